@@ -1,0 +1,21 @@
+"""AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
+
+The modules in the order in which data goes through them; imports go the same way:
+
+    torch_files    reads PyTorch's and other files, running nothing of them
+    registry       which files make up a dataset
+    convert        those files -> plain arrays
+    dataset        arrays -> a checked `Dataset`
+    nn_search      mean features -> nearest base classes         (pure)
+    scores         features -> scores; coefficients -> logits     (pure)
+    model          source classifiers -> coefficients             (pure)
+    sampling       random key -> the batches of an epoch          (pure)
+    optimizers     optimizers and schedules by PyTorch's names    (pure)
+    train_step     loss, gradient, one step, one epoch            (pure)
+    eval           predictions, accuracy, top-5, F1               (pure)
+    experiment     all seeds of a setting, compiled as one
+    results        one file, readable with NumPy alone
+    tables         what a person reads
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,146 @@
+"""Checks of values, on the host, where data comes in.
+
+Each raises `UserError` with one line naming the file or field, the value and what is
+allowed. Compiled code cannot check values, so nothing unchecked reaches it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+
+__all__ = [
+    "check_classifier",
+    "check_covered",
+    "check_feature_shape",
+    "check_finite",
+    "check_labels",
+    "check_splits",
+    "row_chunks",
+]
+
+_CHUNK_BYTES = 32 * 2**20  # of features looked at or copied at a time
+
+
+def check_classifier(where: str, weight: Any, bias: Any) -> None:
+    """Checks that a classifier is finite, `(C, d)` and `(C,)`."""
+    if np.ndim(weight) != 2 or 0 in np.shape(weight):
+        raise UserError(
+            f"{where}: weight must have shape (classes, features), "
+            f"got {np.shape(weight)}"
+        )
+    if np.shape(bias) != np.shape(weight)[:1]:
+        raise UserError(
+            f"{where}: bias must have shape {np.shape(weight)[:1]} to fit weight "
+            f"{np.shape(weight)}, got {np.shape(bias)}"
+        )
+    for name, array in (("weight", weight), ("bias", bias)):
+        finite = np.isfinite(array)
+        if not finite.all():
+            first = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise UserError(
+                f"{where}: {name} must be finite, got {array[first]} at {first}"
+            )
+
+
+def check_feature_shape(where: str, features: Any, *, num_features: int) -> None:
+    """Checks that features are floats of shape `(n, d)` with at least one row."""
+    if features.ndim != 2 or features.shape[0] < 1:
+        raise UserError(
+            f"{where}: feats must have shape (samples, features), got {features.shape}"
+        )
+    if features.dtype.kind != "f" and features.dtype.name != "bfloat16":
+        raise UserError(f"{where}: feats must be floats, got {features.dtype}")
+    if features.shape[1] != num_features:
+        raise UserError(
+            f"{where}: feats has {features.shape[1]} features a sample, but the "
+            f"classifier takes {num_features}"
+        )
+
+
+def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields `(first row, rows)` in pieces of about `_CHUNK_BYTES`."""
+    size = max(1, _CHUNK_BYTES // max(1, features[:1].nbytes))
+    for start in range(0, len(features), size):
+        yield start, features[start : start + size]
+
+
+def check_finite(where: str, features: np.ndarray, *, first_row: int = 0) -> None:
+    """Checks features for NaN and infinity, a chunk of rows at a time."""
+    for start, chunk in row_chunks(features):
+        # A sum is finite only if its terms are, and is quicker than asking each;
+        # it may overflow all the same, and then each is asked.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.sum(chunk, dtype=np.float32)):
+                continue
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            raise UserError(
+                f"{where}: feats must be finite, got {chunk[row, column]} in row "
+                f"{first_row + start + row}, column {column}"
+            )
+
+
+def check_labels(
+    where: str, labels: Any, *, num_samples: int, num_classes: int
+) -> None:
+    """Checks that labels are integers in range, one for each sample."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"{where}: labels must be a list of integers, got {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    if len(labels) != num_samples:
+        raise UserError(f"{where}: {len(labels)} labels for {num_samples} samples")
+    wrong = (labels < 0) | (labels >= num_classes)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(
+            f"{where}: labels must be in 0..{num_classes - 1} (the classifier has "
+            f"{num_classes} classes), got {labels[row]} in row {row}"
+        )
+
+
+def check_splits(
+    where: str, splits: Mapping[str, np.ndarray], *, num_classes: int
+) -> None:
+    """Checks that the splits are disjoint and together all classes."""
+    owner: dict[int, str] = {}
+    for name, classes in splits.items():
+        for label in classes.tolist():
+            if not 0 <= label < num_classes:
+                raise UserError(
+                    f"{where}: {name}.txt: classes must be in 0..{num_classes - 1}, "
+                    f"got {label}"
+                )
+            if label in owner:
+                raise UserError(
+                    f"{where}: class {label} is in {owner[label]}.txt and in {name}.txt"
+                    if owner[label] != name
+                    else f"{where}: class {label} is twice in {name}.txt"
+                )
+            owner[label] = name
+    missing = [label for label in range(num_classes) if label not in owner]
+    if missing:
+        some = ", ".join(map(str, missing[:5])) + (", ..." if missing[5:] else "")
+        raise UserError(
+            f"{where}: {len(missing)} of {num_classes} classes are in no split: {some}"
+        )
+    if not len(splits["few"]):
+        raise UserError(f"{where}: few.txt is empty: there is nothing to mend")
+    if not len(splits["medium"]) + len(splits["many"]):
+        raise UserError(f"{where}: medium.txt and many.txt are empty: no base classes")
+
+
+def check_covered(where: str, class_counts: np.ndarray) -> None:
+    """Checks that every class has a training sample."""
+    empty = np.flatnonzero(class_counts == 0)
+    if empty.size:
+        some = ", ".join(map(str, empty[:5])) + (", ..." if empty[5:].size else "")
+        raise UserError(
+            f"{where}: every class needs a training sample, but {empty.size} of "
+            f"{len(class_counts)} have none: {some}"
+        )

@@ -1,0 +1,119 @@
+"""The command line: finds the command, parses its flags, shows errors as one line.
+
+A command module has a `DESCRIPTION`, `define_flags(flag_values)`, `help_text()`,
+`check_arguments(arguments)` and `run(flag_values)`. It is imported only when it is the
+one to run, and it imports jax only in `run`, so that help is quick.
+"""
+
+import importlib
+import sys
+import textwrap
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+
+from alphanet_jax.errors import UserError, did_you_mean
+
+__all__ = ["COMMANDS", "main", "run_program"]
+
+# Name on the command line -> module and what it is for.
+COMMANDS = {
+    "train": (
+        "alphanet_jax.commands.train",
+        "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
+    ),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `main.py [command] --flags`; returns the exit status."""
+    program, *rest = argv
+    named = bool(rest) and not rest[0].startswith("-")
+    name = rest.pop(0) if named else "train"
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}; {did_you_mean(name, COMMANDS)}")
+    module = importlib.import_module(COMMANDS[name][0])
+    usage = f"{program} [{name}] --flags" if name == "train" else f"{program} {name}"
+    intro = "" if named else _list_commands()
+    return run_program(module, [usage, *rest], intro=intro)
+
+
+def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> int:
+    """Runs one command module with its flags; returns the exit status.
+
+    Args:
+      module: The command.
+      argv: What to call the program, then its arguments.
+      intro: Text for help to show after the description.
+
+    Returns:
+      0, or 1 after an error, which is shown as one line on standard error.
+    """
+    values = flags.FlagValues()
+    flags.DEFINE_bool(
+        "help", False, "show this help", short_name="h", flag_values=values
+    )
+    module.define_flags(values)
+    if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
+        print(_help(module, argv[0], values, intro))
+        return 0
+    try:
+        module.check_arguments(argv[1:])
+        left = _parse(values, argv)
+        if left:
+            raise UserError(f"unexpected argument {left[0]!r}; see --help")
+        module.run(values)
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname.partition("=")[0]
+        return _fail(f"unknown flag --{name}; {did_you_mean(name, list(values))}")
+    except flags.Error as error:
+        return _fail(" ".join(str(error).split()))
+    except UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted", status=130)
+    return 0
+
+
+def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parses flags; returns the arguments that are none."""
+    try:
+        return values(list(argv))[1:]
+    except (flags.Error, UserError):
+        raise
+    # A config file is a program of the user's own, and anything may be wrong with it.
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"the config cannot be loaded: {type(error).__name__}: {text}"
+        ) from error
+
+
+def _fail(message: str, *, status: int = 1) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _list_commands() -> str:
+    lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    return "\n".join(["Commands, the first word after main.py:", *lines])
+
+
+def describe(name: str, default: Any, purpose: str) -> str:
+    """Formats one flag or field for help."""
+    shown = "" if default is None else f" [{default}]"
+    text = textwrap.fill(purpose + shown, 86, initial_indent=" " * 6)
+    return f"  --{name}\n" + text.replace("\n", "\n      ")
+
+
+def _help(module: ModuleType, usage: str, values: flags.FlagValues, intro: str) -> str:
+    own = [
+        describe(name, values[name].default, values[name].help)
+        for name in values
+        if name not in ("help", "h") and values[name].help
+    ]
+    parts = [f"usage: {usage}", module.DESCRIPTION, intro]
+    parts += ["Flags, with [defaults]:\n" + "\n".join(own), module.help_text()]
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,87 @@
+"""Converts a dataset of the original's files to plain arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from alphanet_jax.errors import UserError
+
+__all__ = ["DESCRIPTION", "check_arguments", "define_flags", "help_text", "run"]
+
+DESCRIPTION = """\
+Turns a dataset of the original's .pkl and .pth files into plain NumPy arrays, without
+PyTorch and without running anything that a file may hold. Relative paths stay, so the
+same registry serves the converted data:
+
+  python convert_torch_features.py --registry=configs/datasets.toml \\
+      --dataset=imagenetlt_resnext50_crt --data_root=/original --out=/converted
+  python main.py --config=configs/imagenetlt.py --config.data_root=/converted"""
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the program's flags."""
+    flags.DEFINE_string(
+        "registry",
+        "configs/datasets.toml",
+        "TOML file that lists datasets",
+        flag_values=values,
+    )
+    flags.DEFINE_string("dataset", None, "name in the registry", flag_values=values)
+    flags.DEFINE_string(
+        "data_root",
+        ".",
+        "directory that the registry's paths are relative to",
+        flag_values=values,
+    )
+    flags.DEFINE_string("out", None, "the same for the result", flag_values=values)
+    flags.DEFINE_list(
+        "groups",
+        None,
+        "groups of samples to convert; by default all of the registry's datagrps",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "feature_dtype",
+        "source",
+        "float32 or float16; 'source' keeps float16 and makes all else float32",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "ignore_idxs",
+        False,
+        "take labels row by row even where a file's idxs reorders them",
+        flag_values=values,
+    )
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Nothing beyond what parsing checks."""
+
+
+def help_text() -> str:
+    """Nothing beyond the flags."""
+    return ""
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the program.
+
+    Raises:
+      UserError: If a file is missing, damaged or not right; nothing is written.
+    """
+    for name in ("dataset", "out"):
+        if not values[name].value:
+            raise UserError(f"--{name} is missing; see --help")
+    from alphanet_jax import convert, registry
+
+    entry = registry.get_entry(Path(values.registry), values.dataset)
+    convert.convert_dataset(
+        entry,
+        Path(values.data_root),
+        Path(values.out),
+        groups=values.groups,
+        feature_dtype=values.feature_dtype,
+        use_idxs=not values.ignore_idxs,
+        report=print,
+    )

@@ -1,0 +1,35 @@
+"""What to tell a person whose input cannot be used."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["UserError", "did_you_mean"]
+
+
+class UserError(ValueError):
+    """Input that cannot be used; the message is one line fit to show a person.
+
+    Raised where files, configs and values are checked on the host. Command-line
+    programs print it as `error: ...` without a traceback and exit non-zero.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ends an error message: near names if there are any, all names otherwise.
+
+    Examples:
+      >>> did_you_mean("imagnet", ["imagenet", "places"])
+      "did you mean 'imagenet'?"
+      >>> did_you_mean("x", ["imagenet", "places"])
+      "known are 'imagenet', 'places'"
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3)
+    if not near:  # the last part of a dotted name may be right, and its place wrong
+        last = name.rpartition(".")[2]
+        near = [full for full in known if full.rpartition(".")[2] == last]
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    if len(known) > 12:
+        return "see --help for those that there are"
+    return f"known are {', '.join(map(repr, known))}" if known else "none is known"

@@ -1,0 +1,213 @@
+"""Predictions and counts from scores; accuracy, top-5 and F1 from counts.
+
+Counting runs compiled, for one seed; the ratios are taken on the host in float64, so
+they are exact and counts of parts of the data add up.
+
+Notation: n samples, F 'few' classes, C classes; `...` any leading axes (seeds, epochs).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from alphanet_jax import scores
+from alphanet_jax.scores import Frozen, ScoreTable
+
+__all__ = [
+    "SPLITS",
+    "Counts",
+    "Metrics",
+    "Predictions",
+    "baseline_alphas",
+    "chunk_table",
+    "count",
+    "evaluate",
+    "metrics_from_counts",
+    "predict",
+]
+
+SPLITS = ("few", "medium", "many")
+
+
+class Predictions(NamedTuple):
+    """The outcome for each sample."""
+
+    classes: jax.Array  # shape=(n,), dtype=jnp.int32: the class with the best logit.
+    in_top5: jax.Array  # shape=(n,), dtype=jnp.bool_: the label is among the best five.
+
+
+class Counts(NamedTuple):
+    """Sums over samples; those of parts of the data add up."""
+
+    correct: jax.Array  # shape=(C,): samples of each class predicted right.
+    predicted: jax.Array  # shape=(C,): samples predicted as each class.
+    total: jax.Array  # shape=(C,): samples of each class.
+    top5_correct: jax.Array  # shape=(): samples whose label is in the top five.
+
+
+class Metrics(NamedTuple):
+    """Fractions in [0, 1]; NaN where there is nothing to take a fraction of."""
+
+    accuracy: np.ndarray  # shape=(...,): correct of all samples.
+    top5: np.ndarray  # shape=(...,).
+    f1: np.ndarray  # shape=(...,): mean over all C classes of the class's F1.
+    acc_per_split: np.ndarray  # shape=(..., 3): few, medium, many.
+    acc_per_class: np.ndarray  # shape=(..., C).
+
+
+def baseline_alphas(num_few: int, num_neighbors: int) -> jax.Array:
+    """Coefficients that leave the classifier as it is, with shape `[F, k + 1]`."""
+    return jnp.zeros((num_few, num_neighbors + 1)).at[:, 0].set(1.0)
+
+
+def _beats(
+    logits: jax.Array, classes: jax.Array, target: jax.Array, label: jax.Array
+) -> jax.Array:
+    """Tells which logits rank before the target; ties go to the lower class."""
+    return (logits > target) | ((logits == target) & (classes < label))
+
+
+def predict(
+    few_logits: ArrayLike, table: ScoreTable, few_classes: ArrayLike
+) -> Predictions:
+    """Merges few logits with the best base logits.
+
+    Args:
+      few_logits: Logits of the few classes, with shape `[n, F]`.
+      table: Scores of the same samples.
+      few_classes: Class ids in ascending order, with shape `[F]`.
+
+    Returns:
+      Predictions, as an argmax and a top-5 over all C logits in class order gives
+      them: equal logits rank by class id.
+    """
+    few_logits = jnp.asarray(few_logits)
+    few_classes = jnp.asarray(few_classes, jnp.int32)
+    best = jnp.argmax(few_logits, axis=1)
+    best_logit = jnp.max(few_logits, axis=1)
+    few_wins = _beats(
+        best_logit, few_classes[best], table.top_logits[:, 0], table.top_classes[:, 0]
+    )
+    classes = jnp.where(few_wins, few_classes[best], table.top_classes[:, 0])
+
+    is_target = jnp.arange(few_logits.shape[1]) == table.few_target[:, None]
+    few_target_logit = jnp.sum(jnp.where(is_target, few_logits, 0.0), axis=1)
+    target = jnp.where(table.few_target >= 0, few_target_logit, table.base_target_logit)
+    target, label = target[:, None], table.labels[:, None]
+    rank = jnp.sum(_beats(few_logits, few_classes, target, label), axis=1)
+    rank += jnp.sum(_beats(table.top_logits, table.top_classes, target, label), axis=1)
+    return Predictions(classes, rank < scores.TOP)
+
+
+def count(predictions: Predictions, labels: ArrayLike, *, num_classes: int) -> Counts:
+    """Counts outcomes by class; rows with label -1 are left out.
+
+    Args:
+      predictions: Predictions for n samples.
+      labels: Classes of the samples, with shape `[n]`; -1 marks padding.
+      num_classes: Number of classes C.
+
+    Returns:
+      The counts.
+    """
+    labels = jnp.asarray(labels)
+    real = labels >= 0
+
+    def histogram(classes: jax.Array, where: jax.Array) -> jax.Array:
+        bins = jnp.where(where, classes, num_classes)
+        return jnp.zeros(num_classes + 1, jnp.int32).at[bins].add(1)[:-1]
+
+    hits = real & (predictions.classes == labels)
+    return Counts(
+        correct=histogram(labels, hits),
+        predicted=histogram(predictions.classes, real),
+        total=histogram(labels, real),
+        top5_correct=jnp.sum(real & predictions.in_top5),
+    )
+
+
+def chunk_table(table: ScoreTable, *, chunk_size: int) -> ScoreTable:
+    """Pads a table and gives its columns the shape `[chunks, chunk_size, ...]`.
+
+    Args:
+      table: Scores of n samples.
+      chunk_size: Samples to evaluate at a time.
+
+    Returns:
+      The chunks; padding has the label -1.
+    """
+    chunks = max(1, -(-table.labels.shape[0] // chunk_size))
+
+    def reshape(name: str, column: jax.Array) -> jax.Array:
+        padding = [(0, chunks * chunk_size - column.shape[0])]
+        padding += [(0, 0)] * (column.ndim - 1)
+        fill = -1 if name in ("labels", "few_target") else 0
+        padded = jnp.pad(column, padding, constant_values=fill)
+        return padded.reshape(chunks, chunk_size, *column.shape[1:])
+
+    return ScoreTable(*(reshape(*item) for item in table._asdict().items()))
+
+
+def evaluate(
+    alphas: ArrayLike, chunks: ScoreTable, frozen: Frozen, *, num_classes: int
+) -> tuple[Counts, jax.Array]:
+    """Evaluates one set of coefficients, a chunk of samples at a time.
+
+    Args:
+      alphas: Coefficients, with shape `[F, k + 1]`.
+      chunks: Scores from `chunk_table`.
+      frozen: What training does not change.
+      num_classes: Number of classes C.
+
+    Returns:
+      The counts over all samples, and the predicted classes, with shape
+      `[chunks * chunk_size]`, padding included.
+    """
+
+    def step(_: None, chunk: ScoreTable) -> tuple[None, Predictions]:
+        logits = scores.few_logits(
+            alphas, chunk.source_scores, frozen.source_index, frozen.few_bias
+        )
+        return None, predict(logits, chunk, frozen.few_classes)
+
+    _, stacked = jax.lax.scan(step, None, chunks)
+    predictions = Predictions(*(part.reshape(-1) for part in stacked))
+    counts = count(predictions, chunks.labels.reshape(-1), num_classes=num_classes)
+    return counts, predictions.classes
+
+
+def metrics_from_counts(counts: Counts, splits: Mapping[str, np.ndarray]) -> Metrics:
+    """Takes the ratios.
+
+    Args:
+      counts: Counts, with any leading axes.
+      splits: Class ids of 'few', 'medium' and 'many'.
+
+    Returns:
+      The metrics, float64. Accuracy of a split is taken over its samples, so it is
+      not a mean of class accuracies. F1 of a class without samples and predictions
+      counts as 0.
+    """
+    correct, predicted, total = (
+        np.asarray(part, np.float64)
+        for part in (counts.correct, counts.predicted, counts.total)
+    )
+    num_samples = total.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        acc_per_split = [
+            correct[..., splits[split]].sum(axis=-1)
+            / total[..., splits[split]].sum(axis=-1)
+            for split in SPLITS
+        ]
+        return Metrics(
+            accuracy=correct.sum(axis=-1) / num_samples,
+            top5=np.asarray(counts.top5_correct, np.float64) / num_samples,
+            # 2PR / (P + R) without its 0/0.
+            f1=np.mean(2.0 * correct / np.maximum(predicted + total, 1.0), axis=-1),
+            acc_per_split=np.stack(acc_per_split, axis=-1),
+            acc_per_class=correct / total,
+        )

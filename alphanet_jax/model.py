@@ -1,0 +1,230 @@
+"""The AlphaNet network: from source classifiers to combination coefficients.
+
+Notation: F 'few' classes, k neighbors of a class, d feature dimensions, h units of
+a hidden layer. Parameters are a plain tuple of `Layer`s, so they can be stacked over
+seeds, differentiated and stored like any tree of arrays.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+__all__ = [
+    "ACTIVATIONS",
+    "Layer",
+    "Params",
+    "apply",
+    "check_sizes",
+    "combine",
+    "init",
+    "params_from_torch",
+    "params_to_torch",
+]
+
+
+class Layer(NamedTuple):
+    """One affine layer, computing `x @ weight.T + bias`.
+
+    The weight is stored output first: stacked over seeds, the first layer is then a
+    contiguous `[seeds * h, (k + 1) d]` matrix, and its product with the input that
+    all seeds share stays a single matrix product under `vmap`.
+    """
+
+    weight: jax.Array  # shape=(out, in).
+    bias: jax.Array  # shape=(out,).
+
+
+Params = tuple[Layer, ...]
+
+# Looked up by the names of torch.nn.functional; each with torch's defaults.
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "leaky_relu": lambda x: jax.nn.leaky_relu(x, negative_slope=0.01),
+}
+
+
+def check_sizes(
+    *, num_features: int, num_neighbors: int, hidden_dims: Sequence[int]
+) -> tuple[int, ...]:
+    """Gives the sizes of all layers, input first.
+
+    Raises:
+      ValueError: If a size is not positive or there is no hidden layer.
+    """
+    sizes = ((num_neighbors + 1) * num_features, *hidden_dims, num_neighbors)
+    if len(sizes) < 3 or min(sizes) < 1:
+        raise ValueError(
+            "hidden_dims must hold at least one size, and every size be positive, got "
+            f"{hidden_dims=}, {num_features=}, {num_neighbors=}."
+        )
+    return sizes
+
+
+def init(
+    key: jax.Array,
+    *,
+    num_features: int,
+    num_neighbors: int,
+    hidden_dims: Sequence[int] = (32, 32, 32),
+) -> Params:
+    """Draws initial parameters, uniform in +-1/sqrt(fan_in) as PyTorch's layers.
+
+    Args:
+      key: Random key.
+      num_features: Number of feature dimensions d.
+      num_neighbors: Number of neighbors k.
+      hidden_dims: Sizes of the hidden layers, at least one.
+
+    Returns:
+      One `Layer` for each hidden layer and one for the k outputs; the first takes
+      the (k + 1) d numbers of a class's source classifiers.
+
+    Raises:
+      ValueError: If a size is not positive or there is no hidden layer.
+    """
+    sizes = check_sizes(
+        num_features=num_features, num_neighbors=num_neighbors, hidden_dims=hidden_dims
+    )
+    layers = []
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        weight_key, bias_key = jax.random.split(jax.random.fold_in(key, index))
+        bound = fan_in**-0.5
+        layers.append(
+            Layer(
+                jax.random.uniform(
+                    weight_key, (fan_out, fan_in), minval=-bound, maxval=bound
+                ),
+                jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound),
+            )
+        )
+    return tuple(layers)
+
+
+def apply(
+    params: Params, source_weights: ArrayLike, *, activation: str = "leaky_relu"
+) -> jax.Array:
+    """Computes the combination coefficients of every few class.
+
+    Args:
+      params: Parameters of the network.
+      source_weights: Source classifiers of each few class, flattened: its own
+        weight vector, then its neighbors', with shape `[F, (k + 1) * d]`.
+      activation: Name in `ACTIVATIONS`.
+
+    Returns:
+      Coefficients alpha, with shape `[F, k + 1]`: 1 for the class itself, then one
+      for each neighbor; the latter have an L1 norm of 1 and any sign.
+
+    Raises:
+      ValueError: If `activation` is unknown or the input does not fit the first
+        layer.
+    """
+    x = jnp.asarray(source_weights)
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}."
+        )
+    if x.ndim != 2 or x.shape[1] != params[0].weight.shape[1]:
+        raise ValueError(
+            "source_weights must be (F, fan_in of the first layer), got "
+            f"{x.shape} and {params[0].weight.shape[1]}."
+        )
+    for index, layer in enumerate(params):
+        if index:
+            x = ACTIVATIONS[activation](x)
+        x = jnp.matmul(x, layer.weight.T) + layer.bias
+    coefficients = x / jnp.sum(jnp.abs(x), axis=1, keepdims=True)
+    return jnp.concatenate([jnp.ones_like(x[:, :1]), coefficients], axis=1)
+
+
+def combine(alphas: ArrayLike, source_weights: ArrayLike) -> jax.Array:
+    """Builds the new few classifiers from their sources.
+
+    Args:
+      alphas: Coefficients, with shape `[F, k + 1]`.
+      source_weights: Source classifiers, with shape `[F, k + 1, d]`.
+
+    Returns:
+      Weight vectors of the few classes, with shape `[F, d]`. Their biases stay as
+      they were.
+
+    Examples:
+      >>> combine([[1.0, -0.5]], [[[2.0, 0.0], [0.0, 4.0]]]).tolist()
+      [[2.0, -2.0]]
+    """
+    return jnp.einsum("fj,fjd->fd", alphas, source_weights, precision="highest")
+
+
+_CONV = "conv_layer"
+_LINEAR = "linear_layer__seq"
+
+
+def params_from_torch(state_dict: Mapping[str, ArrayLike]) -> Params:
+    """Turns arrays named as in the original's checkpoints into parameters.
+
+    Args:
+      state_dict: `conv_layer.weight` with shape `[h1, 1, k + 1, d]`,
+        `conv_layer.bias`, and `linear_layer__seq.<i>.weight` (out, in) and `.bias`
+        for i = 0, 1, ...; names may have the prefix `alphanet.`, and names of
+        other things are ignored.
+
+    Returns:
+      The parameters.
+
+    Raises:
+      ValueError: If a name is missing or shapes do not chain.
+    """
+    arrays = {
+        name.removeprefix("alphanet."): np.asarray(array)
+        for name, array in state_dict.items()
+    }
+    prefixes = [_CONV]
+    while f"{_LINEAR}.{len(prefixes) - 1}.weight" in arrays:
+        prefixes.append(f"{_LINEAR}.{len(prefixes) - 1}")
+    if len(prefixes) < 2:
+        raise ValueError(f"{_LINEAR}.0.weight is missing; got {sorted(arrays)}.")
+    layers: list[Layer] = []
+    for prefix in prefixes:
+        if missing := {f"{prefix}.weight", f"{prefix}.bias"} - set(arrays):
+            raise ValueError(f"{sorted(missing)} missing; got {sorted(arrays)}.")
+        weight = arrays[f"{prefix}.weight"]
+        bias = arrays[f"{prefix}.bias"]
+        weight = weight.reshape(weight.shape[0], -1)
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(
+                f"{prefix}: weight {weight.shape} and bias {bias.shape} do not fit."
+            )
+        if layers and layers[-1].weight.shape[0] != weight.shape[1]:
+            raise ValueError(
+                f"{prefix}.weight takes {weight.shape[1]} inputs, but the layer "
+                f"before gives {layers[-1].weight.shape[0]}."
+            )
+        layers.append(
+            Layer(jnp.asarray(weight, jnp.float32), jnp.asarray(bias, jnp.float32))
+        )
+    return tuple(layers)
+
+
+def params_to_torch(params: Params) -> dict[str, np.ndarray]:
+    """Names parameters as the original does; inverse of `params_from_torch`.
+
+    Args:
+      params: Parameters of one network (no seed axis).
+
+    Returns:
+      Arrays by name, as `params_from_torch` takes them.
+    """
+    num_sources = params[-1].weight.shape[0] + 1
+    first = np.asarray(params[0].weight)
+    arrays = {
+        f"{_CONV}.weight": first.reshape(first.shape[0], 1, num_sources, -1),
+        f"{_CONV}.bias": np.asarray(params[0].bias),
+    }
+    for index, layer in enumerate(params[1:]):
+        arrays[f"{_LINEAR}.{index}.weight"] = np.asarray(layer.weight)
+        arrays[f"{_LINEAR}.{index}.bias"] = np.asarray(layer.bias)
+    return arrays

@@ -1,0 +1,186 @@
+"""Nearest 'base' classes of every 'few' class, by mean training feature.
+
+Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
+classes ('many' + 'medium'), k neighbors of a class.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__ = [
+    "METRICS",
+    "Neighbors",
+    "class_means",
+    "class_sums",
+    "find_neighbors",
+    "source_classes",
+]
+
+METRICS = ("euclidean", "cosine", "random")
+
+# The matrix product that shortlists candidates loses digits to cancellation, so
+# this many more than k are kept and ranked again by exact differences.
+_SHORTLIST_MARGIN = 16
+
+
+class Neighbors(NamedTuple):
+    """The k nearest base classes of every few class, nearest first."""
+
+    classes: jax.Array  # shape=(F, k), dtype=jnp.int32.
+    distances: jax.Array  # shape=(F, k), dtype=jnp.float32.
+
+
+def class_sums(
+    features: ArrayLike, labels: ArrayLike, *, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """Sums the features of every class; sums of parts of the data add up.
+
+    Args:
+      features: Features, with shape `[n, d]` and any float dtype.
+      labels: Classes of the rows, with shape `[n]`. Rows with a label outside
+        `[0, num_classes)` are left out, which makes -1 a padding label.
+      num_classes: Number of classes C.
+
+    Returns:
+      The float32 sums, with shape `[C, d]`, and the int32 counts, with shape `[C]`.
+
+    Raises:
+      ValueError: If the shapes do not fit each other.
+    """
+    features = jnp.asarray(features, jnp.float32)
+    labels = jnp.asarray(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            "features must be (n, d) and labels (n,), "
+            f"got {features.shape} and {labels.shape}."
+        )
+    # Padding goes to an extra segment: negative indices would wrap around.
+    segments = jnp.where((labels >= 0) & (labels < num_classes), labels, num_classes)
+    sums = jax.ops.segment_sum(features, segments, num_classes + 1)
+    counts = jax.ops.segment_sum(
+        jnp.ones_like(segments, jnp.int32), segments, num_classes + 1
+    )
+    return sums[:-1], counts[:-1]
+
+
+def class_means(
+    features: ArrayLike, labels: ArrayLike, *, num_classes: int
+) -> jax.Array:
+    """Computes the mean feature of every class.
+
+    Args:
+      features: Features, with shape `[n, d]`.
+      labels: Classes of the rows, with shape `[n]`.
+      num_classes: Number of classes C.
+
+    Returns:
+      The means, with shape `[C, d]`; zeros for a class without samples.
+
+    Examples:
+      >>> x = [[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]]
+      >>> class_means(x, [0, 0, 1], num_classes=2).tolist()
+      [[1.0, 1.0], [5.0, 5.0]]
+    """
+    sums, counts = class_sums(features, labels, num_classes=num_classes)
+    return sums / jnp.maximum(counts, 1)[:, None]
+
+
+def _nearest(queries: jax.Array, points: jax.Array, num: int) -> Neighbors:
+    """Ranks points by squared euclidean distance; ties go to the lower index."""
+    # Centering shortens the vectors, and with them the error of the product.
+    center = points.mean(axis=0)
+    queries, points = queries - center, points - center
+    products = jnp.matmul(queries, points.T, precision="highest")
+    approximate = jnp.sum(points**2, axis=1) - 2.0 * products
+    shortlist_size = min(points.shape[0], num + _SHORTLIST_MARGIN)
+    _, shortlist = jax.lax.top_k(-approximate, shortlist_size)
+    shortlist = jnp.sort(shortlist, axis=1)  # so that top_k below favors low indices
+
+    def rank(query_and_candidates: tuple[jax.Array, jax.Array]) -> Neighbors:
+        query, candidates = query_and_candidates
+        squared = jnp.sum((points[candidates] - query) ** 2, axis=1)
+        negative, order = jax.lax.top_k(-squared, num)
+        return Neighbors(candidates[order], -negative)
+
+    ranked: Neighbors = jax.lax.map(rank, (queries, shortlist))
+    return ranked
+
+
+def find_neighbors(
+    means: ArrayLike,
+    few_classes: ArrayLike,
+    base_classes: ArrayLike,
+    *,
+    num_neighbors: int,
+    metric: str = "euclidean",
+    key: jax.Array | None = None,
+) -> Neighbors:
+    """Finds the nearest base classes of every few class.
+
+    Distances are taken by exact differences in float32 and equal distances go to
+    the class that comes first in `base_classes`, so the result is deterministic.
+
+    Args:
+      means: Mean training feature of every class, with shape `[C, d]`.
+      few_classes: Class ids, with shape `[F]`.
+      base_classes: Class ids, with shape `[A]`.
+      num_neighbors: Number of neighbors k, less than A.
+      metric: 'euclidean'; 'cosine' (1 - cosine similarity of the means); or
+        'random' (uniform random distances: a control, needs `key`).
+      key: Random key, for the metric 'random' only.
+
+    Returns:
+      The neighbors, nearest first; the euclidean distance is not squared.
+
+    Raises:
+      ValueError: If `metric` is unknown, `num_neighbors` is not in [1, A), or
+        `key` is missing for 'random'.
+
+    Examples:
+      >>> means = [[0.0], [5.0], [1.0], [9.0]]
+      >>> found = find_neighbors(means, [0], [1, 2, 3], num_neighbors=2)
+      >>> found.classes.tolist(), found.distances.tolist()
+      ([[2, 1]], [[1.0, 5.0]])
+    """
+    means = jnp.asarray(means, jnp.float32)
+    few_classes = jnp.asarray(few_classes, jnp.int32)
+    base_classes = jnp.asarray(base_classes, jnp.int32)
+    num_base = base_classes.shape[0]
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {METRICS}, got {metric!r}.")
+    if not 1 <= num_neighbors < num_base:
+        raise ValueError(
+            "num_neighbors must be at least 1 and less than the number of base "
+            f"classes, got {num_neighbors} with {num_base} base classes."
+        )
+    if metric == "random":
+        if key is None:
+            raise ValueError("metric 'random' needs a key, got None.")
+        random = jax.random.uniform(key, (few_classes.shape[0], num_base))
+        negative, index = jax.lax.top_k(-random, num_neighbors)
+        return Neighbors(base_classes[index], -negative)
+    if metric == "cosine":
+        # For unit vectors |a - b|^2 = 2 (1 - cos): differences keep the digits of
+        # near-ties that 1 - cos would round away.
+        norms = jnp.linalg.norm(means, axis=1, keepdims=True)
+        means = means / jnp.maximum(norms, 1e-12)
+    index, squared = _nearest(means[few_classes], means[base_classes], num_neighbors)
+    distances = 0.5 * squared if metric == "cosine" else jnp.sqrt(squared)
+    return Neighbors(base_classes[index], distances)
+
+
+def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.Array:
+    """Lists the classes whose classifiers make up each new few classifier.
+
+    Args:
+      few_classes: Class ids, with shape `[F]`.
+      neighbor_classes: Their neighbors, nearest first, with shape `[F, k]`.
+
+    Returns:
+      Class ids, with shape `[F, k + 1]`: the few class itself, then its neighbors.
+    """
+    own = jnp.asarray(few_classes, jnp.int32)[:, None]
+    return jnp.concatenate([own, jnp.asarray(neighbor_classes, jnp.int32)], axis=1)

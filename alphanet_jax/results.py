@@ -1,0 +1,120 @@
+"""The result of an experiment: one `.npz` file, readable with NumPy alone.
+
+Notation: S seeds, E epochs, F 'few' classes, C classes, k neighbors, d feature
+dimensions, n test samples. Arrays of the file:
+
+    seeds (S,)   dataset ()   proper_name ()   label_names (C,), empty if there are none
+    few_classes (F,)   medium_classes   many_classes   class_counts (C,)
+    neighbors (F, k)   neighbor_distances (F, k)
+    alphas (S, F, k + 1)   weight_few (S, F, d)   selected_epoch (S,), from 0
+    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)   learning_rate (E,)
+    val_accuracy, val_top5, val_f1 (S, E)   val_acc_per_split (S, E, 3)
+    test_accuracy, test_top5, test_f1 (S,)   test_acc_per_split (S, 3)
+    test_acc_per_class (S, C)   test_pred (S, n)   test_labels (n,)
+    baseline_val_*, baseline_test_*   the same for the unchanged classifier
+    config ()   versions ()   file_hashes ()   JSON text
+
+Splits come in the order few, medium, many. Accuracies are fractions; NaN stands where
+there are no samples, as everywhere in `val_*` without validation data. The new weight
+of class `few_classes[i]` is `weight_few[seed, i]`; all else of the classifier stays.
+"""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import __version__, files
+from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import Outcome, Problem
+
+__all__ = ["FILE_NAME", "load_result", "result_arrays", "save_result", "versions"]
+
+FILE_NAME = "result.npz"
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that numbers depend on."""
+    packages = ("jax", "jaxlib", "numpy", "optax")
+    return {
+        "alphanet_jax": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _json(value: Any) -> np.ndarray:
+    return np.asarray(json.dumps(value, sort_keys=True))
+
+
+def result_arrays(
+    problem: Problem, outcome: Outcome, *, config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Gathers everything that a result file holds.
+
+    Args:
+      problem: The problem.
+      outcome: What came of it.
+      config: The full configuration, of JSON values.
+
+    Returns:
+      Arrays by name, as in the module's docstring.
+    """
+    dataset = problem.dataset
+    arrays: dict[str, Any] = {
+        "seeds": outcome.seeds,
+        "dataset": np.asarray(dataset.name),
+        "proper_name": np.asarray(dataset.proper_name),
+        "label_names": np.asarray(dataset.label_names or (), np.str_),
+        **{f"{split}_classes": classes for split, classes in dataset.splits.items()},
+        "class_counts": dataset.class_counts,
+        "neighbors": problem.neighbors,
+        "neighbor_distances": problem.neighbor_distances,
+        "alphas": outcome.alphas,
+        "weight_few": outcome.weight_few,
+        "selected_epoch": outcome.selected_epoch,
+        "epoch_loss": outcome.epoch_loss,
+        "epoch_mean_alphas": outcome.mean_alphas,
+        "learning_rate": problem.learning_rates,
+    }
+    for prefix, metrics, predictions in (
+        ("val", outcome.val, None),
+        ("test", outcome.test, outcome.test_pred),
+        ("baseline_val", outcome.baseline_val, None),
+        ("baseline_test", outcome.baseline_test, outcome.baseline_test_pred),
+    ):
+        for name, array in metrics._asdict().items():
+            # Per class and epoch would be S * E * C numbers that nothing asks for.
+            if not (prefix == "val" and name == "acc_per_class"):
+                arrays[f"{prefix}_{name}"] = array
+        if predictions is not None:
+            arrays[f"{prefix}_pred"] = predictions
+    arrays |= {
+        "test_labels": dataset.test.labels,
+        "config": _json(dict(config)),
+        "versions": _json(versions()),
+        "file_hashes": _json(dict(dataset.file_hashes)),
+    }
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a result file, whole or not at all; equal arrays give equal bytes."""
+    with files.replacing(path) as temporary:
+        files.write_npz(temporary, arrays)
+
+
+def load_result(path: Path) -> dict[str, np.ndarray]:
+    """Reads a result file.
+
+    Raises:
+      UserError: If it is missing, damaged or not a result.
+    """
+    arrays = files.open_npz(path)
+    if missing := {"alphas", "test_acc_per_split", "config"} - arrays.keys():
+        raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+    return arrays

@@ -1,0 +1,157 @@
+r"""The score identity: all that training and evaluation ask about a sample.
+
+The classifier W, b is linear and frozen, and the new weight vector of a 'few' class f
+is a combination of rows of W, so its logit for a sample x is one of known numbers:
+
+    x . w_new[f] + b[f]  =  sum_j alpha[f, j] * Z[x, src[f, j]]  +  b[f],    Z = X W^T
+
+'Base' logits never change; in the softmax they are one number for each sample. One
+pass over the features therefore gives everything needed, and it is exact: the same
+function as the dense one, to float32 rounding.
+
+Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
+classes, k neighbors, M distinct source classes.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+__all__ = ["TOP", "Frozen", "ScoreTable", "few_logits", "score_table"]
+
+TOP = 5  # base logits kept for each sample: enough for top-1 to top-5
+
+
+class Frozen(NamedTuple):
+    """The parts of a problem that no training changes and no sample brings.
+
+    Class ids are in ascending order, so that ties between logits go to the lower
+    class as in an argmax over all classes.
+    """
+
+    few_classes: jax.Array  # shape=(F,), dtype=jnp.int32.
+    few_bias: jax.Array  # shape=(F,).
+    source_index: jax.Array  # shape=(F, k + 1): columns of source_scores.
+    source_weights: jax.Array  # shape=(F, (k + 1) * d): input of the network.
+
+
+class ScoreTable(NamedTuple):
+    """The frozen classifier's scores of n samples."""
+
+    labels: jax.Array  # shape=(n,), dtype=jnp.int32; -1 marks padding.
+    few_target: jax.Array  # shape=(n,): index of the label in few_classes, or -1.
+    source_scores: jax.Array  # shape=(n, M): without bias.
+    base_logsumexp: jax.Array  # shape=(n,): of the scaled base logits.
+    base_target_logit: jax.Array  # shape=(n,): -inf where the label is not base.
+    top_logits: jax.Array  # shape=(n, TOP): best base logits, best first.
+    top_classes: jax.Array  # shape=(n, TOP), dtype=jnp.int32.
+
+
+def score_table(
+    features: ArrayLike,
+    labels: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike,
+    *,
+    few_classes: ArrayLike,
+    base_classes: ArrayLike,
+    source_classes: ArrayLike,
+    pred_scale: ArrayLike = 1.0,
+) -> ScoreTable:
+    """Scores samples with the frozen classifier.
+
+    Args:
+      features: Features, with shape `[n, d]` and any float dtype.
+      labels: Classes of the rows, with shape `[n]`; -1 marks padding.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
+      few_classes: Class ids in ascending order, with shape `[F]`.
+      base_classes: All other class ids in ascending order, with shape `[A]`.
+      source_classes: Distinct class ids whose scores are kept, with shape `[M]`.
+      pred_scale: Factor on all logits before the softmax.
+
+    Returns:
+      The scores. Where there are fewer than `TOP` base classes, logits of -inf
+      fill up.
+
+    Raises:
+      ValueError: If shapes do not fit each other.
+    """
+    features = jnp.asarray(features, jnp.float32)
+    labels = jnp.asarray(labels, jnp.int32)
+    weight = jnp.asarray(weight, jnp.float32)
+    bias = jnp.asarray(bias, jnp.float32)
+    few_classes = jnp.asarray(few_classes, jnp.int32)
+    base_classes = jnp.asarray(base_classes, jnp.int32)
+    if features.ndim != 2 or features.shape[1:] != weight.shape[1:]:
+        raise ValueError(
+            f"features must be (n, d) and weight (C, d), got {features.shape} and "
+            f"{weight.shape}."
+        )
+    if bias.shape != weight.shape[:1] or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"bias must be (C,) and labels (n,), got {bias.shape} and {labels.shape} "
+            f"for weight {weight.shape} and features {features.shape}."
+        )
+    num_few, num_base = few_classes.shape[0], base_classes.shape[0]
+    if num_few + num_base != weight.shape[0]:
+        raise ValueError(
+            "few_classes and base_classes must be all classes, got "
+            f"{num_few} + {num_base} of {weight.shape[0]}."
+        )
+    # Rows of W in the order base, few: base logits are then a slice, not a copy.
+    order = jnp.concatenate([base_classes, few_classes])
+    position = jnp.argsort(order)
+    scores = jnp.matmul(features, weight[order].T, precision="highest")
+    base_logits = scores[:, :num_base] + bias[base_classes]
+
+    top = min(TOP, num_base)
+    top_logits, top_index = jax.lax.top_k(base_logits, top)
+    padding = ((0, 0), (0, TOP - top))
+    target = jnp.where(labels >= 0, position[labels], num_base)  # in base, few order
+    is_base = target < num_base
+    base_target_logit = jnp.take_along_axis(
+        base_logits, jnp.where(is_base, target, 0)[:, None], axis=1
+    )[:, 0]
+    return ScoreTable(
+        labels=labels,
+        few_target=jnp.where(is_base | (labels < 0), -1, target - num_base),
+        source_scores=scores[:, position[jnp.asarray(source_classes)]],
+        base_logsumexp=jax.nn.logsumexp(pred_scale * base_logits, axis=1),
+        base_target_logit=jnp.where(is_base, base_target_logit, -jnp.inf),
+        top_logits=jnp.pad(top_logits, padding, constant_values=-jnp.inf),
+        # A class id past all others loses every tie of the filled-up entries.
+        top_classes=jnp.pad(
+            base_classes[top_index], padding, constant_values=weight.shape[0]
+        ),
+    )
+
+
+def few_logits(
+    alphas: ArrayLike,
+    source_scores: ArrayLike,
+    source_index: ArrayLike,
+    few_bias: ArrayLike,
+) -> jax.Array:
+    """Computes the logits of the few classes from source scores.
+
+    Args:
+      alphas: Combination coefficients, with shape `[F, k + 1]`.
+      source_scores: Scores of the source classes, with shape `[n, M]`.
+      source_index: Columns of `source_scores`, with shape `[F, k + 1]`.
+      few_bias: Biases of the few classes, with shape `[F]`.
+
+    Returns:
+      Logits, with shape `[n, F]`.
+
+    Examples:
+      >>> few_logits([[1.0, -0.5]], [[3.0, 4.0]], [[1, 0]], [0.25]).tolist()
+      [[2.75]]
+    """
+    # Gathering rows of the transposed scores copies n numbers at a time, and the
+    # sum over the k + 1 sources fuses with it.
+    gathered = jnp.asarray(source_scores).T[jnp.asarray(source_index)]  # (F, k+1, n)
+    logits = jnp.sum(jnp.asarray(alphas)[:, :, None] * gathered, axis=1)
+    return (logits + jnp.asarray(few_bias)[:, None]).T

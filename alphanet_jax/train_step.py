@@ -1,0 +1,146 @@
+"""One training step and one epoch of AlphaNet, for one seed.
+
+Notation: B rows of a batch, T batches of an epoch, F 'few' classes, M source classes.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from alphanet_jax import model
+from alphanet_jax.sampling import Batches
+from alphanet_jax.scores import Frozen, ScoreTable, few_logits
+
+__all__ = ["TrainState", "cross_entropy", "init_state", "train_epoch", "train_step"]
+
+
+class TrainState(NamedTuple):
+    """What training changes."""
+
+    params: model.Params
+    opt_state: Any
+
+
+def init_state(
+    params: model.Params, transform: optax.GradientTransformationExtraArgs
+) -> TrainState:
+    """Makes the state before the first step."""
+    return TrainState(params, transform.init(params))
+
+
+def cross_entropy(
+    few_logits: ArrayLike,
+    batch: ScoreTable,
+    valid: ArrayLike,
+    *,
+    pred_scale: ArrayLike = 1.0,
+) -> jax.Array:
+    """Mean cross-entropy over all classes, from few logits and base log-sum-exps.
+
+    Args:
+      few_logits: Logits of the few classes, not scaled, with shape `[B, F]`.
+      batch: Scores of the rows; made with the same `pred_scale`.
+      valid: Which rows count, with shape `[B]`.
+      pred_scale: Factor on all logits before the softmax.
+
+    Returns:
+      The mean over valid rows, a scalar; 0 if there are none.
+    """
+    scaled = pred_scale * jnp.asarray(few_logits)
+    normalizer = jnp.logaddexp(batch.base_logsumexp, jax.nn.logsumexp(scaled, axis=1))
+    # A product with a one-hot row, not a gather: its gradient is no scatter.
+    is_target = jnp.arange(scaled.shape[1]) == batch.few_target[:, None]
+    few_target_logit = jnp.sum(jnp.where(is_target, scaled, 0.0), axis=1)
+    target_logit = jnp.where(
+        batch.few_target >= 0, few_target_logit, pred_scale * batch.base_target_logit
+    )
+    losses = jnp.where(valid, normalizer - target_logit, 0.0)
+    return jnp.sum(losses) / jnp.maximum(jnp.sum(valid), 1)
+
+
+def train_step(
+    state: TrainState,
+    batch: ScoreTable,
+    valid: ArrayLike,
+    frozen: Frozen,
+    learning_rate: ArrayLike,
+    *,
+    transform: optax.GradientTransformationExtraArgs,
+    activation: str = "leaky_relu",
+    pred_scale: ArrayLike = 1.0,
+) -> tuple[TrainState, jax.Array]:
+    """Takes one optimizer step.
+
+    Args:
+      state: State before the step.
+      batch: Scores of the batch's rows.
+      valid: Which rows count, with shape `[B]`.
+      frozen: What training does not change.
+      learning_rate: Learning rate of the step, a scalar.
+      transform: The optimizer.
+      activation: Name in `model.ACTIVATIONS`.
+      pred_scale: Factor on all logits before the softmax.
+
+    Returns:
+      The state after the step, and the loss before it, a scalar.
+    """
+
+    def loss_fn(params: model.Params) -> jax.Array:
+        alphas = model.apply(params, frozen.source_weights, activation=activation)
+        logits = few_logits(
+            alphas, batch.source_scores, frozen.source_index, frozen.few_bias
+        )
+        return cross_entropy(logits, batch, valid, pred_scale=pred_scale)
+
+    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    updates, opt_state = transform.update(
+        grads, state.opt_state, state.params, learning_rate=learning_rate
+    )
+    return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
+
+
+def train_epoch(
+    state: TrainState,
+    batches: Batches,
+    table: ScoreTable,
+    frozen: Frozen,
+    learning_rate: ArrayLike,
+    *,
+    transform: optax.GradientTransformationExtraArgs,
+    activation: str = "leaky_relu",
+    pred_scale: ArrayLike = 1.0,
+) -> tuple[TrainState, jax.Array]:
+    """Takes one step for each batch, in order, in one `scan`.
+
+    Args:
+      state: State before the epoch.
+      batches: The epoch's batches; rows are indices into `table`.
+      table: Scores of the training rows.
+      frozen: What training does not change.
+      learning_rate: Learning rate of the epoch, a scalar.
+      transform: The optimizer.
+      activation: Name in `model.ACTIVATIONS`.
+      pred_scale: Factor on all logits before the softmax.
+
+    Returns:
+      The state after the epoch, and the loss of each batch before its step, with
+      shape `[T]`.
+    """
+
+    def step(state: TrainState, batch: Batches) -> tuple[TrainState, jax.Array]:
+        scores = jax.tree.map(lambda column: column[batch.rows], table)
+        return train_step(
+            state,
+            scores,
+            batch.valid,
+            frozen,
+            learning_rate,
+            transform=transform,
+            activation=activation,
+            pred_scale=pred_scale,
+        )
+
+    return jax.lax.scan(step, state, batches)

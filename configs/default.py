@@ -1,0 +1,10 @@
+"""The original's defaults for every field; each other config starts from them."""
+
+import ml_collections
+
+from alphanet_jax.config import default_config
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Gives the default config, in which `dataset` is yet to be set."""
+    return default_config()

@@ -1,0 +1,13 @@
+"""Converts a dataset of PyTorch files to plain arrays; needs no PyTorch.
+
+python convert_torch_features.py --registry=configs/datasets.toml --dataset=NAME \
+    --data_root=DIR --out=DIR
+"""
+
+import sys
+
+from alphanet_jax import cli
+from alphanet_jax.commands import convert
+
+if __name__ == "__main__":
+    sys.exit(cli.run_program(convert, sys.argv))

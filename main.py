@@ -1,0 +1,12 @@
+"""Command line of alphanet_jax: `python main.py [command] --flags`.
+
+It is short because everything is in the package, where it can be tested and imported
+into a notebook.
+"""
+
+import sys
+
+from alphanet_jax import cli
+
+if __name__ == "__main__":
+    sys.exit(cli.main(sys.argv))

@@ -1,0 +1,50 @@
+"""Fixtures that several test files share."""
+
+import jax
+import numpy as np
+import oracle
+import pytest
+
+# Sizes that are multiples of nothing, and every degenerate one that is allowed.
+PROBLEMS = {
+    "usual": {},
+    "one few class": {"few": 1, "base": 7, "neighbors": 3, "dim": 4, "samples": 13},
+    "one neighbor": {"few": 2, "base": 6, "neighbors": 1, "dim": 3, "samples": 17},
+    "few base classes": {"few": 4, "base": 3, "neighbors": 2, "samples": 11},
+    "one dimension": {"few": 2, "base": 9, "neighbors": 3, "dim": 1, "samples": 19},
+}
+
+
+@pytest.fixture(params=list(PROBLEMS), scope="session")
+def problem(request):
+    """Random problems of all the shapes above."""
+    return oracle.random_problem(1, **PROBLEMS[request.param])
+
+
+@pytest.fixture(scope="session")
+def usual():
+    """A random problem of the usual shape."""
+    return oracle.random_problem(1, **PROBLEMS["usual"])
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def x64():
+    """Lets JAX compute in float64 for the length of a test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def strict_ranks():
+    """Makes broadcasting between arrays of different rank an error.
+
+    The affine layers and differences of the package rely on it, so only tests of
+    modules that do not ask for this.
+    """
+    with jax.numpy_rank_promotion("raise"):
+        yield
