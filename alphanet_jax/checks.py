@@ -16,8 +16,10 @@ __all__ = [
     "check_covered",
     "check_feature_shape",
     "check_finite",
+    "check_fits",
     "check_labels",
     "check_splits",
+    "is_float",
     "row_chunks",
 ]
 
@@ -25,7 +27,7 @@ _CHUNK_BYTES = 32 * 2**20  # of features looked at or copied at a time
 
 
 def check_classifier(where: str, weight: Any, bias: Any) -> None:
-    """Checks that a classifier is finite, `(C, d)` and `(C,)`."""
+    """Checks that a classifier is finite, `(C, d)` and `(C,)`, in float32."""
     if np.ndim(weight) != 2 or 0 in np.shape(weight):
         raise UserError(
             f"{where}: weight must have shape (classes, features), "
@@ -37,21 +39,29 @@ def check_classifier(where: str, weight: Any, bias: Any) -> None:
             f"{np.shape(weight)}, got {np.shape(bias)}"
         )
     for name, array in (("weight", weight), ("bias", bias)):
-        finite = np.isfinite(array)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(array, np.float32))
         if not finite.all():
-            first = tuple(int(i) for i in np.argwhere(~finite)[0])
+            first = _first(~finite)
             raise UserError(
-                f"{where}: {name} must be finite, got {array[first]} at {first}"
+                f"{where}: {name} must be finite in float32, got {array[first]} at "
+                f"{first}"
             )
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """Tells whether a dtype is of floats; NumPy itself does not know bfloat16."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def check_feature_shape(where: str, features: Any, *, num_features: int) -> None:
     """Checks that features are floats of shape `(n, d)` with at least one row."""
     if features.ndim != 2 or features.shape[0] < 1:
         raise UserError(
-            f"{where}: feats must have shape (samples, features), got {features.shape}"
+            f"{where}: feats must have shape (samples, features) and at least one "
+            f"sample, got {features.shape}"
         )
-    if features.dtype.kind != "f" and features.dtype.name != "bfloat16":
+    if not is_float(features.dtype):
         raise UserError(f"{where}: feats must be floats, got {features.dtype}")
     if features.shape[1] != num_features:
         raise UserError(
@@ -68,20 +78,52 @@ def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def check_finite(where: str, features: np.ndarray, *, first_row: int = 0) -> None:
-    """Checks features for NaN and infinity, a chunk of rows at a time."""
+    """Checks features for NaN and infinity, a chunk of rows at a time.
+
+    Args:
+      where: File to name.
+      features: Features, with shape `[n, d]`.
+      first_row: What to call their first row.
+
+    Raises:
+      UserError: If one is not finite; its row and column are named.
+    """
     for start, chunk in row_chunks(features):
-        # A sum is finite only if its terms are, and is quicker than asking each;
-        # it may overflow all the same, and then each is asked.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(np.sum(chunk, dtype=np.float32)):
-                continue
         finite = np.isfinite(chunk)
         if not finite.all():
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            row, column = _first(~finite)
             raise UserError(
                 f"{where}: feats must be finite, got {chunk[row, column]} in row "
                 f"{first_row + start + row}, column {column}"
             )
+
+
+def check_fits(
+    where: str, chunk: np.ndarray, cast: np.ndarray, *, first_row: int
+) -> None:
+    """Checks that no finite feature became infinite in a narrower dtype.
+
+    Args:
+      where: File to name.
+      chunk: Some rows of features.
+      cast: The same in the narrower dtype.
+      first_row: What to call the first of these rows.
+
+    Raises:
+      UserError: If one is too large; its row and column are named.
+    """
+    finite = np.isfinite(cast)
+    if not finite.all():
+        row, column = _first(~finite)
+        raise UserError(
+            f"{where}: feats must fit {cast.dtype}, got {chunk[row, column]} in row "
+            f"{first_row + row}, column {column}"
+        )
+
+
+def _first(mask: np.ndarray) -> tuple[int, ...]:
+    """Finds the first true element."""
+    return tuple(map(int, np.unravel_index(np.argmax(mask), mask.shape)))
 
 
 def check_labels(

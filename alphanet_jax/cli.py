@@ -1,6 +1,6 @@
 """The command line: finds the command, parses its flags, shows errors as one line.
 
-A command module has a `DESCRIPTION`, `define_flags(flag_values)`, `help_text()`,
+A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `help_text()`,
 `check_arguments(arguments)` and `run(flag_values)`. It is imported only when it is the
 one to run, and it imports jax only in `run`, so that help is quick.
 """
@@ -55,7 +55,7 @@ def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> 
     flags.DEFINE_bool(
         "help", False, "show this help", short_name="h", flag_values=values
     )
-    module.define_flags(values)
+    module.define_flags(values, argv)
     if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
         print(_help(module, argv[0], values, intro))
         return 0
@@ -68,8 +68,6 @@ def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> 
     except flags.UnrecognizedFlagError as error:
         name = error.flagname.partition("=")[0]
         return _fail(f"unknown flag --{name}; {did_you_mean(name, list(values))}")
-    except flags.Error as error:
-        return _fail(" ".join(str(error).split()))
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -80,15 +78,28 @@ def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """Parses flags; returns the arguments that are none."""
     try:
-        return values(list(argv))[1:]
-    except (flags.Error, UserError):
+        left: list[str] = values(list(argv))
+    except flags.UnrecognizedFlagError:
         raise
+    except flags.Error as error:
+        # What a config file raises comes wrapped, with a traceback in the text.
+        inner: BaseException = error
+        while inner.__context__ is not None:
+            inner = inner.__context__
+        if isinstance(inner, UserError):
+            raise inner from None
+        message = " ".join(str(error).split())
+        if message.startswith("flag --config="):
+            text = " ".join(str(inner).split())
+            message = f"--config cannot be loaded: {type(inner).__name__}: {text}"
+        raise UserError(message) from None
     # A config file is a program of the user's own, and anything may be wrong with it.
     except Exception as error:
         text = " ".join(str(error).split())
         raise UserError(
-            f"the config cannot be loaded: {type(error).__name__}: {text}"
+            f"--config cannot be loaded: {type(error).__name__}: {text}"
         ) from error
+    return left[1:]
 
 
 def _fail(message: str, *, status: int = 1) -> int:

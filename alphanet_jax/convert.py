@@ -17,11 +17,14 @@ outputs are unchanged, and either all files are written or none.
 """
 
 import dataclasses
+import glob
 import hashlib
+import itertools
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,13 +38,17 @@ __all__ = [
     "CACHE_NAME",
     "FEATURE_DTYPES",
     "ArrayPaths",
+    "Classifier",
     "Report",
-    "array_paths",
+    "cache_roots",
     "convert_dataset",
     "ensure_converted",
+    "known_hashes",
     "load_classifier",
+    "read_classifier",
     "read_label_names",
     "read_splits",
+    "split_paths",
 ]
 
 FEATURE_DTYPES = ("source", "float32", "float16")
@@ -49,9 +56,11 @@ CACHE_NAME = "alphanet_jax_cache"
 
 Report = Callable[[str], None]
 
-_PATHS = ("_dir", "_file")  # how the names of path fields end
+_LINEAR = "LinearClassifierLoader"
+_SPLITS = ("few", "medium", "many")
+_CLASS_NUMBER = re.compile("-?[0-9]{1,18}", re.ASCII)
 _FORMAT = 1  # of the records
-_MAX_NESTING = 8  # of combined classifiers
+_MAX_CLASSIFIERS = 256  # files of a combined classifier
 _PROGRESS_SECONDS = 2.0
 
 
@@ -59,33 +68,26 @@ _PROGRESS_SECONDS = 2.0
 
 
 class ArrayPaths(NamedTuple):
-    """The converted files of one group, or of the classifier."""
+    """The converted files of one group of samples."""
 
-    data: Path  # <group>.npy, or the classifier's .npz
-    labels: Path | None  # <group>_labels.npy
+    features: Path
+    labels: Path
     record: Path
 
 
-def _mirrored(entry: DatasetEntry) -> DatasetEntry:
-    """Makes absolute paths and those with `..` relative, to stay below a new root."""
-
-    def inside(relative: str | None) -> str | None:
-        if relative is None:
-            return None
-        path = Path(relative)
-        return str(Path(*(p for p in path.parts if p not in ("..", path.anchor))))
-
-    paths = [name for name in entry.__dataclass_fields__ if name.endswith(_PATHS)]
-    changes: dict[str, Any] = {name: inside(getattr(entry, name)) for name in paths}
-    return dataclasses.replace(entry, **changes)
+def _inside(name: str) -> Path:
+    """Makes a path of the registry one that stays below any root."""
+    path = Path(name)
+    return Path(*(part for part in path.parts if part not in ("..", path.anchor)))
 
 
-def array_paths(entry: DatasetEntry, root: Path, group: str | None) -> ArrayPaths:
-    """Names the converted files of a group, or of the classifier (`None`)."""
-    if group is None:
-        base = root / entry.classifier_file
-        return ArrayPaths(base.with_suffix(".npz"), None, base.with_suffix(".json"))
-    directory = root / entry.feature_files_dir
+def _find(root: Path, name: str) -> Path:
+    """Follows a path of the registry: as it is, or to where it was converted to."""
+    path, inside = root / name, root / _inside(name)
+    return inside if os.path.exists(inside) and not os.path.exists(path) else path
+
+
+def _array_paths(directory: Path, group: str) -> ArrayPaths:
     return ArrayPaths(
         directory / f"{group}.npy",
         directory / f"{group}_labels.npy",
@@ -94,11 +96,27 @@ def array_paths(entry: DatasetEntry, root: Path, group: str | None) -> ArrayPath
 
 
 def _group_sources(entry: DatasetEntry, data_root: Path, group: str) -> list[Path]:
+    """Lists the original's files of a group, in the order of their rows."""
+    if not group or Path(group).name != group:
+        raise UserError(f"groups of samples must have plain names, got {group!r}")
     directory = data_root / entry.feature_files_dir
-    if shards := sorted(directory.glob(f"{group}*.pkl")):
+    if shards := sorted(directory.glob(f"{glob.escape(group)}*.pkl")):
         return shards
     single = [directory / f"{group}{suffix}" for suffix in (".npz", ".safetensors")]
-    return [path for path in single if path.exists()][:1]
+    return [path for path in single if os.path.exists(path)][:1]
+
+
+def _no_features(entry: DatasetEntry, data_root: Path, group: str) -> UserError:
+    return UserError(
+        f"{data_root / entry.feature_files_dir}: no features of group {group!r}; "
+        f"expected {group}*.pkl, {group}.npz, {group}.safetensors or {group}.npy"
+    )
+
+
+def split_paths(entry: DatasetEntry, data_root: Path) -> dict[str, Path]:
+    """Names the files of the class ids of 'few', 'medium' and 'many'."""
+    directory = _find(data_root, entry.split_files_dir)
+    return {split: directory / f"{split}.txt" for split in _SPLITS}
 
 
 # --- Reading --------------------------------------------------------------------------
@@ -111,19 +129,17 @@ def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
       UserError: If a file is missing or a line is not a number.
     """
     splits = {}
-    for split in ("few", "medium", "many"):
-        path = data_root / entry.split_files_dir / f"{split}.txt"
+    for split, path in split_paths(entry, data_root).items():
         classes = []
         for number, line in enumerate(_read_lines(path), start=1):
             if not line.strip():
                 continue
-            try:
-                classes.append(int(line))
-            except ValueError:
+            if not _CLASS_NUMBER.fullmatch(line.strip()):
                 raise UserError(
                     f"{path}:{number}: expected one class number a line, "
-                    f"got {line.strip()!r}"
-                ) from None
+                    f"got {_quote(line.strip())}"
+                )
+            classes.append(int(line))
         splits[split] = np.sort(np.asarray(classes, np.int64))
     return splits
 
@@ -138,7 +154,7 @@ def read_label_names(
     """
     if entry.label_names_file is None:
         return None
-    path = data_root / entry.label_names_file
+    path = _find(data_root, entry.label_names_file)
     names = tuple(line.strip() for line in _read_lines(path) if line.strip())
     if len(names) != num_classes:
         raise UserError(f"{path}: {len(names)} names for {num_classes} classes")
@@ -147,14 +163,15 @@ def read_label_names(
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines, to which some characters of names are ends of lines.
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a UTF-8 text file") from None
 
 
-def _load_mapping(path: Path) -> Any:
+def _load_content(path: Path) -> Any:
     if path.suffix == ".npz":
         return files.open_npz(path)
     if path.suffix == ".safetensors":
@@ -162,9 +179,33 @@ def _load_mapping(path: Path) -> Any:
     return torch_files.load(path)
 
 
-def load_classifier(
-    path: Path, loader: str
-) -> tuple[np.ndarray, np.ndarray, list[Path]]:
+class Classifier(NamedTuple):
+    """A linear classifier in float32."""
+
+    weight: np.ndarray  # shape=(C, d)
+    bias: np.ndarray  # shape=(C,)
+    sources: dict[Path, str | None]  # files read, with dtypes; a list of files: None
+
+
+def read_classifier(entry: DatasetEntry, data_root: Path) -> Classifier:
+    """Reads the classifier of a dataset, or what it was converted to.
+
+    Raises:
+      UserError: If a file is missing, not of the loader's form or not finite.
+    """
+    path = _find(data_root, entry.classifier_file)
+    converted = _find(data_root, str(_plain_classifier(entry.classifier_file)))
+    if os.path.exists(converted) and not os.path.exists(path):
+        return load_classifier(converted, _LINEAR)
+    return load_classifier(path, entry.classifier_loader)
+
+
+def _plain_classifier(name: str) -> Path:
+    path = Path(name)
+    return path.parent / f"{path.stem}.npz"
+
+
+def load_classifier(path: Path, loader: str) -> Classifier:
     """Reads a classifier; several experts become the one that equals their mean.
 
     Experts see their own features, side by side, so the mean of their logits is that
@@ -176,103 +217,136 @@ def load_classifier(
       loader: Name in `registry.LOADERS`.
 
     Returns:
-      The weight, with shape `[C, d]`, the bias, with shape `[C]`, and all files read.
+      The classifier.
 
     Raises:
-      UserError: If a file is not of the loader's form or not finite.
+      UserError: If a file is missing, not of the loader's form or not finite.
     """
-    return _load_classifier(path, loader, _MAX_NESTING)
+    return _load_classifier(path, loader, (), itertools.count(1))
 
 
 def _load_classifier(
-    path: Path, loader: str, depth: int
-) -> tuple[np.ndarray, np.ndarray, list[Path]]:
+    path: Path, loader: str, above: tuple[Path, ...], numbers: Iterator[int]
+) -> Classifier:
+    """Does what `load_classifier` does, and finds lists without end.
+
+    Args:
+      path: The file.
+      loader: Name in `registry.LOADERS`.
+      above: The combined classifiers that this one is part of.
+      numbers: Counts the files.
+
+    Returns:
+      The classifier.
+    """
     if loader not in LOADERS:
         raise UserError(
             f"{path}: classifier_loader must be one of {', '.join(LOADERS)}, "
-            f"got {loader!r}"
+            f"got {_quote(loader)}"
         )
-    if depth == 0:
+    if path.resolve() in above:
+        raise UserError(f"{path}: combined classifier lists itself")
+    if next(numbers) > _MAX_CLASSIFIERS:
         raise UserError(
-            f"{path}: combined classifiers nest deeper than {_MAX_NESTING} levels"
+            f"{path}: a combined classifier may have {_MAX_CLASSIFIERS} files at most"
         )
-    content = _load_mapping(path)
-    if loader == "LinearClassifierLoader":
-        if not isinstance(content, dict) or not {"weight", "bias"} <= content.keys():
+    content = _load_content(path)
+    if loader == _LINEAR:
+        return _linear_classifier(path, content)
+    experts: list[Classifier] = []
+    for expert_loader, name in _listed(path, content):
+        expert = _load_classifier(
+            path.parent / name, expert_loader, (*above, path.resolve()), numbers
+        )
+        if experts and len(expert.weight) != len(experts[0].weight):
             raise UserError(
-                f"{path}: expected a dict of 'weight' and 'bias', got "
-                f"{_describe(content)}"
+                f"{path.parent / name}: {len(expert.weight)} classes, but "
+                f"{len(experts[0].weight)} in the first classifier of {path}"
             )
-        weight = _as_floats(path, "weight", content["weight"])
-        # Broadcasting a missing bias would hide a weight of the wrong rank.
-        bias = (
-            np.zeros(np.shape(weight)[:1], np.float32)
-            if content["bias"] is None
-            else _as_floats(path, "bias", content["bias"])
+        experts.append(expert)
+    weights, biases, sources = zip(*experts, strict=True)
+    return Classifier(
+        np.concatenate(weights, axis=1) / len(experts),
+        np.mean(biases, axis=0),
+        {path: None, **{p: dtype for read in sources for p, dtype in read.items()}},
+    )
+
+
+def _linear_classifier(path: Path, content: Any) -> Classifier:
+    if not isinstance(content, dict) or not {"weight", "bias"} <= content.keys():
+        raise UserError(
+            f"{path}: expected a dict of 'weight' and 'bias', got {_describe(content)}"
         )
-        checks.check_classifier(str(path), weight, bias)
-        return weight, bias, [path]
+    weight, bias = content["weight"], content["bias"]
+    if bias is None:
+        bias = np.zeros(np.shape(weight)[:1], np.float32)
+    for name, array in (("weight", weight), ("bias", bias)):
+        if not isinstance(array, np.ndarray):
+            raise UserError(
+                f"{path}: {name} must be a tensor or array, got {_describe(array)}"
+            )
+        if not checks.is_float(array.dtype):
+            raise UserError(f"{path}: {name} must hold floats, got {array.dtype}")
+    checks.check_classifier(str(path), weight, bias)
+    return Classifier(
+        np.asarray(weight, np.float32),
+        np.asarray(bias, np.float32),
+        {path: str(weight.dtype)},
+    )
+
+
+def _listed(path: Path, content: Any) -> list[tuple[str, str]]:
+    """Reads the loaders and file names that a combined classifier lists."""
     if not isinstance(content, list | tuple) or not content:
         raise UserError(
             f"{path}: expected a list of dicts of 'classifier_loader' and "
             f"'classifier_file', got {_describe(content)}"
         )
-    weights: list[np.ndarray] = []
-    biases: list[np.ndarray] = []
-    sources = [path]
+    listed = []
     for index, item in enumerate(content):
-        keys = ("classifier_loader", "classifier_file")
-        if not isinstance(item, dict) or not all(
-            isinstance(item.get(key), str) for key in keys
-        ):
+        loader, name = (
+            (item.get("classifier_loader"), item.get("classifier_file"))
+            if isinstance(item, dict)
+            else (None, None)
+        )
+        if not isinstance(loader, str) or not isinstance(name, str):
             raise UserError(
                 f"{path}: item {index} must be a dict of 'classifier_loader' and "
                 f"'classifier_file', both text, got {_describe(item)}"
             )
-        weight, bias, read = _load_classifier(
-            path.parent / item["classifier_file"], item["classifier_loader"], depth - 1
-        )
-        if weights and len(weight) != len(weights[0]):
-            raise UserError(
-                f"{read[0]}: {len(weight)} classes, but {len(weights[0])} in the first "
-                f"classifier of {path}"
-            )
-        weights.append(weight)
-        biases.append(bias)
-        sources += read
-    return np.concatenate(weights, axis=1) / len(weights), np.mean(biases, 0), sources
-
-
-def _as_floats(path: Path, name: str, value: Any) -> np.ndarray:
-    if not isinstance(value, np.ndarray):
-        raise UserError(f"{path}: {name} must be a tensor, got {type(value).__name__}")
-    try:
-        return np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"{path}: {name} must hold numbers, got {value.dtype}"
-        ) from None
+        if not name.isprintable():
+            raise UserError(f"{path}: item {index} has {_quote(name)} for a file name")
+        listed.append((loader, name))
+    return listed
 
 
 def _describe(content: Any) -> str:
+    """Says in a few words what was found where something else was expected."""
     if isinstance(content, dict):
-        keys = [repr(key) for key in content][:6]
+        keys = [_quote(key) for key in list(content)[:6]]
         more = ", ..." if len(content) > len(keys) else ""
         return f"a dict of {', '.join(keys)}{more}" if keys else "an empty dict"
-    return f"a {type(content).__name__}"
+    if isinstance(content, list | tuple) and not content:
+        return f"an empty {type(content).__name__}"
+    return "None" if content is None else f"a {type(content).__name__}"
+
+
+def _quote(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 class _Shard(NamedTuple):
     path: Path
     features: np.ndarray
     labels: np.ndarray
-    notes: tuple[str, ...]
+    note: str | None
 
 
 def _read_shard(
     path: Path, *, num_classes: int, num_features: int, use_idxs: bool
 ) -> _Shard:
-    content = _load_mapping(path)
+    content = _load_content(path)
     if not isinstance(content, dict) or not {"feats", "labels"} <= content.keys():
         raise UserError(
             f"{path}: expected a dict of 'feats' and 'labels', got {_describe(content)}"
@@ -280,44 +354,44 @@ def _read_shard(
     features = content["feats"]
     if not isinstance(features, np.ndarray):
         raise UserError(
-            f"{path}: feats must be a tensor or array, got {type(features).__name__}"
+            f"{path}: feats must be a tensor or array, got {_describe(features)}"
         )
     checks.check_feature_shape(str(path), features, num_features=num_features)
-    try:
-        labels = np.asarray(content["labels"])
-    except ValueError:
-        raise UserError(f"{path}: labels must be a list of integers") from None
+    steps = zip(features.shape, features.strides, strict=True)
+    if any(size > 1 and stride == 0 for size, stride in steps):
+        # A small file could fill the disk.
+        raise UserError(f"{path}: feats must not be an expanded tensor: clone it")
+    labels = _as_array(content["labels"])
     checks.check_labels(
         str(path), labels, num_samples=len(features), num_classes=num_classes
     )
-    labels = labels.astype(np.int32)
-    notes: tuple[str, ...] = ()
-    if content.get("idxs") is not None and use_idxs:
-        labels, note = _apply_idxs(path, labels, content["idxs"])
-        notes = (note,) if note else ()
-    return _Shard(path, features, labels, notes)
+    labels, note = labels.astype(np.int32), None
+    if use_idxs and content.get("idxs") is not None:
+        labels, note = _apply_idxs(labels, _as_array(content["idxs"]))
+    return _Shard(path, features, labels, note)
 
 
-def _apply_idxs(
-    path: Path, labels: np.ndarray, idxs: Any
-) -> tuple[np.ndarray, str | None]:
+def _as_array(values: Any) -> np.ndarray:
+    """Makes an array of a sequence; of one that is none, an array of no use."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        return np.asarray(None)
+
+
+def _apply_idxs(labels: np.ndarray, idxs: np.ndarray) -> tuple[np.ndarray, str | None]:
     """Follows the documented meaning: labels[i] is the label of feats[idxs[i]]."""
-    idxs = np.asarray(idxs)
-    if idxs.shape != labels.shape or idxs.dtype.kind not in "iu":
-        raise UserError(
-            f"{path}: idxs must hold one integer for each of the {len(labels)} labels, "
-            f"got {idxs.dtype} of shape {idxs.shape}"
-        )
     in_order = np.arange(len(labels))
-    if np.array_equal(idxs, in_order):
-        return labels, None
-    if np.array_equal(np.sort(idxs), in_order):
-        reordered = np.empty_like(labels)
-        reordered[idxs] = labels
-        return reordered, (
-            "idxs is not in order: labels[i] was given to feats[idxs[i]]; "
-            "--ignore_idxs takes labels row by row"
-        )
+    if idxs.dtype.kind in "iu" and idxs.shape == labels.shape:
+        if np.array_equal(idxs, in_order):
+            return labels, None
+        if np.array_equal(np.sort(idxs), in_order):
+            reordered = np.empty_like(labels)
+            reordered[idxs] = labels
+            return reordered, (
+                "idxs is not in order: labels[i] was given to feats[idxs[i]]; "
+                "--ignore_idxs takes labels row by row"
+            )
     return labels, (
         f"idxs does not number the {len(labels)} rows of this file: labels were taken "
         "row by row"
@@ -327,93 +401,103 @@ def _apply_idxs(
 # --- Records --------------------------------------------------------------------------
 
 
-def _source_record(path: Path, dtype: str) -> dict[str, Any]:
-    stat = path.stat()
-    return {
-        "name": path.name,
-        "size": stat.st_size,
-        "mtime_ns": stat.st_mtime_ns,
-        "sha256": files.file_sha256(path),
-        "dtype": dtype,
-    }
+def _note_files(
+    paths: Sequence[Path], hashes: Mapping[Path, str]
+) -> list[dict[str, Any]]:
+    """Notes of files what tells later whether they are still the same."""
+    stats = [path.stat() for path in paths]
+    return [
+        {
+            # Further files of a combined classifier may be in other directories.
+            "name": os.path.relpath(path, paths[0].parent),
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "sha256": hashes[path],
+        }
+        for path, stat in zip(paths, stats, strict=True)
+    ]
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+class _Record(NamedTuple):
+    """What was noted of a conversion."""
+
+    options: dict[str, Any]
+    outputs: list[dict[str, Any]]
+    sources: list[dict[str, Any]]
+
+
+def _read_record(path: Path) -> _Record:
     """Reads a record; one that cannot be read says nothing."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    good = isinstance(record, dict) and record.get("format") == _FORMAT
-    return record if good else {}
+        if record["format"] != _FORMAT:
+            raise ValueError
+        outputs, sources = (
+            [dict(x) for x in record[k]] for k in ("outputs", "sources")
+        )
+        return _Record(dict(record["options"]), outputs, sources)
+    except (OSError, ValueError, TypeError, KeyError):
+        return _Record({}, [], [])
 
 
-def _same_file(path: Path, recorded: dict[str, Any]) -> bool:
+def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
+    """Takes a file's hash from what was noted, if size and time are still the same."""
+    if not path.is_file():
+        return None
     stat = path.stat()
-    if path.name != recorded.get("name") or stat.st_size != recorded.get("size"):
-        return False
-    # Same size and time: not read again. Otherwise the content decides.
-    if stat.st_mtime_ns == recorded.get("mtime_ns"):
-        return True
-    return files.file_sha256(path) == recorded.get("sha256")
+    same = (stat.st_size, stat.st_mtime_ns) == (
+        noted.get("size"),
+        noted.get("mtime_ns"),
+    )
+    return noted.get("sha256") if same else None
+
+
+def _unchanged(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]]) -> bool:
+    """Tells whether files have the names and the content that were noted."""
+    return len(paths) == len(noted) and all(
+        path.is_file()
+        and item.get("name") == os.path.relpath(path, paths[0].parent)
+        and item.get("size") == path.stat().st_size
+        # Same size and time: not read again. Otherwise the content decides.
+        and item.get("sha256") == (_known_hash(path, item) or files.file_sha256(path))
+        for path, item in zip(paths, noted, strict=True)
+    )
 
 
 def _is_fresh(
-    paths: ArrayPaths, sources: Sequence[Path], options: dict[str, Any] | None
+    record_path: Path,
+    outputs: Sequence[Path],
+    sources: Sequence[Path],
+    options: dict[str, Any] | None = None,
 ) -> bool:
     """Tells whether outputs exist that were made of just these sources.
 
     Args:
-      paths: The outputs.
-      sources: Files of the first level (a combined classifier's own file).
-      options: What the conversion was told; None accepts any.
+      record_path: Where the conversion was recorded.
+      outputs: The files made.
+      sources: The files they should be made of.
+      options: What the conversion should have been told; None accepts any.
     """
-    outputs = [path for path in (paths.data, paths.labels) if path is not None]
-    if not all(path.exists() for path in outputs):
-        return False
-    if not sources:  # a converted dataset on its own
-        return True
-    record = _read_record(paths.record)
-    if options is not None and record.get("options") != options:
-        return False
-    if record.get("outputs") != {path.name: path.stat().st_size for path in outputs}:
-        return False
-    recorded = record.get("sources", [])
-    # Further files of a combined classifier are named relative to the first.
-    known = {item.get("path"): item for item in recorded}
-    first = sources[0].parent
-    every = [first / item.get("path", "") for item in recorded]
+    record = _read_record(record_path)
     return (
-        {os.path.relpath(path, first) for path in sources} <= known.keys()
-        and (len(sources) == 1 or len(sources) == len(recorded))
-        and all(
-            path.is_file() and _same_file(path, item)
-            for path, item in zip(every, recorded, strict=True)
-        )
+        (options is None or record.options == options)
+        and _unchanged(outputs, record.outputs)
+        and _unchanged(sources, record.sources)
     )
 
 
-def _write_record(
-    path: Path,
-    *,
-    outputs: Sequence[Path],
-    sources: Sequence[tuple[Path, str]],
-    options: dict[str, Any],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    first = sources[0][0].parent
-    record = {
-        "format": _FORMAT,
-        "options": options,
-        "outputs": {output.name: output.stat().st_size for output in outputs},
-        "sources": [
-            {"path": os.path.relpath(source, first), **_source_record(source, dtype)}
-            for source, dtype in sources
-        ],
-        "notes": list(notes),
+def known_hashes(paths: ArrayPaths) -> dict[Path, str]:
+    """Takes the hashes of converted files from their record.
+
+    Returns:
+      SHA-256 by path, of those files that were not touched since they were recorded.
+    """
+    noted = {item.get("name"): item for item in _read_record(paths.record).outputs}
+    hashes = {
+        path: _known_hash(path, noted.get(path.name, {}))
+        for path in (paths.features, paths.labels)
     }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return record
+    return {path: sha256 for path, sha256 in hashes.items() if sha256}
 
 
 # --- Converting -----------------------------------------------------------------------
@@ -429,12 +513,7 @@ class _Job:
     feature_dtype: str
     use_idxs: bool
     report: Report
-
-    def out_paths(self, group: str | None) -> ArrayPaths:
-        return array_paths(_mirrored(self.entry), self.out_root, group)
-
-    def group_options(self) -> dict[str, Any]:
-        return {"feature_dtype": self.feature_dtype, "use_idxs": self.use_idxs}
+    place: Callable[[Path], Path]
 
     def shown(self, path: Path) -> str:
         """Names a path as a person would, from the root it is under."""
@@ -443,17 +522,52 @@ class _Job:
                 return str(path.relative_to(root))
         return str(path)
 
+    def write_record(
+        self,
+        path: Path,
+        *,
+        outputs: Sequence[Path],
+        sources: Mapping[Path, str | None],
+        options: dict[str, Any],
+        notes: Sequence[str],
+    ) -> None:
+        """Writes the record of a conversion, and reports it.
+
+        Args:
+          path: Where the record goes.
+          outputs: The files made, where they are now.
+          sources: The files they were made of, with their dtypes.
+          options: What the conversion was told.
+          notes: What a person should know.
+        """
+        hashes = files.file_hashes([*sources, *outputs])
+        noted = _note_files(list(sources), hashes)
+        for item, (source, dtype) in zip(noted, sources.items(), strict=True):
+            item["dtype"] = dtype
+            self.report(
+                f"  {self.shown(source)}: {dtype or 'list'}, {item['size']:,} bytes, "
+                f"sha256 {item['sha256'][:12]}"
+            )
+        record = {
+            "format": _FORMAT,
+            "options": options,
+            "outputs": _note_files(outputs, hashes),
+            "sources": noted,
+            "notes": list(notes),
+        }
+        text = json.dumps(record, indent=1) + "\n"
+        self.place(path).write_text(text, encoding="utf-8")
+
 
 def _write_features(
     path: Path, shards: Sequence[_Shard], dtype: np.dtype, job: _Job
 ) -> bool:
     """Copies shards into one `.npy`, a chunk at a time; tells if digits were lost."""
     num_samples = sum(len(shard.features) for shard in shards)
-    shape = (num_samples, shards[0].features.shape[1])
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),
         "fortran_order": False,
-        "shape": shape,
+        "shape": (num_samples, shards[0].features.shape[1]),
     }
     lossy = False
     written = 0
@@ -465,12 +579,8 @@ def _write_features(
                 checks.check_finite(str(shard.path), chunk, first_row=start)
                 with np.errstate(over="ignore"):
                     cast = np.ascontiguousarray(chunk, dtype)
-                if dtype.itemsize < chunk.dtype.itemsize:
-                    if not np.isfinite(cast).all():
-                        raise UserError(
-                            f"{shard.path}: feats has values too large for {dtype}; "
-                            "choose a wider --feature_dtype"
-                        )
+                if not np.can_cast(chunk.dtype, dtype):
+                    checks.check_fits(str(shard.path), chunk, cast, first_row=start)
                     lossy = lossy or not np.array_equal(cast.astype(chunk.dtype), chunk)
                 file.write(cast.data)
                 written += len(chunk)
@@ -483,22 +593,21 @@ def _write_features(
 
 
 def _convert_group(
-    job: _Job,
-    group: str,
-    place: Callable[[Path], Path],
-    *,
-    num_classes: int,
-    num_features: int,
+    job: _Job, group: str, *, num_classes: int, num_features: int
 ) -> None:
     sources = _group_sources(job.entry, job.data_root, group)
-    paths = job.out_paths(group)
     if not sources:
-        raise UserError(
-            f"{job.data_root / job.entry.feature_files_dir}: no files for group "
-            f"{group!r}; expected {group}*.pkl, {group}.npz or {group}.safetensors"
-        )
-    if _is_fresh(paths, sources, job.group_options()):
-        job.report(f"  {group}: unchanged, {job.shown(paths.data)}")
+        raise _no_features(job.entry, job.data_root, group)
+    paths = _array_paths(job.out_root / _inside(job.entry.feature_files_dir), group)
+    options = {
+        "feature_dtype": job.feature_dtype,
+        "use_idxs": job.use_idxs,
+        # Another classifier may not fit: check again.
+        "num_classes": num_classes,
+        "num_features": num_features,
+    }
+    if _is_fresh(paths.record, [paths.features, paths.labels], sources, options):
+        job.report(f"  {group}: unchanged, {job.shown(paths.features)}")
         return
     shards = [
         _read_shard(
@@ -509,86 +618,64 @@ def _convert_group(
         )
         for path in sources
     ]
-    dtypes = [shard.features.dtype for shard in shards]
     if job.feature_dtype == "source":
-        all_half = all(dtype == np.float16 for dtype in dtypes)
+        all_half = all(shard.features.dtype == np.float16 for shard in shards)
         dtype = np.dtype(np.float16 if all_half else np.float32)
     else:
         dtype = np.dtype(job.feature_dtype)
-    lossy = _write_features(place(paths.data), shards, dtype, job)
-    assert paths.labels is not None
+    outputs = [job.place(paths.features), job.place(paths.labels)]
+    lossy = _write_features(outputs[0], shards, dtype, job)
     labels = np.concatenate([shard.labels for shard in shards])
-    np.save(place(paths.labels), labels, allow_pickle=False)
-    notes = [
-        f"{job.shown(shard.path)}: {note}" for shard in shards for note in shard.notes
-    ]
+    np.save(outputs[1], labels, allow_pickle=False)
+    notes = [f"{job.shown(shard.path)}: {shard.note}" for shard in shards if shard.note]
     if lossy:
         notes.append(f"values were rounded to {dtype}")
-    record = _write_record(
-        place(paths.record),
-        outputs=[place(paths.data), place(paths.labels)],
-        sources=[(s.path, str(d)) for s, d in zip(shards, dtypes, strict=True)],
-        options=job.group_options(),
+    job.write_record(
+        paths.record,
+        outputs=outputs,
+        sources={s.path: str(s.features.dtype) for s in shards},
+        options=options,
         notes=notes,
     )
-    for item, shard in zip(record["sources"], shards, strict=True):
-        job.report(
-            f"  {job.shown(shard.path)}: {len(shard.features)} x {num_features} "
-            f"{item['dtype']}, {item['size']:,} bytes, sha256 {item['sha256'][:12]}"
-        )
-    job.report(f"  -> {job.shown(paths.data)}: {len(labels)} x {num_features} {dtype}")
+    shape = f"{len(labels)} x {num_features}"
+    job.report(f"  -> {job.shown(paths.features)}: {shape} {dtype}")
     for note in notes:
         job.report(f"  note: {note}")
 
 
-def _convert_classifier(
-    job: _Job, place: Callable[[Path], Path]
-) -> tuple[np.ndarray, np.ndarray]:
-    source = job.data_root / job.entry.classifier_file
-    paths = job.out_paths(None)
-    weight, bias, read = load_classifier(source, job.entry.classifier_loader)
-    if paths.data == source:
-        job.report(f"  classifier: {job.shown(source)} is in plain form")
-    elif _is_fresh(paths, [source], {}):
-        job.report(f"  classifier: unchanged, {job.shown(paths.data)}")
+def _convert_classifier(job: _Job) -> tuple[int, int]:
+    """Writes the classifier in plain form; returns the shape of its weight."""
+    weight, bias, sources = read_classifier(job.entry, job.data_root)
+    path = job.out_root / _inside(str(_plain_classifier(job.entry.classifier_file)))
+    record = path.with_suffix(".json")
+    num_classes, num_features = weight.shape
+    if path.exists() and any(path.samefile(source) for source in sources):
+        job.report(f"  classifier: {job.shown(path)} is in plain form")
+    elif _is_fresh(record, [path], list(sources)):
+        job.report(f"  classifier: unchanged, {job.shown(path)}")
     else:
-        files.write_npz(place(paths.data), {"weight": weight, "bias": bias})
-        record = _write_record(
-            place(paths.record),
-            outputs=[place(paths.data)],
-            sources=[(path, "float32") for path in read],
-            options={},
-            notes=[],
+        output = job.place(path)
+        files.write_npz(output, {"weight": weight, "bias": bias})
+        job.write_record(
+            record, outputs=[output], sources=sources, options={}, notes=[]
         )
-        for item in record["sources"]:
-            job.report(
-                f"  {item['path']}: {item['size']:,} bytes, "
-                f"sha256 {item['sha256'][:12]}"
-            )
-        experts = f", mean of {len(read) - 1} files" if len(read) > 1 else ""
-        classes, dims = weight.shape
-        job.report(f"  -> {job.shown(paths.data)}: {classes} classes x {dims}{experts}")
-    return weight, bias
+        shape = f"{num_classes} classes x {num_features}"
+        job.report(f"  -> {job.shown(path)}: {shape}")
+    return num_classes, num_features
 
 
-def _copy_texts(job: _Job, place: Callable[[Path], Path]) -> None:
-    def paths(entry: DatasetEntry, root: Path) -> list[Path]:
-        splits = root / entry.split_files_dir
-        names = [entry.label_names_file] if entry.label_names_file else []
-        return [
-            *(splits / f"{split}.txt" for split in ("few", "medium", "many")),
-            *(root / name for name in names),
-        ]
-
-    for source, out in zip(
-        paths(job.entry, job.data_root),
-        paths(_mirrored(job.entry), job.out_root),
-        strict=True,
-    ):
+def _copy_texts(job: _Job) -> None:
+    copies = {
+        path: job.out_root / _inside(job.entry.split_files_dir) / path.name
+        for path in split_paths(job.entry, job.data_root).values()
+    }
+    if name := job.entry.label_names_file:
+        copies[_find(job.data_root, name)] = job.out_root / _inside(name)
+    for source, path in copies.items():
         content = source.read_bytes()
-        if not out.exists() or out.read_bytes() != content:
-            place(out).write_bytes(content)
-            job.report(f"  -> {job.shown(out)}")
+        if not path.is_file() or path.read_bytes() != content:
+            job.place(path).write_bytes(content)
+            job.report(f"  -> {job.shown(path)}")
 
 
 def convert_dataset(
@@ -614,39 +701,51 @@ def convert_dataset(
       report: Takes a line of text for each file.
 
     Raises:
-      UserError: If a file is missing, damaged or not right; nothing is written.
+      UserError: If a file is missing, damaged, not right or cannot be written;
+        nothing is written then.
     """
     if feature_dtype not in FEATURE_DTYPES:
         raise UserError(
             f"feature_dtype must be one of {', '.join(FEATURE_DTYPES)}, "
             f"got {feature_dtype!r}"
         )
-    job = _Job(entry, data_root, out_root, feature_dtype, use_idxs, report)
+    groups = tuple(dict.fromkeys(entry.datagrps if groups is None else groups))
+    if not groups:
+        raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
     report(f"{entry.name}: {data_root} -> {out_root}")
-    splits = read_splits(entry, data_root)
-    with files.staging(out_root) as place:
-        weight, _ = _convert_classifier(job, place)
-        num_classes, num_features = weight.shape
-        checks.check_splits(
-            str(data_root / entry.split_files_dir), splits, num_classes=num_classes
-        )
-        read_label_names(entry, data_root, num_classes=num_classes)
-        for group in entry.datagrps if groups is None else groups:
-            _convert_group(
-                job,
-                group,
-                place,
-                num_classes=num_classes,
-                num_features=num_features,
+    try:
+        splits = read_splits(entry, data_root)
+        with files.staging(out_root) as place:
+            job = _Job(
+                entry, data_root, out_root, feature_dtype, use_idxs, report, place
             )
-        _copy_texts(job, place)
+            num_classes, num_features = _convert_classifier(job)
+            checks.check_splits(
+                str(_find(data_root, entry.split_files_dir)),
+                splits,
+                num_classes=num_classes,
+            )
+            read_label_names(entry, data_root, num_classes=num_classes)
+            for group in groups:
+                _convert_group(
+                    job, group, num_classes=num_classes, num_features=num_features
+                )
+            _copy_texts(job)
+    except OSError as error:
+        path = error.filename2 or error.filename or out_root
+        raise UserError(f"{path}: {error.strerror or error}") from None
 
 
-def _cache_roots(data_root: Path) -> list[Path]:
-    """Beside the data; for data that cannot be written to, the user's cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+def cache_roots(data_root: Path) -> list[Path]:
+    """Names the places for converted data: beside it, or else the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256(str(data_root.resolve()).encode()).hexdigest()[:16]
-    return [data_root / CACHE_NAME, home / "alphanet_jax" / "converted" / digest]
+    return [data_root / CACHE_NAME, Path(home, "alphanet_jax", "converted", digest)]
+
+
+def _is_writable(directory: Path) -> bool:
+    parent = next(p for p in (directory, *directory.parents) if p.exists())
+    return os.access(parent, os.W_OK)
 
 
 def ensure_converted(
@@ -655,8 +754,11 @@ def ensure_converted(
     groups: Sequence[str],
     *,
     report: Report = lambda line: None,
-) -> tuple[DatasetEntry, Path]:
-    """Finds the converted form of a dataset, or makes it in a cache.
+) -> dict[str, ArrayPaths]:
+    """Finds the converted form of groups of samples, or makes it in a cache.
+
+    The cache is `CACHE_NAME` in `data_root`, or a place in the user's cache if that
+    cannot be written to.
 
     Args:
       entry: The dataset.
@@ -666,45 +768,39 @@ def ensure_converted(
       report: Takes a line of text for each file that is converted.
 
     Returns:
-      The entry and the root to load arrays with: the root is `data_root` itself, or
-      `CACHE_NAME` in it, or a place in the user's cache if that cannot be written to.
+      The files of each group.
 
     Raises:
       UserError: If files are missing, damaged or not right.
     """
-    directory = data_root / entry.feature_files_dir
-    sources: dict[str | None, list[Path]] = {}
+    caches = cache_roots(data_root)
+    inside = _inside(entry.feature_files_dir)
+
+    def find(group: str) -> ArrayPaths | None:
+        sources = _group_sources(entry, data_root, group)
+        here = [data_root / entry.feature_files_dir, data_root / inside]
+        if not sources:  # a converted dataset on its own
+            for directory in here:
+                paths = _array_paths(directory, group)
+                if os.path.exists(paths.features):
+                    return paths
+            raise _no_features(entry, data_root, group)
+        for directory in (*here, *(cache / inside for cache in caches)):
+            paths = _array_paths(directory, group)
+            if _is_fresh(paths.record, [paths.features, paths.labels], sources):
+                return paths
+        return None
+
+    found: dict[str, ArrayPaths] = {}
+    missing = []
     for group in groups:
-        sources[group] = _group_sources(entry, data_root, group)
-        if (
-            not sources[group]
-            and not array_paths(entry, data_root, group).data.exists()
-        ):
-            raise UserError(
-                f"{directory}: no features of group {group!r}; expected {group}*.pkl "
-                f"or {group}.npy"
-            )
-    classifier = data_root / entry.classifier_file
-    plain = array_paths(entry, data_root, None).data
-    sources[None] = [classifier] if classifier.exists() and classifier != plain else []
-
-    def fresh(entry: DatasetEntry, root: Path) -> bool:
-        return all(
-            _is_fresh(array_paths(entry, root, group), paths, None)
-            for group, paths in sources.items()
-        )
-
-    if fresh(entry, data_root):
-        return entry, data_root
-    caches = _cache_roots(data_root)
-    for cache in caches:
-        # Arrays without sources are in no cache.
-        if all(sources.values()) and fresh(_mirrored(entry), cache):
-            return _mirrored(entry), cache
-    for cache in caches:
-        parent = next(p for p in (cache, *cache.parents) if p.exists())
-        if os.access(parent, os.W_OK):
-            break
-    report(f"converting on first use, into {cache}")
-    convert_dataset(entry, data_root, cache, groups=groups, report=report)
-    return _mirrored(entry), cache
+        if paths := find(group):
+            found[group] = paths
+        else:
+            missing.append(group)
+    if missing:
+        cache = next(filter(_is_writable, caches), caches[-1])
+        report(f"converting on first use, into {cache}")
+        convert_dataset(entry, data_root, cache, groups=missing, report=report)
+        found |= {group: _array_paths(cache / inside, group) for group in missing}
+    return found

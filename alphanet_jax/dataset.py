@@ -1,13 +1,13 @@
 """A dataset in memory: mapped features, labels, splits and the frozen classifier."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from alphanet_jax import checks, convert, files
-from alphanet_jax.convert import Report, array_paths
+from alphanet_jax.convert import ArrayPaths, Report
 from alphanet_jax.errors import UserError
 from alphanet_jax.registry import DatasetEntry
 
@@ -36,7 +36,7 @@ class Dataset:
       val: Validation samples, or None.
       test: Test samples.
       label_names: Class names, or None.
-      file_hashes: SHA-256 of every file loaded, by path.
+      file_hashes: SHA-256, by path, of every file that results depend on.
     """
 
     name: str
@@ -71,36 +71,17 @@ class Dataset:
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
 
-def _open_npy(path: Path, *, mmap: bool) -> np.ndarray:
-    try:
-        # numpy refuses an empty map; such arrays are refused below in any case.
-        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(
-            f"{path}: not a readable .npy file ({str(error).splitlines()[0]})"
-        ) from None
-    assert isinstance(array, np.ndarray)
-    return array
-
-
-def _load_group(
-    entry: DatasetEntry, root: Path, group: str, *, num_classes: int, num_features: int
-) -> Group:
-    paths = array_paths(entry, root, group)
-    assert paths.labels is not None
-    features = _open_npy(paths.data, mmap=True)
-    labels = _open_npy(paths.labels, mmap=False)
-    checks.check_feature_shape(str(paths.data), features, num_features=num_features)
+def _load_group(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:
+    features, labels = files.open_npy(paths.features), files.open_npy(paths.labels)
+    checks.check_feature_shape(str(paths.features), features, num_features=num_features)
     checks.check_labels(
         str(paths.labels), labels, num_samples=len(features), num_classes=num_classes
     )
-    checks.check_finite(str(paths.data), features)
-    return Group(features, labels.astype(np.int32))
+    checks.check_finite(str(paths.features), features)
+    return Group(features, np.array(labels, np.int32))
 
 
-def _short_name(path: Path, *roots: Path) -> str:
+def _short_name(path: Path, roots: Sequence[Path]) -> str:
     """Names a file relative to the first root that it is under."""
     for root in roots:
         if path.is_relative_to(root):
@@ -133,35 +114,32 @@ def load_dataset(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
-    names = [name for name in (train_group, val_group, test_group) if name]
     for option, name in (("train_datagrp", train_group), ("test_datagrp", test_group)):
         if not name:
             raise UserError(f"{option} must name a group of samples, got ''")
-    arrays, root = convert.ensure_converted(
-        entry, data_root, list(dict.fromkeys(names)), report=report
-    )
-    classifier_path = array_paths(arrays, root, None).data
-    weight, bias, _ = convert.load_classifier(classifier_path, "LinearClassifierLoader")
+    names = list(dict.fromkeys(filter(None, (train_group, val_group, test_group))))
+    arrays = convert.ensure_converted(entry, data_root, names, report=report)
+    weight, bias, classifier_files = convert.read_classifier(entry, data_root)
     num_classes, num_features = weight.shape
+    split_paths = convert.split_paths(entry, data_root)
     splits = convert.read_splits(entry, data_root)
-    checks.check_splits(
-        str(data_root / entry.split_files_dir), splits, num_classes=num_classes
-    )
+    checks.check_splits(str(split_paths["few"].parent), splits, num_classes=num_classes)
+    label_names = convert.read_label_names(entry, data_root, num_classes=num_classes)
     groups = {
-        name: _load_group(
-            arrays, root, name, num_classes=num_classes, num_features=num_features
-        )
-        for name in dict.fromkeys(names)
+        name: _load_group(paths, num_classes=num_classes, num_features=num_features)
+        for name, paths in arrays.items()
     }
     checks.check_covered(
-        str(array_paths(arrays, root, train_group).labels),
+        str(arrays[train_group].labels),
         np.bincount(groups[train_group].labels, minlength=num_classes),
     )
-    hashed = [classifier_path]
-    for name in groups:
-        paths = array_paths(arrays, root, name)
-        hashed += [path for path in (paths.data, paths.labels) if path is not None]
-    hashed += [data_root / entry.split_files_dir / f"{split}.txt" for split in splits]
+    loaded = [*classifier_files, *split_paths.values()]
+    known: dict[Path, str] = {}
+    for paths in arrays.values():
+        loaded += [paths.features, paths.labels]
+        known |= convert.known_hashes(paths)
+    hashes = known | files.file_hashes([path for path in loaded if path not in known])
+    roots = [*convert.cache_roots(data_root), data_root]
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
@@ -171,9 +149,6 @@ def load_dataset(
         train=groups[train_group],
         val=groups[val_group] if val_group else None,
         test=groups[test_group],
-        label_names=convert.read_label_names(entry, data_root, num_classes=num_classes),
-        file_hashes={
-            _short_name(path, root, data_root): files.file_sha256(path)
-            for path in hashed
-        },
+        label_names=label_names,
+        file_hashes={_short_name(path, roots): hashes[path] for path in loaded},
     )

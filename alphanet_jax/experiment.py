@@ -8,19 +8,19 @@ Notation: S seeds, E epochs, T batches of an epoch, F 'few' classes, C classes, 
 neighbors, d feature dimensions, n samples.
 """
 
+import contextlib
 import dataclasses
 import functools
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import (
-    eval as evaluation,
-)
+from alphanet_jax import eval as evaluation
 from alphanet_jax import (
     feature_pass,
     model,
@@ -113,7 +113,6 @@ class Problem:
     score_arguments: Mapping[str, Any]  # of scores.score_table
     pools: Mapping[str, sampling.Pool]
     samplers: tuple[sampling.Sampler, ...]
-    optimizer: optimizers.Optimizer
     learning_rates: np.ndarray  # shape=(E,)
 
 
@@ -149,6 +148,20 @@ class _Run(NamedTuple):
     selected: model.Params
     selected_epoch: jax.Array  # shape=(), counted from 0
     selected_correct: jax.Array  # shape=(): validation samples it got right
+
+
+@dataclasses.dataclass(frozen=True)
+class _Static:
+    """What the compiled program of an epoch depends on, beside shapes.
+
+    Neither seeds nor learning rates nor rho: they recompile nothing.
+    """
+
+    hact: str
+    selection: str
+    optim_cls: str
+    optim_params: str  # JSON, without the learning rate
+    num_classes: int
 
 
 class _EpochRecord(NamedTuple):
@@ -197,6 +210,11 @@ def _seed_keys(seeds: Sequence[int]) -> jax.Array:
 _INIT, _EPOCHS, _NEIGHBORS = range(3)
 
 
+_find_neighbors = jax.jit(
+    nn_search.find_neighbors, static_argnames=("num_neighbors", "metric")
+)
+
+
 def find_neighbors(
     dataset: Dataset, settings: Settings, *, seed: int = 0
 ) -> nn_search.Neighbors:
@@ -211,14 +229,15 @@ def find_neighbors(
       The neighbors.
     """
     means = feature_pass.class_means(dataset.train, num_classes=dataset.num_classes)
-    find = functools.partial(
-        nn_search.find_neighbors,
-        num_neighbors=settings.n_neighbors,
-        metric=settings.nn_dist,
-    )
-    key = jax.random.fold_in(jax.random.key(seed), _NEIGHBORS)
     found: nn_search.Neighbors = jax.device_get(
-        jax.jit(find)(means, dataset.few_classes, dataset.base_classes, key=key)
+        _find_neighbors(
+            means,
+            dataset.few_classes,
+            dataset.base_classes,
+            num_neighbors=settings.n_neighbors,
+            metric=settings.nn_dist,
+            key=jax.random.fold_in(jax.random.key(seed), _NEIGHBORS),
+        )
     )
     return found
 
@@ -302,41 +321,64 @@ def prepare(
         },
         pools=pools,
         samplers=samplers,
-        optimizer=optimizer,
         learning_rates=rates,
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(sizes: tuple[int, int, tuple[int, ...]], keys: jax.Array) -> model.Params:
+    num_features, num_neighbors, hidden_dims = sizes
+
+    def init(key: jax.Array) -> model.Params:
+        return model.init(
+            jax.random.fold_in(key, _INIT),
+            num_features=num_features,
+            num_neighbors=num_neighbors,
+            hidden_dims=hidden_dims,
+        )
+
+    return jax.vmap(init)(keys)
 
 
 def initial_params(problem: Problem, seeds: Sequence[int]) -> model.Params:
     """Draws the initial parameters of every seed, stacked on a leading axis."""
     settings = problem.settings
-
-    def init(key: jax.Array) -> model.Params:
-        return model.init(
-            jax.random.fold_in(key, _INIT),
-            num_features=problem.dataset.weight.shape[1],
-            num_neighbors=settings.n_neighbors,
-            hidden_dims=settings.hdims,
-        )
-
-    params: model.Params = jax.jit(jax.vmap(init))(_seed_keys(seeds))
+    num_features = problem.dataset.weight.shape[1]
+    params: model.Params = _init(
+        (num_features, settings.n_neighbors, settings.hdims), _seed_keys(seeds)
+    )
     return params
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _draw(
+    samplers: tuple[sampling.Sampler, ...],
+    batch_size: int,
+    keys: jax.Array,
+    epoch: jax.Array,
+    pools: Mapping[str, sampling.Pool],
+) -> Batches:
+    def draw(key: jax.Array) -> Batches:
+        key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
+        return sampling.draw_batches(key, pools, samplers, batch_size=batch_size)
+
+    return jax.vmap(draw)(keys)
 
 
 def epoch_batches(problem: Problem, seeds: Sequence[int]) -> list[Batches]:
     """Draws the batches of every epoch, as host arrays with shape `[S, T, B]`."""
     settings = problem.settings
-
-    def draw(key: jax.Array, epoch: jax.Array, pools: Any) -> Batches:
-        key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
-        return sampling.draw_batches(
-            key, pools, problem.samplers, batch_size=settings.train_batch_size
-        )
-
-    draw_all = jax.jit(jax.vmap(draw, in_axes=(0, None, None)))
     keys = _seed_keys(seeds)
     return [
-        jax.device_get(draw_all(keys, jnp.uint32(epoch), problem.pools))
+        jax.device_get(
+            _draw(
+                problem.samplers,
+                settings.train_batch_size,
+                keys,
+                jnp.uint32(epoch),
+                problem.pools,
+            )
+        )
         for epoch in range(settings.train_epochs)
     ]
 
@@ -359,39 +401,40 @@ def _epoch(
     run: _Run,
     batches: Batches,
     epoch: jax.Array,
+    min_epochs: jax.Array,
     learning_rate: jax.Array,
+    pred_scale: jax.Array,
     table: scores.ScoreTable,
     val_chunks: scores.ScoreTable | None,
     frozen: scores.Frozen,
-    pred_scale: jax.Array,
     *,
-    problem: Problem,
+    static: _Static,
 ) -> tuple[_Run, _EpochRecord]:
     """Trains one seed for one epoch, evaluates it and updates the selection."""
-    settings = problem.settings
+    optim_params = json.loads(static.optim_params)
+    optimizer = optimizers.make_optimizer(static.optim_cls, optim_params)
     train, losses = train_step.train_epoch(
         run.train,
         batches,
         table,
         frozen,
         learning_rate,
-        transform=problem.optimizer.transform,
-        activation=settings.hact,
+        transform=optimizer.transform,
+        activation=static.hact,
         pred_scale=pred_scale,
     )
-    alphas = model.apply(train.params, frozen.source_weights, activation=settings.hact)
-    min_epochs = min(settings.min_epochs, settings.train_epochs)
+    alphas = model.apply(train.params, frozen.source_weights, activation=static.hact)
     correct = run.selected_correct
     counts = None
     select: jax.Array | bool = True
     if val_chunks is not None:
         counts, _ = evaluation.evaluate(
-            alphas, val_chunks, frozen, num_classes=problem.dataset.num_classes
+            alphas, val_chunks, frozen, num_classes=static.num_classes
         )
-        if settings.selection == "best":
+        if static.selection == "best":
             correct = jnp.sum(counts.correct)
             select = (epoch + 1 >= min_epochs) & (correct > run.selected_correct)
-        elif settings.selection == "reference":
+        elif static.selection == "reference":
             select = epoch + 1 == min_epochs
 
     def choose(new: Any, old: Any) -> Any:
@@ -404,6 +447,59 @@ def _epoch(
         choose(correct, run.selected_correct),
     )
     return run, _EpochRecord(losses, alphas.mean(axis=0), counts)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _epoch_of_all_seeds(
+    static: _Static, run: _Run, batches: Batches, *shared: Any
+) -> tuple[_Run, _EpochRecord]:
+    """One epoch of every seed: the place where functions of one seed are lifted."""
+    one = functools.partial(_epoch, static=static)
+    in_axes = (0, 0) + (None,) * len(shared)
+    return jax.vmap(one, in_axes=in_axes)(run, batches, *shared)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _alphas_and_weights(
+    hact: str, params: model.Params, source_weights: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The coefficients and new few classifiers of every seed."""
+
+    def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
+        alphas = model.apply(params, source_weights, activation=hact)
+        sources = source_weights.reshape(*alphas.shape, -1)
+        return alphas, model.combine(alphas, sources)
+
+    return jax.vmap(one)(params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(
+    num_classes: int,
+    alphas: jax.Array,
+    chunks: scores.ScoreTable,
+    frozen: scores.Frozen,
+) -> tuple[Counts, jax.Array]:
+    """Evaluates several sets of coefficients, with shape `[..., F, k + 1]`."""
+    one = functools.partial(evaluation.evaluate, num_classes=num_classes)
+    return jax.vmap(one, in_axes=(0, None, None))(alphas, chunks, frozen)
+
+
+@contextlib.contextmanager
+def _compile_clock(seconds: dict[str, float]) -> Iterator[None]:
+    """Adds the time spent on compiling in the block to `seconds['compile']`."""
+    seconds["compile"] = 0.0
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
+        if event.startswith("/jax/core/compile/"):
+            seconds["compile"] += duration_secs
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _check_finite(losses: np.ndarray, seeds: Sequence[int], epoch: int) -> None:
@@ -456,8 +552,36 @@ def run(
     Raises:
       UserError: If a loss is not finite; the seed, epoch and step are named.
     """
-    dataset, settings, frozen = problem.dataset, problem.settings, problem.frozen
     seconds: dict[str, float] = {}
+    with _compile_clock(seconds):
+        return _run(problem, seeds, params, batches, report, seconds)
+
+
+def _initial_run(problem: Problem, params: model.Params) -> _Run:
+    settings = problem.settings
+    optimizer = optimizers.make_optimizer(settings.optim_cls, settings.optim_params)
+    # The state is donated to each epoch: no part of it may be the caller's, or
+    # another part's.
+    trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
+    num_seeds = len(jax.tree.leaves(params)[0])
+    nothing = np.full(num_seeds, -1, np.int32)
+    return _Run(
+        jax.vmap(lambda p: train_step.init_state(p, optimizer.transform))(trained),
+        selected,
+        selected_epoch=jnp.array(nothing),
+        selected_correct=jnp.array(nothing),
+    )
+
+
+def _run(
+    problem: Problem,
+    seeds: Sequence[int],
+    params: model.Params | None,
+    batches: Sequence[Batches] | None,
+    report: Callable[[str], None],
+    seconds: dict[str, float],
+) -> Outcome:
+    dataset, settings, frozen = problem.dataset, problem.settings, problem.frozen
     clock = time.perf_counter()
 
     def lap(phase: str) -> None:
@@ -466,61 +590,47 @@ def run(
         seconds[phase] = seconds.get(phase, 0.0) + now - clock
         clock = now
 
-    if batches is None:
-        batches = epoch_batches(problem, seeds)
-    used, batches = _renumber(batches)
-    lap("sampling")
-
     def score(group: Group, rows: np.ndarray | None = None) -> scores.ScoreTable:
         return feature_pass.score_table(group, rows, **problem.score_arguments)
 
     chunk = functools.partial(
         evaluation.chunk_table, chunk_size=settings.eval_batch_size
     )
+    if batches is None:
+        batches = epoch_batches(problem, seeds)
+    used, batches = _renumber(batches)
+    lap("sampling")
     table = score(dataset.train, used) if batches else None
     val_chunks = None if dataset.val is None else chunk(score(dataset.val))
     lap("scores")
 
-    if params is None:
-        params = initial_params(problem, seeds)
-    transform = problem.optimizer.transform
-    num_seeds = len(seeds)
-    # The state is donated below: neither of its parts may be the caller's arrays.
-    trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
-    state = _Run(
-        jax.vmap(lambda p: train_step.init_state(p, transform))(trained),
-        selected,
-        jnp.full(num_seeds, -1, jnp.int32),
-        jnp.full(num_seeds, -1, jnp.int32),
+    state = _initial_run(
+        problem, initial_params(problem, seeds) if params is None else params
     )
-    del params, trained, selected
-    step = jax.jit(
-        jax.vmap(
-            functools.partial(_epoch, problem=problem),
-            in_axes=(0, 0, None, None, None, None, None, None),
+    static = _Static(
+        hact=settings.hact,
+        selection=settings.selection,
+        optim_cls=settings.optim_cls,
+        optim_params=json.dumps(
+            {k: v for k, v in settings.optim_params.items() if k != "lr"}
         ),
-        donate_argnums=0,
+        num_classes=dataset.num_classes,
     )
     records = []
-    compiled: dict[tuple[int, ...], Any] = {}
     for epoch, epoch_rows in enumerate(batches):
-        arguments = (
+        started = time.perf_counter()
+        state, record = _epoch_of_all_seeds(
+            static,
             state,
             epoch_rows,
             jnp.int32(epoch),
+            jnp.int32(min(settings.min_epochs, settings.train_epochs)),
             jnp.float32(problem.learning_rates[epoch]),
+            jnp.float32(settings.pred_scale),
             table,
             val_chunks,
             frozen,
-            jnp.float32(settings.pred_scale),
         )
-        shape = epoch_rows.rows.shape
-        if shape not in compiled:  # apart, to tell its time from that of training
-            compiled[shape] = step.lower(*arguments).compile()
-            lap("compile")
-        started = time.perf_counter()
-        state, record = compiled[shape](*arguments)
-        del arguments
         record = jax.device_get(record)
         _check_finite(record.losses, seeds, epoch)
         val = (
@@ -536,27 +646,31 @@ def run(
 
     test_chunks = chunk(score(dataset.test))
     lap("scores")
-    test_one = functools.partial(evaluation.evaluate, num_classes=dataset.num_classes)
-    evaluate = jax.jit(jax.vmap(test_one, in_axes=(0, None, None)))
-    apply = functools.partial(model.apply, activation=settings.hact)
-    alphas = jax.jit(jax.vmap(apply, in_axes=(0, None)))(
-        state.selected, frozen.source_weights
+    alphas, weight_few = _alphas_and_weights(
+        settings.hact, state.selected, frozen.source_weights
     )
     # The unchanged classifier is one more set of coefficients.
-    baseline = evaluation.baseline_alphas(*problem.neighbors.shape)
-    together = jnp.concatenate([alphas, baseline[None]])
-    counts, test_pred = jax.device_get(evaluate(together, test_chunks, frozen))
+    baseline = evaluation.baseline_alphas(*problem.neighbors.shape)[None]
+    counts, test_pred = jax.device_get(
+        _evaluate(
+            dataset.num_classes,
+            jnp.concatenate([alphas, baseline]),
+            test_chunks,
+            frozen,
+        )
+    )
     test_pred = test_pred[:, : len(dataset.test.labels)]
     test = evaluation.metrics_from_counts(counts, dataset.splits)
     if val_chunks is not None:
-        counts, _ = jax.device_get(evaluate(baseline[None], val_chunks, frozen))
+        counts, _ = jax.device_get(
+            _evaluate(dataset.num_classes, baseline, val_chunks, frozen)
+        )
         baseline_val = evaluation.metrics_from_counts(counts, dataset.splits)
     else:
         baseline_val = _no_metrics((1,), dataset.num_classes)
-    sources = frozen.source_weights.reshape(*baseline.shape, -1)
-    weight_few = jax.jit(jax.vmap(model.combine, in_axes=(0, None)))(alphas, sources)
     lap("evaluation")
 
+    num_seeds = len(seeds)
     val_epochs = [val for _, val in records if val is not None]
     num_epochs = len(batches)
     return Outcome(

@@ -6,23 +6,45 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 
-__all__ = ["file_sha256", "open_npz", "replacing", "staging", "write_npz"]
+__all__ = [
+    "file_hashes",
+    "file_sha256",
+    "open_npy",
+    "open_npz",
+    "replacing",
+    "staging",
+    "write_npz",
+]
 
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_STAGE_PREFIX = ".staging-"
 
 
 def file_sha256(path: Path) -> str:
     """Hashes a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
+    """Hashes several files at a time, each as `file_sha256` does."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(paths, pool.map(file_sha256, paths), strict=True))
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file's content is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -35,8 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -46,34 +67,87 @@ def replacing(path: Path) -> Iterator[Path]:
 def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
     """Writes several files below a directory, all of them or none.
 
+    One process at a time does this to a directory; others wait for it. Should it be
+    killed, the next one clears away what it left.
+
     Yields:
       A function that takes a path below `root` and gives the one to write to for
-      now. The files move to their places when the block ends; if it raises, none
-      does, and directories made for them go away again.
+      now. When the block ends, the files move to their places in the order in which
+      they were asked for. If it raises, or a move fails, everything is as it was.
     """
-    missing = [p for p in (root, *root.parents) if not p.exists()]
-    root.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".staging-", dir=root))
-    done = False
+    wanted: dict[Path, Path] = {}
+    with contextlib.ExitStack() as undo_root:
+        _make_directories(root, undo_root)
+        with _lock(root) as locked:
+            for left in root.glob(f"{_STAGE_PREFIX}*") if locked else ():
+                shutil.rmtree(left, ignore_errors=True)
+            stage = Path(tempfile.mkdtemp(prefix=_STAGE_PREFIX, dir=root))
 
-    def place(path: Path) -> Path:
-        staged = stage / path.relative_to(root)
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        return staged
+            def place(path: Path) -> Path:
+                staged = stage / "new" / path.relative_to(root)
+                staged.parent.mkdir(parents=True, exist_ok=True)
+                wanted[path] = staged
+                return staged
 
-    try:
-        yield place
-        for staged in sorted(p for p in stage.rglob("*") if p.is_file()):
-            final = root / staged.relative_to(stage)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(final)
-        done = True
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if not done:
-            for path in missing:
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+            try:
+                yield place
+                _move_in(wanted, stage / "old")
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+        undo_root.pop_all()
+
+
+def _move_in(wanted: dict[Path, Path], old: Path) -> None:
+    """Moves files to their places, and what was there out of the way."""
+    for staged in wanted.values():
+        _sync(staged)
+    old.mkdir()
+    with contextlib.ExitStack() as undo:
+
+        def move(source: Path, target: Path) -> None:
+            source.replace(target)
+            undo.callback(target.replace, source)
+
+        # What is last to come is first to go: a file that speaks of others, and
+        # comes after them, is there only while all of those are.
+        for number, final in enumerate(reversed(wanted)):
+            if final.is_file():
+                move(final, old / str(number))
+        for final, staged in wanted.items():
+            _make_directories(final.parent, undo)
+            move(staged, final)
+        undo.pop_all()
+
+
+def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:
+    """Makes a directory and those above it; undone, only empty ones go away."""
+
+    def remove(directory: Path) -> None:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        undo.callback(remove, directory)
+    path.mkdir(exist_ok=True)  # says so if it is a file
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[bool]:
+    """Lets in one process at a time; yields False where this cannot be had."""
+    with contextlib.ExitStack() as stack:
+        locked = False
+        # No such locks: Windows (ImportError), some network file systems (OSError).
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(directory, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # While this one waited, another may have put a new directory there.
+            locked = os.path.samestat(os.fstat(descriptor), os.stat(directory))
+        yield locked
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -102,11 +176,35 @@ def open_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
       UserError: If the file is missing, damaged or holds pickled objects.
     """
+    arrays = {}
+    with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(
+                    member, allow_pickle=False
+                )
+    return arrays
+
+
+def open_npy(path: Path) -> np.ndarray:
+    """Maps the array of an `.npy` file, read-only, never a pickle.
+
+    Raises:
+      UserError: If the file is missing, damaged or holds pickled objects.
+    """
+    with _blame(path, ".npy"):
+        return np.lib.format.open_memmap(path, mode="r")
+
+
+@contextlib.contextmanager
+def _blame(path: Path, kind: str) -> Iterator[None]:
+    """Turns whatever reading a file raises into a one-line error that names it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable .npz file ({reason})") from None
+    # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = " ".join((reason or type(error).__name__).split())
+        raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

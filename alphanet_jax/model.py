@@ -89,18 +89,16 @@ def init(
     sizes = check_sizes(
         num_features=num_features, num_neighbors=num_neighbors, hidden_dims=hidden_dims
     )
+    # One draw for all layers: each further one would cost compile time.
+    num_params = sum((fan_in + 1) * out for fan_in, out in itertools.pairwise(sizes))
+    drawn = jax.random.uniform(key, (num_params,), minval=-1.0, maxval=1.0)
     layers = []
-    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        weight_key, bias_key = jax.random.split(jax.random.fold_in(key, index))
+    for fan_in, fan_out in itertools.pairwise(sizes):
         bound = fan_in**-0.5
-        layers.append(
-            Layer(
-                jax.random.uniform(
-                    weight_key, (fan_out, fan_in), minval=-bound, maxval=bound
-                ),
-                jax.random.uniform(bias_key, (fan_out,), minval=-bound, maxval=bound),
-            )
+        weight, bias, drawn = jnp.split(
+            drawn, [fan_in * fan_out, (fan_in + 1) * fan_out]
         )
+        layers.append(Layer(bound * weight.reshape(fan_out, fan_in), bound * bias))
     return tuple(layers)
 
 
@@ -156,11 +154,13 @@ def combine(alphas: ArrayLike, source_weights: ArrayLike) -> jax.Array:
       >>> combine([[1.0, -0.5]], [[[2.0, 0.0], [0.0, 4.0]]]).tolist()
       [[2.0, -2.0]]
     """
+    alphas, source_weights = jnp.asarray(alphas), jnp.asarray(source_weights)
     return jnp.einsum("fj,fjd->fd", alphas, source_weights, precision="highest")
 
 
 _CONV = "conv_layer"
 _LINEAR = "linear_layer__seq"
+_PARTS = ("weight", "bias")
 
 
 def params_from_torch(state_dict: Mapping[str, ArrayLike]) -> Params:
@@ -182,15 +182,19 @@ def params_from_torch(state_dict: Mapping[str, ArrayLike]) -> Params:
         name.removeprefix("alphanet."): np.asarray(array)
         for name, array in state_dict.items()
     }
-    prefixes = [_CONV]
-    while f"{_LINEAR}.{len(prefixes) - 1}.weight" in arrays:
-        prefixes.append(f"{_LINEAR}.{len(prefixes) - 1}")
-    if len(prefixes) < 2:
-        raise ValueError(f"{_LINEAR}.0.weight is missing; got {sorted(arrays)}.")
+    indices = {name.split(".")[1] for name in arrays if name.startswith(f"{_LINEAR}.")}
+    prefixes = [_CONV, *(f"{_LINEAR}.{i}" for i in range(max(1, len(indices))))]
+    expected = {f"{prefix}.{part}" for prefix in prefixes for part in _PARTS}
+    if missing := expected - arrays.keys():
+        raise ValueError(f"{sorted(missing)} missing; got {sorted(arrays)}.")
+    conv, outputs = arrays[f"{_CONV}.weight"], arrays[f"{prefixes[-1]}.bias"]
+    if conv.ndim != 4 or conv.shape[1] != 1 or conv.shape[2] != len(outputs) + 1:
+        raise ValueError(
+            f"{_CONV}.weight must have shape (h, 1, {len(outputs) + 1}, d) to fit "
+            f"{len(outputs)} outputs, got {conv.shape}."
+        )
     layers: list[Layer] = []
     for prefix in prefixes:
-        if missing := {f"{prefix}.weight", f"{prefix}.bias"} - set(arrays):
-            raise ValueError(f"{sorted(missing)} missing; got {sorted(arrays)}.")
         weight = arrays[f"{prefix}.weight"]
         bias = arrays[f"{prefix}.bias"]
         weight = weight.reshape(weight.shape[0], -1)

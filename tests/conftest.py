@@ -37,14 +37,3 @@ def x64():
     """Lets JAX compute in float64 for the length of a test."""
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture
-def strict_ranks():
-    """Makes broadcasting between arrays of different rank an error.
-
-    The affine layers and differences of the package rely on it, so only tests of
-    modules that do not ask for this.
-    """
-    with jax.numpy_rank_promotion("raise"):
-        yield

@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
 
 def random_problem(
-    seed=0, *, few=3, base=8, neighbors=2, dim=5, samples=23, hidden=(6, 4)
+    seed=0, *, few=3, base=8, neighbors=2, dim=5, samples=23, hidden=(4, 3)
 ):
     """Draws a problem; `samples` is raised to the number of classes if lower."""
     rng = np.random.default_rng(seed)
@@ -48,8 +48,9 @@ def random_problem(
     samples = max(samples, num_classes)
     order = rng.permutation(num_classes)
     few_classes, base_classes = np.sort(order[:few]), np.sort(order[few:])
-    medium, many = np.sort(order[few : few + base // 2]), np.sort(
-        order[few + base // 2 :]
+    medium, many = (
+        np.sort(order[few : few + base // 2]),
+        np.sort(order[few + base // 2 :]),
     )
     labels = rng.permutation(
         np.concatenate(

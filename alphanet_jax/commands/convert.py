@@ -19,8 +19,9 @@ same registry serves the converted data:
   python main.py --config=configs/imagenetlt.py --config.data_root=/converted"""
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the program's flags."""
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the program's flags, whatever the arguments are."""
+    del argv
     flags.DEFINE_string(
         "registry",
         "configs/datasets.toml",

@@ -34,12 +34,16 @@ each seed on validation data, tests it, writes WORKDIR/result.npz and prints a t
       --config.data_root=/data --config.rho=0.25 --config.seeds=5"""
 
 
-def define_flags(values: flags.FlagValues) -> None:
-    """Defines the command's flags."""
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags; those of config fields depend on `argv`."""
     from ml_collections import config_flags
 
     config_flags.DEFINE_config_file(
-        "config", None, "config file, see configs/", flag_values=values
+        "config",
+        None,
+        "config file, see configs/",
+        flag_values=values,
+        sys_argv=list(argv),
     )
     flags.DEFINE_string(
         "workdir",
@@ -164,7 +168,8 @@ def run(values: flags.FlagValues) -> None:
     if seeds[0] < 0 or seeds[-1] >= 2**32:
         raise UserError(f"seeds must be in 0..2**32-1, got {seeds[0]} to {seeds[-1]}")
     config_flag: Any = values["config"]
-    name = Path(config_flag.config_filename.partition(":")[0]).stem
+    path, _, argument = config_flag.config_filename.partition(":")
+    name = Path(path).stem + (f"_{argument}" if argument else "")
     workdir = Path(values.workdir or Path("results") / name)
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir: {workdir} is a file")

@@ -1,0 +1,211 @@
+"""The same training the dense way: the yardstick. Needs PyTorch.
+
+    python benchmarks/dense.py --data=/tmp/imagenetlt --epochs=1
+
+Nothing is shared between classes, batches or epochs. Every forward pass sends each
+'few' class through the network's large layer on its own, builds the whole (C, d)
+classifier and multiplies it with the batch's features; so does every batch of
+validation data, although the weights stay the same between them. The large layer is
+written as a convolution of the size of its input, as the original writes it, or as
+the linear call that it amounts to, which PyTorch runs faster. This is the formula as
+it stands on paper, and gives the numbers that `experiment.run` gives.
+"""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import synthetic
+import torch
+from torch.nn import functional
+
+from alphanet_jax import experiment, model, nn_search
+from alphanet_jax.dataset import Group
+from alphanet_jax.experiment import Problem
+from alphanet_jax.sampling import Batches
+
+LAYERS = ("convolution", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of training one seed for E epochs."""
+
+    step_loss: list[np.ndarray]  # for each epoch, shape=(T,): before each step
+    alphas: np.ndarray  # shape=(F, k + 1): after the last epoch
+    val_accuracy: list[float]  # of every epoch; empty without validation data
+    train_seconds: list[float]  # of every epoch
+    eval_seconds: list[float]
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Training and validation together, the median over epochs."""
+        return float(np.median(np.add(self.train_seconds, self.eval_seconds)))
+
+
+class _Classifier(torch.nn.Module):
+    """The corrected classifier, with the network that corrects it."""
+
+    def __init__(self, problem: Problem, params: model.Params, layer: str) -> None:
+        super().__init__()
+        dataset = problem.dataset
+        few, base = dataset.few_classes, dataset.base_classes
+        sources = np.asarray(nn_search.source_classes(few, problem.neighbors))
+        arrays = model.params_to_torch(params).values()
+        self.params = torch.nn.ParameterList(torch.tensor(a) for a in arrays)
+        self.layer = layer
+        self.activation = getattr(functional, problem.settings.hact)
+        self.pred_scale = problem.settings.pred_scale
+        self.sources = torch.tensor(dataset.weight[sources])  # (F, k + 1, d)
+        self.base_weight = torch.tensor(dataset.weight[base])
+        self.bias = torch.tensor(dataset.bias)
+        # Where a class is among the few and then the base classes.
+        self.place = torch.tensor(np.argsort(np.concatenate([few, base])))
+
+    def _large_layer(
+        self, source: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        """Takes one class's sources, with shape `[k + 1, d]`."""
+        if self.layer == "convolution":
+            x = functional.conv2d(source[None, None], weight, bias)
+            return x.flatten(1)
+        return functional.linear(source.flatten()[None], weight.flatten(1), bias)
+
+    def alphas(self) -> torch.Tensor:
+        """Gives the combination coefficients, with shape `[F, k + 1]`."""
+        weight, bias, *rest = self.params
+        x = torch.cat([self._large_layer(s, weight, bias) for s in self.sources])
+        for weight, bias in zip(rest[::2], rest[1::2], strict=True):
+            x = functional.linear(self.activation(x), weight, bias)
+        x = x / x.abs().sum(dim=1, keepdim=True)
+        return torch.cat([torch.ones_like(x[:, :1]), x], dim=1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Gives the scaled logits of all classes, with shape `[n, C]`."""
+        few_weight = (self.alphas()[:, :, None] * self.sources).sum(dim=1)
+        weight = torch.cat([few_weight, self.base_weight])[self.place]
+        return self.pred_scale * functional.linear(features, weight, self.bias)
+
+
+def _rows(group: Group, rows: np.ndarray | slice) -> tuple[torch.Tensor, torch.Tensor]:
+    features = np.array(group.features[rows], np.float32)
+    return torch.from_numpy(features), torch.from_numpy(group.labels[rows]).long()
+
+
+def _accuracy(classifier: _Classifier, group: Group, batch_size: int) -> float:
+    correct = 0
+    with torch.no_grad():
+        for start in range(0, len(group.labels), batch_size):
+            features, labels = _rows(group, slice(start, start + batch_size))
+            correct += int((classifier(features).argmax(dim=1) == labels).sum())
+    return correct / len(group.labels)
+
+
+def train(
+    problem: Problem,
+    params: model.Params,
+    batches: Sequence[Batches],
+    *,
+    layer: str = LAYERS[0],
+) -> Outcome:
+    """Trains one seed.
+
+    Args:
+      problem: The problem.
+      params: Initial parameters of one seed.
+      batches: Batches of every epoch to train, of one seed, with shape `[T, B]`.
+      layer: How the large layer is computed, one of `LAYERS`.
+
+    Returns:
+      The outcome.
+    """
+    settings, dataset = problem.settings, problem.dataset
+    classifier = _Classifier(problem, params, layer)
+    optimizer = getattr(torch.optim, settings.optim_cls)(
+        classifier.parameters(), **settings.optim_params
+    )
+    schedule = getattr(torch.optim.lr_scheduler, settings.lr_sched_cls)(
+        optimizer, **settings.lr_sched_params
+    )
+    outcome = Outcome([], np.zeros(0), [], [], [])
+    for epoch in batches:
+        clock = time.perf_counter()
+        losses = []
+        for rows, valid in zip(epoch.rows, epoch.valid, strict=True):
+            features, labels = _rows(dataset.train, np.asarray(rows)[valid])
+            loss = functional.cross_entropy(classifier(features), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        outcome.step_loss.append(np.asarray(losses))
+        outcome.train_seconds.append(time.perf_counter() - clock)
+        clock = time.perf_counter()
+        if dataset.val is not None:
+            outcome.val_accuracy.append(
+                _accuracy(classifier, dataset.val, settings.eval_batch_size)
+            )
+        outcome.eval_seconds.append(time.perf_counter() - clock)
+        schedule.step()
+    with torch.no_grad():
+        return dataclasses.replace(outcome, alphas=classifier.alphas().numpy())
+
+
+def first_seed(tree: Any) -> Any:
+    """Takes the first seed of arrays with a leading seed axis."""
+    return jax.tree.map(lambda array: np.asarray(array)[0], tree)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="from synthetic.py")
+    parser.add_argument(
+        "--profile",
+        choices=synthetic.PROFILES,
+        default="imagenetlt",
+        help="[%(default)s]",
+    )
+    parser.add_argument("--epochs", type=int, default=1, help="to train [1]")
+    parser.add_argument(
+        "--layer", choices=LAYERS, default=LAYERS[0], help="[%(default)s]"
+    )
+    parser.add_argument("--threads", type=int, help="[PyTorch's own choice]")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    synthetic.ensure(args.profile, args.data)
+    profile = synthetic.PROFILES[args.profile]
+    settings = synthetic.settings(args.profile, train_epochs=args.epochs)
+    problem = experiment.prepare(synthetic.load(args.profile, args.data), settings)
+    outcome = train(
+        problem,
+        first_seed(experiment.initial_params(problem, [0])),
+        [first_seed(b) for b in experiment.epoch_batches(problem, [0])],
+        layer=args.layer,
+    )
+    for epoch, loss in enumerate(outcome.step_loss):
+        line = (
+            f"epoch {epoch + 1}/{args.epochs}  loss {loss.mean():.4f}  "
+            f"training {outcome.train_seconds[epoch]:.2f} s  "
+            f"validation {outcome.eval_seconds[epoch]:.2f} s"
+        )
+        if outcome.val_accuracy:
+            line += f"  accuracy {100 * outcome.val_accuracy[epoch]:.1f}"
+        print(line)
+    per_epoch = outcome.seconds_per_epoch
+    print(
+        f"{per_epoch:.2f} s per epoch on {torch.get_num_threads()} threads; "
+        f"{profile.num_epochs * per_epoch:.0f} s for {profile.num_epochs} epochs "
+        f"(scaled from {args.epochs})"
+    )
+
+
+if __name__ == "__main__":
+    main()

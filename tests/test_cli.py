@@ -1,0 +1,277 @@
+"""What a user types, end to end."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from alphanet_jax import cli, config, results
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICKSTART = f"--config={ROOT / 'configs' / 'quickstart.py'}"
+SHORT = [
+    "--config.seeds=2",
+    "--config.training.train_epochs=3",
+    "--config.training.min_epochs=2",
+]
+
+
+def main(*arguments):
+    return cli.main(["main.py", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path, monkeypatch):
+    """Commands run in an empty directory, where nothing may appear by mistake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "cache"))
+    # A config file is loaded into this module, on top of what an earlier one left.
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("trained")
+    done = subprocess.run(
+        [
+            *(sys.executable, ROOT / "main.py", QUICKSTART),
+            *(f"--workdir={workdir}", "--compilation_cache=off", *SHORT),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=workdir,
+    )
+    return workdir, done
+
+
+class TestTrain:
+    def test_table_and_progress(self, trained):
+        _, done = trained
+        lines = done.stdout.splitlines()
+        assert lines[0] == "CIFAR-100-LT | cRT"
+        assert lines[3].split() == ["Experiment", "Few", "Med.", "Many", "Overall"]
+        assert lines[5].split() == ["Baseline", "31.8", "58.2", "69.8", "54.3"]
+        assert lines[6].startswith("AlphaNet (r=0.5)")
+        assert lines[6].count("±") == 4
+        assert len(set(map(len, lines[3:]))) == 1  # columns line up
+        epochs = [x for x in done.stderr.splitlines() if x.startswith("epoch ")]
+        assert len(epochs) == 3
+
+    def test_result_needs_numpy_alone(self, trained):
+        workdir, _ = trained
+        with np.load(workdir / "result.npz", allow_pickle=False) as archive:
+            result = dict(archive)
+        shapes = {
+            "seeds": (2,),
+            "few_classes": (30,),
+            "medium_classes": (35,),
+            "many_classes": (35,),
+            "class_counts": (100,),
+            "neighbors": (30, 5),
+            "neighbor_distances": (30, 5),
+            "alphas": (2, 30, 6),
+            "weight_few": (2, 30, 128),
+            "selected_epoch": (2,),
+            "epoch_loss": (2, 3),
+            "val_accuracy": (2, 3),
+            "val_top5": (2, 3),
+            "val_f1": (2, 3),
+            "val_acc_per_split": (2, 3, 3),
+            "test_accuracy": (2,),
+            "test_top5": (2,),
+            "test_f1": (2,),
+            "test_acc_per_split": (2, 3),
+            "test_acc_per_class": (2, 100),
+            "test_pred": (2, 8000),
+            "test_labels": (8000,),
+            "baseline_val_accuracy": (),
+            "baseline_test_accuracy": (),
+            "baseline_test_top5": (),
+            "baseline_test_f1": (),
+            "baseline_test_acc_per_split": (3,),
+            "baseline_test_acc_per_class": (100,),
+            "baseline_test_pred": (8000,),
+            "label_names": (100,),
+        }
+        assert {name: result[name].shape for name in shapes} == shapes
+        assert str(result["dataset"]) == "cifar100lt_effnetlite0_crt"
+        saved = json.loads(str(result["config"]))
+        assert saved["training"]["train_epochs"] == 3
+        assert saved["rho"] == 0.5
+        assert {"jax", "numpy"} <= json.loads(str(result["versions"])).keys()
+        hashes = json.loads(str(result["file_hashes"]))
+        assert len(hashes) == 10
+        assert all(len(digest) == 64 for digest in hashes.values())
+        assert result["test_acc_per_split"][:, 0].min() > 0.35  # from 0.3175
+
+    def test_the_same_command_gives_the_same_bytes(self, trained, capsys):
+        workdir, done = trained
+        assert main(QUICKSTART, "--workdir=again", *SHORT) == 0
+        once = (workdir / "result.npz").read_bytes()
+        assert pathlib.Path("again/result.npz").read_bytes() == once
+        assert capsys.readouterr().out == done.stdout
+        assert [path.name for path in pathlib.Path("again").iterdir()] == ["result.npz"]
+
+    def test_named_command_and_default_workdir(self, trained, capsys):
+        workdir, _ = trained
+        assert main("train", QUICKSTART, *SHORT) == 0
+        result = pathlib.Path("results/quickstart/result.npz")
+        assert result.read_bytes() == (workdir / "result.npz").read_bytes()
+
+    def test_without_validation(self, capsys):
+        arguments = ["--workdir=x", "--config.training.val_datagrp="]
+        assert main(QUICKSTART, *SHORT, *arguments) == 0
+        result = results.load_result(pathlib.Path("x/result.npz"))
+        assert result["selected_epoch"].tolist() == [2, 2]
+        assert np.isnan(result["val_accuracy"]).all()
+        assert "no validation" in capsys.readouterr().err
+
+    def test_options_reach_training(self, capsys):
+        arguments = [
+            "--workdir=x",
+            "--config.seed=5",
+            "--config.selection=reference",
+            "--config.rho=0.1",
+            "--config.alphanet.hdims=(8,)",
+            "--config.training.n_neighbors=2",
+            "--config.training.nn_dist=cosine",
+            "--config.training.ptopt.optim_params=lr=0.01,betas=[0.8,0.99]",
+            "--config.training.ptopt.lr_sched_params=step_size=1,gamma=0.5",
+            "--config.training.train_batch_size=100",
+        ]
+        assert main(QUICKSTART, *SHORT, *arguments) == 0
+        result = results.load_result(pathlib.Path("x/result.npz"))
+        assert result["seeds"].tolist() == [5, 6]
+        assert result["selected_epoch"].tolist() == [1, 1]
+        assert result["alphas"].shape == (2, 30, 3)
+        assert result["neighbor_distances"].max() < 2
+        np.testing.assert_allclose(result["learning_rate"], [0.01, 0.005, 0.0025])
+        captured = capsys.readouterr()
+        assert "305 + 30 samples" in captured.err
+        assert "AlphaNet (r=0.1)" in captured.out
+
+
+class TestErrors:
+    """One line on standard error, status 1, and nothing written."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["tain"], "unknown command 'tain'; did you mean 'train'?"),
+            ([], "--config is missing, for example"),
+            (["--confg=x"], "unknown flag --confg; did you mean 'config'?"),
+            ([QUICKSTART, "extra"], "unexpected argument 'extra'"),
+            (["--config=nowhere.py"], "--config: no such file: 'nowhere.py'"),
+            (["--config", "nowhere.py"], "--config: no such file: 'nowhere.py'"),
+            ([f"{QUICKSTART}:x"], "--config cannot be loaded: TypeError: get_config"),
+            (
+                [QUICKSTART, "--config.training.n_neighbor=3"],
+                "unknown field config.training.n_neighbor; "
+                "did you mean 'training.n_neighbors'",
+            ),
+            (
+                [QUICKSTART, "--config.n_neighbors=3"],
+                "unknown field config.n_neighbors; did you mean 'training.n_neighbors'",
+            ),
+            ([QUICKSTART, "--config.training.n_neighbors=2.5"], "n_neighbors=2.5"),
+            ([QUICKSTART, "--config.training.n_neighbors=70"], "got 70 with 70 base"),
+            ([QUICKSTART, "--config.seeds=0"], "config.seeds must be at least 1"),
+            ([QUICKSTART, "--config.seed=-1"], "seeds must be in 0..2**32-1, got -1"),
+            ([QUICKSTART, "--config.selection=bst"], "selection must be one of"),
+            ([QUICKSTART, "--config.rho=-1"], "r must not be negative"),
+            (
+                [QUICKSTART, "--config.dataset=cifar100lt_effnetlite"],
+                "did you mean 'cifar100lt_effnetlite0_crt'",
+            ),
+            ([QUICKSTART, "--config.registry=no.toml"], "no.toml: cannot read"),
+            ([QUICKSTART, "--config.data_root=elsewhere"], "elsewhere/data"),
+            (
+                [QUICKSTART, "--config.training.test_datagrp=tst"],
+                "no features of group 'tst'",
+            ),
+            (
+                [QUICKSTART, "--config.training.ptopt.optim_params=lr=x"],
+                "config.training.ptopt.optim_params: expected key=value",
+            ),
+            (
+                [QUICKSTART, "--config.training.sampler_builder.sampler_args=('R=1',)"],
+                "takes no argument ['R']",
+            ),
+            (["--config=" + str(ROOT / "configs" / "default.py")], "config.dataset is"),
+        ],
+    )
+    def test_one_line(self, capsys, arguments, message):
+        assert main(*arguments, *(["--workdir=x"] if arguments[1:] else [])) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1
+        assert message in captured.err
+        assert list(pathlib.Path().iterdir()) == []
+
+    def test_config_files_of_ones_own(self, capsys):
+        good = (ROOT / "configs" / "quickstart.py").read_text()
+        good = good.replace("parents[1]", f"parents[0] / {str(ROOT)!r}")
+        for text, message in (
+            ("def get_config(:", "--config cannot be loaded: SyntaxError"),
+            ("x = 1", "--config cannot be loaded"),
+            (
+                good.replace("config.rho = 0.5", "config.rh0 = 0.5"),
+                "unknown field config.rh0; did you mean 'rho'?",
+            ),
+            (
+                good.replace("config.rho = 0.5", "del config.rho"),
+                "config.rho is missing",
+            ),
+            (
+                good.replace("config.rho = 0.5", "config.seed = 'a'"),
+                "--config cannot be loaded: TypeError",
+            ),
+        ):
+            pathlib.Path("mine.py").write_text(text)
+            sys.modules.pop("config_config", None)
+            assert main("--config=mine.py") == 1
+            captured = capsys.readouterr()
+            assert captured.err.count("\n") == 1
+            assert message in captured.err
+
+    def test_an_earlier_result_survives(self, capsys):
+        path = pathlib.Path("x/result.npz")
+        path.parent.mkdir()
+        path.write_bytes(b"precious")
+        arguments = ["--config.training.ptopt.optim_params=lr=1e30", *SHORT]
+        assert main(QUICKSTART, "--workdir=x", *arguments) == 1
+        assert "the loss is" in capsys.readouterr().err.splitlines()[-1]
+        assert path.read_bytes() == b"precious"
+
+
+class TestHelp:
+    def test_every_field_is_explained(self, capsys):
+        assert main("--help") == 0
+        shown = capsys.readouterr().out
+        for field in config.FIELDS:
+            assert f"--config.{field.name}\n" in shown
+        assert "--workdir" in shown
+        assert "train " in shown
+        assert max(map(len, shown.splitlines())) <= 92
+
+    def test_help_imports_no_jax(self):
+        program = (
+            "import sys; from alphanet_jax import cli; cli.main(['main.py', '--help']);"
+            "sys.exit('jax' in sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+    def test_converter(self):
+        done = subprocess.run(
+            [sys.executable, ROOT / "convert_torch_features.py", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for flag in ("registry", "dataset", "data_root", "out", "feature_dtype"):
+            assert f"--{flag}\n" in done.stdout

@@ -1,0 +1,376 @@
+"""The config files and the registry: what they say, and what is said of bad ones."""
+
+from pathlib import Path
+
+import ml_collections
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from alphanet_jax import cli, registry
+from alphanet_jax.config import FIELDS, check_fields, default_config, get
+from alphanet_jax.errors import UserError
+
+# ml_collections loads config files in a way that Python calls deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+REGISTRY = CONFIGS / "datasets.toml"
+
+# What follows the file's name on the command line, and what each then sets apart from
+# the defaults.
+PAPER = {
+    "imagenetlt.py": {"dataset": "imagenetlt_resnext50_crt", "rho": 0.5},
+    "imagenetlt.py:crt": {"dataset": "imagenetlt_resnext50_crt", "rho": 0.5},
+    "imagenetlt.py:lws": {"dataset": "imagenetlt_resnext50_lws", "rho": 0.5},
+    "imagenetlt.py:ride": {"dataset": "imagenetlt_resnext50_ride", "rho": 0.5},
+    "placeslt.py": {"dataset": "placeslt_resnet152_crt", "rho": 0.5},
+    "placeslt.py:crt": {"dataset": "placeslt_resnet152_crt", "rho": 0.5},
+    "placeslt.py:lws": {"dataset": "placeslt_resnet152_lws", "rho": 0.5},
+    "cifar100lt.py": {
+        "dataset": "cifarlt_resnet32_ride",
+        "rho": 0.5,
+        "training.train_epochs": 10,
+        "training.val_datagrp": "",
+    },
+    "cifar100lt.py:ride": {
+        "dataset": "cifarlt_resnet32_ride",
+        "rho": 0.5,
+        "training.train_epochs": 10,
+        "training.val_datagrp": "",
+    },
+    "cifar100lt.py:ltr": {
+        "dataset": "cifarlt_resnet34_ltr",
+        "rho": 0.5,
+        "pred_scale": 100.0,
+        "training.train_epochs": 10,
+        "training.val_datagrp": "",
+    },
+    "inaturalist.py": {
+        "dataset": "inat_resnet152_crt",
+        "rho": 0.05,
+        "training.train_epochs": 10,
+        "training.train_batch_size": 256,
+        "training.val_datagrp": "",
+    },
+    "inaturalist.py:crt": {
+        "dataset": "inat_resnet152_crt",
+        "rho": 0.05,
+        "training.train_epochs": 10,
+        "training.train_batch_size": 256,
+        "training.val_datagrp": "",
+    },
+}
+MODELS = {
+    "imagenetlt.py": "crt, lws, ride",
+    "placeslt.py": "crt, lws",
+    "cifar100lt.py": "ride, ltr",
+    "inaturalist.py": "crt",
+}
+RUNNABLE = [*PAPER, "quickstart.py"]
+
+# The smallest table that the original takes, with the hyphen that its template has.
+ORIGINAL = """\
+[imagenetlt_resnext50_crt]
+split_files_dir = "data/ImageNetLT/splits"
+feature_files_dir = "data/ImageNetLT/features/resnext50_crt"
+classifier_file = "data/ImageNetLT/classifiers/resnext50_crt.pth"
+classifier_loader = "LinearClassifierLoader"
+nn_files_dir = "data/ImageNetLT/nns/resnext50_crt"
+baseline_eval_file = "data/ImageNetLT/baselines/resnext50_crt.pkl"
+"""
+
+
+def load(name: str) -> ml_collections.ConfigDict:
+    """Loads a config as the command line does: `file.py` or `file.py:model`."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+    values(["main.py", f"--config={CONFIGS / name}"])
+    return values.config
+
+
+def changes(config: ml_collections.ConfigDict) -> dict:
+    """The fields that are not as in the default config."""
+    default = default_config()
+    return {
+        field.name: get(config, field.name)
+        for field in FIELDS
+        if get(config, field.name) != get(default, field.name)
+    }
+
+
+# --- Config files ---------------------------------------------------------------------
+
+
+def test_every_config_file_is_tested_here():
+    listed = {name.partition(":")[0] for name in RUNNABLE}
+    assert {path.name for path in CONFIGS.glob("*.py")} == listed | {"default.py"}
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_config_is_complete_and_its_dataset_is_in_the_registry(name):
+    config = load(name)
+    check_fields(config)
+    entry = registry.get_entry(REGISTRY, config.dataset)
+    training = config.training
+    assert {training.train_datagrp, training.test_datagrp} <= set(entry.datagrps)
+    # Where there are validation samples they are used, and only there.
+    assert training.val_datagrp == ("val" if "val" in entry.datagrps else "")
+
+
+@pytest.mark.parametrize(("name", "expected"), PAPER.items())
+def test_config_sets_what_the_paper_says_and_nothing_else(name, expected):
+    assert changes(load(name)) == expected
+
+
+def test_defaults_are_the_settings_of_the_paper():
+    config = load("default.py")
+    assert changes(config) == {}
+    assert config.training.train_epochs == 25
+    assert config.training.min_epochs == 5
+    assert config.training.train_batch_size == 64
+    assert config.training.n_neighbors == 5
+    assert config.training.nn_dist == "euclidean"
+    assert config.training.ptopt.optim_cls == "AdamW"
+    assert config.training.ptopt.optim_params == "lr=0.001"
+    assert config.training.ptopt.lr_sched_cls == "StepLR"
+    assert config.training.ptopt.lr_sched_params == "step_size=10,gamma=0.1"
+    assert config.training.val_datagrp == "val"
+    assert config.alphanet.hdims == (32, 32, 32)
+    assert config.alphanet.hact == "leaky_relu"
+    assert config.pred_scale == 1.0
+    assert config.seeds == 10
+    assert config.selection == "best"
+
+
+def test_default_config_asks_for_a_dataset():
+    with pytest.raises(UserError, match=r"^config\.dataset is not set: name of the"):
+        check_fields(load("default.py"))
+
+
+def test_quickstart_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load("quickstart.py")
+    assert sorted(changes(config)) == ["data_root", "dataset", "registry", "rho"]
+    assert config.rho == 0.5
+    entry = registry.get_entry(Path(config.registry), config.dataset)
+    root = Path(config.data_root)
+    assert (root / entry.split_files_dir / "few.txt").is_file()
+    assert (root / entry.feature_files_dir).is_dir()
+    assert entry.label_names_file is not None
+    assert (root / entry.label_names_file).is_file()
+
+
+def test_configs_are_independent():
+    load("cifar100lt.py:ltr").training.train_epochs = 1
+    assert load("cifar100lt.py:ltr").training.train_epochs == 10
+
+
+@pytest.mark.parametrize(("name", "models"), MODELS.items())
+@pytest.mark.parametrize("model", ["rids", "", "crt:lws"])
+def test_unknown_model_is_one_line_of_error(name, models, model, capsys):
+    status = cli.main(["main.py", f"--config={CONFIGS / name}:{model}"])
+    captured = capsys.readouterr()
+    assert status == 1
+    assert captured.out == ""
+    assert captured.err == (
+        f"error: configs/{name}: model must be one of {models}, got {model!r}\n"
+    )
+
+
+# --- The registry ---------------------------------------------------------------------
+
+
+def test_every_dataset_has_a_config_and_every_config_a_dataset():
+    named = {load(name).dataset for name in RUNNABLE}
+    assert named == set(registry.load_registry(REGISTRY))
+    assert named == {
+        "cifar100lt_effnetlite0_crt",
+        "imagenetlt_resnext50_crt",
+        "imagenetlt_resnext50_lws",
+        "imagenetlt_resnext50_ride",
+        "placeslt_resnet152_crt",
+        "placeslt_resnet152_lws",
+        "cifarlt_resnet32_ride",
+        "cifarlt_resnet34_ltr",
+        "inat_resnet152_crt",
+    }
+
+
+def test_entries_of_the_paper():
+    entries = {
+        name: registry.get_entry(REGISTRY, name)
+        for name in registry.load_registry(REGISTRY)
+    }
+    directories = {
+        "imagenetlt": "ImageNetLT",
+        "placeslt": "PlacesLT",
+        "cifarlt": "CIFARLT",
+        "inat": "iNaturalist",
+        "cifar100lt": "CIFAR100LT",
+    }
+    for name, entry in entries.items():
+        dataset, rest = name.split("_", 1)
+        directory = f"data/{directories[dataset]}"
+        assert entry.split_files_dir == f"{directory}/splits"
+        assert entry.feature_files_dir == f"{directory}/features/{rest}"
+        assert entry.classifier_file == f"{directory}/classifiers/{rest}.pth"
+        assert entry.nn_files_dir == f"{directory}/nns/{rest}"
+        assert entry.baseline_eval_file == f"{directory}/baselines/{rest}.npz"
+        combined = entry.classifier_loader == "CombinedClassifierLoader"
+        assert combined == name.endswith("_ride")
+        named = f"{directory}/label_names.txt"
+        has_names = dataset in ("imagenetlt", "cifar100lt")
+        assert entry.label_names_file == (named if has_names else None)
+        no_val = dataset in ("cifarlt", "inat")
+        assert entry.datagrps == (
+            ("train", "test") if no_val else ("train", "val", "test")
+        )
+    assert {name: entry.proper_name for name, entry in entries.items()} == {
+        "cifar100lt_effnetlite0_crt": "CIFAR-100-LT | cRT",
+        "imagenetlt_resnext50_crt": "ImageNet-LT | cRT",
+        "imagenetlt_resnext50_lws": "ImageNet-LT | LWS",
+        "imagenetlt_resnext50_ride": "ImageNet-LT | RIDE",
+        "placeslt_resnet152_crt": "Places-LT | cRT",
+        "placeslt_resnet152_lws": "Places-LT | LWS",
+        "cifarlt_resnet32_ride": "CIFAR-100-LT | RIDE",
+        "cifarlt_resnet34_ltr": "CIFAR-100-LT | LTR",
+        "inat_resnet152_crt": "iNaturalist | cRT",
+    }
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_registry_of_the_original_is_accepted(tmp_path):
+    path = write(tmp_path, ORIGINAL)
+    assert registry.get_entry(path, "imagenetlt_resnext50_crt") == (
+        registry.DatasetEntry(
+            name="imagenetlt_resnext50_crt",
+            split_files_dir="data/ImageNetLT/splits",
+            feature_files_dir="data/ImageNetLT/features/resnext50_crt",
+            classifier_file="data/ImageNetLT/classifiers/resnext50_crt.pth",
+            classifier_loader="LinearClassifierLoader",
+            nn_files_dir="data/ImageNetLT/nns/resnext50_crt",
+            baseline_eval_file="data/ImageNetLT/baselines/resnext50_crt.pkl",
+            label_names_file=None,
+            datagrps=("train", "val", "test"),
+            proper_name="imagenetlt_resnext50_crt",
+        )
+    )
+
+
+def test_optional_keys_of_the_original_are_accepted(tmp_path):
+    more = (
+        'label_names_file = "data/ImageNetLT/label_names.txt"\n'
+        'datagrps = ["train", "test"]\n'
+        'proper_name = "ImageNet\N{NON-BREAKING HYPHEN}LT | cRT"\n'
+    )
+    entry = registry.get_entry(
+        write(tmp_path, ORIGINAL + more), "imagenetlt_resnext50_crt"
+    )
+    assert entry.label_names_file == "data/ImageNetLT/label_names.txt"
+    assert entry.datagrps == ("train", "test")
+    assert entry.proper_name == "ImageNet\N{NON-BREAKING HYPHEN}LT | cRT"
+
+
+def test_other_datasets_of_a_registry_may_be_incomplete(tmp_path):
+    path = write(tmp_path, ORIGINAL + "\n[unfinished]\n")
+    assert registry.get_entry(path, "imagenetlt_resnext50_crt").datagrps
+
+
+def drop(key: str) -> str:
+    return "".join(
+        line for line in ORIGINAL.splitlines(True) if not line.startswith(key)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            ORIGINAL + 'classifer_file = "x.pth"\n',
+            "{entry}: unknown key 'classifer_file'; did you mean 'classifier_file' or "
+            "'classifier_loader'?",
+        ),
+        (drop("split_files_dir"), "{entry}: split_files_dir is missing"),
+        (drop("feature_files_dir"), "{entry}: feature_files_dir is missing"),
+        (drop("classifier_file"), "{entry}: classifier_file is missing"),
+        (
+            ORIGINAL.replace("LinearClassifierLoader", "TorchLoader"),
+            "{entry}: classifier_loader must be one of LinearClassifierLoader, "
+            "CombinedClassifierLoader, got 'TorchLoader'",
+        ),
+        (
+            ORIGINAL + "proper_name = 3\n",
+            "{entry}: proper_name must be a non-empty string, got 3",
+        ),
+        (
+            ORIGINAL + 'label_names_file = ""\n',
+            "{entry}: label_names_file must be a non-empty string, got ''",
+        ),
+        (
+            ORIGINAL + 'datagrps = "train"\n',
+            "{entry}: datagrps must be a list of names: 'train'",
+        ),
+        (
+            ORIGINAL + 'datagrps = ["train", ""]\n',
+            "{entry}: datagrps must be a list of names: ['train', '']",
+        ),
+        (
+            'imagenetlt_resnext50_crt = "data"\n',
+            "{path}: 'imagenetlt_resnext50_crt' is not a table; write it as "
+            "[imagenetlt_resnext50_crt]",
+        ),
+    ],
+)
+def test_entry_that_is_not_right(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as caught:
+        registry.get_entry(path, "imagenetlt_resnext50_crt")
+    entry = f"{path}: dataset 'imagenetlt_resnext50_crt'"
+    assert str(caught.value) == message.format(path=path, entry=entry)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("inat_resnet152_crf", "did you mean 'inat_resnet152_crt' or "),
+        ("zzz", "known are 'cifar100lt_effnetlite0_crt', 'imagenetlt_resnext50_crt', "),
+    ],
+)
+def test_unknown_dataset(name, hint):
+    with pytest.raises(UserError) as caught:
+        registry.get_entry(REGISTRY, name)
+    start = f"unknown dataset {name!r} in {REGISTRY}; {hint}"
+    assert str(caught.value).startswith(start)
+
+
+def test_registry_that_is_not_toml(tmp_path):
+    path = write(tmp_path, "split_files_dir: data\n")
+    with pytest.raises(UserError) as caught:
+        registry.get_entry(path, "imagenetlt_resnext50_crt")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: not a TOML file: Expected '='")
+    assert "line 1" in message
+    assert "\n" not in message
+
+
+def test_registry_that_is_not_text(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError) as caught:
+        registry.get_entry(path, "x")
+    assert str(caught.value).startswith(f"{path}: not a TOML file: ")
+
+
+def test_registry_that_is_not_there(tmp_path):
+    path = tmp_path / "none.toml"
+    with pytest.raises(UserError) as caught:
+        registry.get_entry(path, "x")
+    assert (
+        str(caught.value) == f"{path}: cannot read registry: No such file or directory"
+    )

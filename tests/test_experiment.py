@@ -1,0 +1,307 @@
+"""The experiment as a whole, on a small problem that fits in memory."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from alphanet_jax import experiment, train_step
+from alphanet_jax.dataset import Dataset, Group
+from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import Settings
+
+NUM_CLASSES, NUM_FEATURES = 12, 6
+SPLITS = {"few": [1, 4, 8], "medium": [0, 2, 7, 9], "many": [3, 5, 6, 10, 11]}
+
+
+def make_dataset(*, val: bool = True) -> Dataset:
+    rng = np.random.default_rng(7)
+    centers = rng.normal(size=(NUM_CLASSES, NUM_FEATURES))
+    sizes = {"few": 4, "medium": 9, "many": 21}
+    per_class = np.zeros(NUM_CLASSES, int)
+    for split, classes in SPLITS.items():
+        per_class[classes] = sizes[split]
+
+    def group(counts: np.ndarray) -> Group:
+        labels = np.repeat(np.arange(NUM_CLASSES), counts).astype(np.int32)
+        rng.shuffle(labels)
+        noise = 0.7 * rng.normal(size=(len(labels), NUM_FEATURES))
+        return Group((centers[labels] + noise).astype(np.float32), labels)
+
+    evenly = np.full(NUM_CLASSES, 7)
+    norms = np.where(np.isin(np.arange(NUM_CLASSES), SPLITS["few"]), 0.6, 1.0)
+    return Dataset(
+        name="toy",
+        proper_name="Toy",
+        weight=(centers * norms[:, None]).astype(np.float32),
+        bias=rng.normal(size=NUM_CLASSES).astype(np.float32) * 0.1,
+        splits={name: np.asarray(c, np.int32) for name, c in SPLITS.items()},
+        train=group(per_class),
+        val=group(evenly) if val else None,
+        test=group(evenly),
+    )
+
+
+SETTINGS = Settings(
+    n_neighbors=3,
+    hdims=(8, 4),
+    optim_params={"lr": 0.01},
+    train_epochs=6,
+    min_epochs=2,
+    train_batch_size=5,
+    eval_batch_size=32,
+    rho=0.8,
+)
+
+
+def run(seeds, settings=SETTINGS, *, val=True, **arguments):
+    problem = experiment.prepare(make_dataset(val=val), settings)
+    return problem, experiment.run(problem, seeds, **arguments)
+
+
+@pytest.fixture(scope="module")
+def ran():
+    return run([0, 1, 2, 3])
+
+
+def leaves(outcome):
+    """Every array of an outcome, but for the measured times."""
+    return jax.tree.leaves(dataclasses.replace(outcome, seconds={}).__dict__)
+
+
+class TestSeeds:
+    def test_shapes(self, ran):
+        _, outcome = ran
+        assert outcome.alphas.shape == (4, 3, 4)
+        assert outcome.weight_few.shape == (4, 3, NUM_FEATURES)
+        assert outcome.epoch_loss.shape == (4, 6)
+        assert outcome.mean_alphas.shape == (4, 6, 4)
+        assert outcome.val.acc_per_split.shape == (4, 6, 3)
+        assert outcome.test_pred.shape == (4, 12 * 7)
+
+    def test_seeds_differ(self, ran):
+        _, outcome = ran
+        assert len({alphas.tobytes() for alphas in outcome.alphas}) == 4
+
+    @pytest.mark.parametrize("seed", [0, 2])
+    def test_alone_as_among_others(self, ran, seed):
+        _, among = ran
+        _, alone = run([seed])
+        np.testing.assert_allclose(
+            alone.epoch_loss[0], among.epoch_loss[seed], rtol=1e-5
+        )
+        np.testing.assert_allclose(alone.alphas[0], among.alphas[seed], atol=1e-5)
+        np.testing.assert_array_equal(alone.test_pred[0], among.test_pred[seed])
+        np.testing.assert_array_equal(
+            alone.selected_epoch[0], among.selected_epoch[seed]
+        )
+
+    def test_draws_depend_on_the_seed_alone(self):
+        problem = experiment.prepare(make_dataset(), SETTINGS)
+        among = experiment.epoch_batches(problem, [5, 6, 7])
+        alone = experiment.epoch_batches(problem, [6])
+        for few, many in zip(alone, among, strict=True):
+            np.testing.assert_array_equal(few.rows[0], many.rows[1])
+        for one, other in zip(
+            jax.tree.leaves(experiment.initial_params(problem, [6])),
+            jax.tree.leaves(experiment.initial_params(problem, [5, 6, 7])),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one[0], other[1])
+
+    def test_the_same_twice(self, ran):
+        _, again = run([0, 1, 2, 3])
+        for one, other in zip(leaves(ran[1]), leaves(again), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    def test_few_rows_stay_and_base_rows_change(self):
+        problem = experiment.prepare(make_dataset(), SETTINGS)
+        few = np.isin(problem.dataset.train.labels, SPLITS["few"])
+        epochs = experiment.epoch_batches(problem, [0])
+        drawn = [np.asarray(e.rows)[np.asarray(e.valid)] for e in epochs]
+        assert all(len(rows) == 12 + int(0.8 * 12) for rows in drawn)
+        few_rows = {tuple(sorted(rows[few[rows]])) for rows in drawn}
+        assert few_rows == {tuple(np.flatnonzero(few))}
+        assert len({tuple(sorted(rows[~few[rows]])) for rows in drawn}) > 1
+
+
+class TestOutcome:
+    def test_metrics_are_those_of_the_corrected_classifier(self, ran):
+        problem, outcome = ran
+        data = problem.dataset
+        for seed in range(4):
+            weight = data.weight.copy()
+            weight[data.few_classes] = outcome.weight_few[seed]
+            logits = data.test.features @ weight.T + data.bias
+            predicted = logits.argmax(axis=1)
+            np.testing.assert_array_equal(outcome.test_pred[seed], predicted)
+            right = predicted == data.test.labels
+            assert outcome.test.accuracy[seed] == pytest.approx(right.mean())
+            for index, split in enumerate(("few", "medium", "many")):
+                mine = np.isin(data.test.labels, SPLITS[split])
+                assert outcome.test.acc_per_split[seed, index] == pytest.approx(
+                    right[mine].mean()
+                )
+            order = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+            top5 = (order == data.test.labels[:, None]).any(axis=1)
+            assert outcome.test.top5[seed] == pytest.approx(top5.mean())
+
+    def test_baseline_is_the_unchanged_classifier(self, ran):
+        problem, outcome = ran
+        data = problem.dataset
+        for group, metrics in (
+            (data.test, outcome.baseline_test),
+            (data.val, outcome.baseline_val),
+        ):
+            predicted = (group.features @ data.weight.T + data.bias).argmax(axis=1)
+            assert metrics.accuracy == pytest.approx((predicted == group.labels).mean())
+
+    def test_weight_few_combines_sources(self, ran):
+        problem, outcome = ran
+        weight = problem.dataset.weight
+        for place, few in enumerate(problem.dataset.few_classes):
+            sources = weight[[few, *problem.neighbors[place]]]
+            np.testing.assert_allclose(
+                outcome.weight_few[0, place],
+                outcome.alphas[0, place] @ sources,
+                atol=1e-5,
+            )
+
+    def test_training_helps(self, ran):
+        _, outcome = ran
+        assert outcome.epoch_loss[:, -1].mean() < outcome.epoch_loss[:, 0].mean()
+
+
+class TestSelection:
+    def test_best_is_the_first_highest_from_min_epochs(self, ran):
+        _, outcome = ran
+        allowed = outcome.val.accuracy[:, SETTINGS.min_epochs - 1 :]
+        expected = allowed.argmax(axis=1) + SETTINGS.min_epochs - 1
+        np.testing.assert_array_equal(outcome.selected_epoch, expected)
+        assert len(set(expected)) > 1  # or the test could not tell
+
+    def test_reference_and_last(self):
+        for selection, epoch in (("reference", 1), ("last", 5)):
+            settings = dataclasses.replace(SETTINGS, selection=selection)
+            _, outcome = run([0, 1], settings)
+            assert outcome.selected_epoch.tolist() == [epoch, epoch]
+
+    def test_selected_weights_are_those_of_the_epoch(self):
+        """Training stopped at the selected epoch gives the same weights."""
+        settings = dataclasses.replace(SETTINGS, selection="reference")
+        _, outcome = run([0], settings)
+        short = dataclasses.replace(SETTINGS, train_epochs=2, selection="last")
+        _, stopped = run([0], short)
+        for one, other in zip(
+            jax.tree.leaves(outcome.params),
+            jax.tree.leaves(stopped.params),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+    def test_min_epochs_beyond_the_last(self):
+        settings = dataclasses.replace(SETTINGS, train_epochs=3, min_epochs=5)
+        _, outcome = run([0], settings)
+        assert outcome.selected_epoch.tolist() == [2]
+
+    @pytest.mark.parametrize("selection", experiment.SELECTIONS)
+    def test_without_validation_the_last(self, selection):
+        settings = dataclasses.replace(SETTINGS, selection=selection)
+        _, outcome = run([0], settings, val=False)
+        assert outcome.selected_epoch.tolist() == [5]
+        assert np.isnan(outcome.val.accuracy).all()
+        assert outcome.val.accuracy.shape == (1, 6)
+        assert np.isfinite(outcome.test.accuracy).all()
+
+    def test_no_epochs_tests_the_initial_weights(self):
+        settings = dataclasses.replace(SETTINGS, train_epochs=0)
+        problem, outcome = run([0, 1], settings)
+        assert outcome.selected_epoch.tolist() == [-1, -1]
+        assert outcome.epoch_loss.shape == (2, 0)
+        initial = experiment.initial_params(problem, [0, 1])
+        for one, other in zip(
+            jax.tree.leaves(outcome.params), jax.tree.leaves(initial), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+class TestCompilation:
+    @pytest.mark.parametrize(("seeds", "epochs"), [([0], 4), ([0, 1, 2], 6)])
+    def test_one_program_whatever_the_seeds_and_epochs(
+        self, monkeypatch, seeds, epochs
+    ):
+        traces = []
+        original = train_step.train_epoch
+
+        def counting(*args, **kwargs):
+            traces.append(1)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(train_step, "train_epoch", counting)
+        run(seeds, dataclasses.replace(SETTINGS, train_epochs=epochs))
+        assert len(traces) == 1
+
+    def test_given_params_are_left_alone(self):
+        problem = experiment.prepare(make_dataset(), SETTINGS)
+        params = experiment.initial_params(problem, [0])
+        batches = experiment.epoch_batches(problem, [0])
+        first = experiment.run(problem, [0], params=params, batches=batches)
+        again = experiment.run(problem, [0], params=params, batches=batches)
+        drawn = experiment.run(problem, [0])
+        np.testing.assert_array_equal(first.alphas, again.alphas)
+        np.testing.assert_array_equal(first.alphas, drawn.alphas)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"n_neighbors": 9}, "n_neighbors must be less than .* got 9 with 9 base"),
+            ({"n_neighbors": 0}, "n_neighbors must be at least 1, got 0"),
+            ({"nn_dist": "manhattan"}, "nn_dist must be one of .* got 'manhattan'"),
+            ({"selection": "first"}, "selection must be one of best, reference, last"),
+            ({"hact": "rel"}, "hact must be one of .* got 'rel'"),
+            ({"hdims": ()}, "hidden_dims must hold at least one size"),
+            ({"hdims": (8, 0)}, "every size be positive"),
+            ({"train_epochs": -1}, "train_epochs must be at least 0, got -1"),
+            ({"train_batch_size": 0}, "train_batch_size must be at least 1, got 0"),
+            ({"pred_scale": 0.0}, "pred_scale must be positive, got 0"),
+            ({"pred_scale": float("nan")}, "pred_scale must be positive, got nan"),
+            ({"rho": -1.0}, "r must not be negative, got -1"),
+            ({"optim_cls": "AdamWW"}, "optim_cls 'AdamWW'; did you mean 'AdamW'"),
+            ({"optim_params": {"lrr": 1.0}}, r"AdamW takes .* got \['lrr'\]"),
+            ({"lr_sched_params": {}}, r"StepLR needs \['step_size'\]"),
+            ({"sampler_classes": ("AllFew",)}, "sampler must be one of"),
+            ({"sampler_args": ({}, {}, {})}, "sampler_args must hold"),
+        ],
+    )
+    def test_settings(self, change, message):
+        with pytest.raises(UserError, match=message):
+            experiment.prepare(make_dataset(), dataclasses.replace(SETTINGS, **change))
+
+    def test_non_finite_loss_names_seed_and_epoch(self):
+        settings = dataclasses.replace(SETTINGS, optim_params={"lr": 1e30})
+        with pytest.raises(UserError, match=r"the loss is .* for seed 3 in epoch \d"):
+            run([3], settings)
+
+
+class TestReport:
+    def test_a_line_for_each_epoch(self):
+        lines = []
+        run([0, 1], report=lines.append)
+        assert len(lines) == 6
+        assert lines[2].startswith("epoch 3/6  loss ")
+        assert "few" in lines[2]
+        assert "overall" in lines[2]
+
+
+def test_random_neighbors_follow_the_seed():
+    settings = dataclasses.replace(SETTINGS, nn_dist="random")
+    data = make_dataset()
+    first = experiment.prepare(data, settings, seed=1).neighbors
+    again = experiment.prepare(data, settings, seed=1).neighbors
+    other = experiment.prepare(data, settings, seed=2).neighbors
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert np.isin(first, data.base_classes).all()

@@ -1,0 +1,331 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+from alphanet_jax import nn_search
+from alphanet_jax.nn_search import (
+    class_means,
+    class_sums,
+    find_neighbors,
+    source_classes,
+)
+
+# Compiled as a whole: most of the time of these tests is compilation.
+_jitted = jax.jit(find_neighbors, static_argnames=("num_neighbors", "metric"))
+
+
+def find(means, few, base, **how):
+    return _jitted(np.float32(means), np.array(few), np.array(base), **how)
+
+
+def check_against_oracle(means, few, base, k, metric="euclidean", rtol=1e-5, atol=1e-6):
+    means = np.asarray(means, np.float32)
+    found = find(means, few, base, num_neighbors=k, metric=metric)
+    classes, distances = oracle.nearest(means, few, base, k, metric)
+    np.testing.assert_array_equal(found.classes, classes)
+    np.testing.assert_allclose(found.distances, distances, rtol=rtol, atol=atol)
+
+
+class TestClassSums:
+    def test_hand_worked(self):
+        features = [[1.0, 2.0], [10.0, 20.0], [3.0, 4.0]]
+        sums, counts = class_sums(features, [2, 0, 2], num_classes=4)
+        np.testing.assert_array_equal(sums, [[10, 20], [0, 0], [4, 6], [0, 0]])
+        np.testing.assert_array_equal(counts, [1, 0, 2, 0])
+        assert sums.dtype == jnp.float32
+        assert counts.dtype == jnp.int32
+
+    def test_against_oracle(self, usual):
+        sums, counts = class_sums(
+            usual.features, usual.labels, num_classes=usual.num_classes
+        )
+        _, expected, expected_counts = oracle.class_means(
+            usual.features, usual.labels, usual.num_classes
+        )
+        np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(counts, expected_counts)
+
+    def test_labels_of_no_class_are_left_out(self):
+        features = np.array([[1.0], [2.0], [4.0], [8.0]])
+        sums, counts = class_sums(features, [-1, 1, 2, -7], num_classes=2)
+        np.testing.assert_array_equal(sums, [[0], [2]])
+        np.testing.assert_array_equal(counts, [0, 1])
+
+    def test_parts_add_up(self, rng):
+        features = rng.integers(-9, 9, (23, 3))
+        labels = rng.integers(0, 5, 23)
+        whole = class_sums(features, labels, num_classes=5)
+        parts = [
+            class_sums(features[part], labels[part], num_classes=5)
+            for part in (slice(0, 9), slice(9, 9), slice(9, 23))
+        ]
+        for field in (0, 1):
+            np.testing.assert_array_equal(whole[field], sum(p[field] for p in parts))
+
+    @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int8])
+    def test_adds_up_in_float32(self, dtype):
+        # Adding ones, float16 stops at 2,048, bfloat16 at 256 and int8 at 127.
+        sums, counts = class_sums(np.ones((3000, 1), dtype), [0] * 3000, num_classes=1)
+        assert sums.tolist() == [[3000.0]]
+        assert counts.tolist() == [3000]
+
+    def test_jitted_equals_eager(self, usual):
+        run = functools.partial(class_sums, num_classes=usual.num_classes)
+        arguments = usual.features, usual.labels
+        for eager, jitted in zip(
+            run(*arguments), jax.jit(run)(*arguments), strict=True
+        ):
+            np.testing.assert_allclose(eager, jitted, rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("features", "labels"),
+        [((3,), (3,)), ((3, 2), (2,)), ((3, 2), (3, 1)), ((3, 2, 1), (3,))],
+    )
+    def test_shapes_that_do_not_fit(self, features, labels):
+        with pytest.raises(ValueError, match=r"\(n, d\) and labels \(n,\), got \(3,"):
+            class_sums(np.ones(features), np.ones(labels, int), num_classes=2)
+
+
+class TestClassMeans:
+    def test_hand_worked(self):
+        features = [[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]]
+        means = class_means(features, [2, 2, 0], num_classes=4)
+        np.testing.assert_array_equal(means, [[5, 5], [0, 0], [1, 1], [0, 0]])
+
+    def test_against_oracle(self, problem):
+        means = class_means(
+            problem.features, problem.labels, num_classes=problem.num_classes
+        )
+        expected, _, _ = oracle.class_means(
+            problem.features, problem.labels, problem.num_classes
+        )
+        np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-6)
+
+    def test_padding_does_not_count(self):
+        means = class_means([[2.0], [4.0], [99.0]], [0, 0, -1], num_classes=1)
+        assert means.tolist() == [[3.0]]
+
+
+class TestFindNeighbors:
+    def test_hand_worked_euclidean(self):
+        means = [[0, 0], [6, 8], [3, 4], [0, -1], [9, 9]]
+        found = find(means, [0, 4], [1, 2, 3], num_neighbors=2)
+        assert found.classes.tolist() == [[3, 2], [1, 2]]
+        np.testing.assert_allclose(
+            found.distances, [[1, 5], [10**0.5, 61**0.5]], rtol=1e-6
+        )
+        assert found.classes.dtype == jnp.int32
+        assert found.distances.dtype == jnp.float32
+
+    def test_hand_worked_cosine(self):
+        # The cosines to class 0, whatever the lengths; the longest is the nearest.
+        means = [[2, 0], [0, 0.1], [-3, 0], [500, 0], [1, 1], [1, -9], [-1, 0]]
+        found = find(means, [0], range(1, 7), num_neighbors=5, metric="cosine")
+        assert found.classes.tolist() == [[3, 4, 5, 1, 2]]
+        expected = [[0, 1 - 0.5**0.5, 1 - 82**-0.5, 1, 2]]
+        np.testing.assert_allclose(found.distances, expected, atol=1e-6)
+
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+    @pytest.mark.parametrize(
+        ("few", "base", "dim", "k"),
+        [(3, 8, 5, 2), (1, 2, 7, 1), (2, 70, 3, 69), (13, 41, 33, 6)],
+    )
+    def test_against_oracle(self, rng, few, base, dim, k, metric):
+        order = rng.permutation(few + base)
+        check_against_oracle(
+            rng.normal(size=(few + base, dim)),
+            np.sort(order[:few]),
+            np.sort(order[few:]),
+            k,
+            metric,
+        )
+
+    def test_one_dimension_against_oracle(self, rng):
+        check_against_oracle(rng.normal(size=(11, 1)), [2, 5], [0, 1, 3, 4, 6, 10], 3)
+
+    def test_equal_distances_go_to_the_lower_class(self):
+        means = [[1, 0], [5, 5], [0, 1], [0, 0], [-1, 0], [0, -1], [7, 7]]
+        found = find(means, [3], [0, 1, 2, 4, 5, 6], num_neighbors=5)
+        assert found.classes.tolist() == [[0, 2, 4, 5, 1]]
+
+    def test_equal_distances_go_to_the_first_of_base_classes(self):
+        means = [[0], [1], [-1], [1], [-1], [4]]
+        found = find(means, [0], [4, 1, 5, 3, 2], num_neighbors=3)
+        assert found.classes.tolist() == [[4, 1, 3]]
+
+    def test_equal_cosine_distances_go_to_the_lower_class(self):
+        means = [[1, 1], [1, 0], [0, 1], [4, 0], [0, 0.5], [3, 3]]
+        found = find(means, [0], [1, 2, 3, 4, 5], num_neighbors=4, metric="cosine")
+        assert found.classes.tolist() == [[5, 1, 2, 3]]
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_opposite_differences_are_equal(self, sign):
+        means = [[0.0], [0.1 * sign], [-0.1 * sign], [7.3], [1.7]]
+        found = find(means, [0], [1, 2, 3, 4], num_neighbors=3)
+        assert found.classes.tolist() == [[1, 2, 4]]
+        expected = np.float32([[0.1, 0.1, 1.7]])
+        np.testing.assert_allclose(found.distances, expected, rtol=2.5e-7)
+
+    def test_ties_between_whole_numbers(self, rng):
+        for _ in range(20):
+            means = rng.integers(0, 3, (24, 3))
+            check_against_oracle(means, np.arange(6), np.arange(6, 24), 7)
+
+    def test_more_ties_than_any_shortlist(self):
+        # Every base class is one unit away, in a direction of its own.
+        means = np.concatenate([np.zeros((1, 50)), np.eye(50)])
+        found = find(means, [0], range(1, 51), num_neighbors=3)
+        assert found.classes.tolist() == [[1, 2, 3]]
+
+    def test_many_equal_means(self, rng):
+        means = np.repeat(rng.normal(size=(2, 13)), [1, 90], axis=0)
+        found = find(means, [0], range(1, 91), num_neighbors=4)
+        assert found.classes.tolist() == [[1, 2, 3, 4]]
+
+    @pytest.mark.parametrize("others", [0, 60])
+    def test_near_ties_far_from_the_origin(self, rng, others):
+        # All coordinates near 1,000; the distances of six classes differ by 1e-6 of
+        # themselves, and |a|^2 + |b|^2 - 2ab is off by more than their distance does.
+        dim = 32
+        query = 1e3 + rng.normal(size=dim)
+        difference = rng.choice([-20.0, 20.0], dim)
+        near = [query + difference for _ in range(6)]
+        for point, steps in zip(near, rng.permutation(6), strict=True):
+            point[0] += steps * np.sign(difference[0]) * 2.0**-11
+        far = 1e3 + rng.normal(scale=200.0, size=(others, dim))
+        means = np.float32([query, *near, *far])
+        _, distances = oracle.nearest(means, [0], np.arange(1, 7), 6, "euclidean")
+        assert 5e-7 < np.diff(distances[0]).max() / distances[0, 0] < 2e-6
+        check_against_oracle(means, [0], range(1, len(means)), 5)
+
+    def test_near_classes_with_others_far_away(self):
+        # A float32 holds 0.0010 and 0.0011, but not 10,000.0010 and 10,000.0011.
+        means = [[0.0], [0.0012], [0.0010], [0.0011], [2e4], [2.1e4]]
+        check_against_oracle(means, [0], [1, 2, 3, 4, 5], 3, atol=0)
+
+    def test_distance_to_an_equal_mean_is_zero(self, rng):
+        means = np.repeat(rng.normal(size=(3, 7)), 2, axis=0)
+        for metric in ("euclidean", "cosine"):
+            found = find(means, [0, 2, 4], [1, 3, 5], num_neighbors=1, metric=metric)
+            assert found.classes.tolist() == [[1], [3], [5]]
+            np.testing.assert_allclose(found.distances, 0, atol=1e-12)
+
+    def test_neighbors_are_base_classes_only(self):
+        means = [[0.0], [0.1], [0.2], [5.0], [6.0], [7.0]]
+        found = find(means, [0, 1, 2], [3, 4, 5], num_neighbors=2)
+        assert found.classes.tolist() == [[3, 4]] * 3
+
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine", "random"])
+    def test_jitted_equals_eager(self, rng, metric):
+        find = functools.partial(
+            find_neighbors, num_neighbors=3, metric=metric, key=jax.random.key(3)
+        )
+        arguments = rng.normal(size=(9, 4)), jnp.arange(2), jnp.arange(2, 9)
+        eager, jitted = find(*arguments), jax.jit(find)(*arguments)
+        np.testing.assert_array_equal(eager.classes, jitted.classes)
+        np.testing.assert_allclose(eager.distances, jitted.distances, rtol=1e-6)
+
+    def test_new_means_do_not_recompile(self, rng):
+        traces = []
+
+        @jax.jit
+        def counted(means, few, base):
+            traces.append(1)
+            return find_neighbors(means, few, base, num_neighbors=3)
+
+        for _ in range(3):
+            counted(rng.normal(size=(9, 4)), rng.permutation(2), 2 + rng.permutation(7))
+        assert len(traces) == 1
+
+    @pytest.mark.parametrize("num_neighbors", [-1, 0, 3, 4])
+    def test_number_of_neighbors_out_of_range(self, num_neighbors):
+        message = f"less than the number of base classes, got {num_neighbors} with 3"
+        for metric in nn_search.METRICS:
+            with pytest.raises(ValueError, match=message):
+                find_neighbors(
+                    np.zeros((4, 2)),
+                    [0],
+                    [1, 2, 3],
+                    num_neighbors=num_neighbors,
+                    metric=metric,
+                    key=jax.random.key(0),
+                )
+
+    def test_unknown_metric(self):
+        with pytest.raises(ValueError, match=r"one of \('euclidean'.*got 'manhattan'"):
+            find_neighbors(
+                np.zeros((3, 2)), [0], [1, 2], num_neighbors=1, metric="manhattan"
+            )
+
+
+class TestRandomNeighbors:
+    few, base = np.array([1, 4, 7]), np.array([0, 2, 3, 5, 6, 8, 9])
+
+    def draw(self, seed, k=3, means=None):
+        means = np.zeros((10, 2)) if means is None else means
+        return find(
+            means,
+            self.few,
+            self.base,
+            num_neighbors=k,
+            metric="random",
+            key=jax.random.key(seed),
+        )
+
+    def test_is_reproducible(self):
+        for first, second in zip(self.draw(5), self.draw(5), strict=True):
+            np.testing.assert_array_equal(first, second)
+        assert (self.draw(5).distances != self.draw(6).distances).all()
+
+    def test_ignores_means(self, rng):
+        expected = self.draw(5).classes
+        for means in (rng.normal(size=(10, 2)), np.full((10, 2), np.nan)):
+            np.testing.assert_array_equal(self.draw(5, means=means).classes, expected)
+
+    def test_draws_distinct_base_classes_with_ascending_distances(self):
+        found = self.draw(0, k=6)
+        for row in found.classes.tolist():
+            assert len(set(row)) == 6
+            assert set(row) <= set(self.base.tolist())
+        distances = np.asarray(found.distances)
+        assert (np.diff(distances) > 0).all()
+        assert distances.min() >= 0
+        assert distances.max() < 1
+        assert len(np.unique(distances)) == distances.size  # none shared by classes
+
+    def test_every_base_class_is_as_likely_at_every_place(self):
+        keys = jax.random.split(jax.random.key(0), 2100)
+        draw_all = jax.vmap(
+            lambda key: find(
+                np.zeros((10, 2)),
+                self.few,
+                self.base,
+                num_neighbors=3,
+                metric="random",
+                key=key,
+            )
+        )
+        found = np.asarray(draw_all(keys.at[0].set(jax.random.key(5))).classes)
+        np.testing.assert_array_equal(found[0], self.draw(5).classes)
+        for place in range(3):
+            for few in range(3):
+                counts = [(found[:, few, place] == c).sum() for c in self.base]
+                chi2 = sum((c - 300) ** 2 / 300 for c in counts)
+                assert chi2 < 22.5  # 6 degrees of freedom: one in a thousand
+
+    def test_needs_a_key(self):
+        with pytest.raises(ValueError, match="'random' needs a key, got None"):
+            find_neighbors(
+                np.zeros((3, 2)), [0], [1, 2], num_neighbors=1, metric="random"
+            )
+
+
+class TestSourceClasses:
+    def test_own_class_first(self):
+        found = source_classes([7, 2], [[1, 0, 3], [5, 4, 1]])
+        assert found.tolist() == [[7, 1, 0, 3], [2, 5, 4, 1]]
+        assert found.dtype == jnp.int32

@@ -1,0 +1,108 @@
+"""Result files and the table of a result."""
+
+import numpy as np
+import pytest
+
+from alphanet_jax import results, tables
+from alphanet_jax.errors import UserError
+
+
+class TestFile:
+    ARRAYS = {  # noqa: RUF012
+        "alphas": np.ones((2, 3)),
+        "test_acc_per_split": np.zeros((2, 3)),
+        "config": np.asarray('{"a": 1}'),
+        "label_names": np.asarray(["ä", "bb"]),
+    }
+
+    def test_round_trip(self, tmp_path):
+        path = tmp_path / "deep" / "result.npz"
+        results.save_result(path, self.ARRAYS)
+        loaded = results.load_result(path)
+        assert loaded.keys() == self.ARRAYS.keys()
+        for name, array in self.ARRAYS.items():
+            np.testing.assert_array_equal(loaded[name], array)
+
+    def test_equal_arrays_give_equal_bytes(self, tmp_path):
+        one, other = tmp_path / "1.npz", tmp_path / "2.npz"
+        for path in (one, other):
+            results.save_result(path, self.ARRAYS)
+        assert one.read_bytes() == other.read_bytes()
+
+    def test_failure_leaves_the_earlier_file(self, tmp_path):
+        path = tmp_path / "result.npz"
+        results.save_result(path, self.ARRAYS)
+        before = path.read_bytes()
+        bad = self.ARRAYS | {"objects": np.asarray([None, "x"], object)}
+        with pytest.raises(ValueError, match="Object arrays"):
+            results.save_result(path, bad)
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (None, "no such file"),
+            (b"", "not a readable .npz"),
+            (b"nonsense", "not a readable .npz"),
+        ],
+    )
+    def test_unreadable(self, tmp_path, content, message):
+        path = tmp_path / "result.npz"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            results.load_result(path)
+
+    def test_another_kind_of_file(self, tmp_path):
+        path = tmp_path / "result.npz"
+        np.savez(path, weight=np.ones(3))
+        with pytest.raises(UserError, match="not a result"):
+            results.load_result(path)
+
+    def test_pickles_are_not_read(self, tmp_path):
+        path = tmp_path / "result.npz"
+        np.savez(path, alphas=np.asarray([None], object))
+        with pytest.raises(UserError, match=r"result\.npz"):
+            results.load_result(path)
+
+
+def make_result(num_seeds):
+    rng = np.random.default_rng(0)
+    return {
+        "proper_name": np.asarray("Toy | cRT"),
+        "baseline_test_acc_per_split": np.asarray([0.25, 0.5, 0.75]),
+        "baseline_test_accuracy": np.asarray(0.505),
+        "test_acc_per_split": rng.uniform(size=(num_seeds, 3)),
+        "test_accuracy": rng.uniform(size=num_seeds),
+    }
+
+
+class TestAccuracyTable:
+    def test_numbers(self):
+        result = make_result(4)
+        lines = tables.accuracy_table(result, name="AlphaNet").splitlines()
+        assert lines[:2] == ["Toy | cRT", "========="]
+        assert lines[5].split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
+        cells = lines[6].split("  ")
+        shown = [cell.strip() for cell in cells if cell.strip()]
+        values = np.column_stack(
+            [result["test_acc_per_split"], result["test_accuracy"]]
+        )
+        expected = [
+            f"{100 * column.mean():.1f} ± {100 * column.std(ddof=1):.2f}"
+            for column in values.T
+        ]
+        assert shown == ["AlphaNet", *expected]
+        assert len(set(map(len, lines[3:]))) == 1
+
+    def test_one_seed_has_no_deviation(self):
+        assert "±" not in tables.accuracy_table(make_result(1))
+
+    def test_split_without_samples(self):
+        result = make_result(2)
+        result["test_acc_per_split"][:, 1] = np.nan
+        result["baseline_test_acc_per_split"][1] = np.nan
+        lines = tables.accuracy_table(result).splitlines()
+        assert lines[5].split()[2] == "-"
+        assert lines[6].split("  ")[-3].strip() == "-" or " - " in lines[6]

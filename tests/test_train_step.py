@@ -1,0 +1,361 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from jax.test_util import check_grads
+
+from alphanet_jax.model import Layer
+from alphanet_jax.optimizers import make_optimizer
+from alphanet_jax.sampling import Batches
+from alphanet_jax.scores import Frozen, ScoreTable
+from alphanet_jax.train_step import cross_entropy, init_state, train_epoch, train_step
+
+# A large eps keeps rounding in tiny gradients from becoming steps of full length.
+_CONSTANTS = {"weight_decay": 0.1, "eps": 1e-3}
+_TRANSFORM = make_optimizer("AdamW", _CONSTANTS).transform
+_PLAIN = make_optimizer("AdamW", {}).transform
+
+# The tests share what is compiled, which is most of their time.
+_cross_entropy = jax.jit(cross_entropy)
+_loss_and_grad = jax.jit(jax.value_and_grad(cross_entropy))
+_train_step = jax.jit(train_step, static_argnames="transform")
+_traces = []
+
+
+@functools.partial(jax.jit, static_argnames="transform")
+def _train_epoch(*args, **kwargs):
+    _traces.append(1)
+    return train_epoch(*args, **kwargs)
+
+
+def to_table(problem, pred_scale=1.0, dtype=np.float32):
+    return ScoreTable(**oracle.score_columns(problem, pred_scale, dtype))
+
+
+def to_frozen(problem, dtype=np.float32):
+    return Frozen(**oracle.frozen_columns(problem, dtype))
+
+
+def to_params(layers, dtype=np.float32):
+    return tuple(Layer(jnp.asarray(w, dtype), jnp.asarray(b, dtype)) for w, b in layers)
+
+
+def hand_worked(few_target, base_target_logit, base_logits):
+    """Scores of one sample for a loss."""
+    return ScoreTable(
+        labels=jnp.array([0]),
+        few_target=jnp.array([few_target]),
+        source_scores=jnp.zeros((1, 1)),
+        base_logsumexp=jnp.array([np.log(np.exp(base_logits).sum())], jnp.float32),
+        base_target_logit=jnp.array([base_target_logit], jnp.float32),
+        top_logits=jnp.zeros((1, 5)),
+        top_classes=jnp.zeros((1, 5), int),
+    )
+
+
+class TestCrossEntropy:
+    def test_hand_worked(self):
+        # Probabilities 1/10, 2/10 of the base and 3/10, 4/10 of the few classes.
+        few_logits = np.log([[3.0, 4.0]])
+        base_logits = np.log([1.0, 2.0])
+        for few_target, base_target, expected in [
+            (0, -np.inf, 0.3),
+            (1, -np.inf, 0.4),
+            (-1, base_logits[1], 0.2),
+        ]:
+            batch = hand_worked(few_target, base_target, base_logits)
+            loss = _cross_entropy(few_logits, batch, np.array([True]))
+            np.testing.assert_allclose(loss, -np.log(expected), rtol=1e-6)
+
+    def test_pred_scale_by_hand(self):
+        # Doubled logits square the odds: 1, 4, 9 and 16 of 30.
+        few_logits, base_logits = np.log([[3.0, 4.0]]), np.log([1.0, 2.0])
+        for few_target, base_target, expected in [
+            (1, -np.inf, 16 / 30),
+            (-1, base_logits[1], 4 / 30),
+        ]:
+            batch = hand_worked(few_target, base_target, 2 * base_logits)
+            loss = _cross_entropy(few_logits, batch, np.array([True]), pred_scale=2.0)
+            np.testing.assert_allclose(loss, -np.log(expected), rtol=1e-6)
+
+    @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
+    def test_against_oracle(self, problem, rng, pred_scale):
+        all_logits = oracle.logits(problem, rng.normal(size=problem.sources.shape))
+        few_logits = all_logits[:, problem.few].astype(np.float32)
+        table = to_table(problem, pred_scale)
+        size = len(problem.labels)
+        targets = np.isin(problem.labels, problem.few)
+        for valid in (np.ones(size, bool), targets, ~targets, np.arange(size) % 3 > 0):
+            loss = _cross_entropy(few_logits, table, valid, pred_scale=pred_scale)
+            expected = oracle.cross_entropy(
+                all_logits[valid], problem.labels[valid], pred_scale
+            )
+            np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
+    def test_is_exact_in_float64(self, usual, rng, pred_scale, x64):
+        all_logits = oracle.logits(usual, rng.normal(size=usual.sources.shape))
+        loss = _cross_entropy(
+            all_logits[:, usual.few],
+            to_table(usual, pred_scale, np.float64),
+            np.ones(len(usual.labels), bool),
+            pred_scale=pred_scale,
+        )
+        expected = oracle.cross_entropy(all_logits, usual.labels, pred_scale)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
+
+    def test_padding_counts_for_nothing(self, usual, rng):
+        table = to_table(usual)
+        few_logits = rng.normal(size=(len(usual.labels), 3)).astype(np.float32)
+        valid = np.arange(len(usual.labels)) < 9
+        loss, grad = _loss_and_grad(few_logits, table, valid)
+        # Whatever is in the padded rows, a label of -1 with its infinities included.
+        rubbish = table._replace(
+            few_target=jnp.where(valid, table.few_target, -1),
+            base_target_logit=jnp.where(valid, table.base_target_logit, -jnp.inf),
+            base_logsumexp=jnp.where(valid, table.base_logsumexp, 1e30),
+        )
+        other = np.where(valid[:, None], few_logits, 7e5).astype(np.float32)
+        other_loss, other_grad = _loss_and_grad(other, rubbish, valid)
+        np.testing.assert_array_equal(loss, other_loss)
+        np.testing.assert_array_equal(grad, other_grad)
+        np.testing.assert_array_equal(grad[9:], 0.0)
+        assert np.abs(grad[:9]).min() > 0
+
+    def test_no_valid_row(self, usual, rng):
+        few_logits = rng.normal(size=(len(usual.labels), 3)).astype(np.float32)
+        valid = np.zeros(len(usual.labels), bool)
+        loss, grad = _loss_and_grad(few_logits, to_table(usual), valid)
+        assert loss == 0
+        np.testing.assert_array_equal(grad, 0.0)
+
+    @pytest.mark.parametrize("size", [-1e5, 0.0, 1e5])
+    @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
+    def test_extreme_logits(self, usual, size, pred_scale):
+        # Of the few classes far above, at and far below those of the base.
+        problem = usual._replace(features=usual.features * np.float32(100))
+        coefficients = np.ones(usual.sources.shape)
+        all_logits = oracle.logits(problem, coefficients)
+        all_logits[:, usual.few] += size
+        loss, grad = _loss_and_grad(
+            all_logits[:, usual.few].astype(np.float32),
+            to_table(problem, pred_scale),
+            np.ones(len(usual.labels), bool),
+            pred_scale=pred_scale,
+        )
+        expected = oracle.cross_entropy(all_logits, usual.labels, pred_scale)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        assert np.isfinite(grad).all()
+
+    def test_gradient(self, usual, rng, x64):
+        few_logits = rng.normal(size=(len(usual.labels), 3))
+        valid = jnp.asarray(np.arange(len(usual.labels)) % 4 > 0)
+        table = to_table(usual, 2.0, np.float64)
+        check_grads(
+            jax.jit(lambda z: cross_entropy(z, table, valid, pred_scale=2.0)),
+            (few_logits,),
+            order=1,
+            modes=["rev"],
+        )
+
+    @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
+    def test_gradient_is_that_of_the_dense_formula(self, problem, rng, pred_scale):
+        base_logits = oracle.logits(problem, np.zeros(problem.sources.shape))
+
+        def dense(few_logits):
+            logits = jnp.asarray(base_logits, jnp.float32).at[:, problem.few]
+            scores = jax.nn.log_softmax(pred_scale * logits.set(few_logits))
+            return -jnp.mean(scores[jnp.arange(len(scores)), problem.labels])
+
+        few_logits = rng.normal(size=(len(problem.labels), len(problem.few)))
+        few_logits = few_logits.astype(np.float32)
+        _, actual = _loss_and_grad(
+            few_logits,
+            to_table(problem, pred_scale),
+            np.ones(len(problem.labels), bool),
+            pred_scale=pred_scale,
+        )
+        expected = jax.jit(jax.grad(dense))(few_logits)
+        np.testing.assert_allclose(
+            actual / pred_scale, expected / pred_scale, rtol=2e-4, atol=1e-6
+        )
+
+    def test_jitted_equals_eager(self, usual, rng):
+        few_logits = rng.normal(size=(len(usual.labels), 3)).astype(np.float32)
+        arguments = few_logits, to_table(usual), np.ones(len(usual.labels), bool)
+        np.testing.assert_allclose(
+            cross_entropy(*arguments), _cross_entropy(*arguments), rtol=1e-6
+        )
+
+
+class TestInitState:
+    def test_holds_params_and_no_moments(self, usual):
+        params = to_params(usual.params)
+        state = init_state(params, make_optimizer("AdamW", {}).transform)
+        assert state.params is params
+        moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
+        assert len(moments) == 2 * len(jax.tree.leaves(params))
+        for moment in moments:
+            np.testing.assert_array_equal(moment, 0.0)
+
+
+class TestTrainStep:
+    def test_against_oracle(self, problem, x64):
+        # Two steps in float64; k = 1 has no gradient but rounding.
+        state = init_state(to_params(problem.params, np.float64), _TRANSFORM)
+        rows = np.arange(len(problem.labels))
+        valid, rates = rows % 5 != 1, (0.01, 0.003)
+        losses = []
+        for rate in rates:
+            state, loss = _train_step(
+                state,
+                to_table(problem, 10.0, np.float64),
+                valid,
+                to_frozen(problem, np.float64),
+                rate,
+                transform=_TRANSFORM,
+                pred_scale=10.0,
+            )
+            losses.append(loss)
+        expected, expected_losses = oracle.train(
+            problem, [rows[valid]] * 2, rates, pred_scale=10.0, **_CONSTANTS
+        )
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10)
+        if problem.sources.shape[1] > 2:
+            assert_params_close(state.params, expected, rtol=1e-8, atol=1e-10)
+
+    def test_unknown_activation(self, usual):
+        state = init_state(to_params(usual.params), _TRANSFORM)
+        with pytest.raises(ValueError, match="activation must be one of"):
+            train_step(
+                state,
+                to_table(usual),
+                np.ones(len(usual.labels), bool),
+                to_frozen(usual),
+                0.5,
+                transform=_TRANSFORM,
+                activation="elu",
+            )
+
+
+def assert_params_close(actual, expected, **tolerance):
+    for layer, (weight, bias) in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(layer.weight, weight, **tolerance)
+        np.testing.assert_allclose(layer.bias, bias, **tolerance)
+
+
+def cut(order, batch_size):
+    """Batches of an order of rows: as padded arrays, and as lists."""
+    lists = [
+        order[start : start + batch_size] for start in range(0, len(order), batch_size)
+    ]
+    rows = np.zeros((len(lists), batch_size), np.int32)
+    valid = np.zeros(rows.shape, bool)
+    for t, batch in enumerate(lists):
+        rows[t, : len(batch)] = batch
+        valid[t, : len(batch)] = True
+    return Batches(rows, valid), lists
+
+
+class TestTrainEpoch:
+    @pytest.fixture
+    def course(self, usual, rng):
+        """Two epochs of 26 rows in batches of 7: 7, 7, 7 and 5."""
+        epochs = []
+        for rate in (0.01, 0.002):
+            order = np.concatenate([rng.permutation(23), rng.integers(0, 23, 3)])
+            epochs.append((*cut(order, 7), rate))
+        return epochs
+
+    def train(self, problem, course, dtype, transform=_TRANSFORM, pred_scale=1.0):
+        state = init_state(to_params(problem.params, dtype), transform)
+        table = to_table(problem, pred_scale, dtype)
+        frozen = to_frozen(problem, dtype)
+        losses = []
+        for batches, _, rate in course:
+            state, of_epoch = _train_epoch(
+                state,
+                batches,
+                table,
+                frozen,
+                rate,
+                transform=transform,
+                pred_scale=pred_scale,
+            )
+            assert of_epoch.shape == (4,)
+            losses += of_epoch.tolist()
+        return state.params, np.array(losses)
+
+    def train_oracle(self, problem, course, pred_scale=1.0, **constants):
+        lists = [rows for _, lists, _ in course for rows in lists]
+        rates = [rate for _, lists, rate in course for _ in lists]
+        return oracle.train(problem, lists, rates, pred_scale=pred_scale, **constants)
+
+    def test_against_oracle(self, usual, course):
+        params, losses = self.train(usual, course, np.float32)
+        expected, expected_losses = self.train_oracle(usual, course, **_CONSTANTS)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+        assert_params_close(params, expected, rtol=2e-5, atol=2e-5)
+
+    @pytest.mark.parametrize("pred_scale", [1.0, 10.0])
+    def test_in_float64_with_default_constants(self, usual, course, pred_scale, x64):
+        params, losses = self.train(usual, course, np.float64, _PLAIN, pred_scale)
+        expected, expected_losses = self.train_oracle(usual, course, pred_scale)
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-9)
+        assert_params_close(params, expected, rtol=1e-7, atol=1e-9)
+
+    def test_padded_rows_are_never_seen(self, usual, course):
+        # Padding names row 0; here it is a sample that would dominate any mean.
+        features = usual.features.copy()
+        features[0] *= 1e4
+        spoiled = usual._replace(features=features)
+        clean = [(*cut(np.arange(1, 23), 7), rate) for *_, rate in course]
+        params, losses = self.train(usual, clean, np.float32)
+        spoiled_params, spoiled_losses = self.train(spoiled, clean, np.float32)
+        np.testing.assert_array_equal(losses, spoiled_losses)
+        jax.tree.map(np.testing.assert_array_equal, params, spoiled_params)
+
+    def test_loss_of_the_last_batch_is_its_own_mean(self, usual):
+        order = np.arange(22)
+        batches, lists = cut(order, 7)
+        _, losses = self.train(usual, [(batches, lists, 0.0)], np.float32)
+        expected = [oracle.loss(usual.params, oracle.take(usual, r)) for r in lists]
+        assert len(lists[-1]) == 1
+        np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+    def test_training_learns(self, usual, course):
+        _, losses = self.train(usual, course * 40, np.float32)
+        assert losses[-8:].mean() < losses[:8].mean() - 0.05
+
+    def test_vmapped_over_seeds_equals_single(self, usual, course):
+        problems = [usual, usual._replace(params=oracle.random_problem(9).params)]
+        stacked = jax.tree.map(
+            lambda *x: jnp.stack(x), *[to_params(p.params) for p in problems]
+        )
+        batches = jax.tree.map(lambda *x: np.stack(x), course[0][0], course[1][0])
+        run = functools.partial(train_epoch, transform=_TRANSFORM)
+        over_seeds = jax.jit(jax.vmap(run, in_axes=(0, 0, None, None, 0)))
+        states = jax.vmap(lambda p: init_state(p, _TRANSFORM))(stacked)
+        states, losses = over_seeds(
+            states,
+            batches,
+            to_table(usual),
+            to_frozen(usual),
+            jnp.array([0.01, 0.002]),
+        )
+        for seed, problem in enumerate(problems):
+            params, expected = self.train(problem, course[seed : seed + 1], np.float32)
+            np.testing.assert_allclose(losses[seed], expected, rtol=1e-5)
+            one = jax.tree.map(lambda x, s=seed: x[s], states.params)
+            assert_params_close(one, params, rtol=1e-5, atol=1e-5)
+
+    def test_another_rate_or_scale_does_not_recompile(self, usual, course):
+        self.train(usual, course[:1], np.float32)
+        before = len(_traces)
+        for batches, lists, rate in course:
+            again = [(batches, lists, 3 * rate)]
+            self.train(usual, again, np.float32, pred_scale=1 + rate)
+        assert len(_traces) == before
