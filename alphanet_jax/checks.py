@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from alphanet_jax.errors import UserError
 
@@ -16,7 +17,6 @@ __all__ = [
     "check_covered",
     "check_feature_shape",
     "check_finite",
-    "check_fits",
     "check_labels",
     "check_splits",
     "is_float",
@@ -77,48 +77,35 @@ def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, features[start : start + size]
 
 
-def check_finite(where: str, features: np.ndarray, *, first_row: int = 0) -> None:
+def check_finite(
+    where: str,
+    features: np.ndarray,
+    *,
+    dtype: DTypeLike = np.float32,
+    first_row: int = 0,
+) -> None:
     """Checks features for NaN and infinity, a chunk of rows at a time.
 
     Args:
       where: File to name.
       features: Features, with shape `[n, d]`.
+      dtype: What they will be used as; no value may be too large for it.
       first_row: What to call their first row.
 
     Raises:
       UserError: If one is not finite; its row and column are named.
     """
+    wide = np.can_cast(features.dtype, dtype)
     for start, chunk in row_chunks(features):
-        finite = np.isfinite(chunk)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(chunk if wide else chunk.astype(dtype))
         if not finite.all():
             row, column = _first(~finite)
             raise UserError(
-                f"{where}: feats must be finite, got {chunk[row, column]} in row "
-                f"{first_row + start + row}, column {column}"
+                f"{where}: feats must be finite in {np.dtype(dtype)}, "
+                f"got {chunk[row, column]} in row {first_row + start + row}, "
+                f"column {column}"
             )
-
-
-def check_fits(
-    where: str, chunk: np.ndarray, cast: np.ndarray, *, first_row: int
-) -> None:
-    """Checks that no finite feature became infinite in a narrower dtype.
-
-    Args:
-      where: File to name.
-      chunk: Some rows of features.
-      cast: The same in the narrower dtype.
-      first_row: What to call the first of these rows.
-
-    Raises:
-      UserError: If one is too large; its row and column are named.
-    """
-    finite = np.isfinite(cast)
-    if not finite.all():
-        row, column = _first(~finite)
-        raise UserError(
-            f"{where}: feats must fit {cast.dtype}, got {chunk[row, column]} in row "
-            f"{first_row + row}, column {column}"
-        )
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:

@@ -106,13 +106,6 @@ def _group_sources(entry: DatasetEntry, data_root: Path, group: str) -> list[Pat
     return [path for path in single if os.path.exists(path)][:1]
 
 
-def _no_features(entry: DatasetEntry, data_root: Path, group: str) -> UserError:
-    return UserError(
-        f"{data_root / entry.feature_files_dir}: no features of group {group!r}; "
-        f"expected {group}*.pkl, {group}.npz, {group}.safetensors or {group}.npy"
-    )
-
-
 def split_paths(entry: DatasetEntry, data_root: Path) -> dict[str, Path]:
     """Names the files of the class ids of 'few', 'medium' and 'many'."""
     directory = _find(data_root, entry.split_files_dir)
@@ -576,12 +569,12 @@ def _write_features(
         np.lib.format.write_array_header_1_0(file, header)
         for shard in shards:
             for start, chunk in checks.row_chunks(shard.features):
-                checks.check_finite(str(shard.path), chunk, first_row=start)
-                with np.errstate(over="ignore"):
-                    cast = np.ascontiguousarray(chunk, dtype)
-                if not np.can_cast(chunk.dtype, dtype):
-                    checks.check_fits(str(shard.path), chunk, cast, first_row=start)
-                    lossy = lossy or not np.array_equal(cast.astype(chunk.dtype), chunk)
+                checks.check_finite(
+                    str(shard.path), chunk, dtype=dtype, first_row=start
+                )
+                cast = np.ascontiguousarray(chunk, dtype)
+                if not lossy and not np.can_cast(chunk.dtype, dtype):
+                    lossy = not np.array_equal(cast.astype(chunk.dtype), chunk)
                 file.write(cast.data)
                 written += len(chunk)
                 if time.monotonic() - spoken > _PROGRESS_SECONDS:
@@ -597,7 +590,11 @@ def _convert_group(
 ) -> None:
     sources = _group_sources(job.entry, job.data_root, group)
     if not sources:
-        raise _no_features(job.entry, job.data_root, group)
+        raise UserError(
+            f"{job.data_root / job.entry.feature_files_dir}: nothing to convert for "
+            f"group {group!r}; expected {group}*.pkl, {group}.npz or "
+            f"{group}.safetensors"
+        )
     paths = _array_paths(job.out_root / _inside(job.entry.feature_files_dir), group)
     options = {
         "feature_dtype": job.feature_dtype,
@@ -784,7 +781,10 @@ def ensure_converted(
                 paths = _array_paths(directory, group)
                 if os.path.exists(paths.features):
                     return paths
-            raise _no_features(entry, data_root, group)
+            raise UserError(
+                f"{here[0]}: no features of group {group!r}; expected {group}*.pkl, "
+                f"{group}.npz, {group}.safetensors or {group}.npy"
+            )
         for directory in (*here, *(cache / inside for cache in caches)):
             paths = _array_paths(directory, group)
             if _is_fresh(paths.record, [paths.features, paths.labels], sources):

@@ -163,6 +163,10 @@ class _Static:
     optim_params: str  # JSON, without the learning rate
     num_classes: int
 
+    def make_optimizer(self) -> optimizers.Optimizer:
+        """Builds the optimizer; its learning rate is an argument of each step."""
+        return optimizers.make_optimizer(self.optim_cls, json.loads(self.optim_params))
+
 
 class _EpochRecord(NamedTuple):
     losses: jax.Array  # shape=(T,)
@@ -297,14 +301,7 @@ def prepare(
     }
     if neighbors is None:
         neighbors = find_neighbors(dataset, settings, seed=seed)
-    sources = np.asarray(nn_search.source_classes(few, neighbors.classes))
-    distinct, index = np.unique(sources, return_inverse=True)
-    frozen = scores.Frozen(
-        few_classes=jnp.asarray(few),
-        few_bias=jnp.asarray(dataset.bias[few]),
-        source_index=jnp.asarray(index.reshape(sources.shape), jnp.int32),
-        source_weights=jnp.asarray(dataset.weight[sources].reshape(len(few), -1)),
-    )
+    frozen = scores.make_frozen(dataset.weight, dataset.bias, few, neighbors.classes)
     return Problem(
         dataset=dataset,
         settings=settings,
@@ -316,7 +313,7 @@ def prepare(
             "bias": jnp.asarray(dataset.bias),
             "few_classes": jnp.asarray(few),
             "base_classes": jnp.asarray(base),
-            "source_classes": jnp.asarray(distinct, jnp.int32),
+            "source_classes": frozen.source_classes,
             "pred_scale": settings.pred_scale,
         },
         pools=pools,
@@ -411,15 +408,13 @@ def _epoch(
     static: _Static,
 ) -> tuple[_Run, _EpochRecord]:
     """Trains one seed for one epoch, evaluates it and updates the selection."""
-    optim_params = json.loads(static.optim_params)
-    optimizer = optimizers.make_optimizer(static.optim_cls, optim_params)
     train, losses = train_step.train_epoch(
         run.train,
         batches,
         table,
         frozen,
         learning_rate,
-        transform=optimizer.transform,
+        transform=static.make_optimizer().transform,
         activation=static.hact,
         pred_scale=pred_scale,
     )
@@ -467,8 +462,7 @@ def _alphas_and_weights(
 
     def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
         alphas = model.apply(params, source_weights, activation=hact)
-        sources = source_weights.reshape(*alphas.shape, -1)
-        return alphas, model.combine(alphas, sources)
+        return alphas, model.combine(alphas, source_weights)
 
     return jax.vmap(one)(params)
 
@@ -557,20 +551,21 @@ def run(
         return _run(problem, seeds, params, batches, report, seconds)
 
 
-def _initial_run(problem: Problem, params: model.Params) -> _Run:
-    settings = problem.settings
-    optimizer = optimizers.make_optimizer(settings.optim_cls, settings.optim_params)
-    # The state is donated to each epoch: no part of it may be the caller's, or
-    # another part's.
+@functools.partial(jax.jit, static_argnums=0)
+def _initial_run(static: _Static, params: model.Params) -> _Run:
+    """The state before the first epoch, in memory of its own: it is donated later."""
+    transform = static.make_optimizer().transform
     trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
-    num_seeds = len(jax.tree.leaves(params)[0])
-    nothing = np.full(num_seeds, -1, np.int32)
+    nothing = jnp.full(params[0].bias.shape[0], -1, jnp.int32)
     return _Run(
-        jax.vmap(lambda p: train_step.init_state(p, optimizer.transform))(trained),
+        jax.vmap(lambda p: train_step.init_state(p, transform))(trained),
         selected,
-        selected_epoch=jnp.array(nothing),
-        selected_correct=jnp.array(nothing),
+        selected_epoch=nothing,
+        selected_correct=nothing,
     )
+
+
+_chunk_table = jax.jit(evaluation.chunk_table, static_argnames="chunk_size")
 
 
 def _run(
@@ -593,9 +588,7 @@ def _run(
     def score(group: Group, rows: np.ndarray | None = None) -> scores.ScoreTable:
         return feature_pass.score_table(group, rows, **problem.score_arguments)
 
-    chunk = functools.partial(
-        evaluation.chunk_table, chunk_size=settings.eval_batch_size
-    )
+    chunk = functools.partial(_chunk_table, chunk_size=settings.eval_batch_size)
     if batches is None:
         batches = epoch_batches(problem, seeds)
     used, batches = _renumber(batches)
@@ -604,9 +597,6 @@ def _run(
     val_chunks = None if dataset.val is None else chunk(score(dataset.val))
     lap("scores")
 
-    state = _initial_run(
-        problem, initial_params(problem, seeds) if params is None else params
-    )
     static = _Static(
         hact=settings.hact,
         selection=settings.selection,
@@ -615,6 +605,9 @@ def _run(
             {k: v for k, v in settings.optim_params.items() if k != "lr"}
         ),
         num_classes=dataset.num_classes,
+    )
+    state = _initial_run(
+        static, initial_params(problem, seeds) if params is None else params
     )
     records = []
     for epoch, epoch_rows in enumerate(batches):

@@ -109,8 +109,8 @@ def apply(
 
     Args:
       params: Parameters of the network.
-      source_weights: Source classifiers of each few class, flattened: its own
-        weight vector, then its neighbors', with shape `[F, (k + 1) * d]`.
+      source_weights: Source classifiers of each few class: its own weight vector,
+        then its neighbors', with shape `[F, k + 1, d]`.
       activation: Name in `ACTIVATIONS`.
 
     Returns:
@@ -118,19 +118,20 @@ def apply(
       for each neighbor; the latter have an L1 norm of 1 and any sign.
 
     Raises:
-      ValueError: If `activation` is unknown or the input does not fit the first
-        layer.
+      ValueError: If `activation` is unknown or the input does not fit the network.
     """
-    x = jnp.asarray(source_weights)
+    sources = jnp.asarray(source_weights)
     if activation not in ACTIVATIONS:
         raise ValueError(
             f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}."
         )
-    if x.ndim != 2 or x.shape[1] != params[0].weight.shape[1]:
+    fan_in, num_neighbors = params[0].weight.shape[1], params[-1].weight.shape[0]
+    if sources.shape[1:] != (num_neighbors + 1, fan_in // (num_neighbors + 1)):
         raise ValueError(
-            "source_weights must be (F, fan_in of the first layer), got "
-            f"{x.shape} and {params[0].weight.shape[1]}."
+            f"source_weights must be (F, k + 1, d), got {sources.shape} for a network "
+            f"with {fan_in} inputs and {num_neighbors} outputs."
         )
+    x = sources.reshape(sources.shape[0], -1)
     for index, layer in enumerate(params):
         if index:
             x = ACTIVATIONS[activation](x)

@@ -17,9 +17,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
-__all__ = ["TOP", "Frozen", "ScoreTable", "few_logits", "score_table"]
+from alphanet_jax.nn_search import source_classes
+
+__all__ = [
+    "TOP",
+    "Frozen",
+    "ScoreTable",
+    "few_logits",
+    "make_frozen",
+    "score_table",
+    "take_rows",
+]
 
 TOP = 5  # base logits kept for each sample: enough for top-1 to top-5
 
@@ -33,8 +44,9 @@ class Frozen(NamedTuple):
 
     few_classes: jax.Array  # shape=(F,), dtype=jnp.int32.
     few_bias: jax.Array  # shape=(F,).
+    source_classes: jax.Array  # shape=(M,): whose scores are kept.
     source_index: jax.Array  # shape=(F, k + 1): columns of source_scores.
-    source_weights: jax.Array  # shape=(F, (k + 1) * d): input of the network.
+    source_weights: jax.Array  # shape=(F, k + 1, d): input of the network.
 
 
 class ScoreTable(NamedTuple):
@@ -43,10 +55,47 @@ class ScoreTable(NamedTuple):
     labels: jax.Array  # shape=(n,), dtype=jnp.int32; -1 marks padding.
     few_target: jax.Array  # shape=(n,): index of the label in few_classes, or -1.
     source_scores: jax.Array  # shape=(n, M): without bias.
-    base_logsumexp: jax.Array  # shape=(n,): of the scaled base logits.
+    base_logsumexp: jax.Array  # shape=(n,): of scaled base logits less the largest.
     base_target_logit: jax.Array  # shape=(n,): -inf where the label is not base.
     top_logits: jax.Array  # shape=(n, TOP): best base logits, best first.
     top_classes: jax.Array  # shape=(n, TOP), dtype=jnp.int32.
+
+
+def make_frozen(
+    weight: ArrayLike, bias: ArrayLike, few_classes: ArrayLike, neighbors: ArrayLike
+) -> Frozen:
+    """Gathers the sources of every few class; runs on the host.
+
+    Args:
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
+      few_classes: Class ids in ascending order, with shape `[F]`.
+      neighbors: Their neighbors, nearest first, with shape `[F, k]`.
+
+    Returns:
+      What training does not change.
+
+    Raises:
+      ValueError: If shapes do not fit each other or ids are not ascending.
+    """
+    weight, bias = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+    few_classes, neighbors = np.asarray(few_classes), np.asarray(neighbors)
+    if neighbors.ndim != 2 or few_classes.shape != neighbors.shape[:1]:
+        raise ValueError(
+            "few_classes must be (F,) and neighbors (F, k), got "
+            f"{few_classes.shape} and {neighbors.shape}."
+        )
+    if (np.diff(few_classes) <= 0).any():
+        raise ValueError(f"few_classes must ascend, got {few_classes.tolist()}.")
+    sources = np.asarray(source_classes(few_classes, neighbors))
+    distinct, index = np.unique(sources, return_inverse=True)
+    return Frozen(
+        few_classes=jnp.asarray(few_classes, jnp.int32),
+        few_bias=jnp.asarray(bias[few_classes]),
+        source_classes=jnp.asarray(distinct, jnp.int32),
+        source_index=jnp.asarray(index.reshape(sources.shape), jnp.int32),
+        source_weights=jnp.asarray(weight[sources]),
+    )
 
 
 def score_table(
@@ -119,7 +168,11 @@ def score_table(
         labels=labels,
         few_target=jnp.where(is_base | (labels < 0), -1, target - num_base),
         source_scores=scores[:, position[jnp.asarray(source_classes)]],
-        base_logsumexp=jax.nn.logsumexp(pred_scale * base_logits, axis=1),
+        # Less the largest, so that no digits go to a common offset of the logits. It
+        # is not top_logits[:, :1]: a slice would keep XLA from its fast top-k on CPUs.
+        base_logsumexp=jax.nn.logsumexp(
+            pred_scale * (base_logits - base_logits.max(axis=1, keepdims=True)), axis=1
+        ),
         base_target_logit=jnp.where(is_base, base_target_logit, -jnp.inf),
         top_logits=jnp.pad(top_logits, padding, constant_values=-jnp.inf),
         # A class id past all others loses every tie of the filled-up entries.
@@ -127,6 +180,11 @@ def score_table(
             base_classes[top_index], padding, constant_values=weight.shape[0]
         ),
     )
+
+
+def take_rows(table: ScoreTable, rows: ArrayLike) -> ScoreTable:
+    """Takes the scores of some samples, for example of a batch."""
+    return ScoreTable(*(jnp.asarray(column)[rows] for column in table))
 
 
 def few_logits(

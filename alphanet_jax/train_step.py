@@ -12,9 +12,16 @@ from jax.typing import ArrayLike
 
 from alphanet_jax import model
 from alphanet_jax.sampling import Batches
-from alphanet_jax.scores import Frozen, ScoreTable, few_logits
+from alphanet_jax.scores import Frozen, ScoreTable, few_logits, take_rows
 
-__all__ = ["TrainState", "cross_entropy", "init_state", "train_epoch", "train_step"]
+__all__ = [
+    "TrainState",
+    "cross_entropy",
+    "init_state",
+    "loss_fn",
+    "train_epoch",
+    "train_step",
+]
 
 
 class TrainState(NamedTuple):
@@ -49,16 +56,49 @@ def cross_entropy(
     Returns:
       The mean over valid rows, a scalar; 0 if there are none.
     """
-    scaled = pred_scale * jnp.asarray(few_logits)
+    # All logits less the largest base one, as base_logsumexp is.
+    best = batch.top_logits[:, 0]
+    scaled = pred_scale * (jnp.asarray(few_logits) - best[:, None])
     normalizer = jnp.logaddexp(batch.base_logsumexp, jax.nn.logsumexp(scaled, axis=1))
     # A product with a one-hot row, not a gather: its gradient is no scatter.
     is_target = jnp.arange(scaled.shape[1]) == batch.few_target[:, None]
     few_target_logit = jnp.sum(jnp.where(is_target, scaled, 0.0), axis=1)
     target_logit = jnp.where(
-        batch.few_target >= 0, few_target_logit, pred_scale * batch.base_target_logit
+        batch.few_target >= 0,
+        few_target_logit,
+        pred_scale * (batch.base_target_logit - best),
     )
     losses = jnp.where(valid, normalizer - target_logit, 0.0)
     return jnp.sum(losses) / jnp.maximum(jnp.sum(valid), 1)
+
+
+def loss_fn(
+    params: model.Params,
+    batch: ScoreTable,
+    valid: ArrayLike,
+    frozen: Frozen,
+    *,
+    activation: str = "leaky_relu",
+    pred_scale: ArrayLike = 1.0,
+) -> jax.Array:
+    """Computes the loss of a batch from the parameters of the network.
+
+    Args:
+      params: Parameters of the network.
+      batch: Scores of the batch's rows.
+      valid: Which rows count, with shape `[B]`.
+      frozen: What training does not change.
+      activation: Name in `model.ACTIVATIONS`.
+      pred_scale: Factor on all logits before the softmax.
+
+    Returns:
+      The mean loss, a scalar.
+    """
+    alphas = model.apply(params, frozen.source_weights, activation=activation)
+    logits = few_logits(
+        alphas, batch.source_scores, frozen.source_index, frozen.few_bias
+    )
+    return cross_entropy(logits, batch, valid, pred_scale=pred_scale)
 
 
 def train_step(
@@ -87,15 +127,14 @@ def train_step(
     Returns:
       The state after the step, and the loss before it, a scalar.
     """
-
-    def loss_fn(params: model.Params) -> jax.Array:
-        alphas = model.apply(params, frozen.source_weights, activation=activation)
-        logits = few_logits(
-            alphas, batch.source_scores, frozen.source_index, frozen.few_bias
-        )
-        return cross_entropy(logits, batch, valid, pred_scale=pred_scale)
-
-    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    loss, grads = jax.value_and_grad(loss_fn)(
+        state.params,
+        batch,
+        valid,
+        frozen,
+        activation=activation,
+        pred_scale=pred_scale,
+    )
     updates, opt_state = transform.update(
         grads, state.opt_state, state.params, learning_rate=learning_rate
     )
@@ -131,10 +170,9 @@ def train_epoch(
     """
 
     def step(state: TrainState, batch: Batches) -> tuple[TrainState, jax.Array]:
-        scores = jax.tree.map(lambda column: column[batch.rows], table)
         return train_step(
             state,
-            scores,
+            take_rows(table, batch.rows),
             batch.valid,
             frozen,
             learning_rate,

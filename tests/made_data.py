@@ -146,12 +146,16 @@ def snapshot(root):
 
 def names(root):
     root = Path(root)
-    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    return sorted(
+        p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()
+    )
 
 
 def load_group(root, group):
     directory = Path(root) / FEATURES
-    return np.load(directory / f"{group}.npy"), np.load(directory / f"{group}_labels.npy")
+    return np.load(directory / f"{group}.npy"), np.load(
+        directory / f"{group}_labels.npy"
+    )
 
 
 def load_classifier(root):

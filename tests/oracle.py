@@ -35,8 +35,8 @@ class Problem(NamedTuple):
 
     @property
     def source_weights(self):
-        """Input of the network, with shape `(F, (k + 1) d)`."""
-        return self.weight[self.sources].reshape(len(self.few), -1)
+        """Input of the network, with shape `(F, k + 1, d)`."""
+        return self.weight[self.sources]
 
 
 def random_problem(
@@ -138,7 +138,7 @@ def alphas(params, source_weights):
     """One class at a time: affine layers, activation between them, L1 norm."""
     rows = []
     for sources in np.asarray(source_weights, np.float64):
-        x = sources
+        x = sources.reshape(-1)
         for i, (weight, bias) in enumerate(params):
             if i > 0:
                 x = leaky_relu(x)
@@ -322,7 +322,9 @@ def score_columns(problem, pred_scale=1.0, dtype=np.float64):
                     problem.few.tolist().index(y) if y in problem.few else -1
                 ),
                 "source_scores": score[np.unique(problem.sources)].astype(dtype),
-                "base_logsumexp": dtype(log_sum_exp(pred_scale * base_logits)),
+                "base_logsumexp": dtype(
+                    log_sum_exp(pred_scale * (base_logits - base_logits.max()))
+                ),
                 "base_target_logit": dtype(
                     score[y] + bias[y] if y in problem.base else -np.inf
                 ),
@@ -342,6 +344,7 @@ def frozen_columns(problem, dtype=np.float64):
     return {
         "few_classes": problem.few.astype(np.int32),
         "few_bias": problem.bias[problem.few].astype(dtype),
+        "source_classes": np.array(distinct, np.int32),
         "source_index": np.array(
             [[distinct.index(s) for s in row] for row in problem.sources.tolist()],
             np.int32,

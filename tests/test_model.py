@@ -124,7 +124,9 @@ class TestApply:
         )
         # First class: h = 4, 3, out = 11, 302. Second: h = -1, -4 leak to -0.01 and
         # -0.04, out = -1.03, -2.
-        alphas = apply(params, np.array([[1.0, 2.0, 5.0], [-3.0, 1.0, -2.0]]))
+        alphas = apply(
+            params, np.array([[[1.0], [2.0], [5.0]], [[-3.0], [1.0], [-2.0]]])
+        )
         expected = [[1, 11 / 313, 302 / 313], [1, -1.03 / 3.03, -2 / 3.03]]
         np.testing.assert_allclose(alphas, expected, rtol=1e-6)
 
@@ -208,12 +210,13 @@ class TestApply:
         with pytest.raises(ValueError, match=r"one of \['leaky_relu'\], got 'relu6'"):
             apply(to_params(usual.params), usual.source_weights, activation="relu6")
 
-    def test_input_that_does_not_fit(self, usual):
-        params = to_params(usual.params)
-        for wrong in (np.ones((3, 14)), np.ones(15)):
-            shape = str(wrong.shape).replace("(", r"\(").replace(")", r"\)")
-            with pytest.raises(ValueError, match=rf"first layer\), got {shape} and 15"):
-                apply(params, wrong)
+    @pytest.mark.parametrize(
+        "shape", [(3, 15), (3, 3, 4), (3, 5, 3), (3, 4, 5), (3, 3, 5, 1), (15,)]
+    )
+    def test_input_that_does_not_fit(self, usual, shape):
+        message = rf"\(F, k \+ 1, d\), got \({shape[0]}.* with 15 inputs and 2 outputs"
+        with pytest.raises(ValueError, match=message):
+            apply(to_params(usual.params), np.ones(shape))
 
 
 class TestCombine:

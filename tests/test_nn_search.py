@@ -14,12 +14,30 @@ from alphanet_jax.nn_search import (
     source_classes,
 )
 
-# Compiled as a whole: most of the time of these tests is compilation.
-_jitted = jax.jit(find_neighbors, static_argnames=("num_neighbors", "metric"))
+_traces = []
+
+
+# Compiled as a whole, and mostly for the same shapes: compilation is most of the time
+# of these tests.
+@functools.partial(jax.jit, static_argnames=("num_neighbors", "metric"))
+def _jitted(*args, **kwargs):
+    _traces.append(1)
+    return find_neighbors(*args, **kwargs)
+
+
+_class_sums = jax.jit(class_sums, static_argnames="num_classes")
+_class_means = jax.jit(class_means, static_argnames="num_classes")
 
 
 def find(means, few, base, **how):
     return _jitted(np.float32(means), np.array(few), np.array(base), **how)
+
+
+def five_nearest(points, metric="euclidean", few=0, base=range(1, 7)):
+    """The five nearest of six, in the plane; points on a line get a second zero."""
+    means = [point if np.ndim(point) else [point, 0.0] for point in points]
+    found = find(means, [few], base, num_neighbors=5, metric=metric)
+    return found.classes[0].tolist(), np.asarray(found.distances[0])
 
 
 def check_against_oracle(means, few, base, k, metric="euclidean", rtol=1e-5, atol=1e-6):
@@ -40,7 +58,7 @@ class TestClassSums:
         assert counts.dtype == jnp.int32
 
     def test_against_oracle(self, usual):
-        sums, counts = class_sums(
+        sums, counts = _class_sums(
             usual.features, usual.labels, num_classes=usual.num_classes
         )
         _, expected, expected_counts = oracle.class_means(
@@ -50,26 +68,32 @@ class TestClassSums:
         np.testing.assert_array_equal(counts, expected_counts)
 
     def test_labels_of_no_class_are_left_out(self):
-        features = np.array([[1.0], [2.0], [4.0], [8.0]])
-        sums, counts = class_sums(features, [-1, 1, 2, -7], num_classes=2)
+        features = 2.0 ** np.arange(6)[:, None]
+        sums, counts = class_sums(features, [-1, 1, 2, -2, -9, 7], num_classes=2)
         np.testing.assert_array_equal(sums, [[0], [2]])
         np.testing.assert_array_equal(counts, [0, 1])
 
-    def test_parts_add_up(self, rng):
-        features = rng.integers(-9, 9, (23, 3))
-        labels = rng.integers(0, 5, 23)
-        whole = class_sums(features, labels, num_classes=5)
+    def test_parts_add_up(self, usual):
+        features, labels = np.round(usual.features), usual.labels
+        whole = _class_sums(features, labels, num_classes=11)
+        halves = []
+        for part in (np.arange(23) < 9, np.arange(23) >= 9):
+            padded = np.where(part, labels, -1)
+            halves.append(_class_sums(features, padded, num_classes=11))
         parts = [
-            class_sums(features[part], labels[part], num_classes=5)
-            for part in (slice(0, 9), slice(9, 9), slice(9, 23))
+            class_sums(features[rows], labels[rows], num_classes=11)
+            for rows in (slice(0, 9), slice(9, 23))
         ]
-        for field in (0, 1):
-            np.testing.assert_array_equal(whole[field], sum(p[field] for p in parts))
+        for total, *split in zip(whole, *halves, *parts, strict=True):
+            np.testing.assert_array_equal(total, split[0] + split[1])
+            np.testing.assert_array_equal(total, split[2] + split[3])
 
     @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int8])
     def test_adds_up_in_float32(self, dtype):
         # Adding ones, float16 stops at 2,048, bfloat16 at 256 and int8 at 127.
-        sums, counts = class_sums(np.ones((3000, 1), dtype), [0] * 3000, num_classes=1)
+        sums, counts = _class_sums(
+            np.ones((3000, 1), dtype), np.zeros(3000, int), num_classes=1
+        )
         assert sums.tolist() == [[3000.0]]
         assert counts.tolist() == [3000]
 
@@ -97,7 +121,7 @@ class TestClassMeans:
         np.testing.assert_array_equal(means, [[5, 5], [0, 0], [1, 1], [0, 0]])
 
     def test_against_oracle(self, problem):
-        means = class_means(
+        means = _class_means(
             problem.features, problem.labels, num_classes=problem.num_classes
         )
         expected, _, _ = oracle.class_means(
@@ -112,22 +136,23 @@ class TestClassMeans:
 
 class TestFindNeighbors:
     def test_hand_worked_euclidean(self):
-        means = [[0, 0], [6, 8], [3, 4], [0, -1], [9, 9]]
-        found = find(means, [0, 4], [1, 2, 3], num_neighbors=2)
-        assert found.classes.tolist() == [[3, 2], [1, 2]]
-        np.testing.assert_allclose(
-            found.distances, [[1, 5], [10**0.5, 61**0.5]], rtol=1e-6
-        )
-        assert found.classes.dtype == jnp.int32
-        assert found.distances.dtype == jnp.float32
+        points = [[0, 0], [6, 8], [3, 4], [0, -1], [20, 21], [9, 99], [-4, 4]]
+        classes, distances = five_nearest(points)
+        assert classes == [3, 2, 6, 1, 4]
+        np.testing.assert_allclose(distances, [1, 5, 32**0.5, 10, 29], rtol=1e-6)
 
     def test_hand_worked_cosine(self):
         # The cosines to class 0, whatever the lengths; the longest is the nearest.
-        means = [[2, 0], [0, 0.1], [-3, 0], [500, 0], [1, 1], [1, -9], [-1, 0]]
-        found = find(means, [0], range(1, 7), num_neighbors=5, metric="cosine")
-        assert found.classes.tolist() == [[3, 4, 5, 1, 2]]
-        expected = [[0, 1 - 0.5**0.5, 1 - 82**-0.5, 1, 2]]
-        np.testing.assert_allclose(found.distances, expected, atol=1e-6)
+        points = [[2, 0], [0, 0.1], [-3, 0], [500, 0], [1, 1], [1, -9], [-1, 0]]
+        classes, distances = five_nearest(points, "cosine")
+        assert classes == [3, 4, 5, 1, 2]
+        expected = [0, 1 - 0.5**0.5, 1 - 82**-0.5, 1, 2]
+        np.testing.assert_allclose(distances, expected, atol=1e-6)
+
+    def test_dtypes(self):
+        found = find(np.eye(7, 2), [0], range(1, 7), num_neighbors=5)
+        assert found.classes.dtype == jnp.int32
+        assert found.distances.dtype == jnp.float32
 
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     @pytest.mark.parametrize(
@@ -148,27 +173,26 @@ class TestFindNeighbors:
         check_against_oracle(rng.normal(size=(11, 1)), [2, 5], [0, 1, 3, 4, 6, 10], 3)
 
     def test_equal_distances_go_to_the_lower_class(self):
-        means = [[1, 0], [5, 5], [0, 1], [0, 0], [-1, 0], [0, -1], [7, 7]]
-        found = find(means, [3], [0, 1, 2, 4, 5, 6], num_neighbors=5)
-        assert found.classes.tolist() == [[0, 2, 4, 5, 1]]
+        points = [[1, 0], [5, 5], [0, 1], [0, 0], [-1, 0], [0, -1], [7, 7]]
+        classes, _ = five_nearest(points, few=3, base=[0, 1, 2, 4, 5, 6])
+        assert classes == [0, 2, 4, 5, 1]
 
     def test_equal_distances_go_to_the_first_of_base_classes(self):
-        means = [[0], [1], [-1], [1], [-1], [4]]
-        found = find(means, [0], [4, 1, 5, 3, 2], num_neighbors=3)
-        assert found.classes.tolist() == [[4, 1, 3]]
+        classes, _ = five_nearest([0, 1, -1, 1, -1, 4.1, 2], base=[4, 1, 5, 3, 6, 2])
+        assert classes == [4, 1, 3, 2, 6]
 
     def test_equal_cosine_distances_go_to_the_lower_class(self):
-        means = [[1, 1], [1, 0], [0, 1], [4, 0], [0, 0.5], [3, 3]]
-        found = find(means, [0], [1, 2, 3, 4, 5], num_neighbors=4, metric="cosine")
-        assert found.classes.tolist() == [[5, 1, 2, 3]]
+        points = [[1, 1], [1, 0], [0, 1], [4, 0], [0, 0.5], [3, 3], [-1, 0]]
+        classes, _ = five_nearest(points, "cosine")
+        assert classes == [5, 1, 2, 3, 4]
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_opposite_differences_are_equal(self, sign):
-        means = [[0.0], [0.1 * sign], [-0.1 * sign], [7.3], [1.7]]
-        found = find(means, [0], [1, 2, 3, 4], num_neighbors=3)
-        assert found.classes.tolist() == [[1, 2, 4]]
-        expected = np.float32([[0.1, 0.1, 1.7]])
-        np.testing.assert_allclose(found.distances, expected, rtol=2.5e-7)
+        points = [0.0, 0.1 * sign, -0.1 * sign, 7.3, 1.7, 9.1, 12.3]
+        classes, distances = five_nearest(points)
+        assert classes == [1, 2, 4, 3, 5]
+        expected = np.float32([0.1, 0.1, 1.7, 7.3, 9.1])
+        np.testing.assert_allclose(distances, expected, rtol=2.5e-7)
 
     def test_ties_between_whole_numbers(self, rng):
         for _ in range(20):
@@ -204,42 +228,33 @@ class TestFindNeighbors:
 
     def test_near_classes_with_others_far_away(self):
         # A float32 holds 0.0010 and 0.0011, but not 10,000.0010 and 10,000.0011.
-        means = [[0.0], [0.0012], [0.0010], [0.0011], [2e4], [2.1e4]]
-        check_against_oracle(means, [0], [1, 2, 3, 4, 5], 3, atol=0)
+        points = [0.0, 0.0012, 0.0010, 0.0011, 2e4, 2.1e4, 2.2e4]
+        classes, distances = five_nearest(points)
+        assert classes == [2, 3, 1, 4, 5]
+        np.testing.assert_allclose(distances[:3], [0.0010, 0.0011, 0.0012], rtol=1e-6)
 
-    def test_distance_to_an_equal_mean_is_zero(self, rng):
-        means = np.repeat(rng.normal(size=(3, 7)), 2, axis=0)
-        for metric in ("euclidean", "cosine"):
-            found = find(means, [0, 2, 4], [1, 3, 5], num_neighbors=1, metric=metric)
-            assert found.classes.tolist() == [[1], [3], [5]]
-            np.testing.assert_allclose(found.distances, 0, atol=1e-12)
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+    def test_distance_to_an_equal_mean_is_zero(self, rng, metric):
+        points = rng.normal(size=(7, 2))
+        points[4] = points[0]
+        classes, distances = five_nearest(points, metric)
+        assert classes[0] == 4
+        np.testing.assert_allclose(distances[0], 0, atol=1e-12)
+        assert distances[1] > 0
 
-    def test_neighbors_are_base_classes_only(self):
-        means = [[0.0], [0.1], [0.2], [5.0], [6.0], [7.0]]
-        found = find(means, [0, 1, 2], [3, 4, 5], num_neighbors=2)
-        assert found.classes.tolist() == [[3, 4]] * 3
-
-    @pytest.mark.parametrize("metric", ["euclidean", "cosine", "random"])
+    @pytest.mark.parametrize("metric", ["cosine", "random"])
     def test_jitted_equals_eager(self, rng, metric):
-        find = functools.partial(
-            find_neighbors, num_neighbors=3, metric=metric, key=jax.random.key(3)
-        )
-        arguments = rng.normal(size=(9, 4)), jnp.arange(2), jnp.arange(2, 9)
-        eager, jitted = find(*arguments), jax.jit(find)(*arguments)
+        arguments = np.float32(rng.normal(size=(7, 2))), np.array([0]), np.arange(1, 7)
+        how = {"num_neighbors": 5, "metric": metric, "key": jax.random.key(3)}
+        eager, jitted = find_neighbors(*arguments, **how), _jitted(*arguments, **how)
         np.testing.assert_array_equal(eager.classes, jitted.classes)
-        np.testing.assert_allclose(eager.distances, jitted.distances, rtol=1e-6)
+        np.testing.assert_allclose(eager.distances, jitted.distances, rtol=1e-5)
 
-    def test_new_means_do_not_recompile(self, rng):
-        traces = []
-
-        @jax.jit
-        def counted(means, few, base):
-            traces.append(1)
-            return find_neighbors(means, few, base, num_neighbors=3)
-
-        for _ in range(3):
-            counted(rng.normal(size=(9, 4)), rng.permutation(2), 2 + rng.permutation(7))
-        assert len(traces) == 1
+    def test_other_means_and_classes_do_not_recompile(self, rng):
+        five_nearest(rng.normal(size=(7, 2)))
+        before = len(_traces)
+        five_nearest(rng.normal(size=(7, 2)), few=3, base=[6, 0, 1, 2, 4, 5])
+        assert len(_traces) == before
 
     @pytest.mark.parametrize("num_neighbors", [-1, 0, 3, 4])
     def test_number_of_neighbors_out_of_range(self, num_neighbors):
@@ -265,13 +280,13 @@ class TestFindNeighbors:
 class TestRandomNeighbors:
     few, base = np.array([1, 4, 7]), np.array([0, 2, 3, 5, 6, 8, 9])
 
-    def draw(self, seed, k=3, means=None):
+    def draw(self, seed, means=None):
         means = np.zeros((10, 2)) if means is None else means
         return find(
             means,
             self.few,
             self.base,
-            num_neighbors=k,
+            num_neighbors=6,
             metric="random",
             key=jax.random.key(seed),
         )
@@ -287,7 +302,7 @@ class TestRandomNeighbors:
             np.testing.assert_array_equal(self.draw(5, means=means).classes, expected)
 
     def test_draws_distinct_base_classes_with_ascending_distances(self):
-        found = self.draw(0, k=6)
+        found = self.draw(0)
         for row in found.classes.tolist():
             assert len(set(row)) == 6
             assert set(row) <= set(self.base.tolist())
@@ -304,7 +319,7 @@ class TestRandomNeighbors:
                 np.zeros((10, 2)),
                 self.few,
                 self.base,
-                num_neighbors=3,
+                num_neighbors=6,
                 metric="random",
                 key=key,
             )

@@ -7,9 +7,24 @@ import oracle
 import pytest
 from jax.test_util import check_grads
 
-from alphanet_jax.scores import TOP, ScoreTable, few_logits, score_table
+from alphanet_jax.scores import (
+    TOP,
+    Frozen,
+    ScoreTable,
+    few_logits,
+    make_frozen,
+    score_table,
+    take_rows,
+)
 
-_jitted = jax.jit(score_table)
+_traces = []
+_few_logits = jax.jit(few_logits)
+
+
+@jax.jit
+def _jitted(*args, **kwargs):
+    _traces.append(1)
+    return score_table(*args, **kwargs)
 
 
 def make_table(problem, pred_scale=1.0, *, table=_jitted, rows=slice(None)):
@@ -53,10 +68,8 @@ class TestScoreTable:
         np.testing.assert_array_equal(table.labels, [2, 3])
         np.testing.assert_array_equal(table.few_target, [-1, 1])
         np.testing.assert_array_equal(table.source_scores, [[2, 1, -2], [6, 3, 4]])
-        np.testing.assert_allclose(
-            table.base_logsumexp,
-            np.log([np.exp(2) + np.exp(1), np.exp(-4) + np.exp(5)]),
-        )
+        expected = np.log([1 + np.exp(-1), 1 + np.exp(-9)])
+        np.testing.assert_allclose(table.base_logsumexp, expected, atol=1e-6)
         np.testing.assert_array_equal(table.base_target_logit, [1, -np.inf])
         top = [[2, 1, *[-np.inf] * 3], [5, -4, *[-np.inf] * 3]]
         np.testing.assert_array_equal(table.top_logits, top)
@@ -66,8 +79,8 @@ class TestScoreTable:
 
     def test_pred_scale_is_in_the_log_sum_exp_only(self):
         plain, scaled = self.hand_worked([2, 1]), self.hand_worked([2, 1], 3.0)
-        expected = np.log([np.exp(6) + np.exp(3), np.exp(-12) + np.exp(15)])
-        np.testing.assert_allclose(scaled.base_logsumexp, expected, rtol=1e-6)
+        expected = np.log([1 + np.exp(-3), np.exp(-27) + 1])
+        np.testing.assert_allclose(scaled.base_logsumexp, expected, atol=1e-6)
         for name in set(ScoreTable._fields) - {"base_logsumexp"}:
             np.testing.assert_array_equal(getattr(plain, name), getattr(scaled, name))
 
@@ -109,12 +122,18 @@ class TestScoreTable:
         np.testing.assert_array_equal(table.top_classes, expected)
 
     def test_large_logits_do_not_overflow(self, usual):
-        problem = usual._replace(features=usual.features * 1e4)
+        problem = usual._replace(features=usual.features * np.float32(1e4))
         table = make_table(problem, 100.0)
-        expected = oracle.score_columns(problem, 100.0)
-        assert np.isfinite(expected["base_logsumexp"]).all()
-        np.testing.assert_allclose(
-            table.base_logsumexp, expected["base_logsumexp"], rtol=1e-5
+        expected = oracle.score_columns(problem, 100.0)["base_logsumexp"]
+        np.testing.assert_allclose(table.base_logsumexp, expected, atol=1e-5)
+
+    def test_log_sum_exp_does_not_lose_digits_to_an_offset(self, usual):
+        # Sixteenths stay exact with an offset that leaves its sum no more digits.
+        bias = np.round(usual.bias * 16) / 16
+        problem = usual._replace(features=0 * usual.features, bias=np.float32(bias))
+        offset = problem._replace(bias=np.float32(bias + 2.0**19))
+        np.testing.assert_array_equal(
+            make_table(problem).base_logsumexp, make_table(offset).base_logsumexp
         )
 
     def test_half_precision_features_are_scored_in_float32(self, usual):
@@ -126,7 +145,7 @@ class TestScoreTable:
 
     def test_parts_are_the_parts_of_the_whole(self, usual):
         whole = make_table(usual)
-        for rows in (slice(0, 10), slice(10, None)):
+        for rows in (slice(0, 11), slice(11, 22)):
             part = make_table(usual, rows=rows)
             expected = {name: column[rows] for name, column in whole._asdict().items()}
             assert_tables_close(part, expected, rtol=1e-6, atol=1e-6)
@@ -136,16 +155,10 @@ class TestScoreTable:
         assert_tables_close(eager, make_table(usual, 2.0)._asdict(), atol=1e-6)
 
     def test_another_scale_does_not_recompile(self, usual):
-        traces = []
-
-        @jax.jit
-        def counted(*args, **kwargs):
-            traces.append(1)
-            return score_table(*args, **kwargs).base_logsumexp
-
-        for pred_scale in (1.0, 10.0, 100.0):
-            make_table(usual, pred_scale, table=counted)
-        assert len(traces) == 1
+        make_table(usual, 1.0)
+        before = len(_traces)
+        make_table(usual, 100.0)
+        assert len(_traces) == before
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -165,6 +178,60 @@ class TestScoreTable:
             make_table(usual._replace(**change), table=score_table)
 
 
+class TestMakeFrozen:
+    def test_hand_worked(self):
+        frozen = make_frozen(
+            np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.0]]),
+            [10, 11, 12, 13, 14],
+            [1, 3],
+            [[4, 0], [0, 2]],
+        )
+        assert frozen.few_classes.tolist() == [1, 3]
+        assert frozen.few_bias.tolist() == [11, 13]
+        assert frozen.source_classes.tolist() == [0, 1, 2, 3, 4]
+        assert frozen.source_index.tolist() == [[1, 4, 0], [3, 0, 2]]
+        assert frozen.source_weights.tolist() == [
+            [[2, 3], [8, 9], [0, 1]],
+            [[6, 7], [0, 1], [4, 5]],
+        ]
+
+    def test_against_oracle(self, problem):
+        frozen = make_frozen(
+            problem.weight, problem.bias, problem.few, problem.neighbors
+        )
+        expected = oracle.frozen_columns(problem, np.float32)
+        for name in Frozen._fields:
+            np.testing.assert_array_equal(getattr(frozen, name), expected[name], name)
+            assert getattr(frozen, name).dtype == expected[name].dtype
+
+    def test_classes_that_no_few_class_needs_are_left_out(self):
+        frozen = make_frozen(np.eye(9), np.zeros(9), [5], [[7, 2]])
+        assert frozen.source_classes.tolist() == [2, 5, 7]
+        assert frozen.source_index.tolist() == [[1, 2, 0]]
+
+    @pytest.mark.parametrize(
+        ("few", "neighbors", "message"),
+        [
+            ([2, 3], [[0, 1]], r"neighbors \(F, k\), got \(2,\) and \(1, 2\)"),
+            ([2], [0], r"neighbors \(F, k\), got \(1,\) and \(1,\)"),
+            ([3, 2], [[0], [1]], r"must ascend, got \[3, 2\]"),
+            ([2, 2], [[0], [1]], r"must ascend, got \[2, 2\]"),
+        ],
+    )
+    def test_what_does_not_fit(self, few, neighbors, message):
+        with pytest.raises(ValueError, match=message):
+            make_frozen(np.eye(4), np.zeros(4), few, neighbors)
+
+
+class TestTakeRows:
+    def test_every_column(self, usual):
+        columns = oracle.score_columns(usual, dtype=np.float32)
+        rows = np.array([[3, 3], [0, 22]])
+        taken = take_rows(ScoreTable(**columns), rows)
+        for name, column in columns.items():
+            np.testing.assert_array_equal(getattr(taken, name), column[rows], name)
+
+
 class TestFewLogits:
     def test_hand_worked(self):
         logits = few_logits(
@@ -180,7 +247,7 @@ class TestFewLogits:
         # The table and the dense product with the corrected classifier agree.
         coefficients = rng.normal(size=problem.sources.shape)
         frozen = oracle.frozen_columns(problem, np.float32)
-        logits = few_logits(
+        logits = _few_logits(
             coefficients.astype(np.float32),
             make_table(problem).source_scores,
             frozen["source_index"],
@@ -192,7 +259,7 @@ class TestFewLogits:
     def test_identity_is_exact_in_float64(self, usual, rng, x64):
         coefficients = rng.normal(size=usual.sources.shape)
         frozen = oracle.frozen_columns(usual)
-        logits = few_logits(
+        logits = _few_logits(
             coefficients,
             oracle.score_columns(usual)["source_scores"],
             frozen["source_index"],
@@ -215,15 +282,18 @@ class TestFewLogits:
     def test_jitted_and_vmapped(self, usual, rng):
         coefficients = rng.normal(size=(4, *usual.sources.shape)).astype(np.float32)
         frozen = oracle.frozen_columns(usual, np.float32)
-        run = functools.partial(
-            few_logits,
-            source_scores=make_table(usual).source_scores,
-            source_index=frozen["source_index"],
-            few_bias=frozen["few_bias"],
+        rest = (
+            oracle.score_columns(usual, dtype=np.float32)["source_scores"],
+            frozen["source_index"],
+            frozen["few_bias"],
         )
-        seeds = jax.jit(jax.vmap(run))(coefficients)
-        for one, seed in zip(coefficients, seeds, strict=True):
-            np.testing.assert_allclose(run(one), seed, rtol=1e-6, atol=1e-6)
+        over_seeds = jax.jit(jax.vmap(few_logits, in_axes=(0, None, None, None)))
+        for one, seed in zip(
+            coefficients, over_seeds(coefficients, *rest), strict=True
+        ):
+            np.testing.assert_allclose(
+                few_logits(one, *rest), seed, rtol=1e-5, atol=1e-6
+            )
 
 
 def test_top_is_five():

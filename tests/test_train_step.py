@@ -11,7 +11,13 @@ from alphanet_jax.model import Layer
 from alphanet_jax.optimizers import make_optimizer
 from alphanet_jax.sampling import Batches
 from alphanet_jax.scores import Frozen, ScoreTable
-from alphanet_jax.train_step import cross_entropy, init_state, train_epoch, train_step
+from alphanet_jax.train_step import (
+    cross_entropy,
+    init_state,
+    loss_fn,
+    train_epoch,
+    train_step,
+)
 
 # A large eps keeps rounding in tiny gradients from becoming steps of full length.
 _CONSTANTS = {"weight_decay": 0.1, "eps": 1e-3}
@@ -21,6 +27,7 @@ _PLAIN = make_optimizer("AdamW", {}).transform
 # The tests share what is compiled, which is most of their time.
 _cross_entropy = jax.jit(cross_entropy)
 _loss_and_grad = jax.jit(jax.value_and_grad(cross_entropy))
+_init_state = jax.jit(init_state, static_argnums=1)
 _train_step = jax.jit(train_step, static_argnames="transform")
 _traces = []
 
@@ -43,16 +50,18 @@ def to_params(layers, dtype=np.float32):
     return tuple(Layer(jnp.asarray(w, dtype), jnp.asarray(b, dtype)) for w, b in layers)
 
 
-def hand_worked(few_target, base_target_logit, base_logits):
+def hand_worked(few_target, base_target_logit, base_logits, pred_scale=1.0):
     """Scores of one sample for a loss."""
+    largest = max(base_logits)
+    odds = np.exp(pred_scale * (np.array(base_logits) - largest))
     return ScoreTable(
-        labels=jnp.array([0]),
-        few_target=jnp.array([few_target]),
-        source_scores=jnp.zeros((1, 1)),
-        base_logsumexp=jnp.array([np.log(np.exp(base_logits).sum())], jnp.float32),
-        base_target_logit=jnp.array([base_target_logit], jnp.float32),
-        top_logits=jnp.zeros((1, 5)),
-        top_classes=jnp.zeros((1, 5), int),
+        labels=np.array([0]),
+        few_target=np.array([few_target]),
+        source_scores=np.zeros((1, 1)),
+        base_logsumexp=np.float32([np.log(odds.sum())]),
+        base_target_logit=np.float32([base_target_logit]),
+        top_logits=np.float32([[largest, 0, 0, 0, 0]]),
+        top_classes=np.zeros((1, 5), int),
     )
 
 
@@ -77,7 +86,7 @@ class TestCrossEntropy:
             (1, -np.inf, 16 / 30),
             (-1, base_logits[1], 4 / 30),
         ]:
-            batch = hand_worked(few_target, base_target, 2 * base_logits)
+            batch = hand_worked(few_target, base_target, base_logits, 2.0)
             loss = _cross_entropy(few_logits, batch, np.array([True]), pred_scale=2.0)
             np.testing.assert_allclose(loss, -np.log(expected), rtol=1e-6)
 
@@ -150,6 +159,23 @@ class TestCrossEntropy:
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         assert np.isfinite(grad).all()
 
+    def test_no_digits_are_lost_to_an_offset(self, usual, rng):
+        # Sixteenths stay exact with an offset whose sums have no more digits.
+        def rounded(x, offset=0.0):
+            return np.float32(np.round(16 * x) / 16 + offset)
+
+        few_logits = rng.normal(size=(len(usual.labels), 3))
+        table = to_table(usual)
+        losses = []
+        for offset in (0.0, 2.0**19):
+            moved = table._replace(
+                base_target_logit=rounded(table.base_target_logit, offset),
+                top_logits=rounded(table.top_logits, offset),
+            )
+            valid = np.ones(len(usual.labels), bool)
+            losses.append(_cross_entropy(rounded(few_logits, offset), moved, valid))
+        assert losses[0] == losses[1]
+
     def test_gradient(self, usual, rng, x64):
         few_logits = rng.normal(size=(len(usual.labels), 3))
         valid = jnp.asarray(np.arange(len(usual.labels)) % 4 > 0)
@@ -191,6 +217,35 @@ class TestCrossEntropy:
         )
 
 
+class TestLossFn:
+    @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
+    def test_against_oracle(self, problem, pred_scale):
+        valid = np.arange(len(problem.labels)) % 4 != 2
+        loss = jax.jit(loss_fn)(
+            to_params(problem.params),
+            to_table(problem, pred_scale),
+            valid,
+            to_frozen(problem),
+            pred_scale=pred_scale,
+        )
+        part = oracle.take(problem, valid)
+        expected = oracle.loss(problem.params, part, pred_scale)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+    def test_gradient_against_oracle(self, usual, x64):
+        valid = np.arange(len(usual.labels)) % 4 != 2
+        grads = jax.jit(jax.grad(loss_fn))(
+            to_params(usual.params, np.float64),
+            to_table(usual, 3.0, np.float64),
+            valid,
+            to_frozen(usual, np.float64),
+            pred_scale=3.0,
+        )
+        part = oracle.take(usual, valid)
+        expected = oracle.gradient(lambda p: oracle.loss(p, part, 3.0), usual.params)
+        assert_params_close(grads, expected, rtol=1e-9, atol=1e-12)
+
+
 class TestInitState:
     def test_holds_params_and_no_moments(self, usual):
         params = to_params(usual.params)
@@ -205,7 +260,7 @@ class TestInitState:
 class TestTrainStep:
     def test_against_oracle(self, problem, x64):
         # Two steps in float64; k = 1 has no gradient but rounding.
-        state = init_state(to_params(problem.params, np.float64), _TRANSFORM)
+        state = _init_state(to_params(problem.params, np.float64), _TRANSFORM)
         rows = np.arange(len(problem.labels))
         valid, rates = rows % 5 != 1, (0.01, 0.003)
         losses = []
@@ -228,7 +283,7 @@ class TestTrainStep:
             assert_params_close(state.params, expected, rtol=1e-8, atol=1e-10)
 
     def test_unknown_activation(self, usual):
-        state = init_state(to_params(usual.params), _TRANSFORM)
+        state = _init_state(to_params(usual.params), _TRANSFORM)
         with pytest.raises(ValueError, match="activation must be one of"):
             train_step(
                 state,
@@ -271,7 +326,7 @@ class TestTrainEpoch:
         return epochs
 
     def train(self, problem, course, dtype, transform=_TRANSFORM, pred_scale=1.0):
-        state = init_state(to_params(problem.params, dtype), transform)
+        state = _init_state(to_params(problem.params, dtype), transform)
         table = to_table(problem, pred_scale, dtype)
         frozen = to_frozen(problem, dtype)
         losses = []
@@ -336,15 +391,19 @@ class TestTrainEpoch:
             lambda *x: jnp.stack(x), *[to_params(p.params) for p in problems]
         )
         batches = jax.tree.map(lambda *x: np.stack(x), course[0][0], course[1][0])
-        run = functools.partial(train_epoch, transform=_TRANSFORM)
-        over_seeds = jax.jit(jax.vmap(run, in_axes=(0, 0, None, None, 0)))
-        states = jax.vmap(lambda p: init_state(p, _TRANSFORM))(stacked)
-        states, losses = over_seeds(
-            states,
+
+        def run(params, batches, table, frozen, rate):
+            state = init_state(params, _TRANSFORM)
+            return train_epoch(
+                state, batches, table, frozen, rate, transform=_TRANSFORM
+            )
+
+        states, losses = jax.jit(jax.vmap(run, in_axes=(0, 0, None, None, 0)))(
+            stacked,
             batches,
             to_table(usual),
             to_frozen(usual),
-            jnp.array([0.01, 0.002]),
+            np.array([0.01, 0.002]),
         )
         for seed, problem in enumerate(problems):
             params, expected = self.train(problem, course[seed : seed + 1], np.float32)

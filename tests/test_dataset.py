@@ -1,0 +1,678 @@
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import made_data
+import numpy as np
+import pytest
+from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
+
+from alphanet_jax import cli, convert, dataset, files, registry
+from alphanet_jax.dataset import load_dataset
+from alphanet_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+RECORDED = Path(__file__).parent / "recorded"
+CACHE = convert.CACHE_NAME
+
+
+@pytest.fixture(autouse=True)
+def user_cache(tmp_path, monkeypatch):
+    path = tmp_path / "home cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    return path
+
+
+@pytest.fixture
+def made(tmp_path):
+    return made_data.make(tmp_path / "original")
+
+
+@pytest.fixture
+def converted(made, tmp_path):
+    """The same dataset, where only its converted form is."""
+    out = tmp_path / "converted"
+    convert.convert_dataset(made.entry, made.root, out)
+    shutil.copy(made.registry, out)
+    shutil.rmtree(made.root)
+    return made_data.Made(out, made.weight, made.bias, made.groups, made.table)
+
+
+def load(made, **arguments):
+    lines = []
+    loaded = load_dataset(made.entry, made.root, report=lines.append, **arguments)
+    return loaded, lines
+
+
+def check_loaded(loaded, made, groups=("train", "val", "test")):
+    np.testing.assert_array_equal(loaded.weight, made.weight)
+    np.testing.assert_array_equal(loaded.bias, made.bias)
+    found = (loaded.train, loaded.val, loaded.test)
+    for group, name in zip(found, groups, strict=True):
+        if not name:
+            assert group is None
+            continue
+        np.testing.assert_array_equal(group.features, made.groups[name]["feats"])
+        np.testing.assert_array_equal(group.labels, made.groups[name]["labels"])
+        assert group.labels.dtype == np.int32
+        assert isinstance(group.features, np.memmap)
+        assert not group.features.flags.writeable
+
+
+# --- What is loaded -------------------------------------------------------------------
+
+
+def test_everything(converted):
+    loaded, lines = load(converted)
+    assert lines == []
+    check_loaded(loaded, converted)
+    assert loaded.name == loaded.proper_name == "made"
+    assert loaded.num_classes == 6
+    assert loaded.label_names == tuple(f"name {label}" for label in range(6))
+    np.testing.assert_array_equal(loaded.few_classes, [0, 3])
+    np.testing.assert_array_equal(loaded.base_classes, [1, 2, 4, 5])
+    assert loaded.few_classes.dtype == loaded.base_classes.dtype == np.int32
+    np.testing.assert_array_equal(loaded.class_counts, [3, 4, 4, 4, 4, 4])
+
+
+def test_embedded_dataset():
+    entry = registry.get_entry(
+        ROOT / "configs/datasets.toml", "cifar100lt_effnetlite0_crt"
+    )
+    lines = []
+    loaded = load_dataset(entry, ROOT, report=lines.append)
+    assert lines == []
+    assert loaded.weight.shape == (100, 128)
+    assert loaded.train.features.dtype == np.float16
+    assert loaded.proper_name == "CIFAR-100-LT | cRT"
+    assert len(loaded.label_names) == 100
+
+
+def test_converted_in_place_equals_recorded(tmp_path):
+    shutil.copytree(RECORDED, tmp_path / "recorded")
+    entry = registry.get_entry(tmp_path / "recorded/datasets.toml", "small")
+    loaded = load_dataset(entry, tmp_path / "recorded")
+    assert loaded.weight.shape == (60, 64)
+    assert [len(c) for c in loaded.splits.values()] == [15, 25, 20]
+    assert len(loaded.train.labels) == 4923
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [("train", "", "test"), ("train", "test", "test"), ("train", "train", "train")],
+)
+def test_groups(groups, converted):
+    train, val, test = groups
+    loaded, _ = load(converted, train_group=train, val_group=val, test_group=test)
+    check_loaded(loaded, converted, groups)
+
+
+@pytest.mark.parametrize("option", ["train", "test"])
+def test_group_without_a_name(option, converted):
+    match = rf"^{option}_datagrp must name a group of samples, got ''$"
+    with pytest.raises(UserError, match=match):
+        load(converted, **{f"{option}_group": ""})
+
+
+def test_hashes_are_those_of_the_files(converted):
+    loaded, _ = load(converted)
+    assert sorted(loaded.file_hashes) == [
+        "data/classifiers/m.npz",
+        *(
+            f"{FEATURES}/{name}"
+            for name in (
+                *("test.npy", "test_labels.npy", "train.npy", "train_labels.npy"),
+                *("val.npy", "val_labels.npy"),
+            )
+        ),
+        *(f"data/splits/{split}.txt" for split in ("few", "many", "medium")),
+    ]
+    for name, sha256 in loaded.file_hashes.items():
+        assert sha256 == files.file_sha256(converted.root / name)
+
+
+def test_hashes_of_changed_files_are_not_taken_from_records(converted):
+    path = converted.root / FEATURES / "val_labels.npy"
+    before = load(converted)[0].file_hashes
+    stat = path.stat()
+    labels = np.load(path)
+    np.save(path, labels[::-1])
+    os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns + 1))
+    after = load(converted)[0].file_hashes
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {f"{FEATURES}/val_labels.npy"}
+    assert after[f"{FEATURES}/val_labels.npy"] == files.file_sha256(path)
+
+
+def test_recorded_hashes_save_reading(converted, monkeypatch):
+    read = []
+    real = files.file_sha256
+    monkeypatch.setattr(files, "file_sha256", lambda p: read.append(p.name) or real(p))
+    load(converted)
+    assert sorted(read) == ["few.txt", "m.npz", "many.txt", "medium.txt"]
+    for path in (converted.root / FEATURES).glob("*.json"):
+        path.unlink()
+    load(converted)
+    assert len(read) == 4 + 10
+
+
+def test_hashes_do_not_depend_on_the_place(made, tmp_path, monkeypatch):
+    first = load(made)[0].file_hashes
+    assert f"{FEATURES}/train.npy" in first
+    copy = made_data.make(tmp_path / "copy")
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda p, mode: copy.root not in (p, *p.parents) and real(p, mode)
+    )
+    assert load(copy)[0].file_hashes == first
+    assert not (copy.root / CACHE).exists()
+
+
+# --- Converting on first use ----------------------------------------------------------
+
+
+class TestCache:
+    def test_first_use_and_second(self, made):
+        originals = snapshot(made.root)
+        loaded, lines = load(made)
+        cache = made.root / CACHE
+        assert lines[0] == f"converting on first use, into {cache}"
+        assert lines[1] == f"made: {made.root} -> {cache}"
+        check_loaded(loaded, made)
+        assert made_data.names(cache) == CONVERTED
+        after = snapshot(made.root)
+        assert originals.items() <= after.items()
+        loaded, lines = load(made)
+        assert lines == []
+        check_loaded(loaded, made)
+        assert snapshot(made.root) == after
+
+    def test_only_groups_that_are_needed(self, made):
+        load(made, val_group="")
+        cache = made.root / CACHE
+        assert not [n for n in made_data.names(cache) if "val" in n]
+        before = snapshot(cache)
+        loaded, lines = load(made)
+        assert [line for line in lines if "-> " in line][2:] == []
+        check_loaded(loaded, made)
+        assert before.items() <= snapshot(cache).items()
+
+    def test_stale(self, made):
+        load(made)
+        before = snapshot(made.root / CACHE)
+        made.groups["val"]["feats"] = made.groups["val"]["feats"] * 2
+        made.dump_group("val")
+        loaded, lines = load(made)
+        assert lines[0].startswith("converting on first use")
+        check_loaded(loaded, made)
+        after = snapshot(made.root / CACHE)
+        changed = {name for name in after if after[name] != before[name]}
+        assert changed == {
+            f"{FEATURES}/val{end}" for end in (".npy", "_labels.npy", ".json")
+        }
+        assert load(made)[1] == []
+
+    def test_new_shard(self, made):
+        load(made)
+        made.dump(f"{FEATURES}/train_2.pkl", made.groups["val"])
+        loaded, lines = load(made)
+        assert lines
+        assert len(loaded.train.labels) == 23 + 9
+
+    def test_changed_classifier_and_splits_need_no_conversion(self, made):
+        load(made)
+        made.weight = made.weight + 1
+        made.dump_classifier()
+        (made.root / "data/splits/medium.txt").write_text("1\n")
+        (made.root / "data/splits/many.txt").write_text("2\n4\n5\n")
+        loaded, lines = load(made)
+        assert lines == []
+        check_loaded(loaded, made)
+        np.testing.assert_array_equal(loaded.splits["many"], [2, 4, 5])
+
+    def test_damaged_cache_is_redone(self, made):
+        load(made)
+        path = made.root / CACHE / FEATURES / "val.npy"
+        path.write_bytes(path.read_bytes()[:-4])
+        loaded, lines = load(made)
+        assert lines
+        check_loaded(loaded, made)
+
+    def test_data_that_cannot_be_written_to(self, made, user_cache, monkeypatch):
+        real, asked = os.access, []
+
+        def access(path, mode):
+            asked.append(path)
+            return made.root not in (path, *path.parents) and real(path, mode)
+
+        monkeypatch.setattr(os, "access", access)
+        before = snapshot(made.root)
+        loaded, lines = load(made)
+        check_loaded(loaded, made)
+        assert asked[0] == made.root
+        (place,) = (user_cache / "alphanet_jax" / "converted").iterdir()
+        assert lines[0] == f"converting on first use, into {place}"
+        assert made_data.names(place) == CONVERTED
+        assert snapshot(made.root) == before
+        monkeypatch.undo()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(user_cache))
+        loaded, lines = load(made)  # found even when it could be written elsewhere
+        assert lines == []
+        check_loaded(loaded, made)
+
+    def test_users_cache_by_default(self, made, monkeypatch):
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", "/home/someone")
+        place = convert.cache_roots(made.root)[1]
+        assert place.parent == Path("/home/someone/.cache/alphanet_jax/converted")
+        assert place == convert.cache_roots(made.root / "data" / "..")[1]
+        assert place != convert.cache_roots(made.root / "data")[1]
+
+    def test_no_place_at_all(self, made, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        before = snapshot(made.root)
+        with pytest.raises(UserError, match=r"^/dev/null/.*: Not a directory$"):
+            load(made)
+        assert snapshot(made.root) == before
+
+    def test_error_leaves_no_cache(self, made):
+        made.dump_group("test", labels=[9] * 12)
+        before = snapshot(made.root)
+        with pytest.raises(UserError, match="got 9 in row 0"):
+            load(made)
+        assert snapshot(made.root) == before
+
+    def test_original_missing(self, made):
+        (made.root / FEATURES / "val.pkl").unlink()
+        match = (
+            rf"^{made.root / FEATURES}: no features of group 'val'; expected "
+            r"val\*\.pkl, val\.npz, val\.safetensors or val\.npy$"
+        )
+        with pytest.raises(UserError, match=match):
+            load(made)
+        assert not (made.root / CACHE).exists()
+
+    def test_several_experts(self, tmp_path, rng):
+        made = made_data.make(tmp_path / "original", num_features=8)
+        made.dump(
+            "data/classifiers/e.pth", {"weight": made.weight[:, :4], "bias": None}
+        )
+        item = {
+            "classifier_loader": "LinearClassifierLoader",
+            "classifier_file": "e.pth",
+        }
+        made.dump(CLASSIFIER, [item, item])
+        made.write_registry(classifier_loader="CombinedClassifierLoader")
+        for _ in range(2):
+            loaded, lines = load(made)
+            wanted = np.tile(made.weight[:, :4], 2) / 2
+            np.testing.assert_array_equal(loaded.weight, wanted)
+            assert {CLASSIFIER, "data/classifiers/e.pth"} <= loaded.file_hashes.keys()
+        assert lines == []
+
+
+class TestPlaces:
+    def test_in_place(self, made):
+        convert.convert_dataset(made.entry, made.root, made.root)
+        loaded, lines = load(made)
+        assert lines == []
+        check_loaded(loaded, made)
+        # The originals may go, all of them or some.
+        (made.root / CLASSIFIER).unlink()
+        check_loaded(load(made)[0], made)
+        for path in (made.root / FEATURES).glob("*.pkl"):
+            path.unlink()
+        loaded, lines = load(made)
+        assert lines == []
+        check_loaded(loaded, made)
+        assert not (made.root / CACHE).exists()
+
+    def test_in_place_and_then_changed(self, made):
+        convert.convert_dataset(made.entry, made.root, made.root)
+        made.groups["val"]["feats"] = -made.groups["val"]["feats"]
+        made.dump_group("val")
+        loaded, lines = load(made)
+        assert lines[0] == f"converting on first use, into {made.root / CACHE}"
+        check_loaded(loaded, made)
+
+    def test_arrays_of_the_users_own(self, made):
+        """Plain arrays for some groups, the original's files for the rest."""
+        directory = made.root / FEATURES
+        np.save(directory / "val.npy", made.groups["val"]["feats"].astype(">f8"))
+        np.save(directory / "val_labels.npy", made.groups["val"]["labels"])
+        (directory / "val.pkl").unlink()
+        loaded, lines = load(made)
+        assert lines
+        assert loaded.val.features.dtype == np.dtype(">f8")
+        np.testing.assert_array_equal(loaded.val.labels, made.groups["val"]["labels"])
+        assert load(made)[1] == []
+        for group in ("train", "test"):
+            np.save(directory / f"{group}.npy", made.groups[group]["feats"])
+            np.save(directory / f"{group}_labels.npy", made.groups[group]["labels"])
+            (directory / f"{group}.pkl").unlink()
+        shutil.rmtree(made.root / CACHE)
+        loaded, lines = load(made)  # with the classifier as it was
+        assert lines == []
+        check_loaded(loaded, made)
+
+    def test_arrays_of_unknown_origin_are_not_preferred(self, made):
+        np.save(made.root / FEATURES / "val.npy", np.zeros((9, 4), np.float32))
+        np.save(made.root / FEATURES / "val_labels.npy", np.zeros(9, int))
+        check_loaded(load(made)[0], made)
+
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_paths_outside_of_the_root(self, keep, made, tmp_path):
+        """Absolute paths and `..` lead to the same place below a converted root."""
+        for name in ("data/splits", FEATURES, CLASSIFIER, "data/names.txt"):
+            target = tmp_path / "moved" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(made.root / name, target)
+        made.write_registry(
+            split_files_dir="../moved/data/splits",
+            feature_files_dir=str(tmp_path / "moved" / FEATURES),
+            classifier_file=f"../moved/{CLASSIFIER}",
+            label_names_file=str(tmp_path / "moved" / "data/names.txt"),
+        )
+        out = tmp_path / "a" / "b"
+        convert.convert_dataset(made.entry, made.root, out)
+        if not keep:
+            shutil.rmtree(tmp_path / "moved")
+        lines = []
+        loaded = load_dataset(made.entry, out, report=lines.append)
+        assert lines == []
+        check_loaded(loaded, made)
+        assert loaded.label_names[5] == "name 5"
+        assert str(out) in str(loaded.train.features.filename)
+
+
+# --- Errors ---------------------------------------------------------------------------
+
+ERRORS = {}
+
+
+def breaks(expected):
+    def register(function):
+        ERRORS[function.__name__] = (function, expected)
+        return function
+
+    return register
+
+
+def array(made, name, change):
+    """Replaces a converted array by what is made of it."""
+    path = made.root / FEATURES / f"{name}.npy"
+    values = np.load(path)
+    np.save(path, change(values), allow_pickle=True)
+
+
+def put(values, index, value):
+    values[index] = value
+    return values
+
+
+@breaks("test.npy: feats must be finite in float32, got nan in row 3, column 2")
+def nan(made):
+    array(made, "test", lambda x: put(x, (3, 2), np.nan))
+
+
+@breaks("test.npy: feats must be finite in float32, got inf in row 11, column 0")
+def infinite_half(made):
+    array(made, "test", lambda x: put(x.astype(np.float16), (11, 0), np.inf))
+
+
+@breaks("test.npy: feats must be finite in float32, got 1e+39 in row 0, column 1")
+def too_large(made):
+    array(made, "test", lambda x: put(x.astype(np.float64), (0, 1), 1e39))
+
+
+@breaks(
+    "test.npy: feats must have shape (samples, features) and at least one sample, "
+    "got (48,)"
+)
+def one_dimension(made):
+    array(made, "test", np.ravel)
+
+
+@breaks(
+    "test.npy: feats must have shape (samples, features) and at least one sample, "
+    "got (0, 4)"
+)
+def no_samples(made):
+    array(made, "test", lambda x: x[:0])
+    array(made, "test_labels", lambda x: x[:0])
+
+
+@breaks("test.npy: feats must be floats, got int64")
+def integers(made):
+    array(made, "test", lambda x: x.astype(int))
+
+
+@breaks("test.npy: feats has 3 features a sample, but the classifier takes 4")
+def another_width(made):
+    array(made, "test", lambda x: x[:, :3])
+
+
+@breaks(
+    "test.npy: not a readable .npy file (Array can't be memory-mapped: Python "
+    "objects in dtype.)"
+)
+def objects(made):
+    array(made, "test", lambda x: x.astype(object))
+
+
+@breaks(
+    "test_labels.npy: not a readable .npy file (Array can't be memory-mapped: Python "
+    "objects in dtype.)"
+)
+def objects_in_labels(made):
+    array(made, "test_labels", lambda x: x.astype(object))
+
+
+@breaks("test.npy: not a readable .npy file (mmap length is greater than file size)")
+def cut(made):
+    path = made.root / FEATURES / "test.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@breaks("test.npy: not a readable .npy file (the magic string is not correct;")
+def no_array(made):
+    (made.root / FEATURES / "test.npy").write_bytes(b"PK\3\4 and so on")
+
+
+@breaks("test.npy: not a readable .npy file (EOF: reading magic string")
+def empty(made):
+    (made.root / FEATURES / "test.npy").write_bytes(b"")
+
+
+@breaks("test.npy: not a readable .npy file (Is a directory)")
+def directory(made):
+    (made.root / FEATURES / "test.npy").unlink()
+    (made.root / FEATURES / "test.npy").mkdir()
+
+
+@breaks(
+    "data/features/m: no features of group 'test'; expected test*.pkl, test.npz, "
+    "test.safetensors or test.npy"
+)
+def missing(made):
+    (made.root / FEATURES / "test.npy").unlink()
+
+
+@breaks("test_labels.npy: no such file")
+def labels_missing(made):
+    (made.root / FEATURES / "test_labels.npy").unlink()
+
+
+@breaks("test_labels.npy: 11 labels for 12 samples")
+def label_count(made):
+    array(made, "test_labels", lambda x: x[1:])
+
+
+@breaks(
+    "test_labels.npy: labels must be a list of integers, got float64 of shape (12,)"
+)
+def float_labels(made):
+    array(made, "test_labels", lambda x: x.astype(float))
+
+
+@breaks("test_labels.npy: labels must be a list of integers, got bool of shape (12,)")
+def bool_labels(made):
+    array(made, "test_labels", lambda x: x > 2)
+
+
+@breaks(
+    "test_labels.npy: labels must be in 0..5 (the classifier has 6 classes), got -1 "
+    "in row 7"
+)
+def negative_label(made):
+    array(made, "test_labels", lambda x: put(x, 7, -1))
+
+
+@breaks(
+    "train_labels.npy: every class needs a training sample, but 2 of 6 have none: 2, 5"
+)
+def class_without_training_sample(made):
+    array(made, "train_labels", lambda x: np.where(x % 3 == 2, 0, x))
+
+
+def classifier(made, **changes):
+    arrays = {"weight": made.weight, "bias": made.bias} | changes
+    path = made.root / "data/classifiers/m.npz"
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+
+
+@breaks("m.npz: weight must be finite in float32, got nan at (1, 1)")
+def weight_nan(made):
+    classifier(made, weight=put(made.weight.copy(), (1, 1), np.nan))
+
+
+@breaks("m.npz: bias must have shape (6,) to fit weight (6, 4), got (4,)")
+def bias_shape(made):
+    classifier(made, bias=made.bias[:4])
+
+
+@breaks("m.npz: expected a dict of 'weight' and 'bias', got a dict of 'weight'")
+def bias_missing(made):
+    classifier(made, bias=None)
+
+
+@breaks(
+    "m.npz: not a readable .npz file (Object arrays cannot be loaded when "
+    "allow_pickle=False)"
+)
+def weight_of_objects(made):
+    classifier(made, weight=made.weight.astype(object))
+
+
+@breaks("m.npz: not a readable .npz file (File is not a zip file)")
+def classifier_no_zip(made):
+    (made.root / "data/classifiers/m.npz").write_bytes(b"\x93NUMPY")
+
+
+@breaks("m.pth: No such file or directory")
+def classifier_missing(made):
+    (made.root / "data/classifiers/m.npz").unlink()
+
+
+@breaks("train.npy: feats has 4 features a sample, but the classifier takes 5")
+def classifier_of_another_width(made):
+    classifier(made, weight=np.ones((6, 5)))
+
+
+@breaks("labels must be in 0..4 (the classifier has 5 classes), got 5 in row 4")
+def classifier_of_fewer_classes(made):
+    classifier(made, weight=made.weight[:5], bias=made.bias[:5])
+    (made.root / "data/splits/many.txt").write_text("2\n")
+    (made.root / "data/names.txt").write_text("a\nb\nc\nd\ne\n")
+
+
+@breaks("data/splits: class 0 is in few.txt and in many.txt")
+def splits_overlap(made):
+    (made.root / "data/splits/many.txt").write_text("2\n5\n0\n")
+
+
+@breaks("data/splits/few.txt:2: expected one class number a line, got 'three'")
+def split_text(made):
+    (made.root / "data/splits/few.txt").write_text("0\nthree\n")
+
+
+@breaks("data/names.txt: 7 names for 6 classes")
+def names(made):
+    with (made.root / "data/names.txt").open("a") as file:
+        file.write("seven")
+
+
+def run_main(*flags):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = cli.main(["main.py", *flags])
+    return status, out.getvalue(), err.getvalue()
+
+
+def train_flags(made, tmp_path):
+    return [
+        f"--config={ROOT / 'configs/quickstart.py'}",
+        f"--config.registry={made.registry}",
+        "--config.dataset=made",
+        f"--config.data_root={made.root}",
+        f"--workdir={tmp_path / 'work'}",
+        "--compilation_cache=off",
+    ]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error(name, converted, tmp_path):
+    breaking, expected = ERRORS[name]
+    breaking(converted)
+    before = snapshot(converted.root)
+    status, out, err = run_main(*train_flags(converted, tmp_path))
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert expected in err
+    assert snapshot(converted.root) == before
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("train_datagrp=", "train_datagrp must name a group of samples, got ''"),
+        ("test_datagrp=", "test_datagrp must name a group of samples, got ''"),
+        ("val_datagrp=vla", "no features of group 'vla'"),
+        ("val_datagrp=../m/val", "groups of samples must have plain names"),
+    ],
+)
+def test_error_of_groups(flag, expected, converted, tmp_path):
+    flags = [*train_flags(converted, tmp_path), f"--config.training.{flag}"]
+    status, out, err = run_main(*flags)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert expected in err
+    assert err.count("\n") == 1
+
+
+def test_error_of_the_program(converted, tmp_path):
+    nan(converted)
+    result = subprocess.run(
+        [sys.executable, ROOT / "main.py", *train_flags(converted, tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: {converted.root / FEATURES}/test.npy: feats must be finite in "
+        "float32, got nan in row 3, column 2\n"
+    )
+
+
+def test_dataset_is_exported():
+    assert {"Dataset", "Group", "load_dataset"} == set(dataset.__all__)
