@@ -21,10 +21,6 @@ __all__ = [
 
 METRICS = ("euclidean", "cosine", "random")
 
-# The matrix product that shortlists candidates loses digits to cancellation, so
-# this many more than k are kept and ranked again by exact differences.
-_SHORTLIST_MARGIN = 16
-
 
 class Neighbors(NamedTuple):
     """The k nearest base classes of every few class, nearest first."""
@@ -89,23 +85,18 @@ def class_means(
 
 
 def _nearest(queries: jax.Array, points: jax.Array, num: int) -> Neighbors:
-    """Ranks points by squared euclidean distance; ties go to the lower index."""
-    # Centering shortens the vectors, and with them the error of the product.
-    center = points.mean(axis=0)
-    queries, points = queries - center, points - center
-    products = jnp.matmul(queries, points.T, precision="highest")
-    approximate = jnp.sum(points**2, axis=1) - 2.0 * products
-    shortlist_size = min(points.shape[0], num + _SHORTLIST_MARGIN)
-    _, shortlist = jax.lax.top_k(-approximate, shortlist_size)
-    shortlist = jnp.sort(shortlist, axis=1)  # so that top_k below favors low indices
+    """Ranks points by squared euclidean distance; ties go to the lower index.
 
-    def rank(query_and_candidates: tuple[jax.Array, jax.Array]) -> Neighbors:
-        query, candidates = query_and_candidates
-        squared = jnp.sum((points[candidates] - query) ** 2, axis=1)
+    By differences, one query at a time: the usual matrix product would be faster, but
+    loses the digits that tell near neighbors apart to cancellation.
+    """
+
+    def rank(query: jax.Array) -> Neighbors:
+        squared = jnp.sum((points - query) ** 2, axis=1)
         negative, order = jax.lax.top_k(-squared, num)
-        return Neighbors(candidates[order], -negative)
+        return Neighbors(order, -negative)
 
-    ranked: Neighbors = jax.lax.map(rank, (queries, shortlist))
+    ranked: Neighbors = jax.lax.map(rank, queries)
     return ranked
 
 

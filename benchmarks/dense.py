@@ -3,12 +3,16 @@
     python benchmarks/dense.py --data=/tmp/imagenetlt --epochs=1
 
 Nothing is shared between classes, batches or epochs. Every forward pass sends each
-'few' class through the network's large layer on its own, builds the whole (C, d)
-classifier and multiplies it with the batch's features; so does every batch of
-validation data, although the weights stay the same between them. The large layer is
-written as a convolution of the size of its input, as the original writes it, or as
-the linear call that it amounts to, which PyTorch runs faster. This is the formula as
-it stands on paper, and gives the numbers that `experiment.run` gives.
+'few' class through the network's large layer on its own, combines its new weights,
+builds the whole (C, d) classifier and multiplies it with the batch's features; so does
+every batch of validation data, although the weights stay the same between them. This is
+the formula as it stands on paper, and gives the numbers that `experiment.run` gives.
+
+The large layer comes in three kinds:
+  original     a convolution of the size of its input, and gradients for the frozen
+               source classifiers as well, which nothing uses: what the original does
+  convolution  the same without those gradients
+  linear       the linear call that the convolution amounts to, which is faster
 """
 
 import argparse
@@ -29,7 +33,7 @@ from alphanet_jax.dataset import Group
 from alphanet_jax.experiment import Problem
 from alphanet_jax.sampling import Batches
 
-LAYERS = ("convolution", "linear")
+LAYERS = ("original", "convolution", "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +65,10 @@ class _Classifier(torch.nn.Module):
         self.layer = layer
         self.activation = getattr(functional, problem.settings.hact)
         self.pred_scale = problem.settings.pred_scale
-        self.sources = torch.tensor(dataset.weight[sources])  # (F, k + 1, d)
+        self.sources = [  # of each few class, shape=(k + 1, d)
+            torch.tensor(weights, requires_grad=layer == "original")
+            for weights in dataset.weight[sources]
+        ]
         self.base_weight = torch.tensor(dataset.weight[base])
         self.bias = torch.tensor(dataset.bias)
         # Where a class is among the few and then the base classes.
@@ -71,10 +78,9 @@ class _Classifier(torch.nn.Module):
         self, source: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     ) -> torch.Tensor:
         """Takes one class's sources, with shape `[k + 1, d]`."""
-        if self.layer == "convolution":
-            x = functional.conv2d(source[None, None], weight, bias)
-            return x.flatten(1)
-        return functional.linear(source.flatten()[None], weight.flatten(1), bias)
+        if self.layer == "linear":
+            return functional.linear(source.flatten()[None], weight.flatten(1), bias)
+        return functional.conv2d(source[None, None], weight, bias).flatten(1)
 
     def alphas(self) -> torch.Tensor:
         """Gives the combination coefficients, with shape `[F, k + 1]`."""
@@ -87,8 +93,8 @@ class _Classifier(torch.nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Gives the scaled logits of all classes, with shape `[n, C]`."""
-        few_weight = (self.alphas()[:, :, None] * self.sources).sum(dim=1)
-        weight = torch.cat([few_weight, self.base_weight])[self.place]
+        combined = [a @ s for a, s in zip(self.alphas(), self.sources, strict=True)]
+        weight = torch.cat([torch.stack(combined), self.base_weight])[self.place]
         return self.pred_scale * functional.linear(features, weight, self.bias)
 
 
@@ -119,7 +125,7 @@ def train(
       problem: The problem.
       params: Initial parameters of one seed.
       batches: Batches of every epoch to train, of one seed, with shape `[T, B]`.
-      layer: How the large layer is computed, one of `LAYERS`.
+      layer: Kind of the large layer, one of `LAYERS`.
 
     Returns:
       The outcome.

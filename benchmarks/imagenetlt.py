@@ -457,9 +457,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--dense_epochs", type=int, default=1, help="of the dense way [1]; 0: none"
     )
+    parser.add_argument("--dense_threads", type=int, help="[PyTorch's own choice]")
     parser.add_argument("--repeats", type=int, default=3, help="[3]")
     parser.add_argument("--json", type=Path, help="file to write the record to")
     args = parser.parse_args(argv)
+    if dense is not None:
+        if args.dense_threads:
+            dense.torch.set_num_threads(args.dense_threads)
+        args.dense_threads = dense.torch.get_num_threads()
     args.epochs = args.epochs or synthetic.PROFILES[args.profile].num_epochs
     record = measure(args)
     machine = record["machine"]

@@ -9,9 +9,8 @@ import pytest
 PROBLEMS = {
     "usual": {},
     "one few class": {"few": 1, "base": 7, "neighbors": 3, "dim": 4, "samples": 13},
-    "one neighbor": {"few": 2, "base": 6, "neighbors": 1, "dim": 3, "samples": 17},
+    "one neighbor, one dimension": {"few": 2, "base": 6, "neighbors": 1, "dim": 1},
     "few base classes": {"few": 4, "base": 3, "neighbors": 2, "samples": 11},
-    "one dimension": {"few": 2, "base": 9, "neighbors": 3, "dim": 1, "samples": 19},
 }
 
 

@@ -182,6 +182,16 @@ def cross_entropy(all_logits, labels, pred_scale=1.0):
     return sum(losses) / len(losses)
 
 
+def cross_entropy_gradient(all_logits, labels, pred_scale=1.0):
+    """Derivative by every logit: probabilities, less one at the target."""
+    grad = np.zeros(all_logits.shape)
+    for row, (logits_of_row, label) in enumerate(zip(all_logits, labels, strict=True)):
+        scaled = pred_scale * logits_of_row
+        grad[row] = np.exp(scaled - log_sum_exp(scaled))
+        grad[row, label] -= 1
+    return pred_scale * grad / len(labels)
+
+
 def take(problem, rows):
     """The problem with only these samples."""
     return problem._replace(

@@ -86,7 +86,7 @@ def test_few_classes_do_badly_and_training_mends_them(
     assert outcome.epoch_loss[0, -1] < outcome.epoch_loss[0, 0]
 
 
-@pytest.mark.parametrize("layer", ["convolution", "linear"])
+@pytest.mark.parametrize("layer", ["original", "convolution", "linear"])
 @pytest.mark.parametrize("pred_scale", [1.0, 3.0])
 def test_dense_training_gives_the_same_numbers(
     synthetic: ModuleType, tiny: Dataset, layer: str, pred_scale: float

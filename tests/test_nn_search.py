@@ -30,7 +30,9 @@ _class_means = jax.jit(class_means, static_argnames="num_classes")
 
 
 def find(means, few, base, **how):
-    return _jitted(np.float32(means), np.array(few), np.array(base), **how)
+    # As NumPy arrays, whose indexing compiles nothing.
+    arguments = np.float32(means), np.int32(few), np.int32(base)
+    return jax.device_get(_jitted(*arguments, **how))
 
 
 def five_nearest(points, metric="euclidean", few=0, base=range(1, 7)):
@@ -49,9 +51,10 @@ def check_against_oracle(means, few, base, k, metric="euclidean", rtol=1e-5, ato
 
 
 class TestClassSums:
+    # By hand it is called eagerly, in all other tests compiled.
     def test_hand_worked(self):
-        features = [[1.0, 2.0], [10.0, 20.0], [3.0, 4.0]]
-        sums, counts = class_sums(features, [2, 0, 2], num_classes=4)
+        features = np.float32([[1, 2], [10, 20], [3, 4]])
+        sums, counts = class_sums(features, np.int32([2, 0, 2]), num_classes=4)
         np.testing.assert_array_equal(sums, [[10, 20], [0, 0], [4, 6], [0, 0]])
         np.testing.assert_array_equal(counts, [1, 0, 2, 0])
         assert sums.dtype == jnp.float32
@@ -69,24 +72,20 @@ class TestClassSums:
 
     def test_labels_of_no_class_are_left_out(self):
         features = 2.0 ** np.arange(6)[:, None]
-        sums, counts = class_sums(features, [-1, 1, 2, -2, -9, 7], num_classes=2)
+        labels = np.array([-1, 1, 2, -2, -9, 7])
+        sums, counts = _class_sums(features, labels, num_classes=2)
         np.testing.assert_array_equal(sums, [[0], [2]])
         np.testing.assert_array_equal(counts, [0, 1])
 
     def test_parts_add_up(self, usual):
         features, labels = np.round(usual.features), usual.labels
         whole = _class_sums(features, labels, num_classes=11)
-        halves = []
-        for part in (np.arange(23) < 9, np.arange(23) >= 9):
-            padded = np.where(part, labels, -1)
-            halves.append(_class_sums(features, padded, num_classes=11))
-        parts = [
-            class_sums(features[rows], labels[rows], num_classes=11)
-            for rows in (slice(0, 9), slice(9, 23))
-        ]
-        for total, *split in zip(whole, *halves, *parts, strict=True):
-            np.testing.assert_array_equal(total, split[0] + split[1])
-            np.testing.assert_array_equal(total, split[2] + split[3])
+        first, second = (
+            _class_sums(features, np.where(part, labels, -1), num_classes=11)
+            for part in (np.arange(23) < 9, np.arange(23) >= 9)
+        )
+        for total, *parts in zip(whole, first, second, strict=True):
+            np.testing.assert_array_equal(total, np.add(*parts))
 
     @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int8])
     def test_adds_up_in_float32(self, dtype):
@@ -96,14 +95,6 @@ class TestClassSums:
         )
         assert sums.tolist() == [[3000.0]]
         assert counts.tolist() == [3000]
-
-    def test_jitted_equals_eager(self, usual):
-        run = functools.partial(class_sums, num_classes=usual.num_classes)
-        arguments = usual.features, usual.labels
-        for eager, jitted in zip(
-            run(*arguments), jax.jit(run)(*arguments), strict=True
-        ):
-            np.testing.assert_allclose(eager, jitted, rtol=1e-6)
 
     @pytest.mark.parametrize(
         ("features", "labels"),
@@ -116,8 +107,8 @@ class TestClassSums:
 
 class TestClassMeans:
     def test_hand_worked(self):
-        features = [[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]]
-        means = class_means(features, [2, 2, 0], num_classes=4)
+        features = np.array([[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]])
+        means = _class_means(features, np.array([2, 2, 0]), num_classes=4)
         np.testing.assert_array_equal(means, [[5, 5], [0, 0], [1, 1], [0, 0]])
 
     def test_against_oracle(self, problem):
@@ -130,8 +121,9 @@ class TestClassMeans:
         np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-6)
 
     def test_padding_does_not_count(self):
-        means = class_means([[2.0], [4.0], [99.0]], [0, 0, -1], num_classes=1)
-        assert means.tolist() == [[3.0]]
+        features = np.array([[2.0, 0.0], [4.0, 1.0], [99.0, 99.0]])
+        means = _class_means(features, np.array([1, 1, -1]), num_classes=4)
+        np.testing.assert_array_equal(means, [[0, 0], [3, 0.5], [0, 0], [0, 0]])
 
 
 class TestFindNeighbors:
@@ -154,12 +146,18 @@ class TestFindNeighbors:
         assert found.classes.dtype == jnp.int32
         assert found.distances.dtype == jnp.float32
 
-    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     @pytest.mark.parametrize(
-        ("few", "base", "dim", "k"),
-        [(3, 8, 5, 2), (1, 2, 7, 1), (2, 70, 3, 69), (13, 41, 33, 6)],
+        ("metric", "few", "base", "dim", "k"),
+        [
+            ("euclidean", 3, 8, 5, 2),
+            ("euclidean", 1, 2, 1, 1),
+            ("euclidean", 2, 70, 3, 69),
+            ("euclidean", 13, 41, 33, 6),
+            ("cosine", 3, 8, 5, 2),
+            ("cosine", 13, 41, 33, 6),
+        ],
     )
-    def test_against_oracle(self, rng, few, base, dim, k, metric):
+    def test_against_oracle(self, rng, metric, few, base, dim, k):
         order = rng.permutation(few + base)
         check_against_oracle(
             rng.normal(size=(few + base, dim)),
@@ -168,9 +166,6 @@ class TestFindNeighbors:
             k,
             metric,
         )
-
-    def test_one_dimension_against_oracle(self, rng):
-        check_against_oracle(rng.normal(size=(11, 1)), [2, 5], [0, 1, 3, 4, 6, 10], 3)
 
     def test_equal_distances_go_to_the_lower_class(self):
         points = [[1, 0], [5, 5], [0, 1], [0, 0], [-1, 0], [0, -1], [7, 7]]
@@ -201,30 +196,26 @@ class TestFindNeighbors:
 
     def test_more_ties_than_any_shortlist(self):
         # Every base class is one unit away, in a direction of its own.
-        means = np.concatenate([np.zeros((1, 50)), np.eye(50)])
-        found = find(means, [0], range(1, 51), num_neighbors=3)
-        assert found.classes.tolist() == [[1, 2, 3]]
+        means = np.concatenate([np.zeros((1, 66)), np.eye(66)])
+        check_against_oracle(means, [0], range(1, 67), 5)
 
     def test_many_equal_means(self, rng):
-        means = np.repeat(rng.normal(size=(2, 13)), [1, 90], axis=0)
-        found = find(means, [0], range(1, 91), num_neighbors=4)
-        assert found.classes.tolist() == [[1, 2, 3, 4]]
+        means = np.repeat(rng.normal(size=(2, 66)), [1, 66], axis=0)
+        check_against_oracle(means, [0], range(1, 67), 5)
 
-    @pytest.mark.parametrize("others", [0, 60])
-    def test_near_ties_far_from_the_origin(self, rng, others):
+    def test_near_ties_far_from_the_origin(self, rng):
         # All coordinates near 1,000; the distances of six classes differ by 1e-6 of
         # themselves, and |a|^2 + |b|^2 - 2ab is off by more than their distance does.
-        dim = 32
-        query = 1e3 + rng.normal(size=dim)
-        difference = rng.choice([-20.0, 20.0], dim)
+        query = 1e3 + rng.normal(size=66)
+        difference = rng.choice([-20.0, 20.0], 66)
         near = [query + difference for _ in range(6)]
         for point, steps in zip(near, rng.permutation(6), strict=True):
-            point[0] += steps * np.sign(difference[0]) * 2.0**-11
-        far = 1e3 + rng.normal(scale=200.0, size=(others, dim))
+            point[0] += steps * np.sign(difference[0]) * 2.0**-10
+        far = 1e3 + rng.normal(scale=200.0, size=(60, 66))
         means = np.float32([query, *near, *far])
-        _, distances = oracle.nearest(means, [0], np.arange(1, 7), 6, "euclidean")
+        _, distances = oracle.nearest(means, [0], range(1, 7), 6, "euclidean")
         assert 5e-7 < np.diff(distances[0]).max() / distances[0, 0] < 2e-6
-        check_against_oracle(means, [0], range(1, len(means)), 5)
+        check_against_oracle(means, [0], range(1, 67), 5)
 
     def test_near_classes_with_others_far_away(self):
         # A float32 holds 0.0010 and 0.0011, but not 10,000.0010 and 10,000.0011.
@@ -242,10 +233,9 @@ class TestFindNeighbors:
         np.testing.assert_allclose(distances[0], 0, atol=1e-12)
         assert distances[1] > 0
 
-    @pytest.mark.parametrize("metric", ["cosine", "random"])
-    def test_jitted_equals_eager(self, rng, metric):
+    def test_jitted_equals_eager(self, rng):
         arguments = np.float32(rng.normal(size=(7, 2))), np.array([0]), np.arange(1, 7)
-        how = {"num_neighbors": 5, "metric": metric, "key": jax.random.key(3)}
+        how = {"num_neighbors": 5, "metric": "cosine"}
         eager, jitted = find_neighbors(*arguments, **how), _jitted(*arguments, **how)
         np.testing.assert_array_equal(eager.classes, jitted.classes)
         np.testing.assert_allclose(eager.distances, jitted.distances, rtol=1e-5)
@@ -288,7 +278,7 @@ class TestRandomNeighbors:
             self.base,
             num_neighbors=6,
             metric="random",
-            key=jax.random.key(seed),
+            key=jax.random.key(seed) if isinstance(seed, int) else seed,
         )
 
     def test_is_reproducible(self):
@@ -314,18 +304,12 @@ class TestRandomNeighbors:
 
     def test_every_base_class_is_as_likely_at_every_place(self):
         keys = jax.random.split(jax.random.key(0), 2100)
+        over_keys = functools.partial(_jitted, num_neighbors=6, metric="random")
         draw_all = jax.vmap(
-            lambda key: find(
-                np.zeros((10, 2)),
-                self.few,
-                self.base,
-                num_neighbors=6,
-                metric="random",
-                key=key,
-            )
+            lambda key: over_keys(np.zeros((10, 2)), self.few, self.base, key=key)
         )
-        found = np.asarray(draw_all(keys.at[0].set(jax.random.key(5))).classes)
-        np.testing.assert_array_equal(found[0], self.draw(5).classes)
+        found = np.asarray(draw_all(keys).classes)
+        np.testing.assert_array_equal(found[0], self.draw(keys[0]).classes)
         for place in range(3):
             for few in range(3):
                 counts = [(found[:, few, place] == c).sum() for c in self.base]
