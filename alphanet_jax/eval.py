@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 SPLITS = ("few", "medium", "many")
+_NO_CLASS = np.iinfo(np.int32).max
 
 
 class Predictions(NamedTuple):
@@ -85,22 +86,28 @@ def predict(
       Predictions, as an argmax and a top-5 over all C logits in class order gives
       them: equal logits rank by class id.
     """
-    few_logits = jnp.asarray(few_logits)
+    # Samples last: reductions over classes then run at full width on CPUs, and a
+    # caller that has them so transposes twice, which is nothing.
+    logits = jnp.asarray(few_logits).T
     few_classes = jnp.asarray(few_classes, jnp.int32)
-    best = jnp.argmax(few_logits, axis=1)
-    best_logit = jnp.max(few_logits, axis=1)
+    places = jnp.arange(logits.shape[0])[:, None]
+    best_logit = jnp.max(logits, axis=0)
+    # The first of the best; argmax itself goes number by number.
+    is_best = logits == best_logit
+    best_class = jnp.min(jnp.where(is_best, few_classes[:, None], _NO_CLASS), axis=0)
     few_wins = _beats(
-        best_logit, few_classes[best], table.top_logits[:, 0], table.top_classes[:, 0]
+        best_logit, best_class, table.top_logits[:, 0], table.top_classes[:, 0]
     )
-    classes = jnp.where(few_wins, few_classes[best], table.top_classes[:, 0])
+    classes = jnp.where(few_wins, best_class, table.top_classes[:, 0])
 
-    is_target = jnp.arange(few_logits.shape[1]) == table.few_target[:, None]
-    few_target_logit = jnp.sum(jnp.where(is_target, few_logits, 0.0), axis=1)
+    is_target = places == table.few_target
+    few_target_logit = jnp.sum(jnp.where(is_target, logits, 0.0), axis=0)
     target = jnp.where(table.few_target >= 0, few_target_logit, table.base_target_logit)
-    target, label = target[:, None], table.labels[:, None]
-    rank = jnp.sum(_beats(few_logits, few_classes, target, label), axis=1)
-    rank += jnp.sum(_beats(table.top_logits, table.top_classes, target, label), axis=1)
-    return Predictions(classes, rank < scores.TOP)
+    rank = jnp.sum(_beats(logits, few_classes[:, None], target, table.labels), axis=0)
+    base_before = _beats(
+        table.top_logits, table.top_classes, target[:, None], table.labels[:, None]
+    )
+    return Predictions(classes, rank + jnp.sum(base_before, axis=1) < scores.TOP)
 
 
 def count(predictions: Predictions, labels: ArrayLike, *, num_classes: int) -> Counts:
@@ -131,14 +138,16 @@ def count(predictions: Predictions, labels: ArrayLike, *, num_classes: int) -> C
 
 
 def chunk_table(table: ScoreTable, *, chunk_size: int) -> ScoreTable:
-    """Pads a table and gives its columns the shape `[chunks, chunk_size, ...]`.
+    """Pads a table and cuts it into chunks, for `evaluate`.
 
     Args:
       table: Scores of n samples.
       chunk_size: Samples to evaluate at a time.
 
     Returns:
-      The chunks; padding has the label -1.
+      Columns with shape `[chunks, chunk_size, ...]`, but `source_scores` with shape
+      `[chunks, M, chunk_size]`, as `few_logits_by_source` takes them. Padding has the
+      label -1.
     """
     chunks = max(1, -(-table.labels.shape[0] // chunk_size))
 
@@ -149,7 +158,8 @@ def chunk_table(table: ScoreTable, *, chunk_size: int) -> ScoreTable:
         padded = jnp.pad(column, padding, constant_values=fill)
         return padded.reshape(chunks, chunk_size, *column.shape[1:])
 
-    return ScoreTable(*(reshape(*item) for item in table._asdict().items()))
+    cut = ScoreTable(*(reshape(*item) for item in table._asdict().items()))
+    return cut._replace(source_scores=cut.source_scores.swapaxes(1, 2))
 
 
 def evaluate(
@@ -169,10 +179,10 @@ def evaluate(
     """
 
     def step(_: None, chunk: ScoreTable) -> tuple[None, Predictions]:
-        logits = scores.few_logits(
+        logits = scores.few_logits_by_source(
             alphas, chunk.source_scores, frozen.source_index, frozen.few_bias
         )
-        return None, predict(logits, chunk, frozen.few_classes)
+        return None, predict(logits.T, chunk, frozen.few_classes)
 
     _, stacked = jax.lax.scan(step, None, chunks)
     predictions = Predictions(*(part.reshape(-1) for part in stacked))

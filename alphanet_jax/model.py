@@ -131,13 +131,15 @@ def apply(
             f"source_weights must be (F, k + 1, d), got {sources.shape} for a network "
             f"with {fan_in} inputs and {num_neighbors} outputs."
         )
-    x = sources.reshape(sources.shape[0], -1)
+    # Classes last: the large first layer is then the product of its weight, as it is
+    # stored, with an input that never changes, and neither is transposed at each step.
+    x = sources.reshape(sources.shape[0], -1).T
     for index, layer in enumerate(params):
         if index:
             x = ACTIVATIONS[activation](x)
-        x = jnp.matmul(x, layer.weight.T) + layer.bias
-    coefficients = x / jnp.sum(jnp.abs(x), axis=1, keepdims=True)
-    return jnp.concatenate([jnp.ones_like(x[:, :1]), coefficients], axis=1)
+        x = jnp.matmul(layer.weight, x) + layer.bias[:, None]
+    coefficients = (x / jnp.sum(jnp.abs(x), axis=0)).T
+    return jnp.concatenate([jnp.ones_like(coefficients[:, :1]), coefficients], axis=1)
 
 
 def combine(alphas: ArrayLike, source_weights: ArrayLike) -> jax.Array:

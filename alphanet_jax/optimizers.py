@@ -60,7 +60,8 @@ def parse_params(text: str) -> dict[str, Any]:
         except ValueError:
             value, end = None, -1
         rest = rest.lstrip()[end:].lstrip()
-        if not key.isidentifier() or not equals or end < 0 or (rest and rest[0] != ","):
+        ends_well = not rest or (rest[0] == "," and rest[1:].strip())
+        if not key.isidentifier() or not equals or end < 0 or not ends_well:
             raise ValueError(f"expected key=value,key=value with JSON values: {text!r}")
         if key in params:
             raise ValueError(f"{key!r} is given twice: {text!r}")

@@ -27,6 +27,7 @@ __all__ = [
     "Frozen",
     "ScoreTable",
     "few_logits",
+    "few_logits_by_source",
     "make_frozen",
     "score_table",
     "take_rows",
@@ -208,8 +209,40 @@ def few_logits(
       >>> few_logits([[1.0, -0.5]], [[3.0, 4.0]], [[1, 0]], [0.25]).tolist()
       [[2.75]]
     """
-    # Gathering rows of the transposed scores copies n numbers at a time, and the
-    # sum over the k + 1 sources fuses with it.
     gathered = jnp.asarray(source_scores).T[jnp.asarray(source_index)]  # (F, k+1, n)
-    logits = jnp.sum(jnp.asarray(alphas)[:, :, None] * gathered, axis=1)
-    return (logits + jnp.asarray(few_bias)[:, None]).T
+    logits = jnp.einsum(
+        "fj,fjn->nf", jnp.asarray(alphas), gathered, precision="highest"
+    )
+    return logits + jnp.asarray(few_bias)
+
+
+def few_logits_by_source(
+    alphas: ArrayLike,
+    source_scores: ArrayLike,
+    source_index: ArrayLike,
+    few_bias: ArrayLike,
+) -> jax.Array:
+    """Computes what `few_logits` does, for many samples at a time.
+
+    With samples last, a source's scores are one piece of memory that CPUs combine at
+    full width: several times faster than `few_logits` for a thousand samples, and
+    slower for the few of a batch, whose scores come sample by sample.
+
+    Args:
+      alphas: Combination coefficients, with shape `[F, k + 1]`.
+      source_scores: Scores of the source classes, with shape `[M, n]`.
+      source_index: Rows of `source_scores`, with shape `[F, k + 1]`.
+      few_bias: Biases of the few classes, with shape `[F]`.
+
+    Returns:
+      Logits, with shape `[F, n]`.
+    """
+    alphas, source_scores = jnp.asarray(alphas), jnp.asarray(source_scores)
+    source_index, few_bias = jnp.asarray(source_index), jnp.asarray(few_bias)
+    logits = few_bias[:, None]
+    for place in range(alphas.shape[1]):
+        # The barrier keeps rows copied as rows: fused with the sum, they would be
+        # looked up number by number.
+        rows = jax.lax.optimization_barrier(source_scores[source_index[:, place]])
+        logits = logits + alphas[:, place, None] * rows
+    return logits

@@ -56,13 +56,14 @@ def cross_entropy(
     Returns:
       The mean over valid rows, a scalar; 0 if there are none.
     """
-    # All logits less the largest base one, as base_logsumexp is.
+    # All logits less the largest base one, as base_logsumexp is; samples last, so
+    # that reductions over classes run at full width on CPUs.
     best = batch.top_logits[:, 0]
-    scaled = pred_scale * (jnp.asarray(few_logits) - best[:, None])
-    normalizer = jnp.logaddexp(batch.base_logsumexp, jax.nn.logsumexp(scaled, axis=1))
-    # A product with a one-hot row, not a gather: its gradient is no scatter.
-    is_target = jnp.arange(scaled.shape[1]) == batch.few_target[:, None]
-    few_target_logit = jnp.sum(jnp.where(is_target, scaled, 0.0), axis=1)
+    scaled = pred_scale * (jnp.asarray(few_logits).T - best)
+    normalizer = jnp.logaddexp(batch.base_logsumexp, jax.nn.logsumexp(scaled, axis=0))
+    # A product with one-hot columns, not a gather: its gradient is no scatter.
+    is_target = jnp.arange(scaled.shape[0])[:, None] == batch.few_target
+    few_target_logit = jnp.sum(jnp.where(is_target, scaled, 0.0), axis=0)
     target_logit = jnp.where(
         batch.few_target >= 0,
         few_target_logit,
