@@ -6,8 +6,9 @@ The modules in the order in which data goes through them; imports go the same wa
     registry       which files make up a dataset
     convert        those files -> plain arrays
     dataset        arrays -> a checked `Dataset`
-    nn_search      mean features -> nearest base classes         (pure)
+    nn_search      mean features -> nearest base classes          (pure)
     scores         features -> scores; coefficients -> logits     (pure)
+    feature_pass   those two over features larger than memory
     model          source classifiers -> coefficients             (pure)
     sampling       random key -> the batches of an epoch          (pure)
     optimizers     optimizers and schedules by PyTorch's names    (pure)
@@ -16,6 +17,9 @@ The modules in the order in which data goes through them; imports go the same wa
     experiment     all seeds of a setting, compiled as one
     results        one file, readable with NumPy alone
     tables         what a person reads
+
+Around them: `config` (every field with its default and help), `cli` and `commands`
+(what `main.py` runs), `checks`, `files` and `errors`.
 """
 
 __version__ = "0.1.0"

@@ -154,7 +154,7 @@ class _Run(NamedTuple):
 class _Static:
     """What the compiled program of an epoch depends on, beside shapes.
 
-    Neither seeds nor learning rates nor rho: they recompile nothing.
+    Neither seeds nor learning rates: they recompile nothing.
     """
 
     hact: str
@@ -212,7 +212,6 @@ def _seed_keys(seeds: Sequence[int]) -> jax.Array:
 
 # Branches of a seed's key: each use has its own, so none depends on another.
 _INIT, _EPOCHS, _NEIGHBORS = range(3)
-
 
 _find_neighbors = jax.jit(
     nn_search.find_neighbors, static_argnames=("num_neighbors", "metric")

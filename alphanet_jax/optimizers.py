@@ -6,6 +6,7 @@ optimizer takes the rate of the moment as the extra argument `learning_rate` of 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -89,6 +90,16 @@ def _scale_by_negative_learning_rate() -> optax.GradientTransformationExtraArgs:
     )
 
 
+def _check_number(
+    name: str, value: Any, *, least: float = 0.0, below: float = math.inf
+) -> None:
+    """Checks a parameter that a person has given."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value < below:
+        limits = f"a number in [{least:g}, {below:g})"
+        raise ValueError(f"{name} must be {limits}, got {value!r}.")
+
+
 def _adamw(
     *,
     lr: float = 1e-3,
@@ -96,6 +107,13 @@ def _adamw(
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
 ) -> Optimizer:
+    _check_number("AdamW: lr", lr)
+    _check_number("AdamW: eps", eps)
+    _check_number("AdamW: weight_decay", weight_decay)
+    if not isinstance(betas, list | tuple) or len(betas) != 2:
+        raise ValueError(f"AdamW: betas must be two numbers, got {betas!r}.")
+    for beta in betas:
+        _check_number("AdamW: each of betas", beta, below=1.0)
     return Optimizer(
         optax.chain(
             optax.scale_by_adam(b1=betas[0], b2=betas[1], eps=eps),
@@ -109,8 +127,8 @@ def _adamw(
 def _step_lr(
     rate: float, epochs: int, *, step_size: int, gamma: float = 0.1
 ) -> np.ndarray:
-    if not step_size >= 1:
-        raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}.")
+    _check_number("StepLR: step_size", step_size, least=1)
+    _check_number("StepLR: gamma", gamma)
     return np.asarray(rate * gamma ** (np.arange(epochs) // step_size), np.float64)
 
 

@@ -5,6 +5,7 @@ batch, T batches of an epoch. Rows are indices into the training data.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -162,13 +163,15 @@ def make_samplers(
             raise ValueError(f"sampler must be one of {list(SAMPLERS)}, got {name!r}.")
         kind = SAMPLERS[name]
         given = dict(args[index if len(args) > 1 else 0])
-        r = float(given.pop("r", default_r))
-        if not kind.takes_r and len(args) > 1 and "r" in args[index]:
-            raise ValueError(f"{name} takes no argument r, got r={r:g}.")
+        # In one entry for all, r is meant for those that take it.
+        own_entry = len(args) == len(names)
+        if "r" in given and own_entry and not kind.takes_r:
+            raise ValueError(f"{name} takes no argument r, got r={given['r']!r}.")
+        r = given.pop("r", default_r)
         if given:
             raise ValueError(f"{name} takes no argument {sorted(given)}.")
-        if r < 0:
-            raise ValueError(f"{name}: r must not be negative, got {r:g}.")
+        if not isinstance(r, int | float) or not 0 <= r < math.inf:
+            raise ValueError(f"{name}: r must be a number from 0 on, got {r!r}.")
         size = int(split_sizes["few"] * r) if kind.takes_r else split_sizes[kind.split]
         samplers.append(Sampler(name, size))
     return tuple(samplers)

@@ -182,7 +182,7 @@ class TestErrors:
             ([QUICKSTART, "--config.seeds=0"], "config.seeds must be at least 1"),
             ([QUICKSTART, "--config.seed=-1"], "seeds must be in 0..2**32-1, got -1"),
             ([QUICKSTART, "--config.selection=bst"], "selection must be one of"),
-            ([QUICKSTART, "--config.rho=-1"], "r must not be negative"),
+            ([QUICKSTART, "--config.rho=-1"], "r must be a number from 0 on"),
             (
                 [QUICKSTART, "--config.dataset=cifar100lt_effnetlite"],
                 "did you mean 'cifar100lt_effnetlite0_crt'",
