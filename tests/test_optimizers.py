@@ -279,7 +279,7 @@ class TestLearningRates:
 
     @pytest.mark.parametrize("step_size", [0, -3])
     def test_step_size_out_of_range(self, step_size):
-        with pytest.raises(ValueError, match=f"{step_size}"):
+        with pytest.raises(ValueError, match=rf"step_size must be .* got {step_size}"):
             learning_rates(
                 "StepLR", {"step_size": step_size}, learning_rate=1.0, num_epochs=3
             )
