@@ -741,8 +741,10 @@ def cache_roots(data_root: Path) -> list[Path]:
 
 
 def _is_writable(directory: Path) -> bool:
+    """Tells whether files may be made there, now or once it exists."""
     parent = next(p for p in (directory, *directory.parents) if p.exists())
-    return os.access(parent, os.W_OK)
+    # The superuser, whom nothing stops, keeps to what the permissions say.
+    return os.access(parent, os.W_OK) and bool(parent.stat().st_mode & 0o222)
 
 
 def ensure_converted(

@@ -265,6 +265,20 @@ class TestCache:
         assert lines == []
         check_loaded(loaded, made)
 
+    def test_read_only_data_stays_as_it_is_even_for_the_superuser(
+        self, made, user_cache
+    ):
+        before = snapshot(made.root)
+        mode = made.root.stat().st_mode
+        made.root.chmod(0o555)
+        try:
+            loaded, lines = load(made)
+        finally:
+            made.root.chmod(mode)
+        check_loaded(loaded, made)
+        assert str(user_cache) in lines[0]
+        assert snapshot(made.root) == before
+
     def test_users_cache_by_default(self, made, monkeypatch):
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", "/home/someone")
