@@ -21,6 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# From a checkout it runs without being installed, as main.py does.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from alphanet_jax import dataset, experiment, model, nn_search, optimizers, registry
 from alphanet_jax.dataset import Dataset
 from alphanet_jax.errors import UserError
