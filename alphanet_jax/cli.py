@@ -1,6 +1,6 @@
 """The command line: finds the command, parses its flags, shows errors as one line.
 
-A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `help_text()`,
+A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `fields()`,
 `check_arguments(arguments)` and `run(flag_values)`. It is imported only when it is the
 one to run, and it imports jax only in `run`, so that help is quick.
 """
@@ -112,7 +112,7 @@ def _list_commands() -> str:
     return "\n".join(["Commands, the first word after main.py:", *lines])
 
 
-def describe(name: str, default: Any, purpose: str) -> str:
+def _describe(name: str, default: Any, purpose: str) -> str:
     """Formats one flag or field for help."""
     shown = "" if default is None else f" [{default}]"
     text = textwrap.fill(purpose + shown, 86, initial_indent=" " * 6)
@@ -121,10 +121,12 @@ def describe(name: str, default: Any, purpose: str) -> str:
 
 def _help(module: ModuleType, usage: str, values: flags.FlagValues, intro: str) -> str:
     own = [
-        describe(name, values[name].default, values[name].help)
+        _describe(name, values[name].default, values[name].help)
         for name in values
         if name not in ("help", "h") and values[name].help
     ]
     parts = [f"usage: {usage}", module.DESCRIPTION, intro]
-    parts += ["Flags, with [defaults]:\n" + "\n".join(own), module.help_text()]
+    parts.append("Flags, with [defaults]:\n" + "\n".join(own))
+    if fields := [_describe(*field) for field in module.fields()]:
+        parts.append("Fields of the config, with [defaults]:\n" + "\n".join(fields))
     return "\n\n".join(part for part in parts if part)

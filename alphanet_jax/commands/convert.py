@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from alphanet_jax.errors import UserError
 
-__all__ = ["DESCRIPTION", "check_arguments", "define_flags", "help_text", "run"]
+__all__ = ["DESCRIPTION", "check_arguments", "define_flags", "fields", "run"]
 
 DESCRIPTION = """\
 Turns a dataset of the original's .pkl and .pth files into plain NumPy arrays, without
@@ -60,9 +61,9 @@ def check_arguments(arguments: Sequence[str]) -> None:
     """Nothing beyond what parsing checks."""
 
 
-def help_text() -> str:
+def fields() -> list[tuple[str, Any, str]]:
     """Nothing beyond the flags."""
-    return ""
+    return []
 
 
 def run(values: flags.FlagValues) -> None:

@@ -19,7 +19,7 @@ __all__ = [
     "DESCRIPTION",
     "check_arguments",
     "define_flags",
-    "help_text",
+    "fields",
     "run",
     "settings_from_config",
 ]
@@ -86,19 +86,16 @@ def default_compilation_cache() -> str:
     return os.path.join(home, "alphanet_jax", "compiled")
 
 
-def help_text() -> str:
-    """Describes the fields of the configuration."""
-    from alphanet_jax.cli import describe
-
-    fields = [
-        describe(
+def fields() -> list[tuple[str, Any, str]]:
+    """Lists name, default and help of what `--config.` takes."""
+    return [
+        (
             f"config.{field.name}",
             None if isinstance(field.default, type) else field.default,
             field.help,
         )
         for field in config_lib.FIELDS
     ]
-    return "Fields of the config, with [defaults]:\n" + "\n".join(fields)
 
 
 def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
