@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -71,10 +72,14 @@ def check_feature_shape(where: str, features: Any, *, num_features: int) -> None
 
 
 def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields `(first row, rows)` in pieces of about `_CHUNK_BYTES`."""
+    """Yields `(first row, rows)` in pieces of about `_CHUNK_BYTES`.
+
+    Of a mapped array, one piece at a time is in memory.
+    """
     size = max(1, _CHUNK_BYTES // max(1, features[:1].nbytes))
     for start in range(0, len(features), size):
         yield start, features[start : start + size]
+        files.release_rows(features, start, min(start + size, len(features)))
 
 
 def check_finite(

@@ -1,8 +1,8 @@
 """The command line: finds the command, parses its flags, shows errors as one line.
 
 A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `fields()`,
-`check_arguments(arguments)` and `run(flag_values)`. It is imported only when it is the
-one to run, and it imports jax only in `run`, so that help is quick.
+`prepare_arguments(arguments)` and `run(flag_values)`. It is imported only when it is
+the one to run, and it imports jax only in `run`, so that help is quick.
 """
 
 import importlib
@@ -55,12 +55,13 @@ def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> 
     flags.DEFINE_bool(
         "help", False, "show this help", short_name="h", flag_values=values
     )
-    module.define_flags(values, argv)
     if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
+        module.define_flags(values, argv)
         print(_help(module, argv[0], values, intro))
         return 0
     try:
-        module.check_arguments(argv[1:])
+        argv = [argv[0], *module.prepare_arguments(argv[1:])]
+        module.define_flags(values, argv)
         left = _parse(values, argv)
         if left:
             raise UserError(f"unexpected argument {left[0]!r}; see --help")

@@ -25,16 +25,32 @@ class Field:
     name: str
     default: Any
     help: str
+    sweepable: bool = True  # whether it may hold several values, one for each point
 
 
 # In the order in which `--help` shows them. A default that is a type stands for a
 # value of that type which a config file must give.
 FIELDS = (
-    Field("dataset", str, "name of the dataset in the registry"),
-    Field("registry", "configs/datasets.toml", "TOML file that lists datasets"),
-    Field("data_root", ".", "directory that the registry's paths are relative to"),
+    Field("dataset", str, "name of the dataset in the registry", sweepable=False),
+    Field(
+        "registry",
+        "configs/datasets.toml",
+        "TOML file that lists datasets",
+        sweepable=False,
+    ),
+    Field(
+        "data_root",
+        ".",
+        "directory that the registry's paths are relative to",
+        sweepable=False,
+    ),
     Field("seed", 0, "first seed"),
-    Field("seeds", 10, "how many seeds to train, all in one compiled program"),
+    Field(
+        "seeds",
+        10,
+        "how many seeds to train, all in one compiled program",
+        sweepable=False,
+    ),
     Field("rho", 0.1, "the r of every sampler whose sampler_args give none"),
     Field(
         "selection",
@@ -69,21 +85,32 @@ FIELDS = (
         ("",),
         "arguments (key=value) for each sampler, or one entry for all",
     ),
-    Field("training.train_datagrp", "train", "group of samples to train on"),
-    Field("training.val_datagrp", "val", "group to select by; empty for none"),
-    Field("training.test_datagrp", "test", "group to test on"),
+    Field(
+        "training.train_datagrp",
+        "train",
+        "group of samples to train on",
+        sweepable=False,
+    ),
+    Field(
+        "training.val_datagrp",
+        "val",
+        "group to select by; empty for none",
+        sweepable=False,
+    ),
+    Field("training.test_datagrp", "test", "group to test on", sweepable=False),
 )
 
 
 def default_config() -> ml_collections.ConfigDict:
     """Makes a config with the original's defaults; `dataset` is yet to be set."""
-    config = ml_collections.ConfigDict()
+    # Types are checked by `check_fields`: a field may hold several values for a sweep.
+    config = ml_collections.ConfigDict(type_safe=False)
     for field in FIELDS:
         *parents, last = field.name.split(".")
         node = config
         for parent in parents:
             if parent not in node:
-                node[parent] = ml_collections.ConfigDict()
+                node[parent] = ml_collections.ConfigDict(type_safe=False)
             node = node[parent]
         is_type = isinstance(field.default, type)
         node[last] = (
@@ -123,6 +150,20 @@ def check_fields(config: ml_collections.ConfigDict) -> None:
             raise UserError(
                 f"config.{name} must be of type {kind.__name__}, got {value!r}"
             )
+
+
+def has(config: ml_collections.ConfigDict, name: str) -> bool:
+    """Tells whether a config has a field, by its dotted name."""
+    return name in set(field_names(config))
+
+
+def put(config: ml_collections.ConfigDict, name: str, value: Any) -> None:
+    """Sets a field by its dotted name."""
+    *parents, last = name.split(".")
+    node: Any = config
+    for part in parents:
+        node = node[part]
+    node[last] = value
 
 
 def get(config: ml_collections.ConfigDict, name: str) -> Any:

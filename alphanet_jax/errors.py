@@ -30,6 +30,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         near = [full for full in known if full.rpartition(".")[2] == last]
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    if len(known) > 12:
+    if len(known) > 15:
         return "see --help for those that there are"
     return f"known are {', '.join(map(repr, known))}" if known else "none is known"

@@ -1,17 +1,18 @@
-"""The experiment: every seed of one setting trained at once, selected and tested.
+"""The experiment: every seed of every setting trained at once, selected and tested.
 
-The one place that composes the pure functions, and the one that knows about seeds:
-they are written for a single seed and lifted by `vmap` here. An epoch is one compiled
-program; the loop over epochs is Python's.
+A run is one seed of one setting. Runs that share shapes, whatever their seeds and
+numbers, train side by side in one compiled program, as many at a time as memory and
+the machine like; `programs` has those programs, and the loop over epochs is Python's.
 
-Notation: S seeds, E epochs, T batches of an epoch, F 'few' classes, C classes, k
-neighbors, d feature dimensions, n samples.
+Notation: S seeds, R runs, E epochs, T batches of an epoch, F 'few' classes, C classes,
+k neighbors, d feature dimensions, n samples.
 """
 
 import contextlib
 import dataclasses
-import functools
+import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,33 +20,40 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from alphanet_jax import eval as evaluation
 from alphanet_jax import (
+    devices,
     feature_pass,
     model,
     nn_search,
     optimizers,
+    programs,
     sampling,
     scores,
-    train_step,
 )
-from alphanet_jax.dataset import Dataset, Group
+from alphanet_jax import eval as evaluation
+from alphanet_jax import plan as planning
+from alphanet_jax.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
+from alphanet_jax.plan import Plan
 from alphanet_jax.sampling import Batches
-from alphanet_jax.train_step import TrainState
 
 __all__ = [
     "SELECTIONS",
     "Outcome",
+    "Point",
     "Problem",
     "Settings",
     "epoch_batches",
     "find_neighbors",
     "initial_params",
+    "plan_points",
     "prepare",
+    "prepare_all",
     "run",
+    "run_points",
 ]
 
 SELECTIONS = ("best", "reference", "last")
@@ -129,7 +137,7 @@ class Outcome:
     params: model.Params  # of the selected epoch
     alphas: np.ndarray  # shape=(S, F, k + 1)
     weight_few: np.ndarray  # shape=(S, F, d)
-    step_loss: list[np.ndarray]  # for each epoch, shape=(S, T)
+    step_loss: list[np.ndarray]  # for each epoch, shape=(S, T); NaN past the last
     epoch_loss: np.ndarray  # shape=(S, E): mean over batches
     mean_alphas: np.ndarray  # shape=(S, E, k + 1): mean over few classes
     val: Metrics  # shape=(S, E)
@@ -139,39 +147,6 @@ class Outcome:
     baseline_test: Metrics  # shape=()
     baseline_test_pred: np.ndarray  # shape=(n,)
     seconds: Mapping[str, float]  # by phase
-
-
-class _Run(NamedTuple):
-    """The state of one seed: what training changes, and the selected epoch's part."""
-
-    train: TrainState
-    selected: model.Params
-    selected_epoch: jax.Array  # shape=(), counted from 0
-    selected_correct: jax.Array  # shape=(): validation samples it got right
-
-
-@dataclasses.dataclass(frozen=True)
-class _Static:
-    """What the compiled program of an epoch depends on, beside shapes.
-
-    Neither seeds nor learning rates: they recompile nothing.
-    """
-
-    hact: str
-    selection: str
-    optim_cls: str
-    optim_params: str  # JSON, without the learning rate
-    num_classes: int
-
-    def make_optimizer(self) -> optimizers.Optimizer:
-        """Builds the optimizer; its learning rate is an argument of each step."""
-        return optimizers.make_optimizer(self.optim_cls, json.loads(self.optim_params))
-
-
-class _EpochRecord(NamedTuple):
-    losses: jax.Array  # shape=(T,)
-    mean_alphas: jax.Array  # shape=(k + 1,)
-    val: Counts | None
 
 
 def _check_settings(settings: Settings, dataset: Dataset) -> None:
@@ -206,13 +181,6 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
             )
 
 
-def _seed_keys(seeds: Sequence[int]) -> jax.Array:
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
-
-
-# Branches of a seed's key: each use has its own, so none depends on another.
-_INIT, _EPOCHS, _NEIGHBORS = range(3)
-
 _find_neighbors = jax.jit(
     nn_search.find_neighbors, static_argnames=("num_neighbors", "metric")
 )
@@ -232,6 +200,12 @@ def find_neighbors(
       The neighbors.
     """
     means = feature_pass.class_means(dataset.train, num_classes=dataset.num_classes)
+    return _neighbors_from_means(means, dataset, settings, seed)
+
+
+def _neighbors_from_means(
+    means: np.ndarray, dataset: Dataset, settings: Settings, seed: int
+) -> nn_search.Neighbors:
     found: nn_search.Neighbors = jax.device_get(
         _find_neighbors(
             means,
@@ -239,7 +213,7 @@ def find_neighbors(
             dataset.base_classes,
             num_neighbors=settings.n_neighbors,
             metric=settings.nn_dist,
-            key=jax.random.fold_in(jax.random.key(seed), _NEIGHBORS),
+            key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH),
         )
     )
     return found
@@ -266,19 +240,101 @@ def prepare(
     Raises:
       UserError: If a setting is unknown, out of range or does not fit the data.
     """
+    return prepare_all(dataset, [(settings, seed)], neighbors=neighbors)[0]
+
+
+def prepare_all(
+    dataset: Dataset,
+    items: Sequence[tuple[Settings, int]],
+    *,
+    neighbors: nn_search.Neighbors | None = None,
+) -> list[Problem]:
+    """Does what `prepare` does for several settings, sharing what they share.
+
+    Args:
+      dataset: The dataset.
+      items: Settings, each with the seed of its random neighbors.
+      neighbors: Neighbors to use for all instead of searching for them.
+
+    Returns:
+      A problem for each.
+
+    Raises:
+      UserError: If a setting is unknown, out of range or does not fit the data.
+    """
+    resolved = [_resolve(dataset, settings) for settings, _ in items]
+    means = None
+    pools: dict[str, sampling.Pool] = {}
+    shared: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
+    weights = {"weight": jnp.asarray(dataset.weight), "bias": jnp.asarray(dataset.bias)}
+    problems = []
+    for (settings, seed), (samplers, rates) in zip(items, resolved, strict=True):
+        key = (
+            settings.n_neighbors,
+            settings.nn_dist,
+            seed if settings.nn_dist == "random" else None,
+        )
+        if key not in shared:
+            found = neighbors
+            if found is None:
+                if means is None:
+                    means = feature_pass.class_means(
+                        dataset.train, num_classes=dataset.num_classes
+                    )
+                found = _neighbors_from_means(means, dataset, settings, seed)
+            frozen = scores.make_frozen(
+                dataset.weight, dataset.bias, dataset.few_classes, found.classes
+            )
+            shared[key] = (found, frozen)
+        for split in ("few", *(sampler.split for sampler in samplers)):
+            if split not in pools:
+                pools[split] = sampling.make_pool(
+                    dataset.train.labels, _split_classes(dataset, split)
+                )
+        found, frozen = shared[key]
+        problems.append(
+            Problem(
+                dataset=dataset,
+                settings=settings,
+                neighbors=np.asarray(found.classes),
+                neighbor_distances=np.asarray(found.distances),
+                frozen=frozen,
+                score_arguments={
+                    **weights,
+                    "few_classes": frozen.few_classes,
+                    "base_classes": jnp.asarray(dataset.base_classes),
+                    "source_classes": frozen.source_classes,
+                },
+                pools=pools,
+                samplers=samplers,
+                learning_rates=rates,
+            )
+        )
+    return problems
+
+
+def _split_classes(dataset: Dataset, split: str) -> np.ndarray:
+    return dataset.base_classes if split == "base" else dataset.splits[split]
+
+
+def _resolve(
+    dataset: Dataset, settings: Settings
+) -> tuple[tuple[sampling.Sampler, ...], np.ndarray]:
+    """Checks settings; gives their samplers and the learning rate of every epoch."""
     _check_settings(settings, dataset)
-    few, base = dataset.few_classes, dataset.base_classes
-    split_rows = {
-        name: np.isin(dataset.train.labels, classes).sum()
-        for name, classes in (("few", few), ("base", base))
+    counts = {
+        split: dataset.class_counts[_split_classes(dataset, split)]
+        for split in ("few", "medium", "many", "base")
     }
     try:
         samplers = sampling.make_samplers(
             settings.sampler_classes,
             settings.sampler_args,
-            split_rows,
+            counts,
             default_r=settings.rho,
         )
+        if not any(sampler.amount and sampler.capacity for sampler in samplers):
+            raise ValueError("the samplers draw no rows at all; r may be too small")
         optimizer = optimizers.make_optimizer(settings.optim_cls, settings.optim_params)
         rates = optimizers.learning_rates(
             settings.lr_sched_cls,
@@ -293,189 +349,310 @@ def prepare(
         )
     except ValueError as error:
         raise UserError(str(error).rstrip(".")) from None
-    classes = {"few": few, "base": base}
-    pools = {
-        sampler.split: sampling.make_pool(dataset.train.labels, classes[sampler.split])
-        for sampler in samplers
-    }
-    if neighbors is None:
-        neighbors = find_neighbors(dataset, settings, seed=seed)
-    frozen = scores.make_frozen(dataset.weight, dataset.bias, few, neighbors.classes)
-    return Problem(
-        dataset=dataset,
-        settings=settings,
-        neighbors=np.asarray(neighbors.classes),
-        neighbor_distances=np.asarray(neighbors.distances),
-        frozen=frozen,
-        score_arguments={
-            "weight": jnp.asarray(dataset.weight),
-            "bias": jnp.asarray(dataset.bias),
-            "few_classes": jnp.asarray(few),
-            "base_classes": jnp.asarray(base),
-            "source_classes": frozen.source_classes,
-            "pred_scale": settings.pred_scale,
-        },
-        pools=pools,
-        samplers=samplers,
-        learning_rates=rates,
-    )
+    return samplers, rates
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _init(sizes: tuple[int, int, tuple[int, ...]], keys: jax.Array) -> model.Params:
-    num_features, num_neighbors, hidden_dims = sizes
-
-    def init(key: jax.Array) -> model.Params:
-        return model.init(
-            jax.random.fold_in(key, _INIT),
-            num_features=num_features,
-            num_neighbors=num_neighbors,
-            hidden_dims=hidden_dims,
-        )
-
-    return jax.vmap(init)(keys)
+def _param_sizes(problem: Problem) -> tuple[int, int, tuple[int, ...]]:
+    settings = problem.settings
+    return problem.dataset.weight.shape[1], settings.n_neighbors, settings.hdims
 
 
 def initial_params(problem: Problem, seeds: Sequence[int]) -> model.Params:
     """Draws the initial parameters of every seed, stacked on a leading axis."""
-    settings = problem.settings
-    num_features = problem.dataset.weight.shape[1]
-    params: model.Params = _init(
-        (num_features, settings.n_neighbors, settings.hdims), _seed_keys(seeds)
+    params: model.Params = programs.draw_params(
+        _param_sizes(problem), np.asarray(seeds, np.uint32)
     )
     return params
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _draw(
-    samplers: tuple[sampling.Sampler, ...],
-    batch_size: int,
-    keys: jax.Array,
-    epoch: jax.Array,
-    pools: Mapping[str, sampling.Pool],
-) -> Batches:
-    def draw(key: jax.Array) -> Batches:
-        key = jax.random.fold_in(jax.random.fold_in(key, _EPOCHS), epoch)
-        return sampling.draw_batches(key, pools, samplers, batch_size=batch_size)
-
-    return jax.vmap(draw)(keys)
-
-
 def epoch_batches(problem: Problem, seeds: Sequence[int]) -> list[Batches]:
-    """Draws the batches of every epoch, as host arrays with shape `[S, T, B]`."""
-    settings = problem.settings
-    keys = _seed_keys(seeds)
-    return [
-        jax.device_get(
-            _draw(
-                problem.samplers,
-                settings.train_batch_size,
-                keys,
-                jnp.uint32(epoch),
-                problem.pools,
+    """Draws the batches of every epoch, as host arrays with shape `[S, T, B]`.
+
+    T is the most that an epoch can have; batches past the last one have no rows.
+    """
+    group = _Group((Point(problem, tuple(seeds)),), (0,))
+    return _draw_all(group, group_size=len(seeds))
+
+
+class Point(NamedTuple):
+    """A setting with the seeds to train: one result."""
+
+    problem: Problem
+    seeds: tuple[int, ...]
+    name: str = ""
+
+
+class _Run(NamedTuple):
+    """One seed of one point."""
+
+    point: int  # among the points of its group
+    seed: int
+
+
+class _RunResult(NamedTuple):
+    """What came of one run."""
+
+    selected_epoch: np.ndarray  # shape=()
+    params: model.Params
+    alphas: np.ndarray  # shape=(F, k + 1)
+    weight_few: np.ndarray  # shape=(F, d)
+    losses: np.ndarray  # shape=(E, T)
+    mean_alphas: np.ndarray  # shape=(E, k + 1)
+    val: Metrics  # shape=(E,)
+    test: Metrics  # shape=()
+    test_pred: np.ndarray  # shape=(n,)
+
+
+class _Group:
+    """Points that share one compiled program.
+
+    Attributes:
+      points: The points.
+      indices: Their numbers among all points.
+      problem: The first of their problems, for what they share.
+      samplers: Samplers with room for the largest of them.
+      num_batches: The most batches of an epoch, T.
+      scales: The distinct values of `pred_scale`.
+      runs: All their runs; those with most steps first, so that runs that train
+        together have about as many.
+    """
+
+    def __init__(self, points: Sequence[Point], indices: Sequence[int]) -> None:
+        self.points, self.indices = tuple(points), tuple(indices)
+        self.problem = self.points[0].problem
+        self.samplers = tuple(
+            dataclasses.replace(
+                same[0],
+                # Rounded up: other numbers of rows need no other program.
+                capacity=planning.round_up(max(s.capacity for s in same))
+                if sampling.SAMPLERS[same[0].name].per == "rows"
+                else same[0].capacity,
             )
+            for same in zip(*(p.problem.samplers for p in self.points), strict=True)
         )
-        for epoch in range(settings.train_epochs)
-    ]
+        capacity = sum(sampler.capacity for sampler in self.samplers)
+        self.num_batches = math.ceil(capacity / self.settings.train_batch_size)
+        self.scales = sorted({p.problem.settings.pred_scale for p in self.points})
+        rows = [sum(s.capacity for s in p.problem.samplers) for p in self.points]
+        order = sorted(range(len(self.points)), key=lambda point: -rows[point])
+        self.runs = [_Run(p, seed) for p in order for seed in self.points[p].seeds]
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the first point, for what they share."""
+        return self.problem.settings
+
+    def static(self) -> programs.Static:
+        """What the program depends on, beside shapes."""
+        settings = self.settings
+        return programs.Static(
+            hact=settings.hact,
+            selection=settings.selection,
+            optim_cls=settings.optim_cls,
+            optim_params=json.dumps(_without_rate(settings), sort_keys=True),
+            num_classes=self.problem.dataset.num_classes,
+        )
+
+    def needs(self) -> planning.Needs:
+        """Sizes for the plan of memory."""
+        problem, settings = self.problem, self.settings
+        data, frozen = problem.dataset, problem.frozen
+        sizes = model.check_sizes(
+            num_features=data.weight.shape[1],
+            num_neighbors=settings.n_neighbors,
+            hidden_dims=settings.hdims,
+        )
+        pairs = itertools.pairwise(sizes)
+        once = more = 0
+        for sampler in self.samplers:
+            if sampling.SAMPLERS[sampler.name].per:
+                more += sampler.capacity * settings.train_epochs
+            else:
+                once += sampler.capacity
+        return planning.Needs(
+            num_runs=len(self.runs),
+            num_params=sum((fan_in + 1) * out for fan_in, out in pairs),
+            num_features=data.weight.shape[1],
+            num_classes=data.num_classes,
+            num_few=len(data.few_classes),
+            num_neighbors=settings.n_neighbors,
+            num_sources=len(frozen.source_classes),
+            num_source_rows=sum(len(weights) for weights in frozen.sources.weights),
+            num_train=len(data.train.labels),
+            num_val=0 if data.val is None else len(data.val.labels),
+            num_test=len(data.test.labels),
+            rows_once=once,
+            rows_per_run=more,
+            num_epochs=settings.train_epochs,
+            num_batches=self.num_batches,
+            batch_size=settings.train_batch_size,
+            eval_batch_size=settings.eval_batch_size,
+            pass_rows=feature_pass.rows_at_a_time(data.weight.shape[1]),
+        )
 
 
-def _renumber(epochs: Sequence[Batches]) -> tuple[np.ndarray, list[Batches]]:
-    """Numbers rows by their place among the distinct rows that are used at all."""
-    if not epochs:
-        return np.zeros(0, np.int64), []
-    used = np.unique(np.concatenate([b.rows[b.valid] for b in epochs]))
-    places = np.zeros(used[-1] + 1, np.int32)
-    places[used] = np.arange(len(used))
-    renumbered = [
-        Batches(jnp.asarray(places[np.where(b.valid, b.rows, used[0])]), b.valid)
-        for b in epochs
-    ]
-    return used, renumbered
+def _without_rate(settings: Settings) -> dict[str, Any]:
+    """Parameters of the optimizer that its program depends on."""
+    return {k: v for k, v in settings.optim_params.items() if k != "lr"}
 
 
-def _epoch(
-    run: _Run,
-    batches: Batches,
-    epoch: jax.Array,
-    min_epochs: jax.Array,
-    learning_rate: jax.Array,
-    pred_scale: jax.Array,
-    table: scores.ScoreTable,
-    val_chunks: scores.ScoreTable | None,
-    frozen: scores.Frozen,
+def _make_groups(points: Sequence[Point]) -> list[_Group]:
+    """Puts points that can share a program together."""
+    groups: dict[Any, list[int]] = {}
+    for index, point in enumerate(points):
+        settings = point.problem.settings
+        key = (
+            id(point.problem.frozen),
+            settings.hdims,
+            settings.hact,
+            settings.optim_cls,
+            json.dumps(_without_rate(settings), sort_keys=True),
+            settings.train_epochs,
+            settings.train_batch_size,
+            settings.eval_batch_size,
+            settings.sampler_classes,
+            settings.selection,
+        )
+        groups.setdefault(key, []).append(index)
+    return [_Group([points[i] for i in found], found) for found in groups.values()]
+
+
+def plan_points(
+    points: Sequence[Point], *, memory_limit: int | None = None
+) -> list[Plan]:
+    """Plans the memory of every group of points that share a program.
+
+    Args:
+      points: The points.
+      memory_limit: Bytes that may be used; by default `plan.available_bytes`.
+
+    Returns:
+      A plan for each group, in the order in which they train.
+
+    Raises:
+      UserError: If a group does not fit.
+    """
+    return [_plan(group, memory_limit) for group in _make_groups(points)]
+
+
+def _plan(group: _Group, memory_limit: int | None) -> Plan:
+    platform = jax.devices()[0].platform
+    return planning.make_plan(
+        group.needs(),
+        limit=memory_limit or planning.available_bytes(platform),
+        platform=platform,
+        num_devices=jax.device_count(),
+    )
+
+
+def run(
+    problem: Problem,
+    seeds: Sequence[int],
     *,
-    static: _Static,
-) -> tuple[_Run, _EpochRecord]:
-    """Trains one seed for one epoch, evaluates it and updates the selection."""
-    train, losses = train_step.train_epoch(
-        run.train,
-        batches,
-        table,
-        frozen,
-        learning_rate,
-        transform=static.make_optimizer().transform,
-        activation=static.hact,
-        pred_scale=pred_scale,
+    params: model.Params | None = None,
+    batches: Sequence[Batches] | None = None,
+    memory_limit: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Trains all seeds in one compiled program, selects an epoch for each, and tests.
+
+    Seed i draws the same random numbers alone as among others.
+
+    Args:
+      problem: The problem, from `prepare`.
+      seeds: Distinct seeds, S of them.
+      params: Initial parameters with a leading seed axis; drawn by default.
+      batches: Batches of every epoch, with a leading seed axis and rows indexing the
+        training samples; drawn by default.
+      memory_limit: Bytes that may be used; see `plan.available_bytes`.
+      report: Takes a line of text for each epoch.
+
+    Returns:
+      The outcome.
+
+    Raises:
+      UserError: If a loss is not finite (the seed, epoch and step are named), or the
+        memory does not suffice.
+    """
+    group = _Group((Point(problem, tuple(seeds)),), (0,))
+    training = _Training(group, _plan(group, memory_limit), report)
+    ((_, outcome),) = training.run(params=params, batches=batches)
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def run_points(
+    points: Sequence[Point],
+    *,
+    memory_limit: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[tuple[int, Outcome | UserError]]:
+    """Trains many points: those that share shapes in one compiled program.
+
+    Args:
+      points: The points; problems from one call of `prepare_all` share the most.
+      memory_limit: Bytes that may be used; see `plan.available_bytes`.
+      report: Takes lines of text about progress.
+
+    Yields:
+      The number of a point and its outcome, as soon as all its seeds are done. A
+      point that cannot be trained (a loss that is not finite) gives the error, and
+      the others go on.
+
+    Raises:
+      UserError: If the memory does not suffice; before anything is trained.
+    """
+    groups = _make_groups(points)
+    plans = [_plan(group, memory_limit) for group in groups]
+    for number, (group, plan) in enumerate(zip(groups, plans, strict=True)):
+        if len(groups) > 1:
+            report(f"program {number + 1} of {len(groups)}")
+        yield from _Training(group, plan, report).run()
+
+
+def _draw_all(group: _Group, *, group_size: int) -> list[Batches]:
+    """Draws the batches of all runs, as host arrays with shape `[R, T, B]` an epoch."""
+    settings = group.settings
+    amounts = np.asarray(
+        [
+            [sampler.amount for sampler in group.points[run.point].problem.samplers]
+            for run in group.runs
+        ],
+        np.int32,
     )
-    alphas = model.apply(train.params, frozen.source_weights, activation=static.hact)
-    correct = run.selected_correct
-    counts = None
-    select: jax.Array | bool = True
-    if val_chunks is not None:
-        counts, _ = evaluation.evaluate(
-            alphas, val_chunks, frozen, num_classes=static.num_classes
-        )
-        if static.selection == "best":
-            correct = jnp.sum(counts.correct)
-            select = (epoch + 1 >= min_epochs) & (correct > run.selected_correct)
-        elif static.selection == "reference":
-            select = epoch + 1 == min_epochs
-
-    def choose(new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda n, o: jnp.where(select, n, o), new, old)
-
-    run = _Run(
-        train,
-        choose(train.params, run.selected),
-        choose(epoch, run.selected_epoch),
-        choose(correct, run.selected_correct),
-    )
-    return run, _EpochRecord(losses, alphas.mean(axis=0), counts)
+    seeds = np.asarray([run.seed for run in group.runs], np.uint32)
+    epochs: list[list[Batches]] = [[] for _ in range(settings.train_epochs)]
+    for start in range(0, len(seeds), group_size):
+        index = _padded_range(start, group_size, len(seeds))
+        for epoch, parts in enumerate(epochs):
+            parts.append(
+                jax.device_get(
+                    programs.draw_batches(
+                        group.samplers,
+                        settings.train_batch_size,
+                        seeds[index],
+                        amounts[index],
+                        np.uint32(epoch),
+                        group.problem.pools,
+                    )
+                )
+            )
+    return [
+        Batches(*(np.concatenate(column)[: len(seeds)] for column in zip(*parts)))  # noqa: B905
+        for parts in epochs
+    ]
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _epoch_of_all_seeds(
-    static: _Static, run: _Run, batches: Batches, *shared: Any
-) -> tuple[_Run, _EpochRecord]:
-    """One epoch of every seed: the place where functions of one seed are lifted."""
-    one = functools.partial(_epoch, static=static)
-    in_axes = (0, 0) + (None,) * len(shared)
-    return jax.vmap(one, in_axes=in_axes)(run, batches, *shared)
+def _padded_range(start: int, size: int, total: int) -> np.ndarray:
+    """Counts up from `start`; past the end the last number is repeated."""
+    return np.minimum(np.arange(start, start + size), total - 1)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _alphas_and_weights(
-    hact: str, params: model.Params, source_weights: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The coefficients and new few classifiers of every seed."""
-
-    def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
-        alphas = model.apply(params, source_weights, activation=hact)
-        return alphas, model.combine(alphas, source_weights)
-
-    return jax.vmap(one)(params)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _evaluate(
-    num_classes: int,
-    alphas: jax.Array,
-    chunks: scores.ScoreTable,
-    frozen: scores.Frozen,
-) -> tuple[Counts, jax.Array]:
-    """Evaluates several sets of coefficients, with shape `[..., F, k + 1]`."""
-    one = functools.partial(evaluation.evaluate, num_classes=num_classes)
-    return jax.vmap(one, in_axes=(0, None, None))(alphas, chunks, frozen)
+def _used_rows(epochs: Sequence[Batches]) -> np.ndarray:
+    """Lists the distinct rows that batches use, in ascending order."""
+    rows = [epoch.rows[epoch.valid] for epoch in epochs]
+    return np.unique(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
 
 
 @contextlib.contextmanager
@@ -495,204 +672,349 @@ def _compile_clock(seconds: dict[str, float]) -> Iterator[None]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def _check_finite(losses: np.ndarray, seeds: Sequence[int], epoch: int) -> None:
-    bad = ~np.isfinite(losses)
-    if bad.any():
-        seed, step = (int(i) for i in np.argwhere(bad)[0])
-        raise UserError(
-            f"the loss is {losses[seed, step]} for seed {seeds[seed]} in epoch "
-            f"{epoch + 1}, step {step + 1}; a lower learning rate may help"
+class _Training:
+    """The training of one group of points."""
+
+    def __init__(
+        self, group: _Group, plan: Plan, report: Callable[[str], None]
+    ) -> None:
+        self.group, self.plan, self.report = group, plan, report
+        self.problem, self.settings = group.problem, group.settings
+        self.dataset, self.static = group.problem.dataset, group.static()
+        self.mesh: Mesh | None = devices.make_mesh()
+        self.frozen = devices.replicate(self.problem.frozen, self.mesh)
+        self.score_arguments = devices.replicate(
+            dict(self.problem.score_arguments), self.mesh
         )
+        self.seconds: dict[str, float] = {}
+        self.clock = time.perf_counter()
+        self.steps_done, self.steps_in_all = 0, 0
+        self.compiled_steps, self.step_seconds = 0, 0.0
+        self.failed: dict[int, UserError] = {}
 
-
-def _progress(
-    epoch: int, num_epochs: int, loss: np.ndarray, val: Metrics | None, seconds: float
-) -> str:
-    width = len(str(num_epochs))
-    line = f"epoch {epoch + 1:{width}}/{num_epochs}  loss {loss.mean():.4f}"
-    if val is not None:
-        few, medium, many = 100 * val.acc_per_split.mean(axis=0)
-        line += (
-            f"  val few {few:5.1f}  med. {medium:5.1f}  many {many:5.1f}"
-            f"  overall {100 * val.accuracy.mean():5.1f}"
-        )
-    return f"{line}  {seconds:.2f} s"
-
-
-def run(
-    problem: Problem,
-    seeds: Sequence[int],
-    *,
-    params: model.Params | None = None,
-    batches: Sequence[Batches] | None = None,
-    report: Callable[[str], None] = lambda line: None,
-) -> Outcome:
-    """Trains all seeds in one compiled program, selects an epoch for each, and tests.
-
-    Seed i draws the same random numbers alone as among others.
-
-    Args:
-      problem: The problem, from `prepare`.
-      seeds: Distinct seeds, S of them.
-      params: Initial parameters with a leading seed axis; drawn by default.
-      batches: Batches of every epoch, with a leading seed axis and rows indexing the
-        training samples; drawn by default.
-      report: Takes a line of text for each epoch.
-
-    Returns:
-      The outcome.
-
-    Raises:
-      UserError: If a loss is not finite; the seed, epoch and step are named.
-    """
-    seconds: dict[str, float] = {}
-    with _compile_clock(seconds):
-        return _run(problem, seeds, params, batches, report, seconds)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _initial_run(static: _Static, params: model.Params) -> _Run:
-    """The state before the first epoch, in memory of its own: it is donated later."""
-    transform = static.make_optimizer().transform
-    trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
-    nothing = jnp.full(params[0].bias.shape[0], -1, jnp.int32)
-    return _Run(
-        jax.vmap(lambda p: train_step.init_state(p, transform))(trained),
-        selected,
-        selected_epoch=nothing,
-        selected_correct=nothing,
-    )
-
-
-_chunk_table = jax.jit(evaluation.chunk_table, static_argnames="chunk_size")
-
-
-def _run(
-    problem: Problem,
-    seeds: Sequence[int],
-    params: model.Params | None,
-    batches: Sequence[Batches] | None,
-    report: Callable[[str], None],
-    seconds: dict[str, float],
-) -> Outcome:
-    dataset, settings, frozen = problem.dataset, problem.settings, problem.frozen
-    clock = time.perf_counter()
-
-    def lap(phase: str) -> None:
-        nonlocal clock
+    def lap(self, phase: str) -> None:
+        """Books the time since the last lap."""
         now = time.perf_counter()
-        seconds[phase] = seconds.get(phase, 0.0) + now - clock
-        clock = now
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self.clock
+        self.clock = now
 
-    def score(group: Group, rows: np.ndarray | None = None) -> scores.ScoreTable:
-        return feature_pass.score_table(group, rows, **problem.score_arguments)
+    def run(
+        self,
+        *,
+        params: model.Params | None = None,
+        batches: Sequence[Batches] | None = None,
+    ) -> Iterator[tuple[int, Outcome | UserError]]:
+        """Trains all runs, some at a time; yields each point when it is done."""
+        with _compile_clock(self.seconds):
+            yield from self._run(params, batches)
 
-    chunk = functools.partial(_chunk_table, chunk_size=settings.eval_batch_size)
-    if batches is None:
-        batches = epoch_batches(problem, seeds)
-    used, batches = _renumber(batches)
-    lap("sampling")
-    table = score(dataset.train, used) if batches else None
-    val_chunks = None if dataset.val is None else chunk(score(dataset.val))
-    lap("scores")
-
-    static = _Static(
-        hact=settings.hact,
-        selection=settings.selection,
-        optim_cls=settings.optim_cls,
-        optim_params=json.dumps(
-            {k: v for k, v in settings.optim_params.items() if k != "lr"}
-        ),
-        num_classes=dataset.num_classes,
-    )
-    state = _initial_run(
-        static, initial_params(problem, seeds) if params is None else params
-    )
-    records = []
-    for epoch, epoch_rows in enumerate(batches):
-        started = time.perf_counter()
-        state, record = _epoch_of_all_seeds(
-            static,
-            state,
-            epoch_rows,
-            jnp.int32(epoch),
-            jnp.int32(min(settings.min_epochs, settings.train_epochs)),
-            jnp.float32(problem.learning_rates[epoch]),
-            jnp.float32(settings.pred_scale),
-            table,
-            val_chunks,
-            frozen,
+    def _run(
+        self, params: model.Params | None, batches: Sequence[Batches] | None
+    ) -> Iterator[tuple[int, Outcome | UserError]]:
+        group, plan, runs = self.group, self.plan, self.group.runs
+        if batches is None:
+            batches = _draw_all(group, group_size=plan.group_size)
+        batches = [Batches(*map(np.asarray, epoch)) for epoch in batches]
+        self.lap("sampling")
+        table = places = None
+        if plan.shared_table:
+            table, places = self.score_training_rows(batches)
+        val_chunks = self.score_chunks(self.dataset.val)
+        test_chunks = self.score_chunks(self.dataset.test)
+        baseline = np.asarray(
+            evaluation.baseline_alphas(*self.problem.neighbors.shape)[None]
         )
-        record = jax.device_get(record)
-        _check_finite(record.losses, seeds, epoch)
+        baseline_val = self.evaluate(baseline, val_chunks)[0]
+        self.lap("scores")
+
+        results: dict[_Run, _RunResult] = {}
+        starts = range(0, len(runs), plan.group_size)
+        self.steps_in_all = sum(
+            int(_num_steps(epoch, start, plan.group_size).max(initial=0))
+            for start in starts
+            for epoch in batches
+        )
+        waiting = [set(point.seeds) for point in group.points]
+        for start in starts:
+            index = _padded_range(start, plan.group_size, len(runs))
+            part = [Batches(*(array[index] for array in epoch)) for epoch in batches]
+            if not plan.shared_table:
+                del table
+                table, places = self.score_training_rows(part)
+                self.lap("scores")
+            trained, baseline_test = self.train(
+                [runs[i] for i in index], part, _take(params, index), table, places,
+                val_chunks, test_chunks, baseline,
+            )  # fmt: skip
+            for run, result in zip(
+                runs[start : start + plan.group_size], trained, strict=False
+            ):
+                results[run] = result
+                waiting[run.point].discard(run.seed)
+                if not waiting[run.point]:
+                    point = group.points[run.point]
+                    mine = [results.pop(_Run(run.point, s)) for s in point.seeds]
+                    self.lap("evaluation")
+                    yield (
+                        group.indices[run.point],
+                        self.failed.get(run.point)
+                        or _make_outcome(
+                            point.seeds, mine, baseline_val, baseline_test, self.seconds
+                        ),
+                    )
+                    self.clock = time.perf_counter()
+
+    def score_training_rows(
+        self, batches: Sequence[Batches]
+    ) -> tuple[scores.ScoreTable | None, np.ndarray | None]:
+        """Scores the rows that are used at all, and numbers all rows by their place."""
+        if not batches:
+            return None, None
+        used = _used_rows(batches)
+        places = np.zeros(len(self.dataset.train.labels), np.int32)
+        places[used] = np.arange(len(used))
+        table = feature_pass.score_table(
+            self.dataset.train,
+            used,
+            capacity=self.plan.table_rows,
+            mesh=self.mesh,
+            pred_scale=np.asarray(self.group.scales, np.float32),
+            **self.score_arguments,
+        )
+        return table, places
+
+    def score_chunks(self, samples: Any) -> scores.ScoreTable | None:
+        """Scores samples for evaluation."""
+        if samples is None:
+            return None
+        return feature_pass.score_chunks(
+            samples,
+            chunk_size=self.settings.eval_batch_size,
+            mesh=self.mesh,
+            **self.score_arguments,
+        )
+
+    def evaluate(
+        self, alphas: np.ndarray, chunks: scores.ScoreTable | None
+    ) -> tuple[Metrics, np.ndarray]:
+        """Evaluates sets of coefficients, with shape `[R, F, k + 1]`."""
+        if chunks is None:
+            return _no_metrics((len(alphas),), self.dataset.num_classes), np.zeros(0)
+        devices_in_all = 1 if self.mesh is None else self.mesh.size
+        size = math.ceil(len(alphas) / devices_in_all) * devices_in_all
+        index = _padded_range(0, size, len(alphas))
+        counts, classes = devices.fetch(
+            programs.evaluate(
+                self.dataset.num_classes,
+                devices.split(alphas[index], self.mesh),
+                chunks,
+                self.frozen,
+            )
+        )
+        metrics = evaluation.metrics_from_counts(counts, self.dataset.splits)
+        return Metrics(*(part[: len(alphas)] for part in metrics)), classes[
+            : len(alphas)
+        ]
+
+    def train(
+        self,
+        runs: Sequence[_Run],
+        batches: Sequence[Batches],
+        params: model.Params | None,
+        table: scores.ScoreTable | None,
+        places: np.ndarray | None,
+        val_chunks: scores.ScoreTable | None,
+        test_chunks: scores.ScoreTable | None,
+        baseline: np.ndarray,
+    ) -> tuple[list[_RunResult], tuple[Metrics, np.ndarray]]:
+        """Trains and tests some runs side by side.
+
+        Returns:
+          A result for each run, and what the unchanged classifier gets on test data.
+        """
+        if params is None:
+            params = initial_params(self.problem, [run.seed for run in runs])
+        if self.mesh is not None:
+            params = devices.split(jax.device_get(params), self.mesh)
+        state = devices.resplit(programs.first_state(self.static, params), self.mesh)
+        records: list[tuple[programs.EpochRecord, Metrics | None]] = []
+        for epoch, epoch_batches in enumerate(batches):
+            started = time.perf_counter()
+            assert places is not None
+            steps = _num_steps(epoch_batches, 0, len(runs))
+            rows = np.where(epoch_batches.valid, places[epoch_batches.rows], 0)
+            state, record = programs.train_epoch(
+                self.static,
+                state,
+                devices.split(Batches(rows, epoch_batches.valid), self.mesh),
+                devices.split(self.numbers(runs, epoch), self.mesh),
+                np.int32(epoch),
+                np.int32(steps.max()),
+                table,
+                val_chunks,
+                self.frozen,
+            )
+            record = devices.fetch(record)
+            val = self.val_metrics(record.val)
+            records.append((record, val))
+            self.check_finite(runs, record.losses, epoch_batches, epoch)
+            if all(run.point in self.failed for run in runs):
+                break
+            took = time.perf_counter() - started
+            self.steps_done += int(steps.max())
+            if self.compiled_steps == 0:  # the first epoch says nothing: it compiles
+                self.compiled_steps = int(steps.max())
+            else:
+                self.step_seconds += took
+            self.report(self.progress(runs, epoch, record.losses, val, took))
+        self.lap("epochs")
+
+        alphas, weight_few = devices.fetch(
+            programs.alphas_and_weights(
+                self.settings.hact, state.selected, self.frozen.sources
+            )
+        )
+        # The unchanged classifier is one more set of coefficients.
+        test, test_pred = self.evaluate(np.concatenate([alphas, baseline]), test_chunks)
+        test_pred = test_pred[:, : len(self.dataset.test.labels)]
+        num_runs, num_epochs = len(runs), len(records)
+        val_epochs = [val for _, val in records if val is not None]
         val = (
-            evaluation.metrics_from_counts(record.val, dataset.splits)
-            if record.val is not None
-            else None
+            Metrics(*(np.stack(part, axis=1) for part in zip(*val_epochs, strict=True)))
+            if val_epochs
+            else _no_metrics((num_runs, num_epochs), self.dataset.num_classes)
         )
-        records.append((record, val))
-        took = time.perf_counter() - started
-        report(_progress(epoch, len(batches), record.losses, val, took))
-    lap("epochs")
-    del table
+        stacked = _RunResult(
+            selected_epoch=devices.fetch(state.selected_epoch),
+            params=devices.fetch(state.selected),
+            alphas=alphas,
+            weight_few=weight_few,
+            losses=_stack([r.losses for r, _ in records], (num_runs, 0, 0)),
+            mean_alphas=_stack(
+                [r.mean_alphas for r, _ in records], (num_runs, 0, alphas.shape[2])
+            ),
+            val=val,
+            test=Metrics(*(part[:-1] for part in test)),
+            test_pred=test_pred[:-1],
+        )
+        results = [_take(stacked, i) for i in range(num_runs)]
+        return results, (Metrics(*(part[-1] for part in test)), test_pred[-1])
 
-    test_chunks = chunk(score(dataset.test))
-    lap("scores")
-    alphas, weight_few = _alphas_and_weights(
-        settings.hact, state.selected, frozen.source_weights
-    )
-    # The unchanged classifier is one more set of coefficients.
-    baseline = evaluation.baseline_alphas(*problem.neighbors.shape)[None]
-    counts, test_pred = jax.device_get(
-        _evaluate(
-            dataset.num_classes,
-            jnp.concatenate([alphas, baseline]),
-            test_chunks,
-            frozen,
+    def numbers(self, runs: Sequence[_Run], epoch: int) -> programs.RunNumbers:
+        """Gathers the numbers in which runs differ."""
+        problems = [self.group.points[run.point].problem for run in runs]
+        scales = [problem.settings.pred_scale for problem in problems]
+        last = self.settings.train_epochs
+        return programs.RunNumbers(
+            learning_rate=np.asarray(
+                [problem.learning_rates[epoch] for problem in problems], np.float32
+            ),
+            pred_scale=np.asarray(scales, np.float32),
+            scale_index=np.asarray([self.group.scales.index(s) for s in scales]),
+            min_epochs=np.asarray(
+                [min(problem.settings.min_epochs, last) for problem in problems],
+                np.int32,
+            ),
         )
-    )
-    test_pred = test_pred[:, : len(dataset.test.labels)]
-    test = evaluation.metrics_from_counts(counts, dataset.splits)
-    if val_chunks is not None:
-        counts, _ = jax.device_get(
-            _evaluate(dataset.num_classes, baseline, val_chunks, frozen)
-        )
-        baseline_val = evaluation.metrics_from_counts(counts, dataset.splits)
-    else:
-        baseline_val = _no_metrics((1,), dataset.num_classes)
-    lap("evaluation")
 
-    num_seeds = len(seeds)
-    val_epochs = [val for _, val in records if val is not None]
-    num_epochs = len(batches)
+    def val_metrics(self, counts: Counts | None) -> Metrics | None:
+        """Takes the ratios, if there is validation data."""
+        if counts is None:
+            return None
+        return evaluation.metrics_from_counts(counts, self.dataset.splits)
+
+    def check_finite(
+        self, runs: Sequence[_Run], losses: np.ndarray, batches: Batches, epoch: int
+    ) -> None:
+        """Notes points with a loss that is not finite."""
+        bad = ~np.isfinite(losses) & batches.valid.any(axis=2)
+        for index, step in np.argwhere(bad):
+            run = runs[index]
+            name = self.group.points[run.point].name
+            where = f"{name}: " if name else ""
+            message = (
+                f"{where}the loss is {losses[index, step]} for seed {run.seed} in "
+                f"epoch {epoch + 1}, step {step + 1}; a lower learning rate may help"
+            )
+            self.failed.setdefault(run.point, UserError(message))
+
+    def progress(
+        self,
+        runs: Sequence[_Run],
+        epoch: int,
+        losses: np.ndarray,
+        val: Metrics | None,
+        took: float,
+    ) -> str:
+        """Describes an epoch in a line."""
+        num_epochs, in_all = self.settings.train_epochs, len(self.group.runs)
+        width = len(str(num_epochs))
+        line = f"epoch {epoch + 1:{width}}/{num_epochs}  loss {np.nanmean(losses):.4f}"
+        if val is not None:
+            few, medium, many = 100 * val.acc_per_split.mean(axis=0)
+            line += (
+                f"  val few {few:5.1f}  med. {medium:5.1f}  many {many:5.1f}"
+                f"  overall {100 * val.accuracy.mean():5.1f}"
+            )
+        line += f"  {took:.2f} s"
+        if self.plan.group_size < in_all:
+            first = self.group.runs.index(runs[0]) + 1
+            last = min(first + len(runs) - 1, in_all)
+            line = f"runs {first}-{last} of {in_all}  {line}"
+        timed = max(self.steps_done - self.compiled_steps, 1)
+        left = self.step_seconds * (self.steps_in_all - self.steps_done) / timed
+        return f"{line}, {left:.0f} s left" if left >= 5 else line
+
+
+def _num_steps(batches: Batches, start: int, size: int) -> np.ndarray:
+    """Number of batches, up to the last with a row, of runs from `start` on."""
+    real = batches.valid[start : start + size].any(axis=2)
+    return np.asarray((np.arange(1, real.shape[1] + 1) * real).max(axis=1, initial=0))
+
+
+def _take(tree: Any, index: int | np.ndarray) -> Any:
+    return jax.tree.map(lambda array: array[index], tree)
+
+
+def _make_outcome(
+    seeds: Sequence[int],
+    results: Sequence[_RunResult],
+    baseline_val: Metrics,
+    baseline_test: tuple[Metrics, np.ndarray],
+    seconds: Mapping[str, float],
+) -> Outcome:
+    """Puts the runs of a point together."""
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+    losses = np.swapaxes(stacked.losses, 0, 1)  # (E, S, T)
+    metrics, predictions = baseline_test
+    with np.errstate(invalid="ignore"):
+        steps = [np.flatnonzero(~np.isnan(epoch).all(axis=0)) for epoch in losses]
+        epoch_loss = np.stack(
+            [np.nanmean(epoch, axis=1) for epoch in losses], axis=1
+        ) if len(losses) else np.zeros((len(seeds), 0), np.float32)  # fmt: skip
     return Outcome(
         seeds=np.asarray(seeds, np.int64),
-        selected_epoch=np.asarray(state.selected_epoch),
-        params=jax.device_get(state.selected),
-        alphas=np.asarray(alphas),
-        weight_few=np.asarray(weight_few),
-        step_loss=[record.losses for record, _ in records],
-        epoch_loss=_stack([r.losses.mean(axis=1) for r, _ in records], (num_seeds, 0)),
-        mean_alphas=_stack(
-            [r.mean_alphas for r, _ in records], (num_seeds, 0, alphas.shape[2])
-        ),
-        val=(
-            Metrics(
-                *(np.stack(parts, axis=1) for parts in zip(*val_epochs, strict=True))
-            )
-            if val_epochs
-            else _no_metrics((num_seeds, num_epochs), dataset.num_classes)
-        ),
-        test=Metrics(*(part[:-1] for part in test)),
-        test_pred=test_pred[:-1],
+        selected_epoch=stacked.selected_epoch,
+        params=stacked.params,
+        alphas=stacked.alphas,
+        weight_few=stacked.weight_few,
+        step_loss=[
+            epoch[:, : found[-1] + 1]
+            for epoch, found in zip(losses, steps, strict=True)
+        ],
+        epoch_loss=epoch_loss,
+        mean_alphas=stacked.mean_alphas,
+        val=stacked.val,
+        test=stacked.test,
+        test_pred=stacked.test_pred,
         baseline_val=Metrics(*(part[0] for part in baseline_val)),
-        baseline_test=Metrics(*(part[-1] for part in test)),
-        baseline_test_pred=test_pred[-1],
-        seconds=seconds,
+        baseline_test=metrics,
+        baseline_test_pred=predictions,
+        seconds=dict(seconds),
     )
 
 
-def _stack(epochs: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
+def _stack(epochs: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
     """Stacks per-epoch arrays on axis 1; of no epochs, an array of the given shape."""
     return np.stack(epochs, axis=1) if epochs else np.zeros(empty, np.float32)
 

@@ -1,21 +1,39 @@
-"""Passes over mapped features: a chunk of rows at a time, never all in memory."""
+"""Passes over mapped features: a chunk of rows at a time, never all in memory.
 
+Notation: n samples, d feature dimensions, C classes, M source classes.
+"""
+
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from alphanet_jax import scores
+from alphanet_jax import devices, files, scores
+from alphanet_jax import eval as evaluation
 from alphanet_jax.dataset import Group
 
-__all__ = ["class_means", "score_table"]
+__all__ = ["class_means", "rows_at_a_time", "score_chunks", "score_table"]
 
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
+_ALIGNMENT = 64
 
 _score_table = jax.jit(scores.score_table)
+
+
+@jax.jit
+def _score_chunk(*args: Any, **arguments: Any) -> scores.ScoreTable:
+    table = scores.score_table(*args, **arguments)
+    return evaluation.chunk_table(table, chunk_size=table.labels.shape[0])
+
+
+def rows_at_a_time(num_features: int) -> int:
+    """Number of rows that `score_table` scores at a time."""
+    return int(np.clip(_CHUNK_BYTES // (4 * num_features), _MIN_ROWS, _MAX_ROWS))
 
 
 def class_means(group: Group, *, num_classes: int) -> np.ndarray:
@@ -32,14 +50,23 @@ def class_means(group: Group, *, num_classes: int) -> np.ndarray:
     # Additions of a row in float64 run at the speed of memory; on a CPU neither
     # segment_sum nor a product with one-hot labels does.
     features = np.asarray(group.features)
-    for label, row in zip(group.labels.tolist(), features, strict=True):
-        sums[label] += row
+    size = rows_at_a_time(features.shape[1])
+    for start in range(0, len(features), size):
+        labels = group.labels[start : start + size].tolist()
+        for label, row in zip(labels, features[start : start + size], strict=True):
+            sums[label] += row
+        files.release_rows(group.features, start, min(start + size, len(features)))
     counts = np.bincount(group.labels, minlength=num_classes)
     return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
 def score_table(
-    group: Group, rows: np.ndarray | None = None, **arguments: Any
+    group: Group,
+    rows: np.ndarray | None = None,
+    *,
+    capacity: int | None = None,
+    mesh: Mesh | None = None,
+    **arguments: Any,
 ) -> scores.ScoreTable:
     """Scores a group, or some of its rows, with the frozen classifier.
 
@@ -47,6 +74,10 @@ def score_table(
       group: The samples.
       rows: Rows to score, in the order of the result; ascending order reads the
         file front to back. By default all.
+      capacity: Number of rows of the result, where there shall be more than are
+        scored: the others are not set. A number that does not depend on the rows
+        keeps programs that take the table from being compiled again.
+      mesh: Devices to share the samples among.
       **arguments: Further arguments of `scores.score_table`.
 
     Returns:
@@ -55,18 +86,69 @@ def score_table(
     total = len(group.labels) if rows is None else len(rows)
     columns: list[np.ndarray] = []
     done = 0
-    for count, features, labels in _chunks(group, rows):
-        part = jax.device_get(_score_table(features, labels, **arguments))
+    size = rows_at_a_time(group.features.shape[1])
+    if mesh is not None:
+        size = -(-size // mesh.size) * mesh.size
+    for count, features, labels in _chunks(group, rows, size):
+        sample_arrays = devices.split((features, labels), mesh)
+        part = devices.fetch(_score_table(*sample_arrays, **arguments))
         if not columns:
-            columns = [np.empty((total, *c.shape[1:]), c.dtype) for c in part]
+            length = max(total, capacity or 0)
+            columns = [_empty((length, *c.shape[1:]), c.dtype) for c in part]
         for column, piece in zip(columns, part, strict=True):
             column[done : done + count] = piece[:count]
         done += count
-    return scores.ScoreTable(*map(jnp.asarray, columns))
+    return scores.ScoreTable(*_placed(columns, mesh))
+
+
+def score_chunks(
+    group: Group, *, chunk_size: int, mesh: Mesh | None = None, **arguments: Any
+) -> scores.ScoreTable:
+    """Scores a group for `eval.evaluate`: what `eval.chunk_table` makes of its scores.
+
+    Args:
+      group: The samples.
+      chunk_size: Samples to score, and later evaluate, at a time.
+      mesh: Devices to share the samples among.
+      **arguments: Further arguments of `scores.score_table`.
+
+    Returns:
+      The scores, in chunks.
+    """
+    total = len(group.labels)
+    chunks = max(1, -(-total // chunk_size))
+    columns: list[np.ndarray] = []
+    divisible = mesh is not None and chunk_size % mesh.size == 0
+    for index, (_, *samples) in enumerate(_chunks(group, None, chunk_size)):
+        sample_arrays = (
+            devices.split(samples, mesh)
+            if divisible
+            else devices.replicate(samples, mesh)
+        )
+        part = devices.fetch(_score_chunk(*sample_arrays, **arguments))
+        if not columns:
+            columns = [_empty((chunks, *c.shape[1:]), c.dtype) for c in part]
+        for column, piece in zip(columns, part, strict=True):
+            column[index] = piece[0]
+    return scores.ScoreTable(*_placed(columns, mesh))
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Makes an array that JAX takes as it is on CPUs, where others would be copied."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _placed(columns: list[np.ndarray], mesh: Mesh | None) -> list[jax.Array]:
+    if mesh is not None:
+        return list(devices.replicate(columns, mesh))
+    return [jnp.asarray(column) for column in columns]
 
 
 def _chunks(
-    group: Group, rows: np.ndarray | None
+    group: Group, rows: np.ndarray | None, size: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields `(number of rows, features, labels)`, padded to one shape.
 
@@ -75,7 +157,6 @@ def _chunks(
     total = len(group.labels) if rows is None else len(rows)
     everything = np.asarray(group.features)
     half = everything.dtype == np.float16
-    size = int(np.clip(_CHUNK_BYTES // (4 * everything.shape[1]), _MIN_ROWS, _MAX_ROWS))
     for start in range(0, max(total, 1), size):
         stop = min(start + size, total)
         index: Any = slice(start, stop) if rows is None else rows[start:stop]
@@ -86,3 +167,6 @@ def _chunks(
             features = np.pad(features, ((0, missing), (0, 0)))
             labels = np.pad(labels, (0, missing), constant_values=-1)
         yield stop - start, features, labels
+        if stop > start:
+            first, last = (start, stop - 1) if rows is None else rows[[start, stop - 1]]
+            files.release_rows(group.features, int(first), int(last) + 1)

@@ -2,11 +2,12 @@
 
 import contextlib
 import hashlib
+import mmap
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +20,7 @@ __all__ = [
     "file_sha256",
     "open_npy",
     "open_npz",
+    "release_rows",
     "replacing",
     "staging",
     "write_npz",
@@ -170,19 +172,23 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 )
 
 
-def open_npz(path: Path) -> dict[str, np.ndarray]:
-    """Reads all arrays of an `.npz` file, never a pickle.
+def open_npz(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads arrays of an `.npz` file, never a pickle.
+
+    Args:
+      path: The file.
+      names: Names of those to read, if they are there; by default all.
 
     Raises:
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     arrays = {}
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                arrays[name.removesuffix(".npy")] = np.lib.format.read_array(
-                    member, allow_pickle=False
-                )
+        for member_name in archive.namelist():
+            name = member_name.removesuffix(".npy")
+            if names is None or name in names:
+                with archive.open(member_name) as member:
+                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays
 
 
@@ -194,6 +200,27 @@ def open_npy(path: Path) -> np.ndarray:
     """
     with _blame(path, ".npy"):
         return np.lib.format.open_memmap(path, mode="r")
+
+
+def release_rows(array: np.ndarray, start: int, stop: int) -> None:
+    """Tells the system that rows of a mapped array are not needed for now.
+
+    Otherwise every page that was ever read stays part of the process, and the memory
+    that it seems to need grows to the size of the file. Rows may be read again, from
+    the system's cache if they are still there. Arrays in memory are left alone.
+    """
+    mapped = array.base
+    if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    # The map begins at a page before the data; whole pages only, so that rows next
+    # to these stay.
+    first = len(mapped) - array.nbytes
+    row_bytes = array.strides[0]
+    page = mmap.PAGESIZE
+    begin = -(-(first + start * row_bytes) // page) * page
+    end = (first + stop * row_bytes) // page * page
+    if end > begin:
+        mapped.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 @contextlib.contextmanager

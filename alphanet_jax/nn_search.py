@@ -1,21 +1,25 @@
 """Nearest 'base' classes of every 'few' class, by mean training feature.
 
 Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
-classes ('many' + 'medium'), k neighbors of a class.
+classes ('many' + 'medium'), k neighbors of a class, D_j distinct classes at place j of
+the sources.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 __all__ = [
     "METRICS",
     "Neighbors",
+    "Sources",
     "class_means",
     "class_sums",
     "find_neighbors",
+    "make_sources",
     "source_classes",
 ]
 
@@ -27,6 +31,16 @@ class Neighbors(NamedTuple):
 
     classes: jax.Array  # shape=(F, k), dtype=jnp.int32.
     distances: jax.Array  # shape=(F, k), dtype=jnp.float32.
+
+
+class Sources(NamedTuple):
+    """The source classifiers of every few class: its own, then its neighbors'.
+
+    Source j of class f is `weights[j][rows[f, j]]`.
+    """
+
+    weights: tuple[jax.Array, ...]  # for each of the k + 1 places, shape=(D_j, d).
+    rows: jax.Array  # shape=(F, k + 1), dtype=jnp.int32.
 
 
 def class_sums(
@@ -175,3 +189,37 @@ def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.A
     """
     own = jnp.asarray(few_classes, jnp.int32)[:, None]
     return jnp.concatenate([own, jnp.asarray(neighbor_classes, jnp.int32)], axis=1)
+
+
+def make_sources(weight: ArrayLike, source_classes: ArrayLike) -> Sources:
+    """Gathers the source classifiers of every few class; runs on the host.
+
+    Args:
+      weight: Weights of the frozen classifier, with shape `[C, d]`.
+      source_classes: Class ids, the few class itself first, then its neighbors,
+        nearest first, with shape `[F, k + 1]`.
+
+    Returns:
+      The sources.
+
+    Raises:
+      ValueError: If `source_classes` has not two axes.
+
+    Examples:
+      >>> sources = make_sources([[0.0], [1.0], [2.0]], [[1, 0], [2, 0]])
+      >>> [len(weights) for weights in sources.weights], sources.rows.tolist()
+      ([2, 1], [[0, 0], [1, 0]])
+    """
+    weight, classes = np.asarray(weight, np.float32), np.asarray(source_classes)
+    if classes.ndim != 2 or weight.ndim != 2:
+        raise ValueError(
+            "weight must be (C, d) and source_classes (F, k + 1), got "
+            f"{weight.shape} and {classes.shape}."
+        )
+    distinct, index = zip(
+        *(np.unique(place, return_inverse=True) for place in classes.T), strict=True
+    )
+    return Sources(
+        tuple(jnp.asarray(weight[place]) for place in distinct),
+        jnp.asarray(np.stack(index, axis=1), jnp.int32),
+    )

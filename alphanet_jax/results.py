@@ -22,7 +22,7 @@ of class `few_classes[i]` is `weight_few[seed, i]`; all else of the classifier s
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,14 @@ from alphanet_jax import __version__, files
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import Outcome, Problem
 
-__all__ = ["FILE_NAME", "load_result", "result_arrays", "save_result", "versions"]
+__all__ = [
+    "FILE_NAME",
+    "differences",
+    "load_result",
+    "result_arrays",
+    "save_result",
+    "versions",
+]
 
 FILE_NAME = "result.npz"
 
@@ -108,13 +115,71 @@ def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         files.write_npz(temporary, arrays)
 
 
-def load_result(path: Path) -> dict[str, np.ndarray]:
-    """Reads a result file.
+# Where files lie does not change what they hold, which is compared itself.
+_PLACES = ("data_root", "registry")
+
+
+def differences(
+    path: Path, *, config: Mapping[str, Any], file_hashes: Mapping[str, str]
+) -> list[str] | None:
+    """Compares a result file with what a run would be made with.
+
+    Args:
+      path: The result file.
+      config: The full configuration of the run.
+      file_hashes: SHA-256 of its input files.
+
+    Returns:
+      Each difference in a few words; an empty list where the run is done already,
+      and None where there is no result.
+    """
+    if not path.exists():
+        return None
+    try:
+        arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
+        found = {name: json.loads(str(array)) for name, array in arrays.items()}
+        old, new = dict(flatten(found["config"])), dict(flatten(_plain(config)))
+        made_with = found["versions"]["alphanet_jax"]
+        old_hashes = sorted(found["file_hashes"].values())
+    except (UserError, ValueError, KeyError):
+        return ["the file cannot be read"]
+    told = [
+        f"{name} {old.get(name)!r}, now {new.get(name)!r}"
+        for name in dict.fromkeys([*old, *new])
+        if name not in _PLACES and old.get(name) != new.get(name)
+    ]
+    if old_hashes != sorted(file_hashes.values()):
+        told.append("other input files")
+    if made_with != __version__:
+        told.append(f"alphanet_jax {made_with}, now {__version__}")
+    return told
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the dotted names and values of all leaves of a config."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives a config as it comes back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(config)))
+    return plain
+
+
+def load_result(
+    path: Path, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Reads a result file, or some of its arrays.
 
     Raises:
       UserError: If it is missing, damaged or not a result.
     """
-    arrays = files.open_npz(path)
-    if missing := {"alphas", "test_acc_per_split", "config"} - arrays.keys():
+    arrays = files.open_npz(path, names)
+    needed = names or ("alphas", "test_acc_per_split", "config")
+    if missing := set(needed) - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
     return arrays

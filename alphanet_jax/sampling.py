@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from alphanet_jax.errors import did_you_mean
+
 __all__ = [
     "SAMPLERS",
     "Batches",
+    "Drawn",
     "Pool",
     "Sampler",
     "draw_batches",
@@ -36,10 +39,10 @@ class Pool(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The batches of one epoch; the last one may be padded."""
+    """The batches of one epoch; the last of them may be padded, in part or whole."""
 
-    rows: jax.Array  # shape=(T, B), dtype=jnp.int32; 0 where not valid.
-    valid: jax.Array  # shape=(T, B), dtype=jnp.bool_.
+    rows: jax.Array | np.ndarray  # shape=(T, B), dtype=jnp.int32; 0 if not valid.
+    valid: jax.Array | np.ndarray  # shape=(T, B), dtype=jnp.bool_.
 
 
 def make_pool(labels: ArrayLike, classes: ArrayLike) -> Pool:
@@ -72,19 +75,72 @@ def make_pool(labels: ArrayLike, classes: ArrayLike) -> Pool:
     )
 
 
-def _draw_all(key: jax.Array, pool: Pool, size: int) -> jax.Array:
+class Drawn(NamedTuple):
+    """Rows that a sampler has drawn, in arrays of a size that never changes."""
+
+    rows: jax.Array  # shape=(capacity,), dtype=jnp.int32.
+    valid: jax.Array  # shape=(capacity,), dtype=jnp.bool_: which of them count.
+
+
+# Every draw takes `(key, pool, few_counts, capacity, amount)`: the rows of its split,
+# the numbers of rows of the few classes, the length of its arrays (static), and how
+# much to draw. Element i of random numbers of one axis depends on the key and i alone,
+# so what is drawn does not depend on the capacity.
+
+
+def _draw_all(
+    key: jax.Array, pool: Pool, few_counts: jax.Array, capacity: int, amount: jax.Array
+) -> Drawn:
     """Takes every row of the split once."""
-    del key, size
-    return pool.rows
+    del key, few_counts, amount
+    return Drawn(pool.rows, jnp.ones(capacity, jnp.bool_))
 
 
-def _draw_class_balanced(key: jax.Array, pool: Pool, size: int) -> jax.Array:
+def _draw_uniform_image(
+    key: jax.Array, pool: Pool, few_counts: jax.Array, capacity: int, amount: jax.Array
+) -> Drawn:
+    """Draws rows of the split uniformly, with replacement."""
+    del few_counts
+    place = _scale(jax.random.uniform(key, (capacity,)), pool.rows.shape[0])
+    return Drawn(pool.rows[place], jnp.arange(capacity) < amount)
+
+
+def _draw_class_balanced(
+    key: jax.Array, pool: Pool, few_counts: jax.Array, capacity: int, amount: jax.Array
+) -> Drawn:
     """Draws with replacement: a class uniformly, then one of its rows uniformly."""
+    del few_counts
     # Scaled uniform numbers, not `randint`: they compile in a fraction of the time,
     # and their grid of 2**23 steps is fine against any number of rows.
-    which_class, which_row = jax.random.uniform(key, (2, size))
-    drawn = _scale(which_class, pool.starts.shape[0])
-    return pool.rows[pool.starts[drawn] + _scale(which_row, pool.counts[drawn])]
+    class_key, row_key = jax.random.split(key)
+    drawn = _scale(jax.random.uniform(class_key, (capacity,)), pool.starts.shape[0])
+    place = _scale(jax.random.uniform(row_key, (capacity,)), pool.counts[drawn])
+    return Drawn(pool.rows[pool.starts[drawn] + place], jnp.arange(capacity) < amount)
+
+
+def _draw_uniform_class(
+    key: jax.Array, pool: Pool, few_counts: jax.Array, capacity: int, amount: jax.Array
+) -> Drawn:
+    """Draws distinct classes, and from each as many distinct rows as a few class has.
+
+    That few class is drawn for each class anew. A class with fewer rows gives all.
+    """
+    num_classes = pool.starts.shape[0]
+    class_key, few_key, row_key = jax.random.split(key, 3)
+    most = capacity // num_classes
+    classes = jnp.argsort(jax.random.bits(class_key, (num_classes,)))
+    which_few = _scale(jax.random.uniform(few_key, (num_classes,)), few_counts.shape[0])
+    wanted = jnp.minimum(few_counts[which_few], pool.counts[classes])
+    wanted = jnp.where(jnp.arange(num_classes) < amount, wanted, 0)
+    # All rows of the split, those of each class in random order.
+    size = pool.rows.shape[0]
+    owner = jnp.searchsorted(pool.starts, jnp.arange(size), side="right")
+    bits = jax.random.bits(row_key, (size,))
+    _, _, shuffled = jax.lax.sort((owner, bits, pool.rows), num_keys=2)
+    slot = jnp.arange(most)
+    place = jnp.minimum(pool.starts[classes][:, None] + slot, size - 1)
+    valid = slot < wanted[:, None]
+    return Drawn(shuffled[place].reshape(-1), valid.reshape(-1))
 
 
 def _scale(uniform: jax.Array, count: ArrayLike) -> jax.Array:
@@ -97,23 +153,45 @@ class _Kind(NamedTuple):
     """What a sampler's name stands for."""
 
     split: str
-    draw: Callable[[jax.Array, Pool, int], jax.Array]
-    takes_r: bool
+    draw: Callable[[jax.Array, Pool, jax.Array, int, jax.Array], Drawn]
+    per: str  # what r multiplies the few split's number of: 'rows', 'classes' or ''
 
 
-# Looked up by the original's names.
-SAMPLERS: dict[str, _Kind] = {
-    "AllFewSampler": _Kind("few", _draw_all, takes_r=False),
-    "ClassBalancedBaseSampler": _Kind("base", _draw_class_balanced, takes_r=True),
-}
+def _kinds() -> dict[str, _Kind]:
+    """All samplers by the original's names."""
+    kinds = {}
+    for split in ("many", "medium", "few", "base"):
+        name = split.capitalize()
+        kinds[f"All{name}Sampler"] = _Kind(split, _draw_all, "")
+        if split != "few":
+            kinds |= {
+                f"Uniform{name}ClassSampler": _Kind(
+                    split, _draw_uniform_class, "classes"
+                ),
+                f"Uniform{name}ImageSampler": _Kind(split, _draw_uniform_image, "rows"),
+                f"ClassBalanced{name}Sampler": _Kind(
+                    split, _draw_class_balanced, "rows"
+                ),
+            }
+    return kinds
+
+
+SAMPLERS = _kinds()
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A sampler by name, with the number of rows that it draws each epoch."""
+    """A sampler by name.
+
+    Attributes:
+      name: Name in `SAMPLERS`.
+      amount: Rows to draw each epoch, or classes for those that draw classes.
+      capacity: The most rows that an epoch can have.
+    """
 
     name: str
-    size: int
+    amount: int
+    capacity: int
 
     @property
     def split(self) -> str:
@@ -124,7 +202,7 @@ class Sampler:
 def make_samplers(
     names: Sequence[str],
     args: Sequence[Mapping[str, float]],
-    split_sizes: Mapping[str, int],
+    counts: Mapping[str, ArrayLike],
     *,
     default_r: float = 1.0,
 ) -> tuple[Sampler, ...]:
@@ -133,21 +211,25 @@ def make_samplers(
     Args:
       names: Names in `SAMPLERS`; what they draw is put together.
       args: Arguments for each sampler, or one mapping for all. `r` is the number of
-        rows to draw as a multiple of the number of few samples (rounded down).
-      split_sizes: Number of training samples of each split, by name: 'few', 'base'.
+        rows to draw as a multiple of the number of few samples, or of classes as a
+        multiple of the number of few classes (rounded down).
+      counts: Number of training rows of every class of each split, by name: 'few',
+        and those that samplers draw from.
       default_r: The `r` of samplers that take one and are given none.
 
     Returns:
       The samplers, with their sizes.
 
     Raises:
-      ValueError: If a name or an argument is unknown, `r` is negative, or the
-        number of `args` is neither 1 nor that of `names`.
+      ValueError: If a name or an argument is unknown, `r` is negative or asks for
+        more classes than there are, or the number of `args` is neither 1 nor that of
+        `names`.
 
     Examples:
       >>> names = ["AllFewSampler", "ClassBalancedBaseSampler"]
-      >>> samplers = make_samplers(names, [{}, {"r": 0.5}], {"few": 9, "base": 99})
-      >>> [sampler.size for sampler in samplers]
+      >>> counts = {"few": [4, 5], "base": [50, 30, 20]}
+      >>> samplers = make_samplers(names, [{}, {"r": 0.5}], counts)
+      >>> [sampler.amount for sampler in samplers]
       [9, 4]
     """
     if len(args) not in (1, len(names)):
@@ -158,52 +240,82 @@ def make_samplers(
     if not names:
         raise ValueError("at least one sampler class is needed, got none.")
     samplers = []
+    few_counts = np.asarray(counts["few"])
     for index, name in enumerate(names):
         if name not in SAMPLERS:
-            raise ValueError(f"sampler must be one of {list(SAMPLERS)}, got {name!r}.")
+            raise ValueError(
+                f"unknown sampler {name!r}; {did_you_mean(name, SAMPLERS)}."
+            )
         kind = SAMPLERS[name]
         given = dict(args[index if len(args) > 1 else 0])
         # In one entry for all, r is meant for those that take it.
         own_entry = len(args) == len(names)
-        if "r" in given and own_entry and not kind.takes_r:
+        if "r" in given and own_entry and not kind.per:
             raise ValueError(f"{name} takes no argument r, got r={given['r']!r}.")
         r = given.pop("r", default_r)
         if given:
             raise ValueError(f"{name} takes no argument {sorted(given)}.")
-        if not isinstance(r, int | float) or not 0 <= r < math.inf:
+        number = isinstance(r, int | float) and not isinstance(r, bool)
+        if not number or not 0 <= r < math.inf:
             raise ValueError(f"{name}: r must be a number from 0 on, got {r!r}.")
-        size = int(split_sizes["few"] * r) if kind.takes_r else split_sizes[kind.split]
-        samplers.append(Sampler(name, size))
+        own = np.asarray(counts[kind.split])
+        if kind.per == "rows":
+            amount = capacity = int(few_counts.sum() * r)
+        elif kind.per == "classes":
+            amount = int(len(few_counts) * r)
+            if amount > len(own):
+                raise ValueError(
+                    f"{name}: r={r!r} asks for {amount} classes of '{kind.split}', "
+                    f"which has {len(own)}."
+                )
+            capacity = len(own) * int(min(few_counts.max(), own.max()))
+        else:
+            amount = capacity = int(own.sum())
+        samplers.append(Sampler(name, amount, capacity))
     return tuple(samplers)
 
 
 def draw_rows(
-    key: jax.Array, pools: Mapping[str, Pool], samplers: Sequence[Sampler]
-) -> jax.Array:
+    key: jax.Array,
+    pools: Mapping[str, Pool],
+    samplers: Sequence[Sampler],
+    *,
+    amounts: ArrayLike | None = None,
+) -> list[Drawn]:
     """Draws the rows of one epoch.
 
     Args:
       key: Random key of the epoch.
-      pools: The rows of each split that a sampler draws from, by name.
+      pools: The rows of each split that a sampler draws from, by name, and of 'few'.
       samplers: The samplers (static).
+      amounts: How much each of them draws, with shape `[len(samplers)]`, instead of
+        its own `amount`: a number that may differ between calls of one program.
 
     Returns:
-      Rows, with shape `[sum of sampler sizes]`, one sampler's after the other's.
+      What each sampler has drawn.
     """
-    drawn = [
+    own = [sampler.amount for sampler in samplers]
+    how_much = jnp.asarray(own if amounts is None else amounts, jnp.int32)
+    return [
         SAMPLERS[sampler.name].draw(
-            jax.random.fold_in(key, index), pools[sampler.split], sampler.size
+            jax.random.fold_in(key, index),
+            pools[sampler.split],
+            pools["few"].counts,
+            sampler.capacity,
+            how_much[index],
         )
         for index, sampler in enumerate(samplers)
     ]
-    return jnp.concatenate(drawn)
 
 
-def split_into_batches(rows: ArrayLike, *, batch_size: int) -> Batches:
+def split_into_batches(
+    rows: ArrayLike, valid: ArrayLike | None = None, *, batch_size: int
+) -> Batches:
     """Cuts rows into batches; the last partial batch is padded, not dropped.
 
     Args:
       rows: Rows of one epoch in the order to use, with shape `[size]`.
+      valid: Which of them count, with shape `[size]`: the first ones. By default all.
       batch_size: Rows of a batch B.
 
     Returns:
@@ -218,10 +330,15 @@ def split_into_batches(rows: ArrayLike, *, batch_size: int) -> Batches:
         raise ValueError(
             f"rows and batch_size must be at least 1, got {size} and {batch_size}."
         )
+    if valid is None:
+        valid = jnp.ones(size, jnp.bool_)
     steps = -(-size // batch_size)
-    padded = jnp.pad(rows, (0, steps * batch_size - size))
-    valid = jnp.arange(steps * batch_size) < size
-    return Batches(padded.reshape(steps, -1), valid.reshape(steps, -1))
+    padding = (0, steps * batch_size - size)
+    rows, valid = (
+        jnp.pad(array, padding).reshape(steps, batch_size)
+        for array in (jnp.where(valid, rows, 0), jnp.asarray(valid))
+    )
+    return Batches(rows, valid)
 
 
 def draw_batches(
@@ -230,20 +347,31 @@ def draw_batches(
     samplers: Sequence[Sampler],
     *,
     batch_size: int,
+    amounts: ArrayLike | None = None,
 ) -> Batches:
     """Draws, shuffles and cuts the rows of one epoch.
 
     Args:
       key: Random key of the epoch.
-      pools: The rows of each split that a sampler draws from, by name.
+      pools: The rows of each split that a sampler draws from, by name, and of 'few'.
       samplers: The samplers (static).
       batch_size: Rows of a batch.
+      amounts: How much each sampler draws; see `draw_rows`.
 
     Returns:
-      The batches: one shuffle over all rows mixes few and base samples.
+      The batches: one shuffle over all rows mixes few and base samples. There are as
+      many as the most rows take; those past the rows that were drawn have none.
     """
     draw_key, shuffle_key = jax.random.split(key)
-    rows = draw_rows(draw_key, pools, samplers)
-    # Sorting by random bits shuffles; equal ones, of 2**32, keep their order.
-    rows = rows[jnp.argsort(jax.random.bits(shuffle_key, rows.shape))]
-    return split_into_batches(rows, batch_size=batch_size)
+    drawn = draw_rows(draw_key, pools, samplers, amounts=amounts)
+    # Sorting by random bits shuffles; equal ones, of 2**32, keep their order. Each
+    # sampler's come from a key of their own: they depend on no other one's capacity.
+    bits = [
+        jax.random.bits(jax.random.fold_in(shuffle_key, index), part.rows.shape)
+        for index, part in enumerate(drawn)
+    ]
+    rows, valid = (jnp.concatenate(parts) for parts in zip(*drawn, strict=True))
+    _, _, rows, valid = jax.lax.sort(
+        (~valid, jnp.concatenate(bits), rows, valid), num_keys=2
+    )
+    return split_into_batches(rows, valid, batch_size=batch_size)

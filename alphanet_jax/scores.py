@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax.nn_search import source_classes
+from alphanet_jax.nn_search import Sources, make_sources, source_classes
 
 __all__ = [
     "TOP",
@@ -47,7 +47,7 @@ class Frozen(NamedTuple):
     few_bias: jax.Array  # shape=(F,).
     source_classes: jax.Array  # shape=(M,): whose scores are kept.
     source_index: jax.Array  # shape=(F, k + 1): columns of source_scores.
-    source_weights: jax.Array  # shape=(F, k + 1, d): input of the network.
+    sources: Sources  # input of the network.
 
 
 class ScoreTable(NamedTuple):
@@ -95,7 +95,7 @@ def make_frozen(
         few_bias=jnp.asarray(bias[few_classes]),
         source_classes=jnp.asarray(distinct, jnp.int32),
         source_index=jnp.asarray(index.reshape(sources.shape), jnp.int32),
-        source_weights=jnp.asarray(weight[sources]),
+        sources=make_sources(weight, sources),
     )
 
 
@@ -120,7 +120,8 @@ def score_table(
       few_classes: Class ids in ascending order, with shape `[F]`.
       base_classes: All other class ids in ascending order, with shape `[A]`.
       source_classes: Distinct class ids whose scores are kept, with shape `[M]`.
-      pred_scale: Factor on all logits before the softmax.
+      pred_scale: Factor on all logits before the softmax, a scalar; or several, with
+        shape `[P]`, which give `base_logsumexp` the shape `[n, P]`.
 
     Returns:
       The scores. Where there are fewer than `TOP` base classes, logits of -inf
@@ -157,6 +158,12 @@ def score_table(
     scores = jnp.matmul(features, weight[order].T, precision="highest")
     base_logits = scores[:, :num_base] + bias[base_classes]
 
+    scales = jnp.asarray(pred_scale)
+
+    def scaled_logsumexp(scale: jax.Array) -> jax.Array:
+        shifted = base_logits - base_logits.max(axis=1, keepdims=True)
+        return jax.nn.logsumexp(scale * shifted, axis=1)
+
     top = min(TOP, num_base)
     top_logits, top_index = jax.lax.top_k(base_logits, top)
     padding = ((0, 0), (0, TOP - top))
@@ -171,8 +178,10 @@ def score_table(
         source_scores=scores[:, position[jnp.asarray(source_classes)]],
         # Less the largest, so that no digits go to a common offset of the logits. It
         # is not top_logits[:, :1]: a slice would keep XLA from its fast top-k on CPUs.
-        base_logsumexp=jax.nn.logsumexp(
-            pred_scale * (base_logits - base_logits.max(axis=1, keepdims=True)), axis=1
+        base_logsumexp=(
+            jax.vmap(scaled_logsumexp, out_axes=1)(scales)
+            if scales.ndim
+            else scaled_logsumexp(scales)
         ),
         base_target_logit=jnp.where(is_base, base_target_logit, -jnp.inf),
         top_logits=jnp.pad(top_logits, padding, constant_values=-jnp.inf),

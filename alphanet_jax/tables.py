@@ -46,18 +46,17 @@ def _cells(values: np.ndarray) -> list[str]:
     ]
 
 
-def accuracy_table(result: Mapping[str, np.ndarray], *, name: str = "AlphaNet") -> str:
+def accuracy_table(results: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """Makes the table of test accuracy per split, baseline first.
 
     Args:
-      result: Arrays of a result file.
-      name: Name of the second row.
+      results: Arrays of result files of one dataset, by the names of their rows.
 
     Returns:
       Percentages in text; mean and sample standard deviation over seeds.
     """
 
-    def row(title: str, prefix: str) -> list[str]:
+    def row(title: str, result: Mapping[str, np.ndarray], prefix: str) -> list[str]:
         values = np.concatenate(
             [
                 np.atleast_2d(result[f"{prefix}_acc_per_split"]),
@@ -67,9 +66,10 @@ def accuracy_table(result: Mapping[str, np.ndarray], *, name: str = "AlphaNet") 
         )
         return [title, *_cells(values)]
 
-    title = str(result["proper_name"])
+    first = next(iter(results.values()))
+    title = str(first["proper_name"])
+    rows = [row(name, result, "test") for name, result in results.items()]
     table = format_table(
-        ["Experiment", *COLUMNS],
-        [row("Baseline", "baseline_test"), row(name, "test")],
+        ["Experiment", *COLUMNS], [row("Baseline", first, "baseline_test"), *rows]
     )
     return f"{title}\n{'=' * len(title)}\n\n{table}"

@@ -95,7 +95,7 @@ def loss_fn(
     Returns:
       The mean loss, a scalar.
     """
-    alphas = model.apply(params, frozen.source_weights, activation=activation)
+    alphas = model.apply(params, frozen.sources, activation=activation)
     logits = few_logits(
         alphas, batch.source_scores, frozen.source_index, frozen.few_bias
     )
@@ -152,8 +152,11 @@ def train_epoch(
     transform: optax.GradientTransformationExtraArgs,
     activation: str = "leaky_relu",
     pred_scale: ArrayLike = 1.0,
+    num_steps: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
-    """Takes one step for each batch, in order, in one `scan`.
+    """Takes one step for each batch, in order, in one compiled loop.
+
+    A batch without a valid row is no step and changes nothing.
 
     Args:
       state: State before the epoch.
@@ -164,14 +167,20 @@ def train_epoch(
       transform: The optimizer.
       activation: Name in `model.ACTIVATIONS`.
       pred_scale: Factor on all logits before the softmax.
+      num_steps: Leave out the batches from this one on; a scalar. By default none.
 
     Returns:
       The state after the epoch, and the loss of each batch before its step, with
-      shape `[T]`.
+      shape `[T]`; NaN for batches that were no step.
     """
+    most = batches.valid.shape[0]
 
-    def step(state: TrainState, batch: Batches) -> tuple[TrainState, jax.Array]:
-        return train_step(
+    def step(
+        index: jax.Array, carry: tuple[TrainState, jax.Array]
+    ) -> tuple[TrainState, jax.Array]:
+        state, losses = carry
+        batch = jax.tree.map(lambda array: array[index], batches)
+        stepped, loss = train_step(
             state,
             take_rows(table, batch.rows),
             batch.valid,
@@ -181,5 +190,14 @@ def train_epoch(
             activation=activation,
             pred_scale=pred_scale,
         )
+        is_step = jnp.any(batch.valid)
+        state = jax.tree.map(
+            lambda new, old: jnp.where(is_step, new, old), stepped, state
+        )
+        return state, losses.at[index].set(jnp.where(is_step, loss, jnp.nan))
 
-    return jax.lax.scan(step, state, batches)
+    # A bound that is no constant: fewer steps need no other program.
+    steps = most if num_steps is None else jnp.minimum(num_steps, most)
+    losses = jnp.full(most, jnp.nan, jnp.float32)
+    state, losses = jax.lax.fori_loop(0, steps, step, (state, losses))
+    return state, losses

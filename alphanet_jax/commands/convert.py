@@ -8,7 +8,7 @@ from absl import flags
 
 from alphanet_jax.errors import UserError
 
-__all__ = ["DESCRIPTION", "check_arguments", "define_flags", "fields", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Turns a dataset of the original's .pkl and .pth files into plain NumPy arrays, without
@@ -57,8 +57,9 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Nothing beyond what parsing checks."""
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Nothing beyond what parsing does."""
+    return list(arguments)
 
 
 def fields() -> list[tuple[str, Any, str]]:

@@ -1,8 +1,11 @@
 """Trains AlphaNet on one dataset and writes `result.npz`."""
 
+import ast
 import os
+import stat
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ import ml_collections
 from absl import flags
 
 from alphanet_jax import config as config_lib
+from alphanet_jax import sweep
 from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,9 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DESCRIPTION",
-    "check_arguments",
     "define_flags",
     "fields",
+    "own_directory",
+    "prepare_arguments",
     "run",
     "settings_from_config",
 ]
@@ -31,7 +36,22 @@ each seed on validation data, tests it, writes WORKDIR/result.npz and prints a t
 
   python main.py --config=configs/quickstart.py
   python main.py --config=configs/imagenetlt.py --workdir=results/imagenetlt \\
-      --config.data_root=/data --config.rho=0.25 --config.seeds=5"""
+      --config.data_root=/data --config.rho=0.25 --config.seeds=5
+
+A field of the config may hold several values: every combination is a point of a sweep,
+trained together as far as shapes and memory allow, with a result of its own. What is
+done already is not run again.
+
+  python main.py --config=configs/quickstart.py --workdir=results/sweep \\
+      --config.rho="(0.1, 0.5, 1.0)"     writes results/sweep/rho_0.1/result.npz ..."""
+
+_TABLE_ARRAYS = (
+    "proper_name",
+    "test_acc_per_split",
+    "test_accuracy",
+    "baseline_test_acc_per_split",
+    "baseline_test_accuracy",
+)
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -57,10 +77,39 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "directory in which compiled programs are kept; 'off' for none",
         flag_values=values,
     )
+    flags.DEFINE_float(
+        "memory_gib",
+        None,
+        "memory to use, in GiB (of each device); by default three quarters of what is "
+        "free, on a CPU 5 at most",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "coordinator_address",
+        None,
+        "HOST:PORT of the first of several processes that train together, each "
+        "started with the same arguments; 'auto' on clusters that JAX knows",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_processes", None, "how many processes there are", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "process_id", None, "number of this process, from 0", flag_values=values
+    )
+    # Not for people: what `prepare_arguments` makes of fields with several values.
+    flags.DEFINE_string("alternatives", "{}", "", flag_values=values)
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Checks names of fields and the config file before anything is parsed.
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Checks names of fields and the config file, and takes out what is swept.
+
+    Args:
+      arguments: Arguments of the command line.
+
+    Returns:
+      Arguments to parse.
 
     Raises:
       UserError: If a field is unknown (near names are given) or the file missing.
@@ -78,6 +127,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
                 raise UserError(
                     f"unknown field config.{name}; {did_you_mean(name, known)}"
                 )
+    rest, alternatives = sweep.take_alternatives(arguments)
+    return [*rest, f"--alternatives={alternatives!r}"] if alternatives else rest
 
 
 def default_compilation_cache() -> str:
@@ -146,6 +197,87 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _sometimes(report: Callable[[str], None], seconds: float) -> Callable[[str], None]:
+    """Leaves lines out that come sooner than so many seconds after the last."""
+    last = -seconds
+
+    def maybe(line: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= seconds:
+            last = now
+            report(line)
+
+    return maybe
+
+
+def _seeds(config: ml_collections.ConfigDict) -> range:
+    if config.seeds < 1:
+        raise UserError(f"config.seeds must be at least 1, got {config.seeds}")
+    seeds = range(config.seed, config.seed + config.seeds)
+    if seeds[0] < 0 or seeds[-1] >= 2**32:
+        raise UserError(f"seeds must be in 0..2**32-1, got {seeds[0]} to {seeds[-1]}")
+    return seeds
+
+
+def _workdir(values: flags.FlagValues) -> Path:
+    config_flag: Any = values["config"]
+    path, _, argument = config_flag.config_filename.partition(":")
+    name = Path(path).stem + (f"_{argument}" if argument else "")
+    workdir = Path(values.workdir or Path("results") / name)
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: {workdir} is a file")
+    return workdir
+
+
+def own_directory(name: str) -> Path | None:
+    """Makes a directory for compiled programs; None if others may write to it.
+
+    A program from there runs with all the rights of this one.
+    """
+    if name in ("", "off"):
+        return None
+    path = Path(name).resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = path.stat()
+    except OSError as error:
+        say(f"not keeping compiled programs in {path}: {error.strerror}")
+        return None
+    ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    if not ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        say(
+            f"not keeping compiled programs in {path}: others may write to it; see "
+            "--compilation_cache"
+        )
+        return None
+    return path
+
+
+def _start_jax(values: flags.FlagValues) -> None:
+    """Sets JAX up: where it keeps compiled programs, and with which processes."""
+    import jax
+
+    cache = own_directory(values.compilation_cache)
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    address, count, number = (
+        values[name].value
+        for name in ("coordinator_address", "num_processes", "process_id")
+    )
+    if address == "auto":
+        jax.distributed.initialize()
+    elif address is not None:
+        if count is None or number is None or not 0 <= number < count:
+            raise UserError(
+                "--coordinator_address needs --num_processes and --process_id, from 0 "
+                f"to one less than their number, got {count} and {number}"
+            )
+        jax.distributed.initialize(address, count, number)
+
+
 def run(values: flags.FlagValues) -> None:
     """Runs the command.
 
@@ -156,65 +288,129 @@ def run(values: flags.FlagValues) -> None:
         raise UserError(
             "--config is missing, for example --config=configs/quickstart.py"
         )
-    config: ml_collections.ConfigDict = values.config
-    config_lib.check_fields(config)
-    settings = settings_from_config(config)
-    if config.seeds < 1:
-        raise UserError(f"config.seeds must be at least 1, got {config.seeds}")
-    seeds = range(config.seed, config.seed + config.seeds)
-    if seeds[0] < 0 or seeds[-1] >= 2**32:
-        raise UserError(f"seeds must be in 0..2**32-1, got {seeds[0]} to {seeds[-1]}")
-    config_flag: Any = values["config"]
-    path, _, argument = config_flag.config_filename.partition(":")
-    name = Path(path).stem + (f"_{argument}" if argument else "")
-    workdir = Path(values.workdir or Path("results") / name)
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: {workdir} is a file")
+    points = sweep.expand(values.config, ast.literal_eval(values.alternatives))
+    settings = [settings_from_config(point.config) for point in points]
+    seeds = [_seeds(point.config) for point in points]
+    workdir = _workdir(values)
+    limit = None if values.memory_gib is None else int(values.memory_gib * 2**30)
+    _start_jax(values)
 
-    import jax
+    from alphanet_jax import dataset, devices, experiment, registry, results, tables
 
-    if values.compilation_cache not in ("", "off"):
-        cache = str(Path(values.compilation_cache).resolve())
-        jax.config.update("jax_compilation_cache_dir", cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-    from alphanet_jax import dataset, experiment, registry, results, tables
-
+    speaks = devices.is_first_process()
+    report = say if speaks else lambda line: None
+    config = points[0].config  # fields of the data are the same in all of them
     entry = registry.get_entry(Path(config.registry), config.dataset)
-    data = dataset.load_dataset(
-        entry,
-        Path(config.data_root),
-        train_group=config.training.train_datagrp,
-        val_group=config.training.val_datagrp,
-        test_group=config.training.test_datagrp,
-        report=say,
+    with devices.one_by_one():
+        data = dataset.load_dataset(
+            entry,
+            Path(config.data_root),
+            train_group=config.training.train_datagrp,
+            val_group=config.training.val_datagrp,
+            test_group=config.training.test_datagrp,
+            report=report,
+        )
+    paths = [workdir / point.directory / results.FILE_NAME for point in points]
+    todo = []
+    for index, (point, path) in enumerate(zip(points, paths, strict=True)):
+        told = results.differences(
+            path, config=point.config.to_dict(), file_hashes=data.file_hashes
+        )
+        if told == []:
+            report(f"done already: {path}")
+            continue
+        if told:
+            report(f"{path} is of another run and will be replaced: {'; '.join(told)}")
+        todo.append(index)
+    problems = experiment.prepare_all(
+        data, [(settings[index], seeds[index][0]) for index in todo]
     )
-    problem = experiment.prepare(data, settings, seed=config.seed)
-    say(describe_problem(problem, len(seeds)))
-    outcome = experiment.run(problem, seeds, report=say)
-    arrays = results.result_arrays(problem, outcome, config=config.to_dict())
-    path = workdir / results.FILE_NAME
-    results.save_result(path, arrays)
-    spent = "  ".join(f"{name} {took:.1f}" for name, took in outcome.seconds.items())
-    say(f"seconds: {spent}")
-    say(f"saved {path}\n")
-    print(tables.accuracy_table(arrays, name=f"AlphaNet (r={settings.rho:g})"))
+    jobs = [
+        experiment.Point(problem, tuple(seeds[index]), points[index].title)
+        for index, problem in zip(todo, problems, strict=True)
+    ]
+    plans = experiment.plan_points(jobs, memory_limit=limit)
+    if jobs:
+        report(describe_jobs(jobs))
+        report(str(max(plans, key=lambda plan: plan.total)))
+    progress = report if len(jobs) == 1 else _sometimes(report, 2.0)
+    errors: dict[int, UserError] = {}
+    clock = time.monotonic()
+    finished = experiment.run_points(jobs, memory_limit=limit, report=progress)
+    for count, (number, outcome) in enumerate(finished, start=1):
+        index, title = todo[number], points[todo[number]].title
+        if isinstance(outcome, UserError):
+            errors[index] = outcome
+            report(f"failed: {outcome}")
+            continue
+        arrays = results.result_arrays(
+            problems[number], outcome, config=points[index].config.to_dict()
+        )
+        if speaks:
+            results.save_result(paths[index], arrays)
+        if len(jobs) == 1:
+            spent = outcome.seconds.items()
+            report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
+            report(f"saved {paths[index]}")
+        else:
+            report(
+                f"{count} of {len(jobs)} points done in {time.monotonic() - clock:.0f} "
+                f"s: {title}, saved {paths[index]}"
+            )
+    if not speaks:
+        return
+    rows = {
+        _row_name(point): results.load_result(path, _TABLE_ARRAYS)
+        for index, (point, path) in enumerate(zip(points, paths, strict=True))
+        if index not in errors
+    }
+    if rows:
+        report("")
+        print(tables.accuracy_table(rows))
+    if errors and len(points) == 1:
+        raise errors[0]
+    if errors:
+        raise UserError(
+            f"{len(errors)} of {len(points)} points failed: "
+            + "; ".join(points[index].title for index in errors)
+        )
 
 
-def describe_problem(problem: Any, num_seeds: int) -> str:
+def _row_name(point: sweep.ConfigPoint) -> str:
+    swept = {name: value for name, value in point.values.items() if name != "rho"}
+    title = sweep.ConfigPoint(swept, point.config).title
+    parts = [f"r={point.config.rho:g}", *filter(None, [title])]
+    return f"AlphaNet ({', '.join(parts)})"
+
+
+def describe_jobs(jobs: Sequence[Any]) -> str:
     """Says in two lines what is about to be trained."""
+    problem, seeds, _ = jobs[0]
     data, settings = problem.dataset, problem.settings
-    sizes = " + ".join(str(sampler.size) for sampler in problem.samplers)
     counts = ", ".join(
         f"{len(classes)} {name}" for name, classes in data.splits.items()
     )
     val = len(data.val.labels) if data.val is not None else "no"
-    return (
+    first = (
         f"{data.proper_name}: {data.num_classes} classes ({counts}), "
         f"{data.weight.shape[1]} features; {len(data.train.labels)} training, {val} "
         f"validation, {len(data.test.labels)} test samples\n"
-        f"{num_seeds} seeds, {settings.train_epochs} epochs of {sizes} samples, "
-        f"{settings.n_neighbors} neighbors ({settings.nn_dist}), "
+    )
+    if len(jobs) > 1:
+        runs = sum(len(job.seeds) for job in jobs)
+        return (
+            f"{first}{len(jobs)} points, {runs} runs of {settings.train_epochs} epochs"
+        )
+    sizes = " + ".join(_rows_drawn(sampler) for sampler in problem.samplers)
+    return (
+        f"{first}{len(seeds)} seeds, {settings.train_epochs} epochs of {sizes} "
+        f"samples, {settings.n_neighbors} neighbors ({settings.nn_dist}), "
         f"selection {settings.selection if data.val is not None else 'last'}"
     )
+
+
+def _rows_drawn(sampler: Any) -> str:
+    from alphanet_jax.sampling import SAMPLERS
+
+    per_class = SAMPLERS[sampler.name].per == "classes"
+    return f"{sampler.amount} classes'" if per_class else str(sampler.amount)

@@ -1,0 +1,239 @@
+"""The compiled programs of an experiment: functions of one run, lifted over all runs.
+
+The pure functions are written for a single run (one seed of one setting); `vmap` is
+applied here and nowhere else. What differs between the runs of a program are numbers,
+never shapes: learning rates, factors, how much samplers draw and so how many steps an
+epoch has. None of them recompiles anything.
+
+Notation: R runs, T batches of an epoch at most, B rows of a batch, F 'few' classes,
+k neighbors.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from alphanet_jax import eval as evaluation
+from alphanet_jax import model, nn_search, optimizers, sampling, scores, train_step
+from alphanet_jax.eval import Counts
+from alphanet_jax.sampling import Batches
+from alphanet_jax.train_step import TrainState
+
+__all__ = [
+    "EPOCH_BRANCH",
+    "INIT_BRANCH",
+    "NEIGHBOR_BRANCH",
+    "EpochRecord",
+    "RunNumbers",
+    "RunState",
+    "Static",
+    "alphas_and_weights",
+    "draw_batches",
+    "draw_params",
+    "evaluate",
+    "first_state",
+    "seed_keys",
+    "train_epoch",
+]
+
+# Branches of a seed's key: each use has its own, so none depends on another.
+INIT_BRANCH, EPOCH_BRANCH, NEIGHBOR_BRANCH = range(3)
+
+
+class RunState(NamedTuple):
+    """What training changes, and the selected epoch's part of it."""
+
+    train: TrainState
+    selected: model.Params
+    selected_epoch: jax.Array  # shape=(), counted from 0
+    selected_correct: jax.Array  # shape=(): validation samples it got right
+
+
+class RunNumbers(NamedTuple):
+    """Settings of one run that recompile nothing."""
+
+    learning_rate: ArrayLike  # shape=(), of the epoch.
+    pred_scale: ArrayLike  # shape=()
+    scale_index: ArrayLike  # shape=(): the column of base_logsumexp made with it.
+    min_epochs: ArrayLike  # shape=()
+
+
+@dataclasses.dataclass(frozen=True)
+class Static:
+    """What the program of an epoch depends on, beside shapes."""
+
+    hact: str
+    selection: str
+    optim_cls: str
+    optim_params: str  # JSON, without the learning rate
+    num_classes: int
+
+    def make_optimizer(self) -> optimizers.Optimizer:
+        """Builds the optimizer; its learning rate is an argument of each step."""
+        return optimizers.make_optimizer(self.optim_cls, json.loads(self.optim_params))
+
+
+class EpochRecord(NamedTuple):
+    """What is kept of an epoch."""
+
+    losses: jax.Array  # shape=(T,); NaN where the run had no step.
+    mean_alphas: jax.Array  # shape=(k + 1,)
+    val: Counts | None
+
+
+def seed_keys(seeds: jax.Array) -> jax.Array:
+    """Makes the random key of every seed."""
+    return jax.vmap(jax.random.key)(seeds)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def draw_params(
+    sizes: tuple[int, int, tuple[int, ...]], seeds: jax.Array
+) -> model.Params:
+    """Draws initial parameters; sizes are d, k and those of the hidden layers."""
+    num_features, num_neighbors, hidden_dims = sizes
+
+    def init(key: jax.Array) -> model.Params:
+        return model.init(
+            jax.random.fold_in(key, INIT_BRANCH),
+            num_features=num_features,
+            num_neighbors=num_neighbors,
+            hidden_dims=hidden_dims,
+        )
+
+    return jax.vmap(init)(seed_keys(seeds))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def draw_batches(
+    samplers: tuple[sampling.Sampler, ...],
+    batch_size: int,
+    seeds: jax.Array,
+    amounts: jax.Array,
+    epoch: jax.Array,
+    pools: Mapping[str, sampling.Pool],
+) -> Batches:
+    """Draws the batches of one epoch of every run; amounts have shape `[R, ...]`."""
+
+    def draw(key: jax.Array, amounts: jax.Array) -> Batches:
+        key = jax.random.fold_in(jax.random.fold_in(key, EPOCH_BRANCH), epoch)
+        return sampling.draw_batches(
+            key, pools, samplers, batch_size=batch_size, amounts=amounts
+        )
+
+    return jax.vmap(draw)(seed_keys(seeds), amounts)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def first_state(static: Static, params: model.Params) -> RunState:
+    """The state before the first epoch, in memory of its own: it is donated later."""
+    transform = static.make_optimizer().transform
+    trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
+    nothing = jnp.full(params[0].bias.shape[0], -1, jnp.int32)
+    return RunState(
+        jax.vmap(lambda p: train_step.init_state(p, transform))(trained),
+        selected,
+        selected_epoch=nothing,
+        selected_correct=nothing,
+    )
+
+
+def _train_one_epoch(
+    run: RunState,
+    batches: Batches,
+    numbers: RunNumbers,
+    epoch: jax.Array,
+    num_steps: jax.Array,
+    table: scores.ScoreTable,
+    val_chunks: scores.ScoreTable | None,
+    frozen: scores.Frozen,
+    *,
+    static: Static,
+) -> tuple[RunState, EpochRecord]:
+    """Trains one run for one epoch, evaluates it and updates the selection."""
+    table = table._replace(
+        base_logsumexp=table.base_logsumexp[:, numbers.scale_index]
+        if table.base_logsumexp.shape[1] > 1
+        else table.base_logsumexp[:, 0]
+    )
+    train, losses = train_step.train_epoch(
+        run.train,
+        batches,
+        table,
+        frozen,
+        numbers.learning_rate,
+        transform=static.make_optimizer().transform,
+        activation=static.hact,
+        pred_scale=numbers.pred_scale,
+        num_steps=num_steps,
+    )
+    alphas = model.apply(train.params, frozen.sources, activation=static.hact)
+    correct = run.selected_correct
+    counts = None
+    select: jax.Array | bool = True
+    if val_chunks is not None:
+        counts, _ = evaluation.evaluate(
+            alphas, val_chunks, frozen, num_classes=static.num_classes
+        )
+        if static.selection == "best":
+            correct = jnp.sum(counts.correct)
+            allowed = epoch + 1 >= numbers.min_epochs
+            select = allowed & (correct > run.selected_correct)
+        elif static.selection == "reference":
+            select = epoch + 1 == numbers.min_epochs
+
+    def choose(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda n, o: jnp.where(select, n, o), new, old)
+
+    run = RunState(
+        train,
+        choose(train.params, run.selected),
+        choose(epoch, run.selected_epoch),
+        choose(correct, run.selected_correct),
+    )
+    return run, EpochRecord(losses, alphas.mean(axis=0), counts)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def train_epoch(
+    static: Static,
+    runs: RunState,
+    batches: Batches,
+    numbers: RunNumbers,
+    *shared: Any,
+) -> tuple[RunState, EpochRecord]:
+    """Trains every run for one epoch; the arguments are `_train_one_epoch`'s."""
+    one = functools.partial(_train_one_epoch, static=static)
+    in_axes = (0, 0, 0) + (None,) * len(shared)
+    return jax.vmap(one, in_axes=in_axes)(runs, batches, numbers, *shared)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def alphas_and_weights(
+    hact: str, params: model.Params, sources: nn_search.Sources
+) -> tuple[jax.Array, jax.Array]:
+    """Computes the coefficients and new few classifiers of every run."""
+
+    def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
+        alphas = model.apply(params, sources, activation=hact)
+        return alphas, model.combine(alphas, sources)
+
+    return jax.vmap(one)(params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(
+    num_classes: int,
+    alphas: jax.Array,
+    chunks: scores.ScoreTable,
+    frozen: scores.Frozen,
+) -> tuple[Counts, jax.Array]:
+    """Evaluates several sets of coefficients, with shape `[R, F, k + 1]`."""
+    one = functools.partial(evaluation.evaluate, num_classes=num_classes)
+    return jax.vmap(one, in_axes=(0, None, None))(alphas, chunks, frozen)
