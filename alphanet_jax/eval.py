@@ -44,10 +44,14 @@ class Predictions(NamedTuple):
 class Counts(NamedTuple):
     """Sums over samples; those of parts of the data add up."""
 
-    correct: jax.Array  # shape=(C,): samples of each class predicted right.
-    predicted: jax.Array  # shape=(C,): samples predicted as each class.
-    total: jax.Array  # shape=(C,): samples of each class.
-    top5_correct: jax.Array  # shape=(): samples whose label is in the top five.
+    correct: (
+        jax.Array | np.ndarray
+    )  # shape=(C,): samples of each class predicted right.
+    predicted: jax.Array | np.ndarray  # shape=(C,): samples predicted as each class.
+    total: jax.Array | np.ndarray  # shape=(C,): samples of each class.
+    top5_correct: (
+        jax.Array | np.ndarray
+    )  # shape=(): samples whose label is in the top five.
 
 
 class Metrics(NamedTuple):

@@ -14,8 +14,8 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +42,13 @@ from alphanet_jax.sampling import Batches
 
 __all__ = [
     "SELECTIONS",
+    "Checkpoints",
+    "History",
     "Outcome",
     "Point",
     "Problem",
     "Settings",
+    "Watcher",
     "epoch_batches",
     "find_neighbors",
     "initial_params",
@@ -68,6 +71,8 @@ class Settings:
       nn_dist: Distance between class means; see `nn_search.find_neighbors`.
       hdims: Sizes of the hidden layers.
       hact: Name in `model.ACTIVATIONS`.
+      dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
+        unchanged classifier.
       optim_cls: Name in `optimizers.OPTIMIZERS`.
       optim_params: Its parameters by torch's names.
       lr_sched_cls: Name in `optimizers.SCHEDULES`.
@@ -90,6 +95,7 @@ class Settings:
     nn_dist: str = "euclidean"
     hdims: tuple[int, ...] = (32, 32, 32)
     hact: str = "leaky_relu"
+    dummy_mode: bool = False
     optim_cls: str = "AdamW"
     optim_params: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"lr": 0.001}
@@ -389,6 +395,54 @@ class _Run(NamedTuple):
     seed: int
 
 
+class History(NamedTuple):
+    """What is kept of the epochs of some runs; epochs to come are not set."""
+
+    losses: np.ndarray  # shape=(R, E, T); NaN where a run had no step
+    mean_alphas: np.ndarray  # shape=(R, E, k + 1)
+    val: Counts  # shape=(R, E, ...); zeros without validation data
+
+
+class Watcher(Protocol):
+    """Something that looks on while runs train, such as a writer of logs."""
+
+    def epoch_ended(
+        self,
+        runs: Sequence[tuple[str, int]],
+        epoch: int,
+        losses: np.ndarray,
+        alphas: np.ndarray,
+        val: Metrics | None,
+    ) -> None:
+        """Takes what came of an epoch, counted from 0.
+
+        Args:
+          runs: Name of the point and seed of every run, R of them.
+          epoch: The epoch.
+          losses: Loss of every step, with shape `[R, T]`; NaN where there was none.
+          alphas: Coefficients after it, with shape `[R, F, k + 1]`.
+          val: Metrics of validation data, with shape `[R]`.
+        """
+
+
+class Checkpoints(Protocol):
+    """A place that keeps the state of training."""
+
+    def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
+        """Gives the newest state of a group of runs.
+
+        Args:
+          name: Name of the group.
+          like: A state of the same structure and shapes, on the same devices.
+
+        Returns:
+          The number of epochs that were done, and the state; None if there is none.
+        """
+
+    def save(self, name: str, epochs_done: int, state: Any) -> None:
+        """Keeps the state of a group of runs."""
+
+
 class _RunResult(NamedTuple):
     """What came of one run."""
 
@@ -417,7 +471,12 @@ class _Group:
         together have about as many.
     """
 
-    def __init__(self, points: Sequence[Point], indices: Sequence[int]) -> None:
+    def __init__(
+        self,
+        points: Sequence[Point],
+        indices: Sequence[int],
+        batches: Sequence[Batches] | None = None,
+    ) -> None:
         self.points, self.indices = tuple(points), tuple(indices)
         self.problem = self.points[0].problem
         self.samplers = tuple(
@@ -432,6 +491,8 @@ class _Group:
         )
         capacity = sum(sampler.capacity for sampler in self.samplers)
         self.num_batches = math.ceil(capacity / self.settings.train_batch_size)
+        if batches:  # drawn by the caller
+            self.num_batches = batches[0].valid.shape[1]
         self.scales = sorted({p.problem.settings.pred_scale for p in self.points})
         rows = [sum(s.capacity for s in p.problem.samplers) for p in self.points]
         order = sorted(range(len(self.points)), key=lambda point: -rows[point])
@@ -447,6 +508,7 @@ class _Group:
         settings = self.settings
         return programs.Static(
             hact=settings.hact,
+            dummy_mode=settings.dummy_mode,
             selection=settings.selection,
             optim_cls=settings.optim_cls,
             optim_params=json.dumps(_without_rate(settings), sort_keys=True),
@@ -505,6 +567,7 @@ def _make_groups(points: Sequence[Point]) -> list[_Group]:
             id(point.problem.frozen),
             settings.hdims,
             settings.hact,
+            settings.dummy_mode,
             settings.optim_cls,
             json.dumps(_without_rate(settings), sort_keys=True),
             settings.train_epochs,
@@ -574,7 +637,7 @@ def run(
       UserError: If a loss is not finite (the seed, epoch and step are named), or the
         memory does not suffice.
     """
-    group = _Group((Point(problem, tuple(seeds)),), (0,))
+    group = _Group((Point(problem, tuple(seeds)),), (0,), batches)
     training = _Training(group, _plan(group, memory_limit), report)
     ((_, outcome),) = training.run(params=params, batches=batches)
     if isinstance(outcome, UserError):
@@ -585,14 +648,21 @@ def run(
 def run_points(
     points: Sequence[Point],
     *,
-    memory_limit: int | None = None,
+    plans: Sequence[Plan] | None = None,
+    done: Collection[int] = (),
+    checkpoints: Checkpoints | None = None,
+    watcher: Watcher | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[int, Outcome | UserError]]:
     """Trains many points: those that share shapes in one compiled program.
 
     Args:
       points: The points; problems from one call of `prepare_all` share the most.
-      memory_limit: Bytes that may be used; see `plan.available_bytes`.
+      plans: Plans from `plan_points`; made by default.
+      done: Numbers of points to leave out. The others train as they would have with
+        them, so what was stopped can go on.
+      checkpoints: Where the state is kept after every epoch, and taken from.
+      watcher: Is told of every epoch.
       report: Takes lines of text about progress.
 
     Yields:
@@ -604,11 +674,16 @@ def run_points(
       UserError: If the memory does not suffice; before anything is trained.
     """
     groups = _make_groups(points)
-    plans = [_plan(group, memory_limit) for group in groups]
+    if plans is None:
+        plans = plan_points(points)
     for number, (group, plan) in enumerate(zip(groups, plans, strict=True)):
-        if len(groups) > 1:
+        if len(groups) > 1 and not set(group.indices) <= set(done):
             report(f"program {number + 1} of {len(groups)}")
-        yield from _Training(group, plan, report).run()
+        training = _Training(
+            group, plan, report,
+            name=str(number), done=done, checkpoints=checkpoints, watcher=watcher,
+        )  # fmt: skip
+        yield from training.run()
 
 
 def _draw_all(group: _Group, *, group_size: int) -> list[Batches]:
@@ -676,9 +751,20 @@ class _Training:
     """The training of one group of points."""
 
     def __init__(
-        self, group: _Group, plan: Plan, report: Callable[[str], None]
+        self,
+        group: _Group,
+        plan: Plan,
+        report: Callable[[str], None],
+        *,
+        name: str = "0",
+        done: Collection[int] = (),
+        checkpoints: Checkpoints | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.group, self.plan, self.report = group, plan, report
+        self.name, self.checkpoints, self.watcher = name, checkpoints, watcher
+        # Points of the group whose results are there already.
+        self.done = {p for p, index in enumerate(group.indices) if index in done}
         self.problem, self.settings = group.problem, group.settings
         self.dataset, self.static = group.problem.dataset, group.static()
         self.mesh: Mesh | None = devices.make_mesh()
@@ -712,6 +798,13 @@ class _Training:
         self, params: model.Params | None, batches: Sequence[Batches] | None
     ) -> Iterator[tuple[int, Outcome | UserError]]:
         group, plan, runs = self.group, self.plan, self.group.runs
+        starts = [
+            start
+            for start in range(0, len(runs), plan.group_size)
+            if {run.point for run in runs[start : start + plan.group_size]} - self.done
+        ]
+        if not starts:
+            return
         if batches is None:
             batches = _draw_all(group, group_size=plan.group_size)
         batches = [Batches(*map(np.asarray, epoch)) for epoch in batches]
@@ -728,13 +821,15 @@ class _Training:
         self.lap("scores")
 
         results: dict[_Run, _RunResult] = {}
-        starts = range(0, len(runs), plan.group_size)
         self.steps_in_all = sum(
             int(_num_steps(epoch, start, plan.group_size).max(initial=0))
             for start in starts
             for epoch in batches
         )
-        waiting = [set(point.seeds) for point in group.points]
+        waiting = [
+            set() if number in self.done else set(point.seeds)
+            for number, point in enumerate(group.points)
+        ]
         for start in starts:
             index = _padded_range(start, plan.group_size, len(runs))
             part = [Batches(*(array[index] for array in epoch)) for epoch in batches]
@@ -743,12 +838,14 @@ class _Training:
                 table, places = self.score_training_rows(part)
                 self.lap("scores")
             trained, baseline_test = self.train(
-                [runs[i] for i in index], part, _take(params, index), table, places,
-                val_chunks, test_chunks, baseline,
+                f"{self.name}-{start}", [runs[i] for i in index], part,
+                _take(params, index), table, places, val_chunks, test_chunks, baseline,
             )  # fmt: skip
             for run, result in zip(
                 runs[start : start + plan.group_size], trained, strict=False
             ):
+                if run.point in self.done:
+                    continue
                 results[run] = result
                 waiting[run.point].discard(run.seed)
                 if not waiting[run.point]:
@@ -811,13 +908,12 @@ class _Training:
                 self.frozen,
             )
         )
-        metrics = evaluation.metrics_from_counts(counts, self.dataset.splits)
-        return Metrics(*(part[: len(alphas)] for part in metrics)), classes[
-            : len(alphas)
-        ]
+        metrics = Metrics(*(part[: len(alphas)] for part in self.metrics(counts)))
+        return metrics, classes[: len(alphas)]
 
     def train(
         self,
+        name: str,
         runs: Sequence[_Run],
         batches: Sequence[Batches],
         params: model.Params | None,
@@ -837,16 +933,27 @@ class _Training:
         if self.mesh is not None:
             params = devices.split(jax.device_get(params), self.mesh)
         state = devices.resplit(programs.first_state(self.static, params), self.mesh)
-        records: list[tuple[programs.EpochRecord, Metrics | None]] = []
-        for epoch, epoch_batches in enumerate(batches):
+        history = self.empty_history(len(runs))
+        first_epoch = 0
+        if self.checkpoints is not None and batches:
+            found = self.checkpoints.restore(name, (state, history))
+            if found is not None:
+                first_epoch, (state, history) = found
+                self.report(f"resuming after epoch {first_epoch}")
+        for epoch in range(first_epoch):
+            self.check_finite(runs, history.losses[:, epoch], batches[epoch], epoch)
+            self.steps_done += int(_num_steps(batches[epoch], 0, len(runs)).max())
+        for epoch in range(first_epoch, len(batches)):
             started = time.perf_counter()
             assert places is not None
-            steps = _num_steps(epoch_batches, 0, len(runs))
-            rows = np.where(epoch_batches.valid, places[epoch_batches.rows], 0)
+            rows, valid = batches[epoch]
+            steps = _num_steps(batches[epoch], 0, len(runs))
             state, record = programs.train_epoch(
                 self.static,
                 state,
-                devices.split(Batches(rows, epoch_batches.valid), self.mesh),
+                devices.split(
+                    Batches(np.where(valid, places[rows], 0), valid), self.mesh
+                ),
                 devices.split(self.numbers(runs, epoch), self.mesh),
                 np.int32(epoch),
                 np.int32(steps.max()),
@@ -855,15 +962,27 @@ class _Training:
                 self.frozen,
             )
             record = devices.fetch(record)
-            val = self.val_metrics(record.val)
-            records.append((record, val))
-            self.check_finite(runs, record.losses, epoch_batches, epoch)
+            history.losses[:, epoch] = record.losses
+            history.mean_alphas[:, epoch] = record.mean_alphas
+            val = None
+            if record.val is not None:
+                for column, counts in zip(history.val, record.val, strict=True):
+                    column[:, epoch] = counts
+                val = self.metrics(record.val)
+            self.check_finite(runs, record.losses, batches[epoch], epoch)
             if all(run.point in self.failed for run in runs):
                 break
+            if self.checkpoints is not None:
+                self.checkpoints.save(name, epoch + 1, (state, history))
+            if self.watcher is not None:
+                self.watcher.epoch_ended(
+                    [(self.group.points[run.point].name, run.seed) for run in runs],
+                    epoch, record.losses, record.alphas, val,
+                )  # fmt: skip
             took = time.perf_counter() - started
             self.steps_done += int(steps.max())
             if self.compiled_steps == 0:  # the first epoch says nothing: it compiles
-                self.compiled_steps = int(steps.max())
+                self.compiled_steps = self.steps_done
             else:
                 self.step_seconds += took
             self.report(self.progress(runs, epoch, record.losses, val, took))
@@ -871,34 +990,43 @@ class _Training:
 
         alphas, weight_few = devices.fetch(
             programs.alphas_and_weights(
-                self.settings.hact, state.selected, self.frozen.sources
+                self.static, state.selected, self.frozen.sources
             )
         )
         # The unchanged classifier is one more set of coefficients.
         test, test_pred = self.evaluate(np.concatenate([alphas, baseline]), test_chunks)
         test_pred = test_pred[:, : len(self.dataset.test.labels)]
-        num_runs, num_epochs = len(runs), len(records)
-        val_epochs = [val for _, val in records if val is not None]
-        val = (
-            Metrics(*(np.stack(part, axis=1) for part in zip(*val_epochs, strict=True)))
-            if val_epochs
-            else _no_metrics((num_runs, num_epochs), self.dataset.num_classes)
-        )
         stacked = _RunResult(
             selected_epoch=devices.fetch(state.selected_epoch),
             params=devices.fetch(state.selected),
             alphas=alphas,
             weight_few=weight_few,
-            losses=_stack([r.losses for r, _ in records], (num_runs, 0, 0)),
-            mean_alphas=_stack(
-                [r.mean_alphas for r, _ in records], (num_runs, 0, alphas.shape[2])
-            ),
-            val=val,
+            losses=history.losses,
+            mean_alphas=history.mean_alphas,
+            val=_no_metrics(history.losses.shape[:2], self.dataset.num_classes)
+            if val_chunks is None
+            else self.metrics(history.val),
             test=Metrics(*(part[:-1] for part in test)),
             test_pred=test_pred[:-1],
         )
-        results = [_take(stacked, i) for i in range(num_runs)]
+        results = [_take(stacked, i) for i in range(len(runs))]
         return results, (Metrics(*(part[-1] for part in test)), test_pred[-1])
+
+    def empty_history(self, num_runs: int) -> History:
+        """Makes room for all epochs."""
+        epochs = (num_runs, self.settings.train_epochs)
+        classes = self.dataset.num_classes
+        num_places = self.settings.n_neighbors + 1
+        return History(
+            losses=np.full((*epochs, self.group.num_batches), np.nan, np.float32),
+            mean_alphas=np.zeros((*epochs, num_places), np.float32),
+            val=Counts(
+                correct=np.zeros((*epochs, classes), np.int32),
+                predicted=np.zeros((*epochs, classes), np.int32),
+                total=np.zeros((*epochs, classes), np.int32),
+                top5_correct=np.zeros(epochs, np.int32),
+            ),
+        )
 
     def numbers(self, runs: Sequence[_Run], epoch: int) -> programs.RunNumbers:
         """Gathers the numbers in which runs differ."""
@@ -917,10 +1045,8 @@ class _Training:
             ),
         )
 
-    def val_metrics(self, counts: Counts | None) -> Metrics | None:
-        """Takes the ratios, if there is validation data."""
-        if counts is None:
-            return None
+    def metrics(self, counts: Counts) -> Metrics:
+        """Takes the ratios."""
         return evaluation.metrics_from_counts(counts, self.dataset.splits)
 
     def check_finite(
@@ -1012,11 +1138,6 @@ def _make_outcome(
         baseline_test_pred=predictions,
         seconds=dict(seconds),
     )
-
-
-def _stack(epochs: Sequence[Any], empty: tuple[int, ...]) -> np.ndarray:
-    """Stacks per-epoch arrays on axis 1; of no epochs, an array of the given shape."""
-    return np.stack(epochs, axis=1) if epochs else np.zeros(empty, np.float32)
 
 
 def _no_metrics(shape: tuple[int, ...], num_classes: int) -> Metrics:

@@ -69,10 +69,19 @@ class Static:
     """What the program of an epoch depends on, beside shapes."""
 
     hact: str
+    dummy_mode: bool
     selection: str
     optim_cls: str
     optim_params: str  # JSON, without the learning rate
     num_classes: int
+
+    def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
+        """Computes the coefficients of every few class."""
+        if self.dummy_mode:
+            return evaluation.baseline_alphas(
+                len(sources.rows), len(sources.weights) - 1
+            )
+        return model.apply(params, sources, activation=self.hact)
 
     def make_optimizer(self) -> optimizers.Optimizer:
         """Builds the optimizer; its learning rate is an argument of each step."""
@@ -83,7 +92,8 @@ class EpochRecord(NamedTuple):
     """What is kept of an epoch."""
 
     losses: jax.Array  # shape=(T,); NaN where the run had no step.
-    mean_alphas: jax.Array  # shape=(k + 1,)
+    alphas: jax.Array  # shape=(F, k + 1): after the epoch.
+    mean_alphas: jax.Array  # shape=(k + 1,): over few classes.
     val: Counts | None
 
 
@@ -169,11 +179,11 @@ def _train_one_epoch(
         frozen,
         numbers.learning_rate,
         transform=static.make_optimizer().transform,
-        activation=static.hact,
+        network=static.network,
         pred_scale=numbers.pred_scale,
         num_steps=num_steps,
     )
-    alphas = model.apply(train.params, frozen.sources, activation=static.hact)
+    alphas = static.network(train.params, frozen.sources)
     correct = run.selected_correct
     counts = None
     select: jax.Array | bool = True
@@ -197,7 +207,7 @@ def _train_one_epoch(
         choose(epoch, run.selected_epoch),
         choose(correct, run.selected_correct),
     )
-    return run, EpochRecord(losses, alphas.mean(axis=0), counts)
+    return run, EpochRecord(losses, alphas, alphas.mean(axis=0), counts)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -216,12 +226,12 @@ def train_epoch(
 
 @functools.partial(jax.jit, static_argnums=0)
 def alphas_and_weights(
-    hact: str, params: model.Params, sources: nn_search.Sources
+    static: Static, params: model.Params, sources: nn_search.Sources
 ) -> tuple[jax.Array, jax.Array]:
     """Computes the coefficients and new few classifiers of every run."""
 
     def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
-        alphas = model.apply(params, sources, activation=hact)
+        alphas = static.network(params, sources)
         return alphas, model.combine(alphas, sources)
 
     return jax.vmap(one)(params)

@@ -34,6 +34,7 @@ from alphanet_jax.experiment import Outcome, Problem
 
 __all__ = [
     "FILE_NAME",
+    "config_differences",
     "differences",
     "load_result",
     "result_arrays",
@@ -115,7 +116,6 @@ def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         files.write_npz(temporary, arrays)
 
 
-# Where files lie does not change what they hold, which is compared itself.
 _PLACES = ("data_root", "registry")
 
 
@@ -138,16 +138,11 @@ def differences(
     try:
         arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
         found = {name: json.loads(str(array)) for name, array in arrays.items()}
-        old, new = dict(flatten(found["config"])), dict(flatten(_plain(config)))
+        told = config_differences(found["config"], config)
         made_with = found["versions"]["alphanet_jax"]
         old_hashes = sorted(found["file_hashes"].values())
     except (UserError, ValueError, KeyError):
         return ["the file cannot be read"]
-    told = [
-        f"{name} {old.get(name)!r}, now {new.get(name)!r}"
-        for name in dict.fromkeys([*old, *new])
-        if name not in _PLACES and old.get(name) != new.get(name)
-    ]
     if old_hashes != sorted(file_hashes.values()):
         told.append("other input files")
     if made_with != __version__:
@@ -155,11 +150,26 @@ def differences(
     return told
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def config_differences(
+    found: Mapping[str, Any], config: Mapping[str, Any]
+) -> list[str]:
+    """Tells in which fields a config, as it comes back from a file, differs from one.
+
+    Where files lie does not count: what they hold is compared itself.
+    """
+    old, new = dict(_flatten(found)), dict(_flatten(_plain(config)))
+    return [
+        f"{name} {old.get(name)!r}, now {new.get(name)!r}"
+        for name in dict.fromkeys([*old, *new])
+        if name not in _PLACES and old.get(name) != new.get(name)
+    ]
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the dotted names and values of all leaves of a config."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

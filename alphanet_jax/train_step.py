@@ -3,6 +3,7 @@
 Notation: B rows of a batch, T batches of an epoch, F 'few' classes, M source classes.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +12,12 @@ import optax
 from jax.typing import ArrayLike
 
 from alphanet_jax import model
+from alphanet_jax.nn_search import Sources
 from alphanet_jax.sampling import Batches
 from alphanet_jax.scores import Frozen, ScoreTable, few_logits, take_rows
 
 __all__ = [
+    "Network",
     "TrainState",
     "cross_entropy",
     "init_state",
@@ -22,6 +25,10 @@ __all__ = [
     "train_epoch",
     "train_step",
 ]
+
+
+# From parameters and sources to coefficients, with shape `[F, k + 1]`.
+Network = Callable[[model.Params, Sources], jax.Array]
 
 
 class TrainState(NamedTuple):
@@ -79,7 +86,7 @@ def loss_fn(
     valid: ArrayLike,
     frozen: Frozen,
     *,
-    activation: str = "leaky_relu",
+    network: Network = model.apply,
     pred_scale: ArrayLike = 1.0,
 ) -> jax.Array:
     """Computes the loss of a batch from the parameters of the network.
@@ -89,13 +96,13 @@ def loss_fn(
       batch: Scores of the batch's rows.
       valid: Which rows count, with shape `[B]`.
       frozen: What training does not change.
-      activation: Name in `model.ACTIVATIONS`.
+      network: Computes the coefficients from parameters and sources.
       pred_scale: Factor on all logits before the softmax.
 
     Returns:
       The mean loss, a scalar.
     """
-    alphas = model.apply(params, frozen.sources, activation=activation)
+    alphas = network(params, frozen.sources)
     logits = few_logits(
         alphas, batch.source_scores, frozen.source_index, frozen.few_bias
     )
@@ -110,7 +117,7 @@ def train_step(
     learning_rate: ArrayLike,
     *,
     transform: optax.GradientTransformationExtraArgs,
-    activation: str = "leaky_relu",
+    network: Network = model.apply,
     pred_scale: ArrayLike = 1.0,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one optimizer step.
@@ -122,7 +129,7 @@ def train_step(
       frozen: What training does not change.
       learning_rate: Learning rate of the step, a scalar.
       transform: The optimizer.
-      activation: Name in `model.ACTIVATIONS`.
+      network: Computes the coefficients from parameters and sources.
       pred_scale: Factor on all logits before the softmax.
 
     Returns:
@@ -133,7 +140,7 @@ def train_step(
         batch,
         valid,
         frozen,
-        activation=activation,
+        network=network,
         pred_scale=pred_scale,
     )
     updates, opt_state = transform.update(
@@ -150,7 +157,7 @@ def train_epoch(
     learning_rate: ArrayLike,
     *,
     transform: optax.GradientTransformationExtraArgs,
-    activation: str = "leaky_relu",
+    network: Network = model.apply,
     pred_scale: ArrayLike = 1.0,
     num_steps: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
@@ -165,7 +172,7 @@ def train_epoch(
       frozen: What training does not change.
       learning_rate: Learning rate of the epoch, a scalar.
       transform: The optimizer.
-      activation: Name in `model.ACTIVATIONS`.
+      network: Computes the coefficients from parameters and sources.
       pred_scale: Factor on all logits before the softmax.
       num_steps: Leave out the batches from this one on; a scalar. By default none.
 
@@ -187,7 +194,7 @@ def train_epoch(
             frozen,
             learning_rate,
             transform=transform,
-            activation=activation,
+            network=network,
             pred_scale=pred_scale,
         )
         is_step = jnp.any(batch.valid)

@@ -1,6 +1,7 @@
 """Trains AlphaNet on one dataset and writes `result.npz`."""
 
 import ast
+import contextlib
 import os
 import stat
 import sys
@@ -17,6 +18,7 @@ from alphanet_jax import sweep
 from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from alphanet_jax.dataset import Dataset
     from alphanet_jax.experiment import Settings
 
 __all__ = [
@@ -97,6 +99,33 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
     flags.DEFINE_integer(
         "process_id", None, "number of this process, from 0", flag_values=values
+    )
+    flags.DEFINE_string(
+        "ckpt_dir",
+        None,
+        "directory for checkpoints, made after every epoch; a run that was stopped "
+        "goes on from there",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "n_ckpt",
+        2,
+        "how many checkpoints to keep, the newest",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "load_from_ckpt",
+        True,
+        "go on from the checkpoints in --ckpt_dir; otherwise remove them",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "tb_logs",
+        None,
+        "directory for TensorBoard logs: one for each seed, and one each for their "
+        "mean, least and most",
+        flag_values=values,
     )
     # Not for people: what `prepare_arguments` makes of fields with several values.
     flags.DEFINE_string("alternatives", "{}", "", flag_values=values)
@@ -292,10 +321,9 @@ def run(values: flags.FlagValues) -> None:
     settings = [settings_from_config(point.config) for point in points]
     seeds = [_seeds(point.config) for point in points]
     workdir = _workdir(values)
-    limit = None if values.memory_gib is None else int(values.memory_gib * 2**30)
     _start_jax(values)
 
-    from alphanet_jax import dataset, devices, experiment, registry, results, tables
+    from alphanet_jax import dataset, devices, registry, results, tables
 
     speaks = devices.is_first_process()
     report = say if speaks else lambda line: None
@@ -311,52 +339,20 @@ def run(values: flags.FlagValues) -> None:
             report=report,
         )
     paths = [workdir / point.directory / results.FILE_NAME for point in points]
-    todo = []
+    done = set()
     for index, (point, path) in enumerate(zip(points, paths, strict=True)):
         told = results.differences(
             path, config=point.config.to_dict(), file_hashes=data.file_hashes
         )
         if told == []:
             report(f"done already: {path}")
-            continue
-        if told:
+            done.add(index)
+        elif told:
             report(f"{path} is of another run and will be replaced: {'; '.join(told)}")
-        todo.append(index)
-    problems = experiment.prepare_all(
-        data, [(settings[index], seeds[index][0]) for index in todo]
-    )
-    jobs = [
-        experiment.Point(problem, tuple(seeds[index]), points[index].title)
-        for index, problem in zip(todo, problems, strict=True)
-    ]
-    plans = experiment.plan_points(jobs, memory_limit=limit)
-    if jobs:
-        report(describe_jobs(jobs))
-        report(str(max(plans, key=lambda plan: plan.total)))
-    progress = report if len(jobs) == 1 else _sometimes(report, 2.0)
-    errors: dict[int, UserError] = {}
-    clock = time.monotonic()
-    finished = experiment.run_points(jobs, memory_limit=limit, report=progress)
-    for count, (number, outcome) in enumerate(finished, start=1):
-        index, title = todo[number], points[todo[number]].title
-        if isinstance(outcome, UserError):
-            errors[index] = outcome
-            report(f"failed: {outcome}")
-            continue
-        arrays = results.result_arrays(
-            problems[number], outcome, config=points[index].config.to_dict()
-        )
-        if speaks:
-            results.save_result(paths[index], arrays)
-        if len(jobs) == 1:
-            spent = outcome.seconds.items()
-            report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
-            report(f"saved {paths[index]}")
-        else:
-            report(
-                f"{count} of {len(jobs)} points done in {time.monotonic() - clock:.0f} "
-                f"s: {title}, saved {paths[index]}"
-            )
+    errors = {}
+    if len(done) < len(points):
+        jobs = list(zip(points, settings, seeds, paths, strict=True))
+        errors = _train(values, data, jobs, done, report)
     if not speaks:
         return
     rows = {
@@ -376,6 +372,87 @@ def run(values: flags.FlagValues) -> None:
         )
 
 
+def _train(
+    values: flags.FlagValues,
+    data: "Dataset",
+    jobs: Sequence[tuple[sweep.ConfigPoint, "Settings", range, Path]],
+    done: set[int],
+    report: Callable[[str], None],
+) -> dict[int, UserError]:
+    """Trains every point that is not done, and writes its result.
+
+    Returns:
+      What was wrong with those that failed, by their number.
+    """
+    from alphanet_jax import devices, experiment, results
+
+    # With checkpoints, points that are done stay in the groups in which they trained:
+    # those of the others go on as they were.
+    numbers = [n for n in range(len(jobs)) if values.ckpt_dir or n not in done]
+    done_among = {place for place, n in enumerate(numbers) if n in done}
+    problems = experiment.prepare_all(
+        data, [(jobs[n][1], jobs[n][2][0]) for n in numbers]
+    )
+    points = [
+        experiment.Point(problem, tuple(jobs[n][2]), jobs[n][0].title)
+        for n, problem in zip(numbers, problems, strict=True)
+    ]
+    limit = None if values.memory_gib is None else int(values.memory_gib * 2**30)
+    plans = experiment.plan_points(points, memory_limit=limit)
+    waiting = [point for place, point in enumerate(points) if place not in done_among]
+    report(describe_points(waiting))
+    report(str(max(plans, key=lambda plan: plan.total)))
+    errors: dict[int, UserError] = {}
+    clock, count = time.monotonic(), 0
+    with contextlib.ExitStack() as stack:
+        store = watcher = None
+        if values.ckpt_dir:
+            from alphanet_jax import checkpoints
+
+            store, plans = checkpoints.open_store(
+                Path(values.ckpt_dir),
+                configs={
+                    jobs[n][0].title: jobs[n][0].config.to_dict() for n in numbers
+                },
+                file_hashes=data.file_hashes,
+                plans=plans,
+                keep=values.n_ckpt,
+                load=values.load_from_ckpt,
+            )
+            stack.callback(store.close)
+        for place, outcome in experiment.run_points(
+            points,
+            plans=plans,
+            done=done_among,
+            checkpoints=store,
+            watcher=watcher,
+            report=report if len(waiting) == 1 else _sometimes(report, 2.0),
+        ):
+            count += 1
+            number = numbers[place]
+            point, _, _, path = jobs[number]
+            if isinstance(outcome, UserError):
+                errors[number] = outcome
+                report(f"failed: {outcome}")
+                continue
+            arrays = results.result_arrays(
+                problems[place], outcome, config=point.config.to_dict()
+            )
+            if devices.is_first_process():
+                results.save_result(path, arrays)
+            if len(waiting) == 1:
+                spent = outcome.seconds.items()
+                report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
+                report(f"saved {path}")
+            else:
+                took = time.monotonic() - clock
+                report(
+                    f"{count} of {len(waiting)} points done in {took:.0f} s: "
+                    f"{point.title}, saved {path}"
+                )
+    return errors
+
+
 def _row_name(point: sweep.ConfigPoint) -> str:
     swept = {name: value for name, value in point.values.items() if name != "rho"}
     title = sweep.ConfigPoint(swept, point.config).title
@@ -383,9 +460,9 @@ def _row_name(point: sweep.ConfigPoint) -> str:
     return f"AlphaNet ({', '.join(parts)})"
 
 
-def describe_jobs(jobs: Sequence[Any]) -> str:
+def describe_points(points: Sequence[Any]) -> str:
     """Says in two lines what is about to be trained."""
-    problem, seeds, _ = jobs[0]
+    problem, seeds, _ = points[0]
     data, settings = problem.dataset, problem.settings
     counts = ", ".join(
         f"{len(classes)} {name}" for name, classes in data.splits.items()
@@ -396,11 +473,10 @@ def describe_jobs(jobs: Sequence[Any]) -> str:
         f"{data.weight.shape[1]} features; {len(data.train.labels)} training, {val} "
         f"validation, {len(data.test.labels)} test samples\n"
     )
-    if len(jobs) > 1:
-        runs = sum(len(job.seeds) for job in jobs)
-        return (
-            f"{first}{len(jobs)} points, {runs} runs of {settings.train_epochs} epochs"
-        )
+    if len(points) > 1:
+        runs = sum(len(point.seeds) for point in points)
+        epochs = settings.train_epochs
+        return f"{first}{len(points)} points, {runs} runs of {epochs} epochs"
     sizes = " + ".join(_rows_drawn(sampler) for sampler in problem.samplers)
     return (
         f"{first}{len(seeds)} seeds, {settings.train_epochs} epochs of {sizes} "

@@ -1,0 +1,182 @@
+"""Checkpoints: the state of training after every epoch, to go on from.
+
+    CKPT_DIR/run.json            what is trained, with which inputs, and how grouped
+    CKPT_DIR/runs_0-0/<epoch>/   states of a group of runs, written by Orbax
+
+A state is written whole or not at all, and `run.json` before any of them: a process may
+be killed at any moment. Random numbers are functions of seed and epoch, so nothing of
+them need be kept.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from alphanet_jax import files, results
+from alphanet_jax.errors import UserError
+from alphanet_jax.plan import Plan
+
+__all__ = ["CheckpointStore", "open_store"]
+
+_RECORD = "run.json"
+_FORMAT = 1
+
+
+class CheckpointStore:
+    """The states of one experiment, which `experiment.run_points` keeps and takes."""
+
+    def __init__(self, directory: Path, *, keep: int) -> None:
+        # Imported here: it takes a while, and most runs keep no checkpoints.
+        import orbax.checkpoint as ocp
+
+        self._ocp = ocp
+        self._directory, self._keep = directory, keep
+        self._managers: dict[str, Any] = {}
+
+    def _manager(self, name: str) -> Any:
+        if name not in self._managers:
+            options = self._ocp.CheckpointManagerOptions(
+                max_to_keep=self._keep,
+                # The next epoch changes the state in place; and a state is to be
+                # there when the epoch is said to be done.
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,
+            )
+            self._managers[name] = self._ocp.CheckpointManager(
+                self._directory.resolve() / f"runs_{name}", options=options
+            )
+        return self._managers[name]
+
+    def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
+        """Gives the newest state of a group of runs; see `experiment.Checkpoints`."""
+        manager = self._manager(name)
+        for epochs_done in sorted(manager.all_steps(), reverse=True):
+            try:
+                state = manager.restore(
+                    epochs_done, args=self._ocp.args.StandardRestore(like)
+                )
+            # A damaged state raises all sorts of errors; the one before may do.
+            except Exception as error:
+                problem = " ".join(str(error).split())[:200]
+                continue
+
+            def same_kind(old: Any, new: Any) -> Any:
+                # Arrays of the host are written to.
+                return np.array(new) if isinstance(old, np.ndarray) else new
+
+            return int(epochs_done), jax.tree.map(same_kind, like, state)
+        if manager.all_steps():
+            raise UserError(
+                f"{self._directory}/runs_{name}: no checkpoint can be read "
+                f"({problem}); --load_from_ckpt=false starts anew"
+            )
+        return None
+
+    def save(self, name: str, epochs_done: int, state: Any) -> None:
+        """Keeps the state of a group of runs; see `experiment.Checkpoints`."""
+        manager = self._manager(name)
+        manager.save(epochs_done, args=self._ocp.args.StandardSave(state), force=True)
+        manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Ends what runs in the background."""
+        for manager in self._managers.values():
+            manager.close()
+
+
+def open_store(
+    directory: Path,
+    *,
+    configs: Mapping[str, Mapping[str, Any]],
+    file_hashes: Mapping[str, str],
+    plans: Sequence[Plan],
+    keep: int = 2,
+    load: bool = True,
+) -> tuple[CheckpointStore, list[Plan]]:
+    """Opens a directory of checkpoints, or makes it.
+
+    Args:
+      directory: The directory.
+      configs: The full configuration of every point, by its name.
+      file_hashes: SHA-256 of the input files.
+      plans: How runs would be grouped now.
+      keep: How many states to keep, the newest.
+      load: Whether to go on from what is there; otherwise it is removed.
+
+    Returns:
+      The checkpoints, and the plans to train by: those that they were made with.
+
+    Raises:
+      UserError: If the checkpoints are of other settings or inputs; the differences
+        are named. Or if the directory holds something else.
+    """
+    path = directory / _RECORD
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--ckpt_dir: {directory} is a file")
+    if path.exists() and not load:
+        shutil.rmtree(directory)
+    if path.exists():
+        plans = _check_record(path, configs, file_hashes, plans)
+    else:
+        if directory.exists() and any(directory.iterdir()):
+            raise UserError(
+                f"--ckpt_dir: {directory} holds files that are no checkpoints"
+            )
+        record = {
+            "format": _FORMAT,
+            "configs": {name: dict(config) for name, config in configs.items()},
+            "file_hashes": dict(file_hashes),
+            "plans": [dataclasses.asdict(plan) for plan in plans],
+        }
+        with files.replacing(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return CheckpointStore(directory, keep=keep), list(plans)
+
+
+def _check_record(
+    path: Path,
+    configs: Mapping[str, Mapping[str, Any]],
+    file_hashes: Mapping[str, str],
+    plans: Sequence[Plan],
+) -> list[Plan]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        old_configs = dict(record["configs"])
+        old_hashes = dict(record["file_hashes"])
+        old_plans = [Plan(**plan) for plan in record["plans"]]
+        is_known = record["format"] == _FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        is_known = False
+    if not is_known:
+        raise UserError(
+            f"{path}: not a record of checkpoints; --load_from_ckpt=false starts anew"
+        )
+    told = []
+    for name in dict.fromkeys([*old_configs, *configs]):
+        label = f"{name}: " if name else ""
+        if name not in configs:
+            told.append(f"{label}not asked for now")
+        elif name not in old_configs:
+            told.append(f"{label}not among them")
+        else:
+            changed = results.config_differences(old_configs[name], configs[name])
+            told += [f"{label}{difference}" for difference in changed]
+    if sorted(old_hashes.values()) != sorted(file_hashes.values()):
+        names = sorted(
+            name
+            for name in {*old_hashes, *file_hashes}
+            if old_hashes.get(name) != file_hashes.get(name)
+        )
+        told.append(f"other input files ({', '.join(names)})")
+    if told:
+        raise UserError(
+            f"the checkpoints in {path.parent} are of another experiment: "
+            f"{'; '.join(told)}; choose another --ckpt_dir, or --load_from_ckpt=false"
+        )
+    return old_plans if len(old_plans) == len(plans) else list(plans)
