@@ -424,6 +424,12 @@ class Watcher(Protocol):
           val: Metrics of validation data, with shape `[R]`.
         """
 
+    def skip_steps(self, runs: Sequence[tuple[str, int]], steps: Sequence[int]) -> None:
+        """Is told that so many steps were taken before, and are not repeated."""
+
+    def tested(self, runs: Sequence[tuple[str, int]], test: Metrics) -> None:
+        """Takes the metrics of test data, with shape `[R]`, after the last epoch."""
+
 
 class Checkpoints(Protocol):
     """A place that keeps the state of training."""
@@ -940,9 +946,13 @@ class _Training:
             if found is not None:
                 first_epoch, (state, history) = found
                 self.report(f"resuming after epoch {first_epoch}")
+        names = [(self.group.points[run.point].name, run.seed) for run in runs]
         for epoch in range(first_epoch):
             self.check_finite(runs, history.losses[:, epoch], batches[epoch], epoch)
-            self.steps_done += int(_num_steps(batches[epoch], 0, len(runs)).max())
+            steps = _num_steps(batches[epoch], 0, len(runs))
+            self.steps_done += int(steps.max())
+            if self.watcher is not None:
+                self.watcher.skip_steps(names, steps.tolist())
         for epoch in range(first_epoch, len(batches)):
             started = time.perf_counter()
             assert places is not None
@@ -976,9 +986,8 @@ class _Training:
                 self.checkpoints.save(name, epoch + 1, (state, history))
             if self.watcher is not None:
                 self.watcher.epoch_ended(
-                    [(self.group.points[run.point].name, run.seed) for run in runs],
-                    epoch, record.losses, record.alphas, val,
-                )  # fmt: skip
+                    names, epoch, record.losses, record.alphas, val
+                )
             took = time.perf_counter() - started
             self.steps_done += int(steps.max())
             if self.compiled_steps == 0:  # the first epoch says nothing: it compiles
@@ -1009,6 +1018,8 @@ class _Training:
             test=Metrics(*(part[:-1] for part in test)),
             test_pred=test_pred[:-1],
         )
+        if self.watcher is not None:
+            self.watcher.tested(names, stacked.test)
         results = [_take(stacked, i) for i in range(len(runs))]
         return results, (Metrics(*(part[-1] for part in test)), test_pred[-1])
 

@@ -405,7 +405,8 @@ def _train(
     errors: dict[int, UserError] = {}
     clock, count = time.monotonic(), 0
     with contextlib.ExitStack() as stack:
-        store = watcher = None
+        store = None
+        watcher = None
         if values.ckpt_dir:
             from alphanet_jax import checkpoints
 
@@ -420,6 +421,14 @@ def _train(
                 load=values.load_from_ckpt,
             )
             stack.callback(store.close)
+        if values.tb_logs and devices.is_first_process():
+            from alphanet_jax import tb_logs
+
+            watcher = tb_logs.TensorBoardLogs(
+                Path(values.tb_logs),
+                {jobs[n][0].title: jobs[n][0].directory for n in numbers},
+            )
+            stack.callback(watcher.close)
         for place, outcome in experiment.run_points(
             points,
             plans=plans,
@@ -440,6 +449,8 @@ def _train(
             )
             if devices.is_first_process():
                 results.save_result(path, arrays)
+            if watcher is not None:
+                watcher.point_ended(point.title, outcome)
             if len(waiting) == 1:
                 spent = outcome.seconds.items()
                 report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
