@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import eval as evaluation
 from alphanet_jax import (
+    activations,
     feature_pass,
     model,
     nn_search,
@@ -30,6 +30,7 @@ from alphanet_jax import (
     scores,
     train_step,
 )
+from alphanet_jax import eval as evaluation
 from alphanet_jax.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
@@ -59,11 +60,11 @@ class Settings:
       n_neighbors: Neighbors of a few class, k.
       nn_dist: Distance between class means; see `nn_search.find_neighbors`.
       hdims: Sizes of the hidden layers.
-      hact: Name in `model.ACTIVATIONS`.
-      optim_cls: Name in `optimizers.OPTIMIZERS`.
-      optim_params: Its parameters by torch's names.
-      lr_sched_cls: Name in `optimizers.SCHEDULES`.
-      lr_sched_params: Its parameters by torch's names.
+      hact: Name in `activations.ACTIVATIONS`.
+      optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
+      optim_params: Its parameters by the names there.
+      lr_sched_cls: Name of a schedule; see `schedules.make_schedule`.
+      lr_sched_params: Its parameters by the names there.
       train_epochs: Epochs to train, E.
       min_epochs: First epoch, counted from 1, that may be selected.
       train_batch_size: Rows of a training batch.
@@ -114,6 +115,7 @@ class Problem:
     pools: Mapping[str, sampling.Pool]
     samplers: tuple[sampling.Sampler, ...]
     learning_rates: np.ndarray  # shape=(E,)
+    momenta: np.ndarray | None  # shape=(E,), where the schedule changes them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,12 +162,17 @@ class _Static:
     hact: str
     selection: str
     optim_cls: str
-    optim_params: str  # JSON, without the learning rate
+    optim_params: str  # JSON, with one and the same learning rate for all
+    momentum_changes: bool
     num_classes: int
 
     def make_optimizer(self) -> optimizers.Optimizer:
         """Builds the optimizer; its learning rate is an argument of each step."""
-        return optimizers.make_optimizer(self.optim_cls, json.loads(self.optim_params))
+        return optimizers.make_optimizer(
+            self.optim_cls,
+            json.loads(self.optim_params),
+            momentum_changes=self.momentum_changes,
+        )
 
 
 class _EpochRecord(NamedTuple):
@@ -197,7 +204,6 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
     for name, allowed in (
         ("selection", SELECTIONS),
         ("nn_dist", nn_search.METRICS),
-        ("hact", tuple(model.ACTIVATIONS)),
     ):
         if getattr(settings, name) not in allowed:
             raise UserError(
@@ -273,6 +279,7 @@ def prepare(
         for name, classes in (("few", few), ("base", base))
     }
     try:
+        activations.look_up(settings.hact)
         samplers = sampling.make_samplers(
             settings.sampler_classes,
             settings.sampler_args,
@@ -280,11 +287,12 @@ def prepare(
             default_r=settings.rho,
         )
         optimizer = optimizers.make_optimizer(settings.optim_cls, settings.optim_params)
-        rates = optimizers.learning_rates(
+        schedule = optimizers.make_schedule(
             settings.lr_sched_cls,
             settings.lr_sched_params,
             learning_rate=optimizer.learning_rate,
             num_epochs=settings.train_epochs,
+            has_momentum=optimizer.has_momentum,
         )
         model.check_sizes(
             num_features=dataset.weight.shape[1],
@@ -317,7 +325,8 @@ def prepare(
         },
         pools=pools,
         samplers=samplers,
-        learning_rates=rates,
+        learning_rates=schedule.learning_rate,
+        momenta=schedule.momentum,
     )
 
 
@@ -399,6 +408,7 @@ def _epoch(
     epoch: jax.Array,
     min_epochs: jax.Array,
     learning_rate: jax.Array,
+    momentum: jax.Array | None,
     pred_scale: jax.Array,
     table: scores.ScoreTable,
     val_chunks: scores.ScoreTable | None,
@@ -416,6 +426,7 @@ def _epoch(
         transform=static.make_optimizer().transform,
         activation=static.hact,
         pred_scale=pred_scale,
+        momentum=momentum,
     )
     alphas = model.apply(train.params, frozen.source_weights, activation=static.hact)
     correct = run.selected_correct
@@ -601,8 +612,10 @@ def _run(
         selection=settings.selection,
         optim_cls=settings.optim_cls,
         optim_params=json.dumps(
-            {k: v for k, v in settings.optim_params.items() if k != "lr"}
+            {k: v for k, v in settings.optim_params.items() if k != "learning_rate"}
+            | {"lr": 1.0}
         ),
+        momentum_changes=problem.momenta is not None,
         num_classes=dataset.num_classes,
     )
     state = _initial_run(
@@ -618,6 +631,7 @@ def _run(
             jnp.int32(epoch),
             jnp.int32(min(settings.min_epochs, settings.train_epochs)),
             jnp.float32(problem.learning_rates[epoch]),
+            None if problem.momenta is None else jnp.float32(problem.momenta[epoch]),
             jnp.float32(settings.pred_scale),
             table,
             val_chunks,

@@ -6,7 +6,7 @@ seeds, differentiated and stored like any tree of arrays.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from alphanet_jax import activations
+
 __all__ = [
-    "ACTIVATIONS",
     "Layer",
     "Params",
     "apply",
@@ -40,11 +41,6 @@ class Layer(NamedTuple):
 
 
 Params = tuple[Layer, ...]
-
-# Looked up by the names of torch.nn.functional; each with torch's defaults.
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "leaky_relu": lambda x: jax.nn.leaky_relu(x, negative_slope=0.01),
-}
 
 
 def check_sizes(
@@ -111,7 +107,7 @@ def apply(
       params: Parameters of the network.
       source_weights: Source classifiers of each few class: its own weight vector,
         then its neighbors', with shape `[F, k + 1, d]`.
-      activation: Name in `ACTIVATIONS`.
+      activation: Name in `activations.ACTIVATIONS`.
 
     Returns:
       Coefficients alpha, with shape `[F, k + 1]`: 1 for the class itself, then one
@@ -121,10 +117,7 @@ def apply(
       ValueError: If `activation` is unknown or the input does not fit the network.
     """
     sources = jnp.asarray(source_weights)
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}."
-        )
+    activate = activations.look_up(activation)
     fan_in, num_neighbors = params[0].weight.shape[1], params[-1].weight.shape[0]
     if sources.shape[1:] != (num_neighbors + 1, fan_in // (num_neighbors + 1)):
         raise ValueError(
@@ -136,7 +129,7 @@ def apply(
     x = sources.reshape(sources.shape[0], -1).T
     for index, layer in enumerate(params):
         if index:
-            x = ACTIVATIONS[activation](x)
+            x = activate(x)
         x = jnp.matmul(layer.weight, x) + layer.bias[:, None]
     coefficients = (x / jnp.sum(jnp.abs(x), axis=0)).T
     return jnp.concatenate([jnp.ones_like(coefficients[:, :1]), coefficients], axis=1)

@@ -89,7 +89,7 @@ def loss_fn(
       batch: Scores of the batch's rows.
       valid: Which rows count, with shape `[B]`.
       frozen: What training does not change.
-      activation: Name in `model.ACTIVATIONS`.
+      activation: Name in `activations.ACTIVATIONS`.
       pred_scale: Factor on all logits before the softmax.
 
     Returns:
@@ -112,6 +112,7 @@ def train_step(
     transform: optax.GradientTransformationExtraArgs,
     activation: str = "leaky_relu",
     pred_scale: ArrayLike = 1.0,
+    momentum: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one optimizer step.
 
@@ -122,8 +123,9 @@ def train_step(
       frozen: What training does not change.
       learning_rate: Learning rate of the step, a scalar.
       transform: The optimizer.
-      activation: Name in `model.ACTIVATIONS`.
+      activation: Name in `activations.ACTIVATIONS`.
       pred_scale: Factor on all logits before the softmax.
+      momentum: Momentum or first beta of the step, a scalar, where it changes.
 
     Returns:
       The state after the step, and the loss before it, a scalar.
@@ -137,7 +139,11 @@ def train_step(
         pred_scale=pred_scale,
     )
     updates, opt_state = transform.update(
-        grads, state.opt_state, state.params, learning_rate=learning_rate
+        grads,
+        state.opt_state,
+        state.params,
+        learning_rate=learning_rate,
+        momentum=momentum,
     )
     return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
@@ -152,6 +158,7 @@ def train_epoch(
     transform: optax.GradientTransformationExtraArgs,
     activation: str = "leaky_relu",
     pred_scale: ArrayLike = 1.0,
+    momentum: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one step for each batch, in order, in one `scan`.
 
@@ -162,8 +169,9 @@ def train_epoch(
       frozen: What training does not change.
       learning_rate: Learning rate of the epoch, a scalar.
       transform: The optimizer.
-      activation: Name in `model.ACTIVATIONS`.
+      activation: Name in `activations.ACTIVATIONS`.
       pred_scale: Factor on all logits before the softmax.
+      momentum: Momentum or first beta of the epoch, a scalar, where it changes.
 
     Returns:
       The state after the epoch, and the loss of each batch before its step, with
@@ -180,6 +188,7 @@ def train_epoch(
             transform=transform,
             activation=activation,
             pred_scale=pred_scale,
+            momentum=momentum,
         )
 
     return jax.lax.scan(step, state, batches)
