@@ -29,20 +29,22 @@ def _clip(x: jax.Array, low: float, high: float) -> jax.Array:
 
 def _hardswish(x: jax.Array) -> jax.Array:
     middle = x * ((x + 3) / 6)
-    return jnp.where(x <= -3, 0 * x, jnp.where(x < 3, middle, x))
+    return jnp.where(x <= -3, 0.0, jnp.where(x < 3, middle, x))
 
 
 def _softplus(x: jax.Array) -> jax.Array:
     return jnp.where(x > 20, x, jax.nn.softplus(x))
 
 
+# With <=, not >, so that not a number stays so.
+
+
 def _hardshrink(x: jax.Array) -> jax.Array:
-    return jnp.where(jnp.abs(x) > 0.5, x, 0 * x)
+    return jnp.where(jnp.abs(x) <= 0.5, 0.0, x)
 
 
 def _softshrink(x: jax.Array) -> jax.Array:
-    shrunk = x - jnp.where(x > 0, 0.5, -0.5)
-    return jnp.where(jnp.abs(x) > 0.5, shrunk, 0 * x)
+    return jnp.where(jnp.abs(x) <= 0.5, 0.0, x - jnp.where(x > 0, 0.5, -0.5))
 
 
 _TORCH: dict[str, Activation] = {
@@ -100,20 +102,13 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 _RANDOM = "it is random, and would be so at evaluation too"
+_NOTHING = "called with an input only it does nothing; see identity"
 _OVER_UNITS = "it is not elementwise"
 _RESIZES = "it changes the number of units"
 _NEEDS_MORE = "it needs more than its input"
 _REFUSED = {
     **dict.fromkeys(
-        (
-            "alpha_dropout",
-            "dropout",
-            "dropout1d",
-            "dropout2d",
-            "dropout3d",
-            "feature_alpha_dropout",
-            "gumbel_softmax",
-        ),
+        ("dropout", "dropout1d", "dropout2d", "dropout3d", "gumbel_softmax"),
         _RANDOM,
     ),
     **dict.fromkeys(
@@ -130,6 +125,8 @@ _REFUSED = {
         ),
         _OVER_UNITS,
     ),
+    "alpha_dropout": _NOTHING,
+    "feature_alpha_dropout": _NOTHING,
     "glu": _RESIZES,
     **dict.fromkeys(
         ("bilinear", "linear", "prelu", "threshold", "threshold_"), _NEEDS_MORE

@@ -39,7 +39,11 @@ def look_up(
             f"{what} {name!r} cannot be had: {refused[name]}; "
             f"known are {', '.join(map(repr, known))}"
         )
-    hint = did_you_mean(name, known, most_listed=len(known))
+    same_letters = [other for other in known if other.casefold() == name.casefold()]
+    if same_letters:
+        hint = f"did you mean {' or '.join(map(repr, same_letters))}?"
+    else:
+        hint = did_you_mean(name, known, most_listed=len(known))
     raise ValueError(f"unknown {what} {name!r}; {hint}")
 
 
@@ -123,5 +127,6 @@ def check_pair(name: str, value: Any, interval: str = "[0, inf)") -> None:
     """Checks two numbers that a person has given."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"{name} must be two numbers, got {value!r}.")
+    owner, colon, param = name.rpartition(": ")
     for number in value:
-        check_number(f"each of {name}", number, interval)
+        check_number(f"{owner}{colon}each of {param}", number, interval)

@@ -890,7 +890,7 @@ _NOT_NUMBERS = (
     "weight_decay_mask",
 )
 _RATE = "learning_rate"
-_MOMENTUM_NAMES = ("b1", "momentum", "beta")
+_MOMENTUM_NAMES = ("b1", "momentum")
 
 
 def _from_optax(

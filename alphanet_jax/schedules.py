@@ -472,7 +472,7 @@ def make_schedule(
                 refused=_REFUSED_PARAMS,
             )
         except OverflowError:
-            made = [math.inf] * num_epochs
+            raise ValueError(f"{name} with {dict(params)} overflows.") from None
     schedule = made if isinstance(made, Schedule) else _schedule(made)
     wrong = ~(schedule.learning_rate >= 0) | np.isinf(schedule.learning_rate)
     if wrong.any():

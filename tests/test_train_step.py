@@ -246,7 +246,9 @@ class TestTrainStep:
 
     def test_unknown_activation(self, usual):
         state = _init_state(to_params(usual.params), _TRANSFORM)
-        with pytest.raises(ValueError, match="activation must be one of"):
+        with pytest.raises(
+            ValueError, match="unknown activation 'elv'; did you mean 'elu'"
+        ):
             train_step(
                 state,
                 to_table(usual),
@@ -254,7 +256,7 @@ class TestTrainStep:
                 to_frozen(usual),
                 0.5,
                 transform=_TRANSFORM,
-                activation="elu",
+                activation="elv",
             )
 
 
