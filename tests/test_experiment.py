@@ -1,6 +1,7 @@
 """The experiment as a whole, on a small problem that fits in memory."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -269,26 +270,27 @@ class TestOptimizersAndSchedules:
         assert problem.momenta is not None
         assert np.ptp(problem.momenta) > 0.09
         optimizer = optimizers.make_optimizer("SGD", {"lr": 0.5}, momentum_changes=True)
-        (params, *batches), steps = _first_seed(problem), []
+        params, *batches = _first_seed(problem)
         state = train_step.init_state(params, optimizer.transform)
-        table = _whole_table(problem)
+        table = feature_pass.score_table(
+            problem.dataset.train, **problem.score_arguments
+        )
+        train_epoch = jax.jit(
+            functools.partial(
+                train_step.train_epoch,
+                transform=optimizer.transform,
+                activation="elu",
+            )
+        )
+        steps = []
         for epoch, epoch_batches in enumerate(batches):
-            state, losses = jax.jit(
-                lambda state, batches, rate, momentum: train_step.train_epoch(
-                    state,
-                    batches,
-                    table,
-                    problem.frozen,
-                    rate,
-                    transform=optimizer.transform,
-                    activation="elu",
-                    momentum=momentum,
-                )
-            )(
+            state, losses = train_epoch(
                 state,
                 epoch_batches,
-                np.float32(problem.learning_rates[epoch]),
-                np.float32(problem.momenta[epoch]),
+                table,
+                problem.frozen,
+                problem.learning_rates[epoch],
+                momentum=problem.momenta[epoch],
             )
             steps.append(losses)
         for actual, expected in zip(outcome.step_loss, steps, strict=True):
@@ -327,10 +329,6 @@ def _first_seed(problem):
     params = experiment.initial_params(problem, [0, 1])
     epochs = experiment.epoch_batches(problem, [0, 1])
     return [jax.tree.map(lambda x: x[0], part) for part in (params, *epochs)]
-
-
-def _whole_table(problem):
-    return feature_pass.score_table(problem.dataset.train, **problem.score_arguments)
 
 
 class TestErrors:
