@@ -772,6 +772,9 @@ def _adafactor(
         check_pair("Adafactor: eps", eps)
     least_square, least_scale = eps[0], float(eps[1] or 0)
 
+    # As in PyTorch, averages are factored over the last two axes. The original's first
+    # layer has four, of which these are neighbors and features, and ours has two.
+
     def start(param: jax.Array) -> _Memory:
         if param.ndim < 2:
             return (jnp.zeros_like(param),)

@@ -355,7 +355,7 @@ _NEEDS_SCHEDULES = "it is made of other schedules"
 _REFUSED = {
     "LambdaLR": _NEEDS_FUNCTION,
     "MultiplicativeLR": _NEEDS_FUNCTION,
-    "ReduceLROnPlateau": "it needs a metric, and seeds trained together have several",
+    "ReduceLROnPlateau": "it needs a metric, and the rates are known before training",
     "ChainedScheduler": _NEEDS_SCHEDULES,
     "SequentialLR": _NEEDS_SCHEDULES,
     "join_schedules": _NEEDS_SCHEDULES,

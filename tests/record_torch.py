@@ -1,7 +1,8 @@
 """Records what PyTorch's optimizers, schedules and activations do.
 
 `python tests/record_torch.py` writes `recorded/torch_optim.npz` anew; the tests compare
-with it, and do so without PyTorch. All in float64 but for one case.
+with it, and do so without PyTorch. All in float64 but for one case. What is there was
+recorded with PyTorch 2.13.
 """
 
 import warnings
