@@ -14,8 +14,16 @@ class UserError(ValueError):
     """
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, most_listed: int = 12) -> str:
     """Ends an error message: near names if there are any, all names otherwise.
+
+    Args:
+      name: The name that is not known.
+      known: Those that are.
+      most_listed: With more names than this, `--help` is left to list them.
+
+    Returns:
+      The end of the message.
 
     Examples:
       >>> did_you_mean("imagnet", ["imagenet", "places"])
@@ -30,6 +38,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         near = [full for full in known if full.rpartition(".")[2] == last]
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
-    if len(known) > 15:
+    if len(known) > most_listed:
         return "see --help for those that there are"
     return f"known are {', '.join(map(repr, known))}" if known else "none is known"

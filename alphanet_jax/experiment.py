@@ -23,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alphanet_jax import (
+    activations,
     devices,
     feature_pass,
     model,
@@ -39,6 +40,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.plan import Plan
 from alphanet_jax.sampling import Batches
+from alphanet_jax.schedules import Schedule, make_schedule
 
 __all__ = [
     "SELECTIONS",
@@ -70,13 +72,13 @@ class Settings:
       n_neighbors: Neighbors of a few class, k.
       nn_dist: Distance between class means; see `nn_search.find_neighbors`.
       hdims: Sizes of the hidden layers.
-      hact: Name in `model.ACTIVATIONS`.
+      hact: Name in `activations.ACTIVATIONS`.
       dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
         unchanged classifier.
-      optim_cls: Name in `optimizers.OPTIMIZERS`.
-      optim_params: Its parameters by torch's names.
-      lr_sched_cls: Name in `optimizers.SCHEDULES`.
-      lr_sched_params: Its parameters by torch's names.
+      optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
+      optim_params: Its parameters by the names there.
+      lr_sched_cls: Name of a schedule; see `schedules.make_schedule`.
+      lr_sched_params: Its parameters by the names there.
       train_epochs: Epochs to train, E.
       min_epochs: First epoch, counted from 1, that may be selected.
       train_batch_size: Rows of a training batch.
@@ -128,6 +130,7 @@ class Problem:
     pools: Mapping[str, sampling.Pool]
     samplers: tuple[sampling.Sampler, ...]
     learning_rates: np.ndarray  # shape=(E,)
+    momenta: np.ndarray | None  # shape=(E,), where the schedule changes them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +181,6 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
     for name, allowed in (
         ("selection", SELECTIONS),
         ("nn_dist", nn_search.METRICS),
-        ("hact", tuple(model.ACTIVATIONS)),
     ):
         if getattr(settings, name) not in allowed:
             raise UserError(
@@ -274,7 +276,7 @@ def prepare_all(
     shared: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
     weights = {"weight": jnp.asarray(dataset.weight), "bias": jnp.asarray(dataset.bias)}
     problems = []
-    for (settings, seed), (samplers, rates) in zip(items, resolved, strict=True):
+    for (settings, seed), (samplers, schedule) in zip(items, resolved, strict=True):
         key = (
             settings.n_neighbors,
             settings.nn_dist,
@@ -313,7 +315,8 @@ def prepare_all(
                 },
                 pools=pools,
                 samplers=samplers,
-                learning_rates=rates,
+                learning_rates=schedule.learning_rate,
+                momenta=schedule.momentum,
             )
         )
     return problems
@@ -325,14 +328,15 @@ def _split_classes(dataset: Dataset, split: str) -> np.ndarray:
 
 def _resolve(
     dataset: Dataset, settings: Settings
-) -> tuple[tuple[sampling.Sampler, ...], np.ndarray]:
-    """Checks settings; gives their samplers and the learning rate of every epoch."""
+) -> tuple[tuple[sampling.Sampler, ...], Schedule]:
+    """Checks settings; gives their samplers and the schedule."""
     _check_settings(settings, dataset)
     counts = {
         split: dataset.class_counts[_split_classes(dataset, split)]
         for split in ("few", "medium", "many", "base")
     }
     try:
+        activations.look_up(settings.hact)
         samplers = sampling.make_samplers(
             settings.sampler_classes,
             settings.sampler_args,
@@ -342,11 +346,12 @@ def _resolve(
         if not any(sampler.amount and sampler.capacity for sampler in samplers):
             raise ValueError("the samplers draw no rows at all; r may be too small")
         optimizer = optimizers.make_optimizer(settings.optim_cls, settings.optim_params)
-        rates = optimizers.learning_rates(
+        schedule = make_schedule(
             settings.lr_sched_cls,
             settings.lr_sched_params,
             learning_rate=optimizer.learning_rate,
             num_epochs=settings.train_epochs,
+            has_momentum=optimizer.has_momentum,
         )
         model.check_sizes(
             num_features=dataset.weight.shape[1],
@@ -355,7 +360,7 @@ def _resolve(
         )
     except ValueError as error:
         raise UserError(str(error).rstrip(".")) from None
-    return samplers, rates
+    return samplers, schedule
 
 
 def _param_sizes(problem: Problem) -> tuple[int, int, tuple[int, ...]]:
@@ -517,7 +522,8 @@ class _Group:
             dummy_mode=settings.dummy_mode,
             selection=settings.selection,
             optim_cls=settings.optim_cls,
-            optim_params=json.dumps(_without_rate(settings), sort_keys=True),
+            optim_params=_optim_params(settings),
+            momentum_changes=self.problem.momenta is not None,
             num_classes=self.problem.dataset.num_classes,
         )
 
@@ -559,9 +565,14 @@ class _Group:
         )
 
 
-def _without_rate(settings: Settings) -> dict[str, Any]:
-    """Parameters of the optimizer that its program depends on."""
-    return {k: v for k, v in settings.optim_params.items() if k != "lr"}
+def _optim_params(settings: Settings) -> str:
+    """Parameters of the optimizer that its program depends on, as JSON.
+
+    The learning rate is an argument of it; here it is the same for all.
+    """
+    names = ("lr", "learning_rate")
+    others = {k: v for k, v in settings.optim_params.items() if k not in names}
+    return json.dumps(others | {"lr": 1.0}, sort_keys=True)
 
 
 def _make_groups(points: Sequence[Point]) -> list[_Group]:
@@ -575,7 +586,8 @@ def _make_groups(points: Sequence[Point]) -> list[_Group]:
             settings.hact,
             settings.dummy_mode,
             settings.optim_cls,
-            json.dumps(_without_rate(settings), sort_keys=True),
+            _optim_params(settings),
+            point.problem.momenta is not None,
             settings.train_epochs,
             settings.train_batch_size,
             settings.eval_batch_size,
@@ -1043,11 +1055,13 @@ class _Training:
         """Gathers the numbers in which runs differ."""
         problems = [self.group.points[run.point].problem for run in runs]
         scales = [problem.settings.pred_scale for problem in problems]
+        momenta = [p.momenta[epoch] for p in problems if p.momenta is not None]
         last = self.settings.train_epochs
         return programs.RunNumbers(
             learning_rate=np.asarray(
                 [problem.learning_rates[epoch] for problem in problems], np.float32
             ),
+            momentum=np.asarray(momenta, np.float32) if momenta else None,
             pred_scale=np.asarray(scales, np.float32),
             scale_index=np.asarray([self.group.scales.index(s) for s in scales]),
             min_epochs=np.asarray(

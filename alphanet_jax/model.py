@@ -13,7 +13,7 @@ any tree of arrays.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from alphanet_jax import activations
 from alphanet_jax.nn_search import Sources
 
 __all__ = [
-    "ACTIVATIONS",
     "Layer",
     "Params",
     "SourceLayer",
@@ -57,11 +57,6 @@ class Layer(NamedTuple):
 
 
 Params = tuple[SourceLayer | Layer, ...]
-
-# Looked up by the names of torch.nn.functional; each with torch's defaults.
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "leaky_relu": lambda x: jax.nn.leaky_relu(x, negative_slope=0.01),
-}
 
 
 def check_sizes(
@@ -138,7 +133,7 @@ def apply(
     Args:
       params: Parameters of the network.
       sources: Source classifiers of each few class, from `nn_search.make_sources`.
-      activation: Name in `ACTIVATIONS`.
+      activation: Name in `activations.ACTIVATIONS`.
 
     Returns:
       Coefficients alpha, with shape `[F, k + 1]`: 1 for the class itself, then one
@@ -147,10 +142,7 @@ def apply(
     Raises:
       ValueError: If `activation` is unknown or the input does not fit the network.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation must be one of {sorted(ACTIVATIONS)}, got {activation!r}."
-        )
+    activate = activations.look_up(activation)
     first, *others = params
     assert isinstance(first, SourceLayer)
     expected = [weight.shape[1] for weight in first.weights]
@@ -170,7 +162,7 @@ def apply(
         x = x + jnp.matmul(weight, classifiers.T).T[rows].T
     for layer in others:
         assert isinstance(layer, Layer)
-        x = ACTIVATIONS[activation](x)
+        x = activate(x)
         x = jnp.matmul(layer.weight, x) + layer.bias[:, None]
     coefficients = (x / jnp.sum(jnp.abs(x), axis=0)).T
     return jnp.concatenate([jnp.ones_like(coefficients[:, :1]), coefficients], axis=1)

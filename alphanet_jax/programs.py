@@ -59,6 +59,7 @@ class RunNumbers(NamedTuple):
     """Settings of one run that recompile nothing."""
 
     learning_rate: ArrayLike  # shape=(), of the epoch.
+    momentum: ArrayLike | None  # shape=(), of the epoch, where it changes.
     pred_scale: ArrayLike  # shape=()
     scale_index: ArrayLike  # shape=(): the column of base_logsumexp made with it.
     min_epochs: ArrayLike  # shape=()
@@ -72,7 +73,8 @@ class Static:
     dummy_mode: bool
     selection: str
     optim_cls: str
-    optim_params: str  # JSON, without the learning rate
+    optim_params: str  # JSON, with one and the same learning rate for all
+    momentum_changes: bool
     num_classes: int
 
     def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
@@ -85,7 +87,11 @@ class Static:
 
     def make_optimizer(self) -> optimizers.Optimizer:
         """Builds the optimizer; its learning rate is an argument of each step."""
-        return optimizers.make_optimizer(self.optim_cls, json.loads(self.optim_params))
+        return optimizers.make_optimizer(
+            self.optim_cls,
+            json.loads(self.optim_params),
+            momentum_changes=self.momentum_changes,
+        )
 
 
 class EpochRecord(NamedTuple):
@@ -181,6 +187,7 @@ def _train_one_epoch(
         transform=static.make_optimizer().transform,
         network=static.network,
         pred_scale=numbers.pred_scale,
+        momentum=numbers.momentum,
         num_steps=num_steps,
     )
     alphas = static.network(train.params, frozen.sources)

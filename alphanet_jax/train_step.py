@@ -119,6 +119,7 @@ def train_step(
     transform: optax.GradientTransformationExtraArgs,
     network: Network = model.apply,
     pred_scale: ArrayLike = 1.0,
+    momentum: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one optimizer step.
 
@@ -131,6 +132,7 @@ def train_step(
       transform: The optimizer.
       network: Computes the coefficients from parameters and sources.
       pred_scale: Factor on all logits before the softmax.
+      momentum: Momentum or first beta of the step, a scalar, where it changes.
 
     Returns:
       The state after the step, and the loss before it, a scalar.
@@ -144,7 +146,11 @@ def train_step(
         pred_scale=pred_scale,
     )
     updates, opt_state = transform.update(
-        grads, state.opt_state, state.params, learning_rate=learning_rate
+        grads,
+        state.opt_state,
+        state.params,
+        learning_rate=learning_rate,
+        momentum=momentum,
     )
     return TrainState(optax.apply_updates(state.params, updates), opt_state), loss
 
@@ -159,6 +165,7 @@ def train_epoch(
     transform: optax.GradientTransformationExtraArgs,
     network: Network = model.apply,
     pred_scale: ArrayLike = 1.0,
+    momentum: ArrayLike | None = None,
     num_steps: ArrayLike | None = None,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one step for each batch, in order, in one compiled loop.
@@ -174,6 +181,7 @@ def train_epoch(
       transform: The optimizer.
       network: Computes the coefficients from parameters and sources.
       pred_scale: Factor on all logits before the softmax.
+      momentum: Momentum or first beta of the epoch, a scalar, where it changes.
       num_steps: Leave out the batches from this one on; a scalar. By default none.
 
     Returns:
@@ -196,6 +204,7 @@ def train_epoch(
             transform=transform,
             network=network,
             pred_scale=pred_scale,
+            momentum=momentum,
         )
         is_step = jnp.any(batch.valid)
         state = jax.tree.map(

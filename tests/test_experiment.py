@@ -1,12 +1,13 @@
 """The experiment as a whole, on a small problem that fits in memory."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import experiment, train_step
+from alphanet_jax import experiment, feature_pass, optimizers, train_step
 from alphanet_jax.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import Settings
@@ -253,6 +254,83 @@ class TestCompilation:
         np.testing.assert_array_equal(first.alphas, drawn.alphas)
 
 
+class TestOptimizersAndSchedules:
+    def test_momentum_reaches_every_step(self):
+        # One cycle of rate and momentum against a loop over epochs.
+        settings = dataclasses.replace(
+            SETTINGS,
+            optim_cls="SGD",
+            optim_params={"lr": 0.5},
+            lr_sched_cls="OneCycleLR",
+            lr_sched_params={"max_lr": 0.05, "total_steps": 6, "pct_start": 0.5},
+            hact="elu",
+            selection="last",
+        )
+        problem, outcome = run([0, 1], settings)
+        assert problem.momenta is not None
+        assert np.ptp(problem.momenta) > 0.09
+        optimizer = optimizers.make_optimizer("SGD", {"lr": 0.5}, momentum_changes=True)
+        params, *batches = _first_seed(problem)
+        state = train_step.init_state(params, optimizer.transform)
+        table = feature_pass.score_table(
+            problem.dataset.train, **problem.score_arguments
+        )
+        train_epoch = jax.jit(
+            functools.partial(
+                train_step.train_epoch,
+                transform=optimizer.transform,
+                activation="elu",
+            )
+        )
+        steps = []
+        for epoch, epoch_batches in enumerate(batches):
+            state, losses = train_epoch(
+                state,
+                epoch_batches,
+                table,
+                problem.frozen,
+                problem.learning_rates[epoch],
+                momentum=problem.momenta[epoch],
+            )
+            steps.append(losses)
+        for actual, expected in zip(outcome.step_loss, steps, strict=True):
+            np.testing.assert_allclose(actual[0], expected, rtol=1e-4)
+
+    def test_optimizer_without_momentum(self):
+        settings = dataclasses.replace(
+            SETTINGS,
+            optim_cls="Adagrad",
+            lr_sched_cls="OneCycleLR",
+            lr_sched_params={"max_lr": 0.1, "total_steps": 6},
+        )
+        with pytest.raises(UserError, match="this optimizer has none; give cycle_mom"):
+            experiment.prepare(make_dataset(), settings)
+
+    def test_learning_rate_of_optax_by_either_name(self):
+        one, other = (
+            run(
+                [0],
+                dataclasses.replace(
+                    SETTINGS,
+                    optim_cls="adam",
+                    optim_params={name: 0.01},
+                    lr_sched_cls="cosine_decay_schedule",
+                    lr_sched_params={"decay_steps": 6},
+                ),
+            )
+            for name in ("lr", "learning_rate")
+        )
+        np.testing.assert_array_equal(one[1].alphas, other[1].alphas)
+        assert one[1].epoch_loss[0, -1] < one[1].epoch_loss[0, 0]
+
+
+def _first_seed(problem):
+    """Initial parameters of seed 0 among two, then its batches of every epoch."""
+    params = experiment.initial_params(problem, [0, 1])
+    epochs = experiment.epoch_batches(problem, [0, 1])
+    return [jax.tree.map(lambda x: x[0], part) for part in (params, *epochs)]
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -261,7 +339,7 @@ class TestErrors:
             ({"n_neighbors": 0}, "n_neighbors must be at least 1, got 0"),
             ({"nn_dist": "manhattan"}, "nn_dist must be one of .* got 'manhattan'"),
             ({"selection": "first"}, "selection must be one of best, reference, last"),
-            ({"hact": "rel"}, "hact must be one of .* got 'rel'"),
+            ({"hact": "rel"}, "unknown activation 'rel'; did you mean 'relu'"),
             ({"hdims": ()}, "hidden_dims must hold at least one size"),
             ({"hdims": (8, 0)}, "every size be positive"),
             ({"train_epochs": -1}, "train_epochs must be at least 0, got -1"),
@@ -274,7 +352,10 @@ class TestErrors:
             ({"optim_params": {"lr": "x"}}, r"lr must be a number in \[0, inf\)"),
             ({"optim_params": {"betas": 0.9}}, "betas must be two numbers, got 0.9"),
             ({"optim_params": {"betas": [0.9, 1.0]}}, "each of betas .* got 1.0"),
-            ({"lr_sched_params": {"step_size": 0}}, "step_size must be a number in"),
+            (
+                {"lr_sched_params": {"step_size": 0}},
+                "step_size must be an integer >= 1",
+            ),
             ({"optim_cls": "AdamWW"}, "optim_cls 'AdamWW'; did you mean 'AdamW'"),
             ({"optim_params": {"lrr": 1.0}}, r"AdamW takes .* got \['lrr'\]"),
             ({"lr_sched_params": {}}, r"StepLR needs \['step_size'\]"),

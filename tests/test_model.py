@@ -216,8 +216,10 @@ class TestApply:
             np.testing.assert_allclose(single, of_seed, rtol=1e-5, atol=1e-6)
 
     def test_unknown_activation(self, usual):
-        with pytest.raises(ValueError, match=r"one of \['leaky_relu'\], got 'relu6'"):
-            apply(to_params(usual.params), usual.source_weights, activation="relu6")
+        with pytest.raises(
+            ValueError, match="activation 'leaky'; did you mean 'leaky_relu'"
+        ):
+            apply(to_params(usual.params), usual.source_weights, activation="leaky")
 
     @pytest.mark.parametrize(
         "shape", [(3, 15), (3, 3, 4), (3, 5, 3), (3, 4, 5), (3, 3, 5, 1), (15,)]

@@ -1,19 +1,23 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import oracle
 import pytest
+import record_torch
 
 from alphanet_jax.optimizers import (
+    OPTAX_OPTIMIZERS,
     OPTIMIZERS,
-    SCHEDULES,
     learning_rates,
     make_optimizer,
     parse_params,
 )
 
 STEPS = 130
+PARTS = ("matrix", "vector")
 HOW = {
     "defaults": {},
     "other constants": {
@@ -210,95 +214,445 @@ class TestAdamW:
         np.testing.assert_allclose(updates[1], 2 * updates[0], rtol=1e-6)
 
 
+def recorded_course(dtype):
+    """Start, gradients, rates and momenta as recorded, in a dtype."""
+    with np.load(record_torch.PATH) as file:
+        start, grads = (
+            {part: file[f"{kind}/{part}"].astype(dtype) for part in PARTS}
+            for kind in ("start", "grads")
+        )
+        return start, grads, file["rates"].astype(dtype), file["momenta"].astype(dtype)
+
+
+def run_recorded(optimizer, dtype, *, cycled=False):
+    """Parameters after the kept steps, all in one row for each."""
+    transform = optimizer.transform
+
+    def step(carry, inputs):
+        params, state = carry
+        grads, rate, momentum = inputs
+        updates, state = transform.update(
+            grads,
+            state,
+            params,
+            learning_rate=rate,
+            momentum=momentum if cycled else None,
+        )
+        params = optax.apply_updates(params, updates)
+        return (params, state), jnp.concatenate([params[p].ravel() for p in PARTS])
+
+    @jax.jit
+    def course(start, *inputs):
+        return jax.lax.scan(step, (start, transform.init(start)), inputs)[1]
+
+    rows = np.asarray(course(*recorded_course(dtype)))
+    assert rows.dtype == dtype
+    return rows[record_torch.KEPT]
+
+
+CASES = [(*case, False) for case in record_torch.OPTIMIZERS]
+CASES += [(*case, True) for case in record_torch.CYCLED]
+LABELS = [
+    record_torch.label(name, params) + cycled * " cycled"
+    for name, params, cycled in CASES
+]
+
+
+def expected_course(index, dtype):
+    with np.load(record_torch.PATH) as file:
+        if dtype == "float32" and CASES[index] == ("Adafactor", {}, False):
+            return file["adafactor_float32"]
+        return np.concatenate([file["optimizers"], file["cycled"]])[index]
+
+
+class TestTorchOptimizers:
+    def test_record_is_of_these_cases(self):
+        cases = [*record_torch.OPTIMIZERS, *record_torch.CYCLED]
+        cases += record_torch.SCHEDULES
+        labels = [record_torch.label(*case) for case in cases]
+        with np.load(record_torch.PATH) as file:
+            assert file["cases"].tolist() == [*labels, *record_torch.ACTIVATIONS]
+        assert {name for name, _ in record_torch.OPTIMIZERS} == set(OPTIMIZERS)
+
+    def test_record_can_be_made_anew(self):
+        pytest.importorskip("torch")
+        anew = record_torch.record()
+        with np.load(record_torch.PATH) as file:
+            assert set(anew) == set(file.files)
+            for name, array in anew.items():
+                assert array.dtype == file[name].dtype
+                if name == "cases":
+                    np.testing.assert_array_equal(array, file[name])
+                else:
+                    np.testing.assert_allclose(array, file[name], rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.parametrize("index", range(len(CASES)), ids=LABELS)
+    def test_course(self, index):
+        name, params, cycled = CASES[index]
+        optimizer = make_optimizer(name, params, momentum_changes=cycled)
+        rows = run_recorded(optimizer, "float32", cycled=cycled)
+        expected = expected_course(index, "float32")
+        np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("index", range(len(CASES)), ids=LABELS)
+    def test_course_in_float64(self, index, x64):
+        name, params, cycled = CASES[index]
+        optimizer = make_optimizer(name, params, momentum_changes=cycled)
+        rows = run_recorded(optimizer, "float64", cycled=cycled)
+        expected = expected_course(index, "float64")
+        np.testing.assert_allclose(rows, expected, rtol=1e-9, atol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("name", "params", "expected"),
+        [
+            # Each with rate 0.1, then 0.2, from 1 with gradients 4 and -2. Rates:
+            ("SGD", {}, [0.6, 1.0]),
+            # ... of 4 and 0.5 * 4 - 2.
+            ("SGD", {"momentum": 0.5}, [0.6, 0.6]),
+            # ... of 4, not dampened, and 0.5 * 4 - 0.25 * 2.
+            ("SGD", {"momentum": 0.5, "dampening": 0.75}, [0.6, 0.3]),
+            # ... of 4 + 0.5 * 4 and -2 + 0.5 * (0.5 * 4 - 2).
+            ("SGD", {"momentum": 0.5, "nesterov": True}, [0.4, 0.8]),
+            # ... of 4 + 0.5 and -2 + 0.5 * 0.55.
+            ("SGD", {"weight_decay": 0.5}, [0.55, 0.895]),
+            ("SGD", {"maximize": True}, [1.4, 1.0]),
+            # Signs; then -2 / sqrt(4**2 + 2**2).
+            ("Adagrad", {}, [0.9, 0.9 + 0.4 / 20**0.5]),
+            # Of size 0.1, then turned around, which is not gone.
+            ("Rprop", {}, [0.9, 0.9]),
+            # With the first rate at the second step too.
+            ("ASGD", {"lambd": 0.0}, [0.6, 0.8]),
+            # Not rectified yet: means 4 and (0.9 * 0.4 - 0.2) / 0.19.
+            ("RAdam", {}, [0.6, 0.6 - 0.2 * 0.16 / 0.19]),
+            # Larger of 4 and 0.999 * 4.
+            ("Adamax", {}, [0.9, 0.9 - 0.2 * 0.16 / 0.19 / 3.996]),
+            # 4 / 0.4, then -2 / sqrt(0.99 * 0.16 + 0.04).
+            ("RMSprop", {}, [0.0, 0.4 / 0.1984**0.5]),
+            # The parameter's size times a sign, the first larger than 1e-3.
+            ("Adafactor", {}, [0.9, 0.9 + 0.18 * 2 / (16 - 12 * 2**-0.8) ** 0.5]),
+        ],
+    )
+    def test_two_steps_by_hand(self, name, params, expected):
+        transform = make_optimizer(name, params).transform
+        start, grads = np.float32([1.0]), np.float32([[4.0], [-2.0]])
+        course = run(transform, start, grads, np.float32([0.1, 0.2]))
+        np.testing.assert_allclose(course[:, 0], expected, rtol=2e-6, atol=1e-7)
+
+    def test_defaults_are_those_of_torch(self):
+        torch = pytest.importorskip("torch")
+        for name, build in OPTIMIZERS.items():
+            theirs = inspect.signature(getattr(torch.optim, name)).parameters
+            for param, default in build.__kwdefaults__.items():
+                assert theirs[param].default == default, (name, param)
+            without = {"params", "foreach", "fused", "capturable", "differentiable"}
+            if name == "ASGD":
+                without |= {"t0"}
+            assert set(theirs) - without == set(build.__kwdefaults__)
+
+    def test_every_optimizer_of_torch_is_had_or_refused_with_a_reason(self):
+        torch = pytest.importorskip("torch")
+        for name, value in vars(torch.optim).items():
+            if (
+                inspect.isclass(value)
+                and name != "Optimizer"
+                and name not in OPTIMIZERS
+            ):
+                with pytest.raises(ValueError, match=f"'{name}' cannot be had: it "):
+                    make_optimizer(name, {})
+
+    def test_adamw_is_that_of_optax_to_the_last_bit(self, rng):
+        params, grads, rates = jax.tree.map(np.float32, random_course(rng))
+        course = run(make_optimizer("AdamW", {}).transform, params, grads, rates)
+        plain = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.01))
+
+        def update(grads, state, params, *, learning_rate):
+            updates, state = plain.update(grads, state, params)
+            return jax.tree.map(lambda u: u * -learning_rate, updates), state
+
+        transform = optax.GradientTransformationExtraArgs(plain.init, update)
+        expected = run(transform, params, grads, rates)
+        jax.tree.map(np.testing.assert_array_equal, course, expected)
+
+    def test_no_variance_is_no_nan(self):
+        # By rounding, the mean square may be less than the squared mean.
+        params = {"centered": True, "alpha": 0.5}
+        transform = make_optimizer("RMSprop", params).transform
+        grads = np.tile(np.logspace(-3, 3, 100, dtype=np.float32), (100, 1))
+        start = np.zeros(100, np.float32)
+        course = run(transform, start, grads, np.full(100, 1e-9, np.float32))
+        assert np.isfinite(course).all()
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_memory_is_float32_and_each_array_its_own(self, name):
+        params = {"momentum": 0.9} if name == "SGD" else {}
+        transform = make_optimizer(name, params).transform
+        start = {"matrix": jnp.ones((2, 3)), "vector": jnp.ones(3)}
+        state = transform.init(start)
+        arrays = jax.tree.leaves(state)
+        assert {str(array.dtype) for array in arrays} == {"float32", "int32"}
+        assert len({array.unsafe_buffer_pointer() for array in arrays}) == len(arrays)
+        step = jax.jit(transform.update, donate_argnums=1)
+        _, state = step(start, state, start, learning_rate=0.1)
+        assert all(array.is_deleted() for array in arrays)
+        _, again = step(start, state, start, learning_rate=0.1)
+        assert [x.dtype for x in jax.tree.leaves(again)] == [x.dtype for x in arrays]
+
+
+class TestOptaxOptimizers:
+    @pytest.mark.parametrize("name", OPTAX_OPTIMIZERS)
+    def test_vmapped_course_is_that_of_optax(self, rng, name):
+        # Two runs at once with rates of their own, and each as optax alone would.
+        params = rng.normal(size=(2, 3, 2)).astype("f4")
+        grads = rng.normal(size=(3, 2, 3, 2)).astype("f4")
+        rates = np.float32([[0.1, 0.2], [0.5, 0.3], [0.2, 0.4]])
+        transform = make_optimizer(name, {"lr": 1.0}).transform
+        over_runs = jax.vmap(
+            lambda p, g, r: run(transform, p, g, r), in_axes=(0, 1, 1), out_axes=1
+        )
+        actual = over_runs(params, grads, rates)
+        assert actual.dtype == np.float32
+
+        @jax.jit
+        def alone(params, grads, rates):
+            state = getattr(optax, name)(learning_rate=1.0).init(params)
+            for grad, rate in zip(grads, rates, strict=True):
+                transform = getattr(optax, name)(learning_rate=rate)
+                updates, state = transform.update(grad, state, params)
+                params = optax.apply_updates(params, updates)
+            return params
+
+        expected = alone(params[1], grads[:, 1], rates[:, 1])
+        np.testing.assert_allclose(actual[-1, 1], expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("name", "momentum"),
+        [("sgd", "momentum"), ("rmsprop", "momentum"), ("adam", "b1"), ("lion", "b1")],
+    )
+    def test_momentum_that_changes(self, rng, name, momentum):
+        grads = rng.normal(size=(3, 4)).astype("f4")
+        transform = make_optimizer(name, {"lr": 1.0}, momentum_changes=True).transform
+        params = expected = np.float32([1.0, 2.0, 3.0, 4.0])
+        state = transform.init(params)
+        other = getattr(optax, name)(0.1, **{momentum: 0.5}).init(params)
+        for grad, value in zip(grads, (0.9, 0.5, 0.7), strict=True):
+            updates, state = transform.update(
+                grad, state, params, learning_rate=0.1, momentum=value
+            )
+            params = optax.apply_updates(params, updates)
+            theirs = getattr(optax, name)(0.1, **{momentum: value})
+            updates, other = theirs.update(grad, other, expected)
+            expected = optax.apply_updates(expected, updates)
+        np.testing.assert_allclose(params, expected, rtol=1e-6)
+
+    def test_parameters(self):
+        one = make_optimizer("sgd", {"learning_rate": 0.5, "momentum": 0.5})
+        assert one.learning_rate == 0.5
+        assert (
+            make_optimizer("sgd", {"lr": 0.25, "momentum": None}).learning_rate == 0.25
+        )
+        grads = np.float32([[4.0], [-2.0]])
+        course = run(one.transform, np.float32([1.0]), grads, np.float32([0.1, 0.2]))
+        np.testing.assert_allclose(course, [[0.6], [0.6]], rtol=1e-6)
+        make_optimizer("adafactor", {"lr": 0.1, "clipping_threshold": None})
+
+    def test_every_optimizer_of_optax_is_had_or_refused_with_a_reason(self):
+        from optax._src import alias
+
+        for name in vars(alias):
+            takes_rate = callable(
+                getattr(optax, name, None)
+            ) and "learning_rate" in str(inspect.signature(getattr(optax, name)))
+            if takes_rate and name not in OPTAX_OPTIMIZERS:
+                with pytest.raises(ValueError, match=f"'{name}' cannot be had: "):
+                    make_optimizer(name, {"lr": 0.1})
+
+
+class TestEveryOptimizer:
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_vmapped_and_eager_equal_compiled(self, rng, name):
+        params = rng.normal(size=(2, 3, 2)).astype("f4")
+        grads = rng.normal(size=(3, 2, 3, 2)).astype("f4")
+        rates = np.float32([[0.1, 0.2], [0.5, 0.3], [0.2, 0.4]])
+        transform = make_optimizer(name, {}).transform
+        single = run(transform, params[1], grads[:, 1], rates[:, 1])
+        over_runs = jax.vmap(
+            lambda p, g, r: run(transform, p, g, r), in_axes=(0, 1, 1), out_axes=1
+        )
+        vmapped = over_runs(params, grads, rates)
+        np.testing.assert_allclose(vmapped[:, 1], single, rtol=1e-5, atol=1e-6)
+        one, state = params[1], transform.init(params[1])
+        for grad, rate in zip(grads[:, 1], rates[:, 1], strict=True):
+            updates, state = transform.update(grad, state, one, learning_rate=rate)
+            one = optax.apply_updates(one, updates)
+        np.testing.assert_allclose(one, single[-1], rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("name", "params"),
+        [
+            ("SGD", {"momentum": 0.9, "nesterov": True}),
+            ("RMSprop", {"momentum": 0.9}),
+            ("AdamW", {}),
+            ("RAdam", {}),
+            ("adamw", {"lr": 1.0}),
+            ("sgd", {"lr": 1.0, "momentum": 0.9}),
+        ],
+    )
+    def test_momentum_not_given_is_the_constant(self, rng, name, params):
+        course = jax.tree.map(np.float32, random_course(rng))
+        fixed = make_optimizer(name, params).transform
+        free = make_optimizer(name, params, momentum_changes=True).transform
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5),
+            run(fixed, *course),
+            run(free, *course),
+        )
+
+    def test_another_learning_rate_or_momentum_does_not_recompile(self):
+        for name, given in (("SGD", {}), ("Adam", {}), ("sgd", {"lr": 1.0})):
+            transform = make_optimizer(name, given, momentum_changes=True).transform
+            params = jnp.ones(3)
+            traces = []
+
+            @jax.jit
+            def step(state, rate, momentum, transform=transform, traces=traces):
+                traces.append(1)
+                return transform.update(
+                    jnp.ones(3),
+                    state,
+                    jnp.ones(3),
+                    learning_rate=rate,
+                    momentum=momentum,
+                )
+
+            state = transform.init(params)
+            for rate, momentum in ((0.1, 0.9), (0.2, 0.8), (0.3, 0.85)):
+                _, state = step(state, rate, momentum)
+            assert len(traces) == 1
+
+    @pytest.mark.parametrize("name", ["AdamW", "SGD", "Adagrad", "NAdam", "adam"])
+    def test_momentum_given_to_a_fixed_one(self, name):
+        transform = make_optimizer(name, {"lr": 1.0}).transform
+        params = jnp.ones(3)
+        with pytest.raises(ValueError, match="was built with a fixed momentum"):
+            transform.update(
+                params,
+                transform.init(params),
+                params,
+                learning_rate=0.1,
+                momentum=0.9,
+            )
+
+
 class TestMakeOptimizer:
     def test_learning_rate(self):
         assert make_optimizer("AdamW", {}).learning_rate == 0.001
         assert make_optimizer("AdamW", {"lr": 0.25}).learning_rate == 0.25
 
-    def test_unknown_name(self):
-        with pytest.raises(ValueError, match="optim_cls 'AdamV'; did you mean 'AdamW'"):
-            make_optimizer("AdamV", {})
-        with pytest.raises(ValueError, match="optim_cls 'LBFGS'; known are 'AdamW'"):
-            make_optimizer("LBFGS", {})
+    def test_which_have_a_momentum(self):
+        without = {
+            name for name in OPTIMIZERS if not make_optimizer(name, {}).has_momentum
+        }
+        assert without == {"ASGD", "Adadelta", "Adafactor", "Adagrad", "Rprop"}
+        for name in [*without, "sign_sgd", "yogi", "fromage"]:
+            if name not in without and make_optimizer(name, {"lr": 1}).has_momentum:
+                continue
+            with pytest.raises(ValueError, match=f"{name} has no momentum"):
+                make_optimizer(name, {"lr": 1.0}, momentum_changes=True)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("AdamWW", r"unknown optim_cls 'AdamWW'; did you mean 'AdamW'"),
+            ("adamW", r"unknown optim_cls 'adamW'; did you mean 'AdamW' or 'adamw'\?"),
+            (
+                "xyz",
+                r"optim_cls 'xyz'; known are 'ASGD', .* 'SGD', 'adabelief', .*'yogi'",
+            ),
+            (
+                "LBFGS",
+                r"'LBFGS' cannot be had: it evaluates the loss .*; known are 'AS",
+            ),
+            ("Muon", r"'Muon' cannot be had: it takes matrices only, and the network"),
+            ("SparseAdam", r"cannot be had: it takes sparse gradients"),
+            ("polyak_sgd", r"cannot be had: it needs the value of the loss"),
+            ("noisy_sgd", r"cannot be had: it needs random numbers"),
+            (
+                "rprop",
+                r"cannot be had: it reads .* only before the first step; see Rpr",
+            ),
+        ],
+    )
+    def test_names_that_cannot_be_had(self, name, message):
+        with pytest.raises(ValueError, match=message):
+            make_optimizer(name, {})
 
     def test_unknown_parameter(self):
-        message = r"AdamW takes \['lr', 'betas', 'eps', 'weight_decay'\], got \['wd'\]"
+        message = (
+            r"AdamW takes \['lr', 'betas', 'eps', 'weight_decay', 'amsgrad', "
+            r"'maximize'\], got \['wd'\]"
+        )
         with pytest.raises(ValueError, match=message):
             make_optimizer("AdamW", {"lr": 1.0, "wd": 0.1})
 
-    def test_names_are_those_of_torch(self):
-        torch = pytest.importorskip("torch")
-        for name in OPTIMIZERS:
-            assert issubclass(getattr(torch.optim, name), torch.optim.Optimizer)
-        for name in SCHEDULES:
-            assert hasattr(torch.optim.lr_scheduler, name)
-
-
-class TestLearningRates:
-    def test_step_lr_by_hand(self):
-        rates = learning_rates(
-            "StepLR",
-            {"step_size": 3, "gamma": 0.5},
-            learning_rate=8.0,
-            num_epochs=8,
-        )
-        assert rates.tolist() == [8, 8, 8, 4, 4, 4, 2, 2]
-        assert rates.dtype == np.float64
-
-    def test_default_gamma_is_a_tenth(self):
-        rates = learning_rates(
-            "StepLR", {"step_size": 10}, learning_rate=0.001, num_epochs=25
-        )
-        np.testing.assert_allclose(rates, [1e-3] * 10 + [1e-4] * 10 + [1e-5] * 5)
-
-    @pytest.mark.parametrize(
-        ("step_size", "gamma", "num_epochs"), [(1, 0.9, 12), (7, 0.1, 30), (40, 2, 9)]
-    )
-    def test_against_oracle_and_torch(self, step_size, gamma, num_epochs):
-        params = {"step_size": step_size, "gamma": gamma}
-        rates = learning_rates(
-            "StepLR", params, learning_rate=0.3, num_epochs=num_epochs
-        )
-        np.testing.assert_allclose(
-            rates, oracle.step_lr(0.3, num_epochs, **params), rtol=1e-13
-        )
-        torch = pytest.importorskip("torch")
-        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, **params)
-        expected = []
-        for _ in range(num_epochs):
-            expected.append(schedule.get_last_lr()[0])
-            optimizer.step()
-            schedule.step()
-        np.testing.assert_allclose(rates, expected, rtol=1e-13)
-
-    def test_no_epochs(self):
-        params = {"step_size": 2}
-        rates = learning_rates("StepLR", params, learning_rate=1.0, num_epochs=0)
-        assert rates.shape == (0,)
-
-    @pytest.mark.parametrize("step_size", [0, -3])
-    def test_step_size_out_of_range(self, step_size):
-        with pytest.raises(ValueError, match=rf"step_size must be .* got {step_size}"):
-            learning_rates(
-                "StepLR", {"step_size": step_size}, learning_rate=1.0, num_epochs=3
-            )
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    @pytest.mark.parametrize("param", ["foreach", "fused", "capturable"])
+    def test_how_torch_computes_is_refused(self, name, param):
+        message = f"{name} does not take '{param}': it only chooses how PyTorch"
+        with pytest.raises(ValueError, match=message):
+            make_optimizer(name, {param: False})
 
     @pytest.mark.parametrize(
         ("name", "params", "message"),
         [
-            ("StepLr", {}, "unknown lr_sched_cls 'StepLr'; did you mean 'StepLR'"),
-            ("Cosine", {}, "unknown lr_sched_cls 'Cosine'; known are 'StepLR'"),
-            ("StepLR", {"gamma": 1}, r"StepLR needs \['step_size'\]"),
             (
-                "StepLR",
-                {"step_size": 1, "step": 2},
-                r"StepLR takes \['step_size', 'gamma'\], got \['step'\]",
+                "SGD",
+                {"momentum": -0.1},
+                r"SGD: momentum must be .* \[0, inf\), got -0.1",
             ),
-            # What the schedule is given by position is not for its parameters.
-            ("StepLR", {"step_size": 1, "rate": 2}, r"got \['rate'\]"),
+            ("SGD", {"nesterov": True}, "nesterov needs a momentum and no dampening"),
+            (
+                "SGD",
+                {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
+                "nesterov needs a momentum and no dampening",
+            ),
+            (
+                "SGD",
+                {"dampening": 0.1},
+                "dampening needs a momentum, got dampening=0.1",
+            ),
+            ("SGD", {"nesterov": 1}, "SGD: nesterov must be true or false, got 1"),
+            ("SGD", {"lr": True}, "SGD: lr must be a number .* got True"),
+            ("SGD", {"lr": float("nan")}, "SGD: lr must be a number .* got nan"),
+            ("SGD", {"lr": float("inf")}, "SGD: lr must be a number .* got inf"),
+            ("Adam", {"betas": [0.9]}, r"Adam: betas must be two numbers, got \[0.9\]"),
+            ("Adam", {"betas": [1, 0.9]}, r"Adam: each of betas .* \[0, 1\), got 1"),
+            ("Adam", {"amsgrad": "yes"}, "Adam: amsgrad must be true or false"),
+            ("NAdam", {"momentum_decay": -1}, "NAdam: momentum_decay must be"),
+            ("RMSprop", {"alpha": 1.1}, r"RMSprop: alpha .* in \[0, 1\], got 1.1"),
+            ("Adadelta", {"rho": -0.1}, r"Adadelta: rho .* in \[0, 1\], got -0.1"),
+            ("ASGD", {"t0": 1e6}, "ASGD does not take 't0': it places the start"),
+            (
+                "Rprop",
+                {"etas": [1.1, 1.2]},
+                "etas must be below and above 1 .* got etas",
+            ),
+            ("Rprop", {"step_sizes": [2, 1]}, r"ascend, got .* step_sizes=\[2, 1\]"),
+            ("Adafactor", {"d": 0.5}, r"Adafactor: d must .* in \[1, inf\), got 0.5"),
+            ("Adafactor", {"eps": [None, -1]}, "second of eps must be .* got -1"),
+            ("Adafactor", {"eps": [1e-3, None]}, "Adafactor: each of eps .* got None"),
+            ("adam", {}, r"adam needs \['learning_rate'\], or lr for short"),
+            ("adam", {"lr": 1, "learning_rate": 1}, "lr or learning_rate, got both"),
+            ("adam", {"lr": -1}, "adam: learning_rate must be .* got -1"),
+            ("adam", {"lr": 1, "b1": "x"}, "adam: b1 must be a number .* got 'x'"),
+            ("adam", {"lr": 1, "b1": None}, "adam: b1 must be a number .* got None"),
+            ("adam", {"lr": 1, "nesterov": 1}, "adam: nesterov must be true or false"),
+            (
+                "adamw",
+                {"lr": 1, "mask": True},
+                r"adamw takes \['lr', 'learning_rate', 'b1'.*\], got \['mask'\]",
+            ),
         ],
     )
-    def test_unknown_or_missing(self, name, params, message):
+    def test_parameters_out_of_range(self, name, params, message):
         with pytest.raises(ValueError, match=message):
-            learning_rates(name, params, learning_rate=1.0, num_epochs=3)
+            make_optimizer(name, params)

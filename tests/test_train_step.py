@@ -246,7 +246,9 @@ class TestTrainStep:
 
     def test_unknown_activation(self, usual):
         state = _init_state(to_params(usual.params), _TRANSFORM)
-        with pytest.raises(ValueError, match="activation must be one of"):
+        with pytest.raises(
+            ValueError, match="unknown activation 'elv'; did you mean 'elu'"
+        ):
             train_step(
                 state,
                 to_table(usual),
@@ -254,7 +256,7 @@ class TestTrainStep:
                 to_frozen(usual),
                 0.5,
                 transform=_TRANSFORM,
-                activation="elu",
+                activation="elv",
             )
 
 
@@ -287,7 +289,15 @@ class TestTrainEpoch:
             epochs.append((*cut(order, 7), rate))
         return epochs
 
-    def train(self, problem, course, dtype, transform=_TRANSFORM, pred_scale=1.0):
+    def train(
+        self,
+        problem,
+        course,
+        dtype,
+        transform=_TRANSFORM,
+        pred_scale=1.0,
+        momentum=None,
+    ):
         state = _init_state(to_params(problem.params, dtype), transform)
         table = to_table(problem, pred_scale, dtype)
         frozen = to_frozen(problem, dtype)
@@ -301,6 +311,7 @@ class TestTrainEpoch:
                 rate,
                 transform=transform,
                 pred_scale=pred_scale,
+                momentum=momentum,
             )
             assert of_epoch.shape == (4,)
             losses += of_epoch.tolist()
@@ -373,6 +384,15 @@ class TestTrainEpoch:
             np.testing.assert_allclose(losses[seed], expected, rtol=1e-5)
             one = jax.tree.map(lambda x, s=seed: x[s], states.params)
             assert_params_close(one, params, rtol=1e-5, atol=1e-5)
+
+    def test_momentum_that_is_given(self, usual, course):
+        fixed = make_optimizer("SGD", {"momentum": 0.6}).transform
+        free = make_optimizer("SGD", {}, momentum_changes=True).transform
+        expected, _ = self.train(usual, course, np.float32, fixed)
+        params, _ = self.train(usual, course, np.float32, free, momentum=0.6)
+        assert_params_close(params, expected, rtol=1e-5, atol=1e-6)
+        without, _ = self.train(usual, course, np.float32, free)
+        assert np.abs(without[0].weight - params[0].weight).max() > 1e-3
 
     def test_another_rate_or_scale_does_not_recompile(self, usual, course):
         self.train(usual, course[:1], np.float32)
