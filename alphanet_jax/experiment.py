@@ -493,6 +493,7 @@ class _Group:
         self.samplers = tuple(
             dataclasses.replace(
                 same[0],
+                amount=0,  # which differs from run to run: see `_draw_all`
                 # Rounded up: other numbers of rows need no other program.
                 capacity=planning.round_up(max(s.capacity for s in same))
                 if sampling.SAMPLERS[same[0].name].per == "rows"

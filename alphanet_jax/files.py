@@ -207,10 +207,13 @@ def release_rows(array: np.ndarray, start: int, stop: int) -> None:
 
     Otherwise every page that was ever read stays part of the process, and the memory
     that it seems to need grows to the size of the file. Rows may be read again, from
-    the system's cache if they are still there. Arrays in memory are left alone.
+    the system's cache if they are still there. Arrays in memory are left alone, and
+    those whose changes are not those of a file.
     """
     mapped = array.base
     if not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    if getattr(array, "mode", "c") == "c":
         return
     # The map begins at a page before the data; whole pages only, so that rows next
     # to these stay.

@@ -214,6 +214,6 @@ def train_epoch(
 
     # A bound that is no constant: fewer steps need no other program.
     steps = most if num_steps is None else jnp.minimum(num_steps, most)
-    losses = jnp.full(most, jnp.nan, jnp.float32)
+    losses = jnp.full(most, jnp.nan, jnp.asarray(table.base_logsumexp).dtype)
     state, losses = jax.lax.fori_loop(0, steps, step, (state, losses))
     return state, losses

@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 
     @property
     def source_weights(self):
-        """Input of the network, with shape `(F, k + 1, d)`."""
+        """Input of the network, side by side, with shape `(F, k + 1, d)`."""
         return self.weight[self.sources]
 
 
@@ -359,5 +359,4 @@ def frozen_columns(problem, dtype=np.float64):
             [[distinct.index(s) for s in row] for row in problem.sources.tolist()],
             np.int32,
         ),
-        "source_weights": problem.source_weights.astype(dtype),
     }

@@ -229,7 +229,7 @@ class TestErrors:
             ),
             (
                 good.replace("config.rho = 0.5", "config.seed = 'a'"),
-                "--config cannot be loaded: TypeError",
+                "config.seed must be of type int, got 'a'",
             ),
         ):
             pathlib.Path("mine.py").write_text(text)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from to_jax import to_frozen, to_table
 
 from alphanet_jax.eval import (
     SPLITS,
@@ -17,7 +18,7 @@ from alphanet_jax.eval import (
     metrics_from_counts,
     predict,
 )
-from alphanet_jax.scores import Frozen, ScoreTable
+from alphanet_jax.scores import ScoreTable
 
 _predict = jax.jit(predict)
 _count = jax.jit(count, static_argnames="num_classes")
@@ -34,14 +35,6 @@ def _evaluate(alphas, table, frozen, *, num_classes, chunk_size=7):
 def evaluate_table(*args, **kwargs):
     # As NumPy arrays, whose indexing compiles nothing.
     return jax.device_get(_evaluate(*args, **kwargs))
-
-
-def to_table(problem):
-    return ScoreTable(**oracle.score_columns(problem, dtype=np.float32))
-
-
-def to_frozen(problem):
-    return Frozen(**oracle.frozen_columns(problem, np.float32))
 
 
 def whole_number_problem(seed, rng, few, base):

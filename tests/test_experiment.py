@@ -359,7 +359,18 @@ class TestErrors:
             ({"optim_cls": "AdamWW"}, "optim_cls 'AdamWW'; did you mean 'AdamW'"),
             ({"optim_params": {"lrr": 1.0}}, r"AdamW takes .* got \['lrr'\]"),
             ({"lr_sched_params": {}}, r"StepLR needs \['step_size'\]"),
-            ({"sampler_classes": ("AllFew",)}, "sampler must be one of"),
+            (
+                {"sampler_classes": ("AllFew",)},
+                "unknown sampler 'AllFew'; did you mean",
+            ),
+            (
+                {"sampler_classes": ("UniformManyClassSampler",), "rho": 2.0},
+                "r=2.0 asks for 6 classes of 'many', which has 5$",
+            ),
+            (
+                {"sampler_classes": ("ClassBalancedManySampler",), "rho": 0.01},
+                "the samplers draw no rows at all; r may be too small$",
+            ),
             ({"sampler_args": ({}, {}, {})}, "sampler_args must hold"),
         ],
     )

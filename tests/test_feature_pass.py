@@ -1,12 +1,18 @@
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from resident import mapped_bytes
 
+from alphanet_jax import eval as evaluation
 from alphanet_jax import feature_pass, nn_search, scores
 from alphanet_jax.dataset import Group
 
 ROWS = 8  # of a chunk
+_evaluate = jax.jit(functools.partial(evaluation.evaluate, num_classes=6))
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +97,22 @@ class TestScoreTable:
         found = feature_pass.score_table(make_group(40), rows, **arguments)
         check_rows(found, whole, rows)
 
+    @pytest.mark.parametrize("capacity", [None, 3, 13, 14, 40, 100])
+    def test_room_for_more(self, capacity, make_group, arguments, whole):
+        rows = np.arange(3, 16)
+        found = feature_pass.score_table(
+            make_group(40), rows, capacity=capacity, **arguments
+        )
+        assert {len(column) for column in found} == {max(13, capacity or 0)}
+        check_rows(jax.tree.map(lambda x: x[:13], found), whole, rows)
+
+    def test_several_scales(self, make_group, arguments, whole):
+        several = arguments | {"pred_scale": np.float32([2.0, 0.5])}
+        found = feature_pass.score_table(make_group(19), capacity=30, **several)
+        assert found.base_logsumexp.shape == (30, 2)
+        second = found._replace(base_logsumexp=found.base_logsumexp[:, 1])
+        check_rows(jax.tree.map(lambda x: x[:19], second), whole, np.arange(19))
+
     def test_no_rows(self, make_group, arguments, whole):
         none = np.zeros(0, np.int64)
         found = feature_pass.score_table(make_group(9), none, **arguments)
@@ -125,9 +147,55 @@ class TestScoreTable:
 def test_size_of_chunks(num_features, rows, monkeypatch):
     monkeypatch.undo()
     group = Group(np.zeros((1, num_features), np.float16), np.zeros(1, np.int32))
-    ((count, features, labels),) = feature_pass._chunks(group, None)
+    assert feature_pass.rows_at_a_time(num_features) == rows
+    ((count, features, labels),) = feature_pass._chunks(group, None, rows)
     assert (count, features.shape) == (1, (rows, num_features))
     np.testing.assert_array_equal(labels, [0] + [-1] * (rows - 1))
+
+
+class TestScoreChunks:
+    @pytest.mark.parametrize("rows", [1, 6, 7, 8, 40])
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_equals_chunks_of_the_whole(self, rows, dtype, make_group, arguments):
+        group = make_group(rows, dtype)
+        found = feature_pass.score_chunks(group, chunk_size=7, **arguments)
+        table = jax.jit(scores.score_table)(
+            np.float32(group.features), group.labels, **arguments
+        )
+        expected = evaluation.chunk_table(table, chunk_size=7)
+        assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, expected)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.few_target, expected.few_target)
+        real = np.asarray(expected.labels) >= 0
+        assert real.sum() == rows
+        for name in scores.ScoreTable._fields:
+            one, other = (np.asarray(getattr(x, name)) for x in (found, expected))
+            if name == "source_scores":
+                one, other = (x.swapaxes(1, 2) for x in (one, other))
+            np.testing.assert_allclose(one[real], other[real], rtol=1e-6, err_msg=name)
+            assert one.dtype == other.dtype
+
+    def test_evaluates_alike(self, make_group, arguments):
+        group = make_group(23)
+        frozen = scores.make_frozen(
+            arguments["weight"], arguments["bias"], [1, 4], [[0, 3], [3, 0]]
+        )
+        alphas = np.float32([[1.0, -0.5, 0.5], [1.0, 0.25, 0.75]])
+        found = feature_pass.score_chunks(group, chunk_size=7, **arguments)
+        table = jax.jit(scores.score_table)(group.features, group.labels, **arguments)
+        expected = evaluation.chunk_table(table, chunk_size=7)
+        (counts, classes), (wanted, wanted_classes) = (
+            jax.device_get(_evaluate(alphas, chunks, frozen))
+            for chunks in (found, expected)
+        )
+        np.testing.assert_array_equal(classes[:23], wanted_classes[:23])
+        jax.tree.map(np.testing.assert_array_equal, counts, wanted)
+        assert counts.total.sum() == 23
+
+    def test_no_samples(self, data, arguments):
+        group = Group(data[0][:0], data[1][:0])
+        found = feature_pass.score_chunks(group, chunk_size=7, **arguments)
+        np.testing.assert_array_equal(found.labels, [[-1] * 7])
 
 
 class TestClassMeans:
@@ -162,3 +230,50 @@ class TestClassMeans:
         found = feature_pass.class_means(group, num_classes=1)
         wanted = (2.0**24 + len(features) - 1) / len(features)
         np.testing.assert_array_equal(found, [[np.float32(wanted)] * 2])
+
+
+class TestMappedPages:
+    """A pass leaves nothing of a mapped file in the process, and the file as it was."""
+
+    @pytest.fixture
+    def group(self, tmp_path, monkeypatch):
+        monkeypatch.undo()  # chunks of the usual size: 4096 rows, 1 MiB
+        rng = np.random.default_rng(0)
+        features = rng.integers(-8, 9, (5 * 4096 + 99, 64)).astype(np.float32)
+        np.save(tmp_path / "features.npy", features)
+        labels = rng.integers(0, 6, len(features)).astype(np.int32)
+        return features, Group(
+            np.load(tmp_path / "features.npy", mmap_mode="r"), labels
+        )
+
+    @pytest.mark.parametrize("run", ["means", "table", "some rows", "chunks"])
+    def test_are_released(self, group, run):
+        features, mapped = group
+        weight = np.random.default_rng(1).normal(size=(6, 64)).astype(np.float32)
+        arguments = {
+            "weight": weight,
+            "bias": np.zeros(6, np.float32),
+            "few_classes": np.array([1, 4]),
+            "base_classes": np.array([0, 2, 3, 5]),
+            "source_classes": np.array([0, 1]),
+        }
+
+        def work(group):
+            if run == "means":
+                return feature_pass.class_means(group, num_classes=6)
+            if run == "table":
+                return feature_pass.score_table(group, **arguments)
+            if run == "some rows":
+                rows = np.arange(0, len(features), 3)
+                return feature_pass.score_table(group, rows, **arguments)
+            return feature_pass.score_chunks(group, chunk_size=4096, **arguments)
+
+        expected = work(Group(features, mapped.labels))
+        before = mapped_bytes()
+        found = work(mapped)
+        if before is not None:
+            assert mapped_bytes() - before < features.nbytes / 4
+        np.testing.assert_array_equal(mapped.features, features)
+        if before is not None:  # the test can tell: that read every page
+            assert mapped_bytes() - before > features.nbytes / 2
+        jax.tree.map(np.testing.assert_array_equal, found, expected)

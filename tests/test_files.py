@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_data import snapshot
+from resident import mapped_bytes
 
 from alphanet_jax import files
 from alphanet_jax.errors import UserError
@@ -399,3 +400,67 @@ def test_mapped_array(good_files):
     assert isinstance(array, np.memmap)
     assert not array.flags.writeable
     np.testing.assert_array_equal(array, ARRAYS["a"])
+
+
+class TestReleaseRows:
+    @pytest.fixture
+    def mapped(self, tmp_path):
+        """8 MiB in rows of 4 KiB, which begin within a page."""
+        array = np.random.default_rng(0).normal(size=(2048, 512))
+        np.save(tmp_path / "x.npy", array)
+        return array, files.open_npy(tmp_path / "x.npy")
+
+    @pytest.mark.parametrize(
+        ("start", "stop"), [(0, 2048), (0, 1), (5, 5), (7, 2000), (2047, 2048), (1, 3)]
+    )
+    def test_rows_keep_their_content(self, mapped, start, stop):
+        array, rows = mapped
+        for _ in range(2):
+            np.testing.assert_array_equal(rows, array)
+            files.release_rows(rows, start, stop)
+        np.testing.assert_array_equal(rows, array)
+
+    def test_memory_goes_back(self, mapped):
+        array, rows = mapped
+        before = mapped_bytes()
+        assert rows.sum() == pytest.approx(array.sum())
+        if before is None:  # nobody says what is in memory
+            return
+        assert mapped_bytes() - before >= 0.9 * array.nbytes
+        files.release_rows(rows, 0, 1024)
+        half = mapped_bytes() - before
+        assert 0.4 * array.nbytes < half < 0.6 * array.nbytes
+        files.release_rows(rows, 1024, 2048)
+        assert mapped_bytes() - before < 0.1 * array.nbytes
+
+    def test_other_rows_stay(self, mapped):
+        # Whole pages only: those with a part of another row are not let go.
+        _, rows = mapped
+        rows.sum()
+        before = mapped_bytes()
+        files.release_rows(rows, 1000, 1001)
+        assert mapped_bytes() == before
+
+    def test_arrays_in_memory_are_left_alone(self):
+        array = np.arange(1 << 16, dtype=np.float32).reshape(64, 1024)
+        for one in (array, array[3:], np.asfortranarray(array)):
+            expected = one.copy()
+            files.release_rows(one, 0, len(one))
+            np.testing.assert_array_equal(one, expected)
+
+    def test_part_of_a_mapped_array(self, mapped):
+        array, rows = mapped
+        part = rows[100:200]
+        files.release_rows(part, 0, 100)
+        np.testing.assert_array_equal(part, array[100:200])
+
+    @pytest.mark.parametrize("mode", ["r", "c", "r+"])
+    def test_changes_are_not_lost(self, tmp_path, mode):
+        array = np.ones((64, 1024), np.float32)
+        np.save(tmp_path / "x.npy", array)
+        mapped = np.load(tmp_path / "x.npy", mmap_mode=mode)
+        if mode != "r":
+            mapped[:] = 7
+            array[:] = 7
+        files.release_rows(mapped, 0, 64)
+        np.testing.assert_array_equal(mapped, array)

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from to_jax import assert_params_close, from_params, to_params, to_sources
 
 from alphanet_jax.model import (
     Layer,
+    SourceLayer,
     apply,
     check_sizes,
     combine,
@@ -15,6 +17,7 @@ from alphanet_jax.model import (
     params_from_torch,
     params_to_torch,
 )
+from alphanet_jax.nn_search import Sources, make_sources
 
 SIZES = {"num_features": 16, "num_neighbors": 3, "hidden_dims": (64, 64)}
 
@@ -22,13 +25,9 @@ SIZES = {"num_features": 16, "num_neighbors": 3, "hidden_dims": (64, 64)}
 _jitted = jax.jit(apply)
 
 
-def apply_jitted(*args):
+def apply_jitted(params, source_weights):
     # As a NumPy array, whose indexing compiles nothing.
-    return jax.device_get(_jitted(*args))
-
-
-def to_params(layers, dtype=np.float32):
-    return tuple(Layer(jnp.asarray(w, dtype), jnp.asarray(b, dtype)) for w, b in layers)
+    return jax.device_get(_jitted(params, to_sources(source_weights)))
 
 
 def assert_params_equal(actual, expected):
@@ -69,25 +68,31 @@ class TestInit:
             ),
             jax.random.key(0),
         )
-        shapes = [(layer.weight.shape, layer.bias.shape) for layer in params]
-        assert shapes == [((7, 30), (7,)), ((6, 7), (6,)), ((2, 6), (2,))]
+        first, *others = params
+        assert isinstance(first, SourceLayer)
+        assert [weight.shape for weight in first.weights] == [(7, 10)] * 3
+        assert first.bias.shape == (7,)
+        assert {type(layer) for layer in others} == {Layer}
+        shapes = [(layer.weight.shape, layer.bias.shape) for layer in others]
+        assert shapes == [((6, 7), (6,)), ((2, 6), (2,))]
         assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("f4")}
 
     def test_default_is_three_hidden_layers_of_32(self):
         params = jax.eval_shape(
             functools.partial(init, num_features=3, num_neighbors=5), jax.random.key(0)
         )
-        shapes = [layer.weight.shape for layer in params]
-        assert shapes == [(32, 18), (32, 32), (32, 32), (5, 32)]
+        first, *others = params
+        assert [weight.shape for weight in first.weights] == [(32, 3)] * 6
+        assert [x.weight.shape for x in others] == [(32, 32), (32, 32), (5, 32)]
 
     def test_uniform_within_one_over_root_of_fan_in(self):
         keys = jax.random.split(jax.random.key(0), 100)
         params = jax.device_get(
             jax.jit(jax.vmap(functools.partial(init, **SIZES)))(keys)
         )
-        for layer in params:
-            bound = layer.weight.shape[-1] ** -0.5  # of the bias too
-            for part in (layer.weight, layer.bias):
+        for weight, bias in from_params(params):
+            bound = weight.shape[-1] ** -0.5  # of the bias too
+            for part in (weight, bias):
                 part = np.asarray(part, np.float64)
                 assert 0.96 * bound < np.abs(part).max() <= bound
                 margin = 4 / np.sqrt(part.size)
@@ -103,10 +108,10 @@ class TestInit:
         rows = []
         run = jax.jit(functools.partial(init, **SIZES))
         for seed in range(2):
-            for layer in jax.device_get(run(jax.random.key(seed))):
-                bound = layer.weight.shape[-1] ** -0.5
-                flat = np.asarray(layer.weight).reshape(-1) / bound
-                rows += [flat[:64], flat[64:128], np.asarray(layer.bias) / bound]
+            for weight, bias in from_params(run(jax.random.key(seed))):
+                bound = weight.shape[-1] ** -0.5
+                flat = weight.reshape(-1) / bound
+                rows += [flat[:64], flat[64:128], bias / bound]
         rows = np.array([row[:64] for row in rows if len(row) >= 64])
         correlation = np.corrcoef(rows)
         assert np.abs(correlation - np.eye(len(rows))).max() < 0.5  # 4 sigma
@@ -133,9 +138,8 @@ class TestApply:
         )
         # First class: h = 4, 3, out = 11, 302. Second: h = -1, -4 leak to -0.01 and
         # -0.04, out = -1.03, -2.
-        alphas = apply(
-            params, np.array([[[1.0], [2.0], [5.0]], [[-3.0], [1.0], [-2.0]]])
-        )
+        sources = [[[1.0], [2.0], [5.0]], [[-3.0], [1.0], [-2.0]]]
+        alphas = apply(params, to_sources(sources))
         expected = [[1, 11 / 313, 302 / 313], [1, -1.03 / 3.03, -2 / 3.03]]
         np.testing.assert_allclose(alphas, expected, rtol=1e-6)
 
@@ -176,26 +180,21 @@ class TestApply:
 
     def test_gradient_against_oracle(self, usual, rng, x64):
         cotangent = rng.normal(size=usual.sources.shape)
-        actual = jax.jit(
-            jax.grad(
-                lambda p: jnp.sum(
-                    apply(p, usual.source_weights.astype(np.float64)) * cotangent
-                )
-            )
-        )(to_params(usual.params, np.float64))
+        sources = to_sources(usual.source_weights, np.float64)
+        actual = jax.jit(jax.grad(lambda p: jnp.sum(apply(p, sources) * cotangent)))(
+            to_params(usual.params, np.float64)
+        )
         expected = oracle.gradient(
             lambda p: (oracle.alphas(p, usual.source_weights) * cotangent).sum(),
             usual.params,
         )
-        for layer, (weight, bias) in zip(actual, expected, strict=True):
-            np.testing.assert_allclose(layer.weight, weight, rtol=1e-10, atol=1e-13)
-            np.testing.assert_allclose(layer.bias, bias, rtol=1e-10, atol=1e-13)
+        assert_params_close(actual, expected, rtol=1e-10, atol=1e-13)
 
     def test_one_neighbor_cannot_be_learned(self, x64):
         # x / |x| is a sign: plus or minus one, and its gradient zero.
         problem = oracle.random_problem(1, neighbors=1)
         params = to_params(problem.params, np.float64)
-        sources = problem.source_weights.astype(np.float64)
+        sources = to_sources(problem.source_weights, np.float64)
 
         def total(params):
             alphas = apply(params, sources)
@@ -210,7 +209,8 @@ class TestApply:
         seeds = [oracle.random_problem(seed).params for seed in range(3)]
         stacked = jax.tree.map(lambda *x: np.stack(x), *map(to_params, seeds))
         over_seeds = jax.jit(jax.vmap(apply, in_axes=(0, None)))
-        alphas = jax.device_get(over_seeds(stacked, usual.source_weights))
+        sources = to_sources(usual.source_weights)
+        alphas = jax.device_get(over_seeds(stacked, sources))
         for one, of_seed in zip(seeds, alphas, strict=True):
             single = apply_jitted(to_params(one), usual.source_weights)
             np.testing.assert_allclose(single, of_seed, rtol=1e-5, atol=1e-6)
@@ -219,26 +219,40 @@ class TestApply:
         with pytest.raises(
             ValueError, match="activation 'leaky'; did you mean 'leaky_relu'"
         ):
-            apply(to_params(usual.params), usual.source_weights, activation="leaky")
+            apply(
+                to_params(usual.params),
+                to_sources(usual.source_weights),
+                activation="leaky",
+            )
 
     @pytest.mark.parametrize(
-        "shape", [(3, 15), (3, 3, 4), (3, 5, 3), (3, 4, 5), (3, 3, 5, 1), (15,)]
+        ("dims", "rows", "found"),
+        [
+            ((5, 5, 4), (3, 3), r"\[5, 5, 4\] .* \(3, 3\)"),  # another d
+            ((4, 4, 4), (3, 3), r"\[4, 4, 4\] .* \(3, 3\)"),
+            ((5, 5), (3, 2), r"\[5, 5\] .* \(3, 2\)"),  # another k
+            ((5, 5, 5, 5), (3, 4), r"\[5, 5, 5, 5\] .* \(3, 4\)"),
+            ((5, 5, 5), (3, 2), r"\[5, 5, 5\] .* \(3, 2\)"),  # rows of another k
+            ((5, 5, 5), (3, 4), r"\[5, 5, 5\] .* \(3, 4\)"),
+            ((5, 5, 5), (3,), r"\[5, 5, 5\] .* \(3,\)"),
+            ((5, 5, 5), (3, 3, 1), r"\[5, 5, 5\] .* \(3, 3, 1\)"),
+        ],
     )
-    def test_input_that_does_not_fit(self, usual, shape):
-        message = rf"\(F, k \+ 1, d\), got \({shape[0]}.* with 15 inputs and 2 outputs"
-        with pytest.raises(ValueError, match=message):
-            apply(to_params(usual.params), np.ones(shape))
+    def test_input_that_does_not_fit(self, usual, dims, rows, found):
+        sources = Sources(tuple(np.ones((2, d)) for d in dims), np.zeros(rows, int))
+        with pytest.raises(ValueError, match=rf"{found}; .* takes \[5, 5, 5\]\.$"):
+            apply(to_params(usual.params), sources)
 
 
 class TestCombine:
     def test_hand_worked(self):
         sources = [[[2.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [5.0, 7.0]]]
-        combined = combine(np.array([[1.0, -0.5], [1.0, 2.0]]), np.array(sources))
+        combined = combine(np.array([[1.0, -0.5], [1.0, 2.0]]), to_sources(sources))
         np.testing.assert_array_equal(combined, [[2, -2], [11, 15]])
 
     def test_against_oracle(self, problem, rng):
         coefficients = rng.normal(size=problem.sources.shape).astype(np.float32)
-        combined = combine(coefficients, problem.weight[problem.sources])
+        combined = combine(coefficients, to_sources(problem.source_weights))
         expected = oracle.corrected_classifier(
             problem.weight, problem.few, problem.sources, coefficients
         )
@@ -248,8 +262,91 @@ class TestCombine:
 
     def test_own_coefficient_alone_changes_nothing(self, usual):
         coefficients = np.float32([[1, 0, 0]] * 3)
-        combined = combine(coefficients, usual.weight[usual.sources])
+        combined = combine(coefficients, to_sources(usual.source_weights))
         np.testing.assert_array_equal(combined, usual.weight[usual.few])
+
+
+def crowded(*, few=7, neighbors=3, hidden=(4, 3)):
+    """A problem whose few classes share their neighbors: there are few base classes."""
+    return oracle.random_problem(
+        5, few=few, base=neighbors + 1, neighbors=neighbors, hidden=hidden
+    )
+
+
+class TestSharedSources:
+    """Shared classifiers give what the plain way gives, one class after the other."""
+
+    CASES = {  # noqa: RUF012
+        "shared neighbors": {},
+        "one neighbor": {"neighbors": 1},
+        "one few class": {"few": 1},
+        "five neighbors": {"few": 12, "neighbors": 5},
+    }
+
+    @pytest.fixture(params=list(CASES))
+    def shared(self, request):
+        problem = crowded(**self.CASES[request.param])
+        sources = make_sources(problem.weight, problem.sources)
+        copies = sum(len(weights) for weights in sources.weights)
+        assert copies < problem.sources.size or len(problem.few) == 1
+        return problem, jax.device_get(sources)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_apply(self, shared, dtype):
+        problem, sources = shared
+        tolerance = 1e-5 if dtype == np.float32 else 1e-12
+        with jax.enable_x64(dtype == np.float64):
+            sources = jax.tree.map(
+                lambda x: x.astype(dtype) if x.dtype == np.float32 else x, sources
+            )
+            alphas = jax.device_get(_jitted(to_params(problem.params, dtype), sources))
+        assert alphas.dtype == dtype
+        expected = oracle.alphas(problem.params, problem.source_weights)
+        np.testing.assert_allclose(alphas, expected, rtol=tolerance, atol=tolerance)
+
+    def test_gradient(self, shared, rng, x64):
+        problem, sources = shared
+        cotangent = rng.normal(size=problem.sources.shape)
+        to_double = functools.partial(np.asarray, dtype=np.float64)
+        sources = Sources(tuple(map(to_double, sources.weights)), sources.rows)
+        actual = jax.jit(jax.grad(lambda p: jnp.sum(apply(p, sources) * cotangent)))(
+            to_params(problem.params, np.float64)
+        )
+        expected = oracle.gradient(
+            lambda p: (oracle.alphas(p, problem.source_weights) * cotangent).sum(),
+            problem.params,
+        )
+        # Of one neighbor it is zero, but for rounding.
+        assert_params_close(actual, expected, rtol=1e-9, atol=1e-12)
+
+    def test_combine(self, shared, rng):
+        problem, sources = shared
+        coefficients = rng.normal(size=problem.sources.shape).astype(np.float32)
+        expected = oracle.corrected_classifier(
+            problem.weight, problem.few, problem.sources, coefficients
+        )
+        np.testing.assert_allclose(
+            combine(coefficients, sources), expected[problem.few], rtol=1e-5, atol=1e-6
+        )
+
+    def test_vmapped_over_seeds_equals_single(self):
+        problem = crowded()
+        sources = make_sources(problem.weight, problem.sources)
+        seeds = [
+            to_params(oracle.random_problem(seed, neighbors=3, base=4).params)
+            for seed in range(3)
+        ]
+        stacked = jax.tree.map(lambda *x: np.stack(x), *seeds)
+
+        def both(params):
+            alphas = apply(params, sources)
+            return alphas, combine(alphas, sources)
+
+        many = jax.device_get(jax.jit(jax.vmap(both))(stacked))
+        for seed, params in enumerate(seeds):
+            one = both(params)
+            for single, of_seed in zip(one, many, strict=True):
+                np.testing.assert_allclose(single, of_seed[seed], rtol=1e-5, atol=1e-6)
 
 
 def original_names(problem):

@@ -11,6 +11,7 @@ from alphanet_jax.nn_search import (
     class_means,
     class_sums,
     find_neighbors,
+    make_sources,
     source_classes,
 )
 
@@ -328,3 +329,45 @@ class TestSourceClasses:
         found = source_classes([7, 2], [[1, 0, 3], [5, 4, 1]])
         assert found.tolist() == [[7, 1, 0, 3], [2, 5, 4, 1]]
         assert found.dtype == jnp.int32
+
+
+class TestMakeSources:
+    def test_hand_worked(self):
+        weight = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]])
+        sources = make_sources(weight, [[1, 3, 0], [2, 3, 1], [0, 2, 3]])
+        assert [weights.tolist() for weights in sources.weights] == [
+            [[0, 1], [2, 3], [4, 5]],
+            [[4, 5], [6, 7]],  # class 3 once, though two few classes have it here
+            [[0, 1], [2, 3], [6, 7]],
+        ]
+        assert sources.rows.tolist() == [[1, 1, 0], [2, 1, 1], [0, 0, 2]]
+        assert sources.rows.dtype == jnp.int32
+        assert {weights.dtype for weights in sources.weights} == {jnp.dtype("float32")}
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_every_place_of_every_class(self, seed):
+        # Neighbors among the same four classes: nearly all are shared.
+        rng = np.random.default_rng(seed)
+        weight = rng.normal(size=(30, 3)).astype(np.float32)
+        nearest = [rng.permutation(4)[:3] for _ in range(20)]
+        classes = np.asarray(source_classes(np.arange(10, 30), nearest))
+        sources = jax.device_get(make_sources(weight, classes))
+        distinct = [len(set(place)) for place in classes.T.tolist()]
+        assert [len(weights) for weights in sources.weights] == distinct
+        assert max(distinct[1:]) == 4
+        for f, j in np.ndindex(classes.shape):
+            np.testing.assert_array_equal(
+                sources.weights[j][sources.rows[f, j]], weight[classes[f, j]]
+            )
+
+    @pytest.mark.parametrize(
+        ("shape", "classes", "message"),
+        [
+            ((4, 2), [1, 2], r"\(F, k \+ 1\), got \(4, 2\) and \(2,\)"),
+            ((4, 2), [[[1, 2]]], r"got \(4, 2\) and \(1, 1, 2\)"),
+            ((4,), [[1, 2]], r"weight must be \(C, d\) .* got \(4,\) and \(1, 2\)"),
+        ],
+    )
+    def test_what_does_not_fit(self, shape, classes, message):
+        with pytest.raises(ValueError, match=message):
+            make_sources(np.ones(shape), classes)

@@ -81,7 +81,7 @@ def make_result(num_seeds):
 class TestAccuracyTable:
     def test_numbers(self):
         result = make_result(4)
-        lines = tables.accuracy_table(result, name="AlphaNet").splitlines()
+        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
         assert lines[:2] == ["Toy | cRT", "========="]
         assert lines[5].split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
         cells = lines[6].split("  ")
@@ -97,13 +97,13 @@ class TestAccuracyTable:
         assert len(set(map(len, lines[3:]))) == 1
 
     def test_one_seed_has_no_deviation(self):
-        assert "±" not in tables.accuracy_table(make_result(1))
+        assert "±" not in tables.accuracy_table({"AlphaNet": make_result(1)})
 
     def test_split_without_samples(self):
         result = make_result(2)
         result["test_acc_per_split"][:, 1] = np.nan
         result["baseline_test_acc_per_split"][1] = np.nan
-        lines = tables.accuracy_table(result).splitlines()
+        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
         assert lines[5].split()[2] == "-"
         cells = [cell.strip() for cell in lines[6].split("  ") if cell.strip()]
         assert cells[2] == "-"

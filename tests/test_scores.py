@@ -85,6 +85,30 @@ class TestScoreTable:
         for name in set(ScoreTable._fields) - {"base_logsumexp"}:
             np.testing.assert_array_equal(getattr(plain, name), getattr(scaled, name))
 
+    def test_several_scales(self, problem):
+        scales = np.float32([0.5, 1.0, 30.0])
+        several = make_table(problem, scales)
+        assert several.base_logsumexp.shape == (len(problem.labels), 3)
+        for place, scale in enumerate(scales):
+            one = make_table(problem, scale)
+            column = several.base_logsumexp[:, place]
+            np.testing.assert_allclose(column, one.base_logsumexp, rtol=1e-6)
+            expected = oracle.score_columns(problem, float(scale))["base_logsumexp"]
+            np.testing.assert_allclose(column, expected, rtol=1e-5, atol=1e-5)
+            for name in set(ScoreTable._fields) - {"base_logsumexp"}:
+                np.testing.assert_array_equal(
+                    getattr(several, name), getattr(one, name)
+                )
+
+    def test_several_scales_by_hand(self):
+        table = self.hand_worked([2, 1], np.float32([1.0, 3.0]))
+        expected = np.log(
+            [[1 + np.exp(-1), 1 + np.exp(-3)], [1 + np.exp(-9), 1 + np.exp(-27)]]
+        )
+        np.testing.assert_allclose(table.base_logsumexp, expected, atol=1e-6)
+        one = self.hand_worked([2, 1], np.float32([3.0]))
+        assert one.base_logsumexp.shape == (2, 1)
+
     def test_dtypes(self):
         table = self.hand_worked([2, 3])
         for name, column in table._asdict().items():
@@ -187,19 +211,28 @@ class TestMakeFrozen:
         assert frozen.few_bias.tolist() == [11, 13]
         assert frozen.source_classes.tolist() == [0, 1, 2, 3, 4]
         assert frozen.source_index.tolist() == [[1, 4, 0], [3, 0, 2]]
-        assert frozen.source_weights.tolist() == [
-            [[2, 3], [8, 9], [0, 1]],
-            [[6, 7], [0, 1], [4, 5]],
+        assert [weights.tolist() for weights in frozen.sources.weights] == [
+            [[2, 3], [6, 7]],
+            [[0, 1], [8, 9]],
+            [[0, 1], [4, 5]],
         ]
+        assert frozen.sources.rows.tolist() == [[0, 1, 0], [1, 0, 1]]
 
     def test_against_oracle(self, problem):
         frozen = make_frozen(
             problem.weight, problem.bias, problem.few, problem.neighbors
         )
         expected = oracle.frozen_columns(problem, np.float32)
-        for name in Frozen._fields:
-            np.testing.assert_array_equal(getattr(frozen, name), expected[name], name)
-            assert getattr(frozen, name).dtype == expected[name].dtype
+        assert {*expected, "sources"} == set(Frozen._fields)
+        for name, column in expected.items():
+            np.testing.assert_array_equal(getattr(frozen, name), column, name)
+            assert getattr(frozen, name).dtype == column.dtype
+        weights, rows = frozen.sources
+        assert rows.shape == problem.sources.shape
+        for f, j in np.ndindex(rows.shape):
+            np.testing.assert_array_equal(
+                weights[j][rows[f, j]], problem.source_weights[f, j]
+            )
 
     def test_classes_that_no_few_class_needs_are_left_out(self):
         frozen = make_frozen(np.eye(9), np.zeros(9), [5], [[7, 2]])

@@ -1,15 +1,14 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from to_jax import assert_params_close, to_frozen, to_params, to_table
 
-from alphanet_jax.model import Layer
 from alphanet_jax.optimizers import make_optimizer
 from alphanet_jax.sampling import Batches
-from alphanet_jax.scores import Frozen, ScoreTable
+from alphanet_jax.scores import ScoreTable, few_logits
 from alphanet_jax.train_step import (
     cross_entropy,
     init_state,
@@ -39,18 +38,6 @@ def _train_epoch(*args, **kwargs):
 def loss_and_grad(*args, **kwargs):
     # As NumPy arrays, whose indexing compiles nothing.
     return jax.device_get(_value_and_grad(*args, **kwargs))
-
-
-def to_table(problem, pred_scale=1.0, dtype=np.float32):
-    return ScoreTable(**oracle.score_columns(problem, pred_scale, dtype))
-
-
-def to_frozen(problem, dtype=np.float32):
-    return Frozen(**oracle.frozen_columns(problem, dtype))
-
-
-def to_params(layers, dtype=np.float32):
-    return tuple(Layer(jnp.asarray(w, dtype), jnp.asarray(b, dtype)) for w, b in layers)
 
 
 def hand_worked(few_target, base_target_logit, base_logits, pred_scale=1.0):
@@ -244,26 +231,27 @@ class TestTrainStep:
         if problem.sources.shape[1] > 2:
             assert_params_close(state.params, expected, rtol=1e-8, atol=1e-10)
 
-    def test_unknown_activation(self, usual):
-        state = _init_state(to_params(usual.params), _TRANSFORM)
-        with pytest.raises(
-            ValueError, match="unknown activation 'elv'; did you mean 'elu'"
-        ):
-            train_step(
-                state,
-                to_table(usual),
-                np.ones(len(usual.labels), bool),
-                to_frozen(usual),
-                0.5,
-                transform=_TRANSFORM,
-                activation="elv",
-            )
-
-
-def assert_params_close(actual, expected, **tolerance):
-    for layer, (weight, bias) in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(layer.weight, weight, **tolerance)
-        np.testing.assert_allclose(layer.bias, bias, **tolerance)
+    def test_any_network_will_do(self, usual):
+        """One that gives fixed coefficients learns nothing, and its loss is theirs."""
+        fixed = np.random.default_rng(0).normal(size=usual.sources.shape)
+        fixed = fixed.astype(np.float32)
+        frozen, valid = to_frozen(usual), np.ones(len(usual.labels), bool)
+        params, plain = to_params(usual.params), make_optimizer("SGD", {}).transform
+        state, loss = train_step(
+            _init_state(params, plain),
+            to_table(usual),
+            valid,
+            frozen,
+            0.5,
+            transform=plain,
+            network=lambda params, sources: fixed,
+        )
+        jax.tree.map(np.testing.assert_array_equal, state.params, params)
+        logits = few_logits(
+            fixed, to_table(usual).source_scores, frozen.source_index, frozen.few_bias
+        )
+        expected = cross_entropy(logits, to_table(usual), valid)
+        np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
 def cut(order, batch_size):
@@ -392,7 +380,94 @@ class TestTrainEpoch:
         params, _ = self.train(usual, course, np.float32, free, momentum=0.6)
         assert_params_close(params, expected, rtol=1e-5, atol=1e-6)
         without, _ = self.train(usual, course, np.float32, free)
-        assert np.abs(without[0].weight - params[0].weight).max() > 1e-3
+        assert np.abs(without[-1].weight - params[-1].weight).max() > 1e-3
+
+    def epoch(self, usual, batches, rate=0.01, **how):
+        state = _init_state(to_params(usual.params), _TRANSFORM)
+        return jax.device_get(
+            _train_epoch(
+                state,
+                batches,
+                to_table(usual),
+                to_frozen(usual),
+                rate,
+                transform=_TRANSFORM,
+                **how,
+            )
+        )
+
+    @pytest.mark.parametrize("steps", [0, 1, 3, 4, 9])
+    def test_fewer_steps_cut_the_epoch_short(self, usual, course, steps):
+        batches = course[0][0]
+        state, losses = self.epoch(usual, batches, num_steps=np.int32(steps))
+        steps = min(steps, 4)
+        assert losses.shape == (4,)
+        assert np.isnan(losses[steps:]).all()
+        expected = _init_state(to_params(usual.params), _TRANSFORM)
+        for step in range(steps):
+            one = jax.tree.map(lambda x, t=step: x[t : t + 1], batches)
+            expected, loss = _train_epoch(
+                expected,
+                one,
+                to_table(usual),
+                to_frozen(usual),
+                0.01,
+                transform=_TRANSFORM,
+            )
+            np.testing.assert_allclose(losses[step], loss[0], rtol=1e-6)
+        # The count of steps, which the bias of moments depends on, is exact.
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+            state,
+            jax.device_get(expected),
+        )
+
+    def test_another_number_of_steps_does_not_recompile(self, usual, course):
+        self.epoch(usual, course[0][0], num_steps=np.int32(2))
+        before = len(_traces)
+        for steps in (0, 1, 3):
+            self.epoch(usual, course[0][0], num_steps=np.int32(steps))
+        assert len(_traces) == before
+
+    @pytest.mark.parametrize("places", [(4, 5, 6), (0, 1, 2), (0, 3, 6)])
+    def test_batches_without_a_row_are_no_steps(self, usual, course, places):
+        batches = course[0][0]
+        real = [t for t in range(7) if t not in places]
+        # What such batches would name is a sample that moves every parameter.
+        rows, valid = np.full((7, 7), 5, np.int32), np.zeros((7, 7), bool)
+        rows[real], valid[real] = batches.rows, batches.valid
+        state, losses = self.epoch(usual, batches)
+        padded_state, padded_losses = self.epoch(usual, Batches(rows, valid))
+        np.testing.assert_array_equal(padded_losses[real], losses)
+        assert np.isnan(padded_losses[list(places)]).all()
+        # Bit for bit, moments and the count of steps included.
+        jax.tree.map(np.testing.assert_array_equal, padded_state, state)
+
+    def test_vmapped_over_numbers_of_steps_equals_single(self, usual, course):
+        batches = course[0][0]
+        valid = np.stack([batches.valid] * 3)
+        valid[1, 2:] = False
+        valid[2] = False
+        rows = np.stack([batches.rows] * 3)
+        arguments = to_table(usual), to_frozen(usual), 0.01
+
+        def run(batches, num_steps):
+            state = init_state(to_params(usual.params), _TRANSFORM)
+            return train_epoch(
+                state, batches, *arguments, transform=_TRANSFORM, num_steps=num_steps
+            )
+
+        states, losses = jax.device_get(
+            jax.jit(jax.vmap(run, in_axes=(0, None)))(Batches(rows, valid), 4)
+        )
+        for index, steps in enumerate((4, 2, 0)):
+            state, expected = self.epoch(usual, batches, num_steps=np.int32(steps))
+            np.testing.assert_allclose(losses[index], expected, rtol=1e-5)
+            jax.tree.map(
+                functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+                jax.tree.map(lambda x, i=index: x[i], states),
+                state,
+            )
 
     def test_another_rate_or_scale_does_not_recompile(self, usual, course):
         self.train(usual, course[:1], np.float32)
