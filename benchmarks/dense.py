@@ -1,16 +1,17 @@
 """The same training the dense way: the yardstick. Needs PyTorch.
 
-    python benchmarks/dense.py --data=/tmp/imagenetlt --epochs=1
+    python benchmarks/dense.py --data=/tmp/imagenetlt --epochs=1 --layer=batched
 
-Nothing is shared between classes, batches or epochs. Every forward pass sends each
-'few' class through the network's large layer on its own, combines its new weights,
-builds the whole (C, d) classifier and multiplies it with the batch's features; so does
-every batch of validation data, although the weights stay the same between them. This is
-the formula as it stands on paper, and gives the numbers that `experiment.run` gives.
+Every batch is multiplied with the whole (C, d) classifier, as the formula stands on
+paper, and gives the numbers that `experiment.run` gives. There are four kinds:
 
-The large layer comes in three kinds:
-  original     a convolution of the size of its input, and gradients for the frozen
-               source classifiers as well, which nothing uses: what the original does
+  batched      what a good user of PyTorch writes: all few classes in one product,
+               frozen sources without gradients, features as one tensor, and the new
+               classifier built once for all batches of validation data
+  original     what the original program does: each few class on its own through a
+               convolution of the size of its input, gradients for the frozen source
+               classifiers as well, which nothing uses, and the new classifier built
+               again for every batch of validation data
   convolution  the same without those gradients
   linear       the linear call that the convolution amounts to, which is faster
 """
@@ -18,6 +19,7 @@ The large layer comes in three kinds:
 import argparse
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ import jax
 import numpy as np
 import synthetic
 import torch
+from measuring import new_record, write_record
 from torch.nn import functional
 
 from alphanet_jax import experiment, model, nn_search
@@ -33,7 +36,8 @@ from alphanet_jax.dataset import Group
 from alphanet_jax.experiment import Problem
 from alphanet_jax.sampling import Batches
 
-LAYERS = ("original", "convolution", "linear")
+LAYERS = ("batched", "original", "convolution", "linear")
+DEFAULT_LAYERS = ("batched", "original")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +102,106 @@ class _Classifier(torch.nn.Module):
         return self.pred_scale * functional.linear(features, weight, self.bias)
 
 
+class _BatchedClassifier(torch.nn.Module):
+    """The same function, with all few classes at once.
+
+    Classes are in the order few, base; `place` says where a class is.
+    """
+
+    def __init__(self, problem: Problem, params: model.Params) -> None:
+        super().__init__()
+        dataset = problem.dataset
+        few, base = dataset.few_classes, dataset.base_classes
+        sources = np.asarray(nn_search.source_classes(few, problem.neighbors))
+        order = np.concatenate([few, base])
+        arrays = model.params_to_torch(params).values()
+        self.params = torch.nn.ParameterList(
+            torch.tensor(np.asarray(a).reshape(len(a), -1) if a.ndim > 1 else a)
+            for a in arrays
+        )
+        self.activation = getattr(functional, problem.settings.hact)
+        self.pred_scale = problem.settings.pred_scale
+        self.sources = torch.tensor(dataset.weight[sources])  # shape=(F, k + 1, d)
+        self.inputs = self.sources.flatten(1)
+        self.base_weight = torch.tensor(dataset.weight[base])
+        self.bias = torch.tensor(dataset.bias[order])
+        self.place = torch.tensor(np.argsort(order))
+
+    def alphas(self) -> torch.Tensor:
+        """Gives the combination coefficients, with shape `[F, k + 1]`."""
+        weight, bias, *rest = self.params
+        x = functional.linear(self.inputs, weight, bias)
+        for weight, bias in zip(rest[::2], rest[1::2], strict=True):
+            x = functional.linear(self.activation(x), weight, bias)
+        x = x / x.abs().sum(dim=1, keepdim=True)
+        return torch.cat([torch.ones_like(x[:, :1]), x], dim=1)
+
+    def classifier(self) -> torch.Tensor:
+        """Gives the new weights of all classes, with shape `[C, d]`."""
+        combined = torch.bmm(self.alphas()[:, None], self.sources)[:, 0]
+        return torch.cat([combined, self.base_weight])
+
+    def logits(self, features: torch.Tensor, classifier: torch.Tensor) -> torch.Tensor:
+        return self.pred_scale * functional.linear(features, classifier, self.bias)
+
+
 def _rows(group: Group, rows: np.ndarray | slice) -> tuple[torch.Tensor, torch.Tensor]:
     features = np.array(group.features[rows], np.float32)
     return torch.from_numpy(features), torch.from_numpy(group.labels[rows]).long()
 
 
-def _accuracy(classifier: _Classifier, group: Group, batch_size: int) -> float:
-    correct = 0
-    with torch.no_grad():
-        for start in range(0, len(group.labels), batch_size):
-            features, labels = _rows(group, slice(start, start + batch_size))
-            correct += int((classifier(features).argmax(dim=1) == labels).sum())
-    return correct / len(group.labels)
+def _tensors(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gives a group as two tensors; features stay mapped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mapped arrays are not writable
+        features = torch.from_numpy(np.asarray(group.features))
+    return features, torch.from_numpy(np.array(group.labels)).long()
+
+
+class _Original:
+    """Losses and accuracy with `_Classifier`."""
+
+    def __init__(self, problem: Problem, params: model.Params, layer: str) -> None:
+        self.problem = problem
+        self.classifier = _Classifier(problem, params, layer)
+
+    def loss(self, rows: np.ndarray) -> torch.Tensor:
+        features, labels = _rows(self.problem.dataset.train, rows)
+        return functional.cross_entropy(self.classifier(features), labels)
+
+    def accuracy(self, group: Group) -> float:
+        correct, size = 0, self.problem.settings.eval_batch_size
+        for start in range(0, len(group.labels), size):
+            features, labels = _rows(group, slice(start, start + size))
+            correct += int((self.classifier(features).argmax(dim=1) == labels).sum())
+        return correct / len(group.labels)
+
+
+class _Batched:
+    """Losses and accuracy with `_BatchedClassifier`."""
+
+    def __init__(self, problem: Problem, params: model.Params) -> None:
+        self.size = problem.settings.eval_batch_size
+        self.classifier = _BatchedClassifier(problem, params)
+        self.train = _tensors(problem.dataset.train)
+        self.val = problem.dataset.val and _tensors(problem.dataset.val)
+
+    def loss(self, rows: np.ndarray) -> torch.Tensor:
+        index = torch.from_numpy(rows.astype(np.int64))
+        features, labels = (tensor[index] for tensor in self.train)
+        logits = self.classifier.logits(features.float(), self.classifier.classifier())
+        return functional.cross_entropy(logits, self.classifier.place[labels])
+
+    def accuracy(self, group: Group) -> float:
+        del group
+        assert self.val is not None
+        correct, weight = 0, self.classifier.classifier()
+        for features, labels in zip(
+            *(tensor.split(self.size) for tensor in self.val), strict=True
+        ):
+            best = self.classifier.logits(features.float(), weight).argmax(dim=1)
+            correct += int((best == self.classifier.place[labels]).sum())
+        return correct / len(self.val[1])
 
 
 def train(
@@ -125,15 +217,19 @@ def train(
       problem: The problem.
       params: Initial parameters of one seed.
       batches: Batches of every epoch to train, of one seed, with shape `[T, B]`.
-      layer: Kind of the large layer, one of `LAYERS`.
+      layer: Kind of the dense way, one of `LAYERS`.
 
     Returns:
       The outcome.
     """
     settings, dataset = problem.settings, problem.dataset
-    classifier = _Classifier(problem, params, layer)
+    way = (
+        _Batched(problem, params)
+        if layer == "batched"
+        else _Original(problem, params, layer)
+    )
     optimizer = getattr(torch.optim, settings.optim_cls)(
-        classifier.parameters(), **settings.optim_params
+        way.classifier.parameters(), **settings.optim_params
     )
     schedule = getattr(torch.optim.lr_scheduler, settings.lr_sched_cls)(
         optimizer, **settings.lr_sched_params
@@ -143,8 +239,9 @@ def train(
         clock = time.perf_counter()
         losses = []
         for rows, valid in zip(epoch.rows, epoch.valid, strict=True):
-            features, labels = _rows(dataset.train, np.asarray(rows)[valid])
-            loss = functional.cross_entropy(classifier(features), labels)
+            if not np.any(valid):  # room for more steps than there are
+                continue
+            loss = way.loss(np.asarray(rows)[np.asarray(valid)])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -153,13 +250,12 @@ def train(
         outcome.train_seconds.append(time.perf_counter() - clock)
         clock = time.perf_counter()
         if dataset.val is not None:
-            outcome.val_accuracy.append(
-                _accuracy(classifier, dataset.val, settings.eval_batch_size)
-            )
+            with torch.no_grad():
+                outcome.val_accuracy.append(way.accuracy(dataset.val))
         outcome.eval_seconds.append(time.perf_counter() - clock)
         schedule.step()
     with torch.no_grad():
-        return dataclasses.replace(outcome, alphas=classifier.alphas().numpy())
+        return dataclasses.replace(outcome, alphas=way.classifier.alphas().numpy())
 
 
 def first_seed(tree: Any) -> Any:
@@ -183,6 +279,7 @@ def main(argv: list[str] | None = None) -> None:
         "--layer", choices=LAYERS, default=LAYERS[0], help="[%(default)s]"
     )
     parser.add_argument("--threads", type=int, help="[PyTorch's own choice]")
+    parser.add_argument("--json", type=Path, help="file to write the record to")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -206,11 +303,20 @@ def main(argv: list[str] | None = None) -> None:
             line += f"  accuracy {100 * outcome.val_accuracy[epoch]:.1f}"
         print(line)
     per_epoch = outcome.seconds_per_epoch
+    record = new_record(vars(args))
+    record["epochs"] = {
+        "train_seconds": outcome.train_seconds,
+        "eval_seconds": outcome.eval_seconds,
+        "loss": [float(loss.mean()) for loss in outcome.step_loss],
+        "val_accuracy": outcome.val_accuracy,
+    }
+    record["seconds_per_epoch"] = per_epoch
     print(
         f"{per_epoch:.2f} s per epoch on {torch.get_num_threads()} threads; "
         f"{profile.num_epochs * per_epoch:.0f} s for {profile.num_epochs} epochs "
         f"(scaled from {args.epochs})"
     )
+    write_record(record, args.json)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphanet_jax import files
-from alphanet_jax.dataset import Dataset, load_dataset
+from alphanet_jax.dataset import Dataset, Group, load_dataset
 from alphanet_jax.experiment import Settings
 from alphanet_jax.registry import get_entry
 
@@ -70,12 +71,18 @@ PROFILES = {
 
 def class_counts(name: str) -> np.ndarray:
     """Gives the number of training samples of every class of a profile."""
-    if name == "cifar":  # 500 down to 5, an imbalance of 100
-        return (500 * 0.01 ** (np.arange(100) / 99)).astype(int)
+    if name == "cifar":
+        return tail_counts(100, most=500, least=5)
     if name == "tiny":
         return np.tile([150, 120, 60, 30, 8, 5], 5)
     path = Path(__file__).with_name("class_counts.json")
     return np.asarray(json.loads(path.read_text(encoding="utf-8"))[name])
+
+
+def tail_counts(num_classes: int, *, most: int, least: int) -> np.ndarray:
+    """Gives class sizes that fall from `most` to `least` by equal factors."""
+    place = np.arange(num_classes) / (num_classes - 1)
+    return np.asarray(most * (least / most) ** place).astype(int)
 
 
 def make_splits(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -112,8 +119,7 @@ def _write_group(
     path: Path, rng: np.random.Generator, means: np.ndarray, per_class: np.ndarray
 ) -> np.ndarray:
     """Writes features, rows of all classes mixed, and gives their labels."""
-    labels = np.repeat(np.arange(len(means), dtype=np.int32), per_class)
-    rng.shuffle(labels)
+    labels = _draw_labels(rng, per_class)
     header = {
         "descr": "<f4",
         "fortran_order": False,
@@ -122,14 +128,73 @@ def _write_group(
     # Not a mapped array: its pages would count as this program's memory.
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(labels), _CHUNK_ROWS):
-            chunk = labels[start : start + _CHUNK_ROWS]
-            shape = (len(chunk), means.shape[1])
-            features = rng.standard_normal(shape, dtype=np.float32)
-            features += means[chunk]
+        for features in _draw_features(rng, means, labels):
             file.write(features.data)
     np.save(path.with_name(f"{path.stem}_labels.npy"), labels)
     return labels
+
+
+def _draw_labels(rng: np.random.Generator, per_class: np.ndarray) -> np.ndarray:
+    labels = np.repeat(np.arange(len(per_class), dtype=np.int32), per_class)
+    rng.shuffle(labels)
+    return labels
+
+
+def _draw_features(
+    rng: np.random.Generator, means: np.ndarray, labels: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Yields features a chunk of rows at a time."""
+    for start in range(0, len(labels), _CHUNK_ROWS):
+        chunk = labels[start : start + _CHUNK_ROWS]
+        shape = (len(chunk), means.shape[1])
+        features = rng.standard_normal(shape, dtype=np.float32)
+        features += means[chunk]
+        yield features
+
+
+def make_dataset(
+    counts: np.ndarray,
+    *,
+    num_features: int,
+    val_per_class: int,
+    test_per_class: int,
+    seed: int = 0,
+) -> Dataset:
+    """Makes a dataset of any shape in memory, as `generate` writes them.
+
+    Args:
+      counts: Number of training samples of every class.
+      num_features: Feature dimensions.
+      val_per_class: Validation samples of every class; 0 for no validation group.
+      test_per_class: Test samples of every class.
+      seed: Seed of everything that is drawn.
+
+    Returns:
+      The dataset.
+    """
+    rng, *group_rngs = np.random.default_rng(seed).spawn(4)
+    means = _make_means(rng, len(counts), num_features)
+    weight, bias = _make_classifier(means, counts)
+
+    def group(index: int, per_class: np.ndarray) -> Group:
+        labels = _draw_labels(group_rngs[index], per_class)
+        features = np.empty((len(labels), num_features), np.float32)
+        start = 0
+        for chunk in _draw_features(group_rngs[index], means, labels):
+            features[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return Group(features, labels)
+
+    return Dataset(
+        name=MODEL,
+        proper_name=f"{len(counts)} classes (synthetic)",
+        weight=weight,
+        bias=bias.astype(np.float32),
+        splits={k: v.astype(np.int32) for k, v in make_splits(counts).items()},
+        train=group(0, counts),
+        val=group(1, np.full(len(counts), val_per_class)) if val_per_class else None,
+        test=group(2, np.full(len(counts), test_per_class)),
+    )
 
 
 def _registry_text(name: str, profile: Profile) -> str:

@@ -1,8 +1,14 @@
 import importlib
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -86,7 +92,7 @@ def test_few_classes_do_badly_and_training_mends_them(
     assert outcome.epoch_loss[0, -1] < outcome.epoch_loss[0, 0]
 
 
-@pytest.mark.parametrize("layer", ["original", "convolution", "linear"])
+@pytest.mark.parametrize("layer", ["batched", "original", "convolution", "linear"])
 @pytest.mark.parametrize("pred_scale", [1.0, 3.0])
 def test_dense_training_gives_the_same_numbers(
     synthetic: ModuleType, tiny: Dataset, layer: str, pred_scale: float
@@ -117,32 +123,229 @@ def test_dense_training_gives_the_same_numbers(
     np.testing.assert_allclose(ours.val.accuracy[0], theirs.val_accuracy)
 
 
-@pytest.mark.slow
-def test_the_measurement_runs(
-    synthetic: ModuleType,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_dataset_in_memory_has_the_shape_asked_for(synthetic: ModuleType) -> None:
+    counts = synthetic.tail_counts(20, most=60, least=5)
+    assert (counts[0], counts[-1]) == (60, 5)
+    made = synthetic.make_dataset(
+        counts, num_features=16, val_per_class=0, test_per_class=2
+    )
+    np.testing.assert_array_equal(made.class_counts, counts)
+    assert made.train.features.shape == (counts.sum(), 16)
+    assert made.val is None
+    assert len(made.test.labels) == 40
+    again = synthetic.make_dataset(
+        counts, num_features=16, val_per_class=0, test_per_class=2
+    )
+    np.testing.assert_array_equal(made.train.features, again.train.features)
+
+
+@pytest.mark.parametrize("pred_scale", [1.0, 3.0])
+def test_the_dense_formula_in_jax_gives_the_same_losses(
+    synthetic: ModuleType, tiny: Dataset, pred_scale: float
 ) -> None:
-    measurement = importlib.import_module("imagenetlt")
-    monkeypatch.setattr(measurement, "_PRODUCT_REPEATS", 1)
-    record_file = tmp_path / "record.json"
-    measurement.main(
+    plain = importlib.import_module("plain")
+    measuring = importlib.import_module("measuring")
+    settings = synthetic.settings("tiny", train_epochs=1, pred_scale=pred_scale)
+    problem = experiment.prepare(tiny, settings)
+    params = experiment.initial_params(problem, [3])
+    batches = experiment.epoch_batches(problem, [3])
+    ours = experiment.run(problem, [3], params=params, batches=batches).step_loss[0][0]
+    theirs = plain.epoch_losses(
+        problem,
+        *jax.tree.map(lambda array: np.asarray(array)[0], (params, batches[0])),
+    )
+    assert len(theirs) == measuring.steps_of(batches[0].valid)
+    assert measuring.relative_difference(ours, theirs) < 1e-4
+
+
+def test_tables_are_aligned(synthetic: ModuleType) -> None:
+    measuring = importlib.import_module("measuring")
+    grid = measuring.format_grid(("what", "n"), [("a", "10"), ("longer", "1")])
+    assert grid == "what     n\na       10\nlonger   1"
+    rows = measuring.format_rows([("a", "10", "s"), ("longer", "1", "")])
+    assert rows == "a       10 s\nlonger   1"
+
+
+def _run(name: str, arguments: list[str], record: Path) -> tuple[str, dict[str, Any]]:
+    """Runs a measurement as a person does; gives its output and its record."""
+    finished = subprocess.run(
+        [
+            sys.executable,
+            str(BENCHMARKS / f"{name}.py"),
+            *arguments,
+            f"--json={record}",
+        ],
+        cwd=BENCHMARKS.parent,
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    read: dict[str, Any] = json.loads(record.read_text())
+    machine = read["machine"]
+    assert machine["versions"]["jax"]
+    assert machine["cores"] >= 1
+    assert machine["device"]
+    assert "data" not in read["arguments"]  # no paths
+    return finished.stdout, read
+
+
+@pytest.mark.slow
+def test_imagenetlt_measures_a_run(synthetic: ModuleType, tmp_path: Path) -> None:
+    table, record = _run(
+        "imagenetlt",
         [
             f"--data={tmp_path / 'data'}",
             "--profile=tiny",
             "--seeds=2",
             "--epochs=2",
-            "--repeats=1",
-            f"--json={record_file}",
-        ]
+            "--repeats=2",
+            "--profile_step",
+        ],
+        tmp_path / "record.json",
     )
-    table = capsys.readouterr().out
-    record = json.loads(record_file.read_text())
+    figures, training = record["figures"], record["training"]
     assert "whole process, first" in table
-    assert "share of a step" in table
+    assert "the plan's estimate" in table
     assert record["arguments"]["seeds"] == 2
-    assert record["machine"]["versions"]["jax"]
-    assert len(record["training"]["epoch"]) == 1
-    for difference in record["training"]["loss_difference"].values():
+    for process in record["processes"].values():
+        assert 0 < process["peak_anonymous_mib"] <= process["peak_resident_mib"]
+        assert sum(process["phases"].values()) > 0
+        assert process["phases"]["epochs"] < process["seconds"]
+    assert len(training["epoch"]) == 2
+    assert figures["epoch_seconds"] == pytest.approx(np.median(training["epoch"]))
+    assert figures["step_seconds"] * training["steps_per_epoch"] == pytest.approx(
+        figures["epoch_seconds"] - figures["validation_seconds_per_epoch"]
+    )
+    layer = record["first_layer"]
+    few, places = 10, 6
+    assert len(layer["classifiers"]) == places
+    assert max(layer["classifiers"]) <= few
+    assert layer["flops"] == 2 * sum(layer["classifiers"]) * 24 * 2 * 32
+    assert layer["flops_if_not_shared"] == 2 * few * places * 24 * 2 * 32
+    for product in ("forward", "gradient"):
+        part = layer[product]
+        assert part["best_seconds"] <= part["seconds"]
+        rate = layer["flops"] / part["seconds"] / 1e9
+        assert part["gflops_per_second"] == pytest.approx(rate)
+    profile = record["step_profile"]
+    assert sum(profile["parts"].values()) == pytest.approx(
+        np.median(profile["seconds"]["whole"])
+    )
+    for difference in training["loss_difference"].values():
         assert difference < 1e-4
+    if importlib.util.find_spec("torch"):
+        assert set(training["dense_epoch"]) == {"batched", "original"}
+        ratio = 2 * np.median(training["dense_epoch"]["batched"])
+        assert figures["dense_batched_epoch_ratio"] == pytest.approx(
+            ratio / figures["epoch_seconds"]
+        )
+
+
+@pytest.mark.slow
+def test_scaling_measures_seeds_and_sizes(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    chart = tmp_path / "chart.svg"
+    table, record = _run(
+        "scaling",
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--seeds=1,3",
+            "--grid=tiny",
+            "--epochs=2",
+            "--repeats=1",
+            f"--chart={chart}",
+        ],
+        tmp_path / "record.json",
+    )
+    one, three = record["seeds"]
+    assert (one["seeds"], three["seeds"]) == (1, 3)
+    assert one["ratio_to_one"] == 1
+    assert three["ratio_to_one"] == pytest.approx(
+        three["epoch_seconds"] / one["epoch_seconds"]
+    )
+    varied = [size["varied"] for size in record["sizes"]]
+    assert varied == sorted(varied, key=["classes", "features", "samples",
+                                         "neighbors"].index)  # fmt: skip
+    by_size = {name: [s for s in record["sizes"] if s["varied"] == name]
+               for name in set(varied)}  # fmt: skip
+    for name, found in by_size.items():
+        assert len({size[name] for size in found}) == len(found) == 2
+    few = {size["few"] for size in by_size["samples"]}
+    assert len(few) == 1
+    for measured in (*record["seeds"], *record["sizes"]):
+        assert measured["steps"] > 0
+        assert measured["loss_difference"] < 1e-4
+    assert "classes" in table
+    drawn = chart.read_text()
+    assert "together in one process" in drawn
+    assert "n separate runs" in drawn
+
+
+@pytest.mark.slow
+def test_sweep_measures_one_dataset_and_precisions(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    table, record = _run(
+        "sweep",
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--seeds=2",
+            "--epochs=2",
+            "--limit=3",
+            "--precision=highest,tf32",
+        ],
+        tmp_path / "record.json",
+    )
+    assert record["rho"] == [0.1, 1.0, 3.0]
+    assert record["num_runs"] == 6
+    (plan,) = record["plans"]
+    assert plan["runs"] == 6
+    assert plan["chunks"] == -(-6 // plan["group_size"])
+    for turns in record["turns"].values():
+        assert len(turns) == 2
+        assert turns[1]["compile"] < turns[0]["compile"]
+        assert turns[0]["epochs"] < turns[0]["all"]
+    found = record["differences"]["tf32"]
+    if record["machine"]["backend"] == "cpu":
+        assert "makes no difference" in table
+        assert found["changed_predictions"] == 0
+        assert found["largest_alpha_difference"] == 0
+
+
+@pytest.mark.slow
+def test_sweep_measures_the_papers_grid(synthetic: ModuleType, tmp_path: Path) -> None:
+    table, record = _run(
+        "sweep",
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--grid=paper",
+            "--seeds=2",
+            "--epochs=1",
+            "--limit=2",
+            "--only=places",
+        ],
+        tmp_path / "record.json",
+    )
+    assert [part["name"] for part in record["parts"]] == [
+        "Places-LT, cRT",
+        "Places-LT, LWS",
+    ]
+    for part in record["parts"]:
+        assert (part["points"], part["points_in_all"], part["runs"]) == (2, 12, 4)
+        assert part["seconds"]["all"] > 0
+    assert table.splitlines()[-1].startswith("all")
+
+
+def test_the_papers_grid_has_its_points(synthetic: ModuleType) -> None:
+    sweep = importlib.import_module("sweep")
+    points = {part.name: len(part.settings()) for part in sweep.paper_grid()}
+    assert points["ImageNet-LT, cRT"] == 12
+    assert points["iNaturalist, cRT"] == 5
+    assert points["ImageNet-LT, neighbors"] == 2 * 10 * 4
+    assert 10 * sum(points.values()) == 1810  # runs
