@@ -59,6 +59,17 @@ FIELDS = (
         "'reference': epoch min_epochs, as published; or 'last'",
     ),
     Field("pred_scale", 1.0, "factor on all logits before the softmax"),
+    Field(
+        "precision",
+        "highest",
+        "of matrix products in training: highest (float32), or tensorfloat32, which "
+        "is faster on GPUs and less exact",
+    ),
+    Field(
+        "alphanet.dummy_mode",
+        False,
+        "coefficients (1, 0, ..., 0) whatever is trained: the unchanged classifier",
+    ),
     Field("alphanet.hdims", (32, 32, 32), "sizes of the hidden layers"),
     Field(
         "alphanet.hact",

@@ -43,6 +43,7 @@ from alphanet_jax.sampling import Batches
 from alphanet_jax.schedules import Schedule, make_schedule
 
 __all__ = [
+    "PRECISIONS",
     "SELECTIONS",
     "Checkpoints",
     "History",
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 SELECTIONS = ("best", "reference", "last")
+PRECISIONS = ("highest", "tensorfloat32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Settings:
       hact: Name in `activations.ACTIVATIONS`.
       dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
         unchanged classifier.
+      precision: Of matrix products in training, one of `PRECISIONS`.
       optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
       optim_params: Its parameters by the names there.
       lr_sched_cls: Name of a schedule; see `schedules.make_schedule`.
@@ -98,6 +101,7 @@ class Settings:
     hdims: tuple[int, ...] = (32, 32, 32)
     hact: str = "leaky_relu"
     dummy_mode: bool = False
+    precision: str = "highest"
     optim_cls: str = "AdamW"
     optim_params: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"lr": 0.001}
@@ -181,6 +185,7 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
     for name, allowed in (
         ("selection", SELECTIONS),
         ("nn_dist", nn_search.METRICS),
+        ("precision", PRECISIONS),
     ):
         if getattr(settings, name) not in allowed:
             raise UserError(
@@ -521,6 +526,7 @@ class _Group:
         return programs.Static(
             hact=settings.hact,
             dummy_mode=settings.dummy_mode,
+            precision=settings.precision,
             selection=settings.selection,
             optim_cls=settings.optim_cls,
             optim_params=_optim_params(settings),
@@ -586,6 +592,7 @@ def _make_groups(points: Sequence[Point]) -> list[_Group]:
             settings.hdims,
             settings.hact,
             settings.dummy_mode,
+            settings.precision,
             settings.optim_cls,
             _optim_params(settings),
             point.problem.momenta is not None,
@@ -668,6 +675,7 @@ def run_points(
     points: Sequence[Point],
     *,
     plans: Sequence[Plan] | None = None,
+    memory_limit: int | None = None,
     done: Collection[int] = (),
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
@@ -678,6 +686,7 @@ def run_points(
     Args:
       points: The points; problems from one call of `prepare_all` share the most.
       plans: Plans from `plan_points`; made by default.
+      memory_limit: Bytes that may be used, for plans that are made.
       done: Numbers of points to leave out. The others train as they would have with
         them, so what was stopped can go on.
       checkpoints: Where the state is kept after every epoch, and taken from.
@@ -694,7 +703,7 @@ def run_points(
     """
     groups = _make_groups(points)
     if plans is None:
-        plans = plan_points(points)
+        plans = plan_points(points, memory_limit=memory_limit)
     for number, (group, plan) in enumerate(zip(groups, plans, strict=True)):
         if len(groups) > 1 and not set(group.indices) <= set(done):
             report(f"program {number + 1} of {len(groups)}")

@@ -71,6 +71,7 @@ class Static:
 
     hact: str
     dummy_mode: bool
+    precision: str
     selection: str
     optim_cls: str
     optim_params: str  # JSON, with one and the same learning rate for all
@@ -83,7 +84,9 @@ class Static:
             return evaluation.baseline_alphas(
                 len(sources.rows), len(sources.weights) - 1
             )
-        return model.apply(params, sources, activation=self.hact)
+        return model.apply(
+            params, sources, activation=self.hact, precision=self.precision
+        )
 
     def make_optimizer(self) -> optimizers.Optimizer:
         """Builds the optimizer; its learning rate is an argument of each step."""

@@ -6,6 +6,7 @@ beyond the sum of its parts is called the rest; parts that overlap in a whole st
 it negative. `imagenetlt.py --profile_step` prints it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
                 frozen,
                 rate,
                 transform=transform,
-                activation=settings.hact,
+                network=functools.partial(model.apply, activation=settings.hact),
                 num_steps=n,
             )
 

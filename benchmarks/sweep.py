@@ -11,12 +11,11 @@ benchmarks/results/ under the name of the device.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +188,10 @@ def measure_sweep(args: argparse.Namespace, record: dict[str, Any]) -> None:
     for turn in range(args.repeats):
         for name in args.precision:
             say(f"turn {turn + 1} of {args.repeats}, precision {name}")
-            with _precision(name):
-                ran = run_settings(
-                    dataset, settings, args.seeds, memory_limit=limit, keep=turn == 0
-                )
+            chosen = _with_precision(settings, name)
+            ran = run_settings(
+                dataset, chosen, args.seeds, memory_limit=limit, keep=turn == 0
+            )
             turns[name].append(ran.seconds)
             if turn == 0:
                 outcomes[name] = ran.outcomes
@@ -203,13 +202,8 @@ def measure_sweep(args: argparse.Namespace, record: dict[str, Any]) -> None:
     }
 
 
-@contextlib.contextmanager
-def _precision(name: str) -> Iterator[None]:
-    if name == "default":
-        yield
-        return
-    with jax.default_matmul_precision(PRECISIONS[name]):
-        yield
+def _with_precision(settings: Sequence[Settings], name: str) -> list[Settings]:
+    return [dataclasses.replace(s, precision=PRECISIONS[name]) for s in settings]
 
 
 def _differences(
@@ -297,8 +291,8 @@ def measure_grid(args: argparse.Namespace, record: dict[str, Any]) -> None:
         everything = part.settings()
         settings = _limited(everything, args.limit)
         jax.clear_caches()  # a process of its own would have to compile, too
-        with _precision(args.precision[0]):
-            ran = run_settings(dataset, settings, args.seeds, memory_limit=limit)
+        settings = _with_precision(settings, args.precision[0])
+        ran = run_settings(dataset, settings, args.seeds, memory_limit=limit)
         record["parts"].append(
             {
                 "name": part.name,
@@ -378,8 +372,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--precision",
         default="highest",
-        help="of matrix products: highest, tf32 or default (JAX's own); several, with "
-        "commas, take turns, and results are compared with the first's [%(default)s]",
+        help="of matrix products in training: highest or tf32; several, with commas, "
+        "take turns, and results are compared with the first's [%(default)s]",
     )
     parser.add_argument(
         "--repeats", type=int, default=2, help="of one sweep; the first compiles [2]"
@@ -390,7 +384,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     args.precision = tuple(filter(None, args.precision.split(",")))
-    if unknown := set(args.precision) - {*PRECISIONS, "default"}:
+    if unknown := set(args.precision) - set(PRECISIONS):
         parser.error(f"--precision: unknown {sorted(unknown)}")
     if args.grid == "paper" and len(args.precision) > 1:
         parser.error("--grid=paper takes one --precision")

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import experiment, feature_pass, optimizers, train_step
+from alphanet_jax import experiment, feature_pass, model, optimizers, train_step
 from alphanet_jax.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import Settings
@@ -279,7 +279,7 @@ class TestOptimizersAndSchedules:
             functools.partial(
                 train_step.train_epoch,
                 transform=optimizer.transform,
-                activation="elu",
+                network=functools.partial(model.apply, activation="elu"),
             )
         )
         steps = []

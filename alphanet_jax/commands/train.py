@@ -203,6 +203,8 @@ def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
         pred_scale=float(config.pred_scale),
         hdims=tuple(config.alphanet.hdims),
         hact=config.alphanet.hact,
+        dummy_mode=config.alphanet.dummy_mode,
+        precision=config.precision,
         n_neighbors=training.n_neighbors,
         nn_dist=training.nn_dist,
         optim_cls=ptopt.optim_cls,
