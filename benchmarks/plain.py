@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alphanet_jax import model, nn_search
+from alphanet_jax import activations, nn_search
 from alphanet_jax.experiment import Problem
 from alphanet_jax.sampling import Batches
 
@@ -24,7 +24,7 @@ from alphanet_jax.sampling import Batches
 def _alphas(layers: Any, sources: jax.Array, activation: str) -> jax.Array:
     x = sources.reshape(len(sources), -1)
     for index, (weight, bias) in enumerate(layers):
-        x = model.ACTIVATIONS[activation](x) if index else x
+        x = activations.look_up(activation)(x) if index else x
         x = jnp.matmul(x, weight.T, precision="highest") + bias
     x = x / jnp.abs(x).sum(axis=1, keepdims=True)
     return jnp.concatenate([jnp.ones_like(x[:, :1]), x], axis=1)

@@ -16,7 +16,15 @@ import numpy as np
 import optax
 from measuring import in_turns, steps_of
 
-from alphanet_jax import experiment, feature_pass, model, optimizers, scores, train_step
+from alphanet_jax import (
+    activations,
+    experiment,
+    feature_pass,
+    model,
+    optimizers,
+    scores,
+    train_step,
+)
 from alphanet_jax.experiment import Problem
 from alphanet_jax.sampling import Batches
 
@@ -127,7 +135,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
 
         def one(layers: Any, x: jax.Array) -> jax.Array:
             for layer in layers:
-                x = model.ACTIVATIONS[settings.hact](x)
+                x = activations.look_up(settings.hact)(x)
                 x = jnp.matmul(layer.weight, x) + layer.bias[:, None]
             return jnp.sum(cotangent * (x / jnp.sum(jnp.abs(x), axis=0)).T)
 

@@ -241,8 +241,8 @@ class TestPrepareAll:
         assert several[0].pools is several[3].pools
 
     def test_any_wrong_setting_is_refused(self):
-        wrong = dataclasses.replace(SETTINGS, hact="elu")
-        with pytest.raises(UserError, match="hact must be one of"):
+        wrong = dataclasses.replace(SETTINGS, hact="elv")
+        with pytest.raises(UserError, match="activation 'elv'; did you mean 'elu'"):
             experiment.prepare_all(DATA, [(SETTINGS, 0), (wrong, 0)])
 
 
