@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alphanet_jax import activations, nn_search
+from alphanet_jax import activations, model, nn_search
 from alphanet_jax.experiment import Problem
 from alphanet_jax.sampling import Batches
 
