@@ -79,6 +79,12 @@ FIELDS = (
     Field("training.n_neighbors", 5, "neighbors of a class, itself not counted"),
     Field("training.nn_dist", "euclidean", "euclidean, cosine, or random (a control)"),
     Field(
+        "training.nn_per_seed",
+        False,
+        "with nn_dist=random, whether every seed draws neighbors of its own; otherwise "
+        "all share those of the first seed, as in the original",
+    ),
+    Field(
         "training.ptopt.optim_cls",
         "AdamW",
         "optimizer, by torch.optim's or optax's name",

@@ -47,6 +47,7 @@ __all__ = [
     "SELECTIONS",
     "Checkpoints",
     "History",
+    "NeighborStore",
     "Outcome",
     "Point",
     "Problem",
@@ -55,6 +56,7 @@ __all__ = [
     "epoch_batches",
     "find_neighbors",
     "initial_params",
+    "merge_seeds",
     "plan_points",
     "prepare",
     "prepare_all",
@@ -73,6 +75,9 @@ class Settings:
     Attributes:
       n_neighbors: Neighbors of a few class, k.
       nn_dist: Distance between class means; see `nn_search.find_neighbors`.
+      nn_per_seed: Whether random neighbors are drawn for every seed anew, as
+        `prepare` is told: its problems then have arrays of the same shapes, and
+        train in the same program, one after the other.
       hdims: Sizes of the hidden layers.
       hact: Name in `activations.ACTIVATIONS`.
       dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
@@ -98,6 +103,7 @@ class Settings:
 
     n_neighbors: int = 5
     nn_dist: str = "euclidean"
+    nn_per_seed: bool = False
     hdims: tuple[int, ...] = (32, 32, 32)
     hact: str = "leaky_relu"
     dummy_mode: bool = False
@@ -256,11 +262,24 @@ def prepare(
     return prepare_all(dataset, [(settings, seed)], neighbors=neighbors)[0]
 
 
+class NeighborStore(Protocol):
+    """A place that keeps neighbors."""
+
+    def load(self, settings: Settings, seed: int) -> nn_search.Neighbors | None:
+        """Gives neighbors that were kept, or None."""
+
+    def save(
+        self, settings: Settings, seed: int, neighbors: nn_search.Neighbors
+    ) -> None:
+        """Keeps neighbors."""
+
+
 def prepare_all(
     dataset: Dataset,
     items: Sequence[tuple[Settings, int]],
     *,
     neighbors: nn_search.Neighbors | None = None,
+    store: NeighborStore | None = None,
 ) -> list[Problem]:
     """Does what `prepare` does for several settings, sharing what they share.
 
@@ -268,6 +287,7 @@ def prepare_all(
       dataset: The dataset.
       items: Settings, each with the seed of its random neighbors.
       neighbors: Neighbors to use for all instead of searching for them.
+      store: Where neighbors are kept, and looked for first.
 
     Returns:
       A problem for each.
@@ -285,18 +305,27 @@ def prepare_all(
         key = (
             settings.n_neighbors,
             settings.nn_dist,
+            settings.nn_per_seed,
             seed if settings.nn_dist == "random" else None,
         )
         if key not in shared:
             found = neighbors
+            if found is None and store is not None:
+                found = store.load(settings, seed)
             if found is None:
                 if means is None:
                     means = feature_pass.class_means(
                         dataset.train, num_classes=dataset.num_classes
                     )
                 found = _neighbors_from_means(means, dataset, settings, seed)
+                if store is not None:
+                    store.save(settings, seed, found)
             frozen = scores.make_frozen(
-                dataset.weight, dataset.bias, dataset.few_classes, found.classes
+                dataset.weight,
+                dataset.bias,
+                dataset.few_classes,
+                found.classes,
+                same_shape=settings.nn_per_seed,
             )
             shared[key] = (found, frozen)
         for split in ("few", *(sampler.split for sampler in samplers)):
@@ -604,6 +633,35 @@ def _make_groups(points: Sequence[Point]) -> list[_Group]:
         )
         groups.setdefault(key, []).append(index)
     return [_Group([points[i] for i in found], found) for found in groups.values()]
+
+
+def merge_seeds(outcomes: Sequence[Outcome]) -> Outcome:
+    """Puts outcomes of different seeds of one setting together."""
+    first = outcomes[0]
+    steps = [
+        max(o.step_loss[e].shape[1] for o in outcomes)
+        for e in range(len(first.step_loss))
+    ]
+
+    def stack(parts: Sequence[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def pad(losses: np.ndarray, width: int) -> np.ndarray:
+        missing = ((0, 0), (0, width - losses.shape[1]))
+        return np.pad(losses, missing, constant_values=np.nan)
+
+    merged = {
+        name: stack([getattr(outcome, name) for outcome in outcomes])
+        for name in (
+            "seeds", "selected_epoch", "params", "alphas", "weight_few", "epoch_loss",
+            "mean_alphas", "val", "test", "test_pred",
+        )
+    }  # fmt: skip
+    losses = [
+        stack([pad(outcome.step_loss[epoch], width) for outcome in outcomes])
+        for epoch, width in enumerate(steps)
+    ]
+    return dataclasses.replace(first, **merged, step_loss=losses)
 
 
 def plan_points(

@@ -206,6 +206,7 @@ def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
         dummy_mode=config.alphanet.dummy_mode,
         precision=config.precision,
         n_neighbors=training.n_neighbors,
+        nn_per_seed=training.nn_per_seed,
         nn_dist=training.nn_dist,
         optim_cls=ptopt.optim_cls,
         optim_params=parse("training.ptopt.optim_params", ptopt.optim_params),
@@ -386,26 +387,33 @@ def _train(
     Returns:
       What was wrong with those that failed, by their number.
     """
-    from alphanet_jax import devices, experiment, results
+    from alphanet_jax import devices, experiment, neighbor_cache, results
 
     # With checkpoints, points that are done stay in the groups in which they trained:
     # those of the others go on as they were.
     numbers = [n for n in range(len(jobs)) if values.ckpt_dir or n not in done]
-    done_among = {place for place, n in enumerate(numbers) if n in done}
+    parts = [(n, seeds) for n in numbers for seeds in _parts(jobs[n])]
+    done_among = {place for place, (n, _) in enumerate(parts) if n in done}
     problems = experiment.prepare_all(
-        data, [(jobs[n][1], jobs[n][2][0]) for n in numbers]
+        data,
+        [(jobs[n][1], seeds[0]) for n, seeds in parts],
+        store=neighbor_cache.NeighborCache(
+            _neighbor_directories(jobs[0][0].config), data
+        ),
     )
     points = [
-        experiment.Point(problem, tuple(jobs[n][2]), jobs[n][0].title)
-        for n, problem in zip(numbers, problems, strict=True)
+        experiment.Point(problem, seeds, jobs[n][0].title)
+        for (n, seeds), problem in zip(parts, problems, strict=True)
     ]
+    waiting: dict[int, list[tuple[Any, Any]]] = {
+        n: [] for n in numbers if n not in done
+    }
     limit = None if values.memory_gib is None else int(values.memory_gib * 2**30)
     plans = experiment.plan_points(points, memory_limit=limit)
-    waiting = [point for place, point in enumerate(points) if place not in done_among]
-    report(describe_points(waiting))
+    report(describe_points([p for i, p in enumerate(points) if i not in done_among]))
     report(str(max(plans, key=lambda plan: plan.total)))
     errors: dict[int, UserError] = {}
-    clock, count = time.monotonic(), 0
+    clock, count, num_waiting = time.monotonic(), 0, len(waiting)
     with contextlib.ExitStack() as stack:
         store = None
         watcher = None
@@ -437,33 +445,60 @@ def _train(
             done=done_among,
             checkpoints=store,
             watcher=watcher,
-            report=report if len(waiting) == 1 else _sometimes(report, 2.0),
+            report=report if num_waiting == 1 else _sometimes(report, 2.0),
         ):
-            count += 1
-            number = numbers[place]
-            point, _, _, path = jobs[number]
+            number = parts[place][0]
+            point, settings, _, path = jobs[number]
             if isinstance(outcome, UserError):
-                errors[number] = outcome
-                report(f"failed: {outcome}")
+                if number not in errors:
+                    report(f"failed: {outcome}")
+                    count += 1
+                errors.setdefault(number, outcome)
                 continue
+            waiting[number].append((problems[place], outcome))
+            if number in errors or len(waiting[number]) < len(_parts(jobs[number])):
+                continue
+            count += 1
+            mine, outcomes = zip(*waiting.pop(number), strict=True)
+            outcome = experiment.merge_seeds(outcomes)
             arrays = results.result_arrays(
-                problems[place], outcome, config=point.config.to_dict()
+                mine if settings.nn_per_seed else mine[0],
+                outcome,
+                config=point.config.to_dict(),
             )
             if devices.is_first_process():
                 results.save_result(path, arrays)
             if watcher is not None:
                 watcher.point_ended(point.title, outcome)
-            if len(waiting) == 1:
+            if num_waiting == 1:
                 spent = outcome.seconds.items()
                 report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
                 report(f"saved {path}")
             else:
                 took = time.monotonic() - clock
                 report(
-                    f"{count} of {len(waiting)} points done in {took:.0f} s: "
+                    f"{count} of {num_waiting} points done in {took:.0f} s: "
                     f"{point.title}, saved {path}"
                 )
     return errors
+
+
+def _parts(job: tuple[Any, "Settings", range, Path]) -> list[tuple[int, ...]]:
+    """Cuts the seeds of a point into those that share their neighbors."""
+    _, settings, seeds, _ = job
+    if settings.nn_per_seed and settings.nn_dist == "random":
+        return [(seed,) for seed in seeds]
+    return [tuple(seeds)]
+
+
+def _neighbor_directories(config: ml_collections.ConfigDict) -> list[Path]:
+    """Names the places for neighbors: the registry's, or else the caches'."""
+    from alphanet_jax import convert, registry
+
+    entry = registry.get_entry(Path(config.registry), config.dataset)
+    root = Path(config.data_root)
+    own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
+    return own + [cache / "neighbors" for cache in convert.cache_roots(root)]
 
 
 def _row_name(point: sweep.ConfigPoint) -> str:
