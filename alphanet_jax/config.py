@@ -70,6 +70,11 @@ FIELDS = (
         False,
         "coefficients (1, 0, ..., 0) whatever is trained: the unchanged classifier",
     ),
+    Field(
+        "alphanet.debug",
+        False,
+        "check the coefficients of every class after every epoch",
+    ),
     Field("alphanet.hdims", (32, 32, 32), "sizes of the hidden layers"),
     Field(
         "alphanet.hact",

@@ -60,6 +60,7 @@ __all__ = [
     "plan_points",
     "prepare",
     "prepare_all",
+    "remarks",
     "run",
     "run_points",
 ]
@@ -82,6 +83,7 @@ class Settings:
       hact: Name in `activations.ACTIVATIONS`.
       dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
         unchanged classifier.
+      debug: Whether coefficients are checked after every epoch.
       precision: Of matrix products in training, one of `PRECISIONS`.
       optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
       optim_params: Its parameters by the names there.
@@ -107,6 +109,7 @@ class Settings:
     hdims: tuple[int, ...] = (32, 32, 32)
     hact: str = "leaky_relu"
     dummy_mode: bool = False
+    debug: bool = False
     precision: str = "highest"
     optim_cls: str = "AdamW"
     optim_params: Mapping[str, Any] = dataclasses.field(
@@ -395,6 +398,35 @@ def _resolve(
     except ValueError as error:
         raise UserError(str(error).rstrip(".")) from None
     return samplers, schedule
+
+
+def remarks(problem: Problem) -> list[str]:
+    """Lists what a person should know before a problem is trained, a line for each."""
+    settings, data = problem.settings, problem.dataset
+    found = []
+    if settings.n_neighbors == 1 and not settings.dummy_mode:
+        found.append(
+            "n_neighbors is 1: divided by its size the only coefficient is 1 or -1, "
+            "which training cannot change; take 2 or more to learn anything"
+        )
+    if 0 < settings.train_epochs < settings.min_epochs:
+        found.append(
+            f"min_epochs ({settings.min_epochs}) is past the last of "
+            f"{settings.train_epochs} epochs: the last one is tested"
+        )
+    for split, classes in data.splits.items():
+        if not np.isin(data.test.labels, classes).any():
+            found.append(f"no test sample is of a '{split}' class: its accuracy is '-'")
+        if data.val is not None and not np.isin(data.val.labels, classes).any():
+            found.append(
+                f"no validation sample is of a '{split}' class: epochs are chosen "
+                "without it"
+            )
+    names = data.label_names or ()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        shown = ", ".join(map(repr, twice[:3]))
+        found.append(f"{len(twice)} names are those of several classes: {shown}")
+    return found
 
 
 def _param_sizes(problem: Problem) -> tuple[int, int, tuple[int, ...]]:
@@ -1060,6 +1092,10 @@ class _Training:
                     column[:, epoch] = counts
                 val = self.metrics(record.val)
             self.check_finite(runs, record.losses, batches[epoch], epoch)
+            if epoch == 0 and self.failed:
+                self.explain_first_loss(runs, params)
+            if self.settings.debug:
+                self.check_alphas(runs, record.alphas, epoch)
             if all(run.point in self.failed for run in runs):
                 break
             if self.checkpoints is not None:
@@ -1149,13 +1185,48 @@ class _Training:
         bad = ~np.isfinite(losses) & batches.valid.any(axis=2)
         for index, step in np.argwhere(bad):
             run = runs[index]
-            name = self.group.points[run.point].name
-            where = f"{name}: " if name else ""
             message = (
-                f"{where}the loss is {losses[index, step]} for seed {run.seed} in "
-                f"epoch {epoch + 1}, step {step + 1}; a lower learning rate may help"
+                f"{self.prefix(run)}the loss is {losses[index, step]} for seed "
+                f"{run.seed} in epoch {epoch + 1}, step {step + 1}; a lower learning rate may help"
             )
             self.failed.setdefault(run.point, UserError(message))
+
+    def explain_first_loss(self, runs: Sequence[_Run], params: model.Params) -> None:
+        """Says so where a loss is not finite because the network gives only zeros."""
+        alphas, _ = devices.fetch(
+            programs.alphas_and_weights(self.static, params, self.frozen.sources)
+        )
+        for index, few in np.argwhere(~np.isfinite(alphas).all(axis=2)):
+            run = runs[index]
+            if run.point in self.failed:
+                self.failed[run.point] = UserError(
+                    f"{self.prefix(run)}the network of seed {run.seed} gives only "
+                    f"zeros for class {self.dataset.few_classes[few]}, which cannot be "
+                    "divided by the sum of their sizes; take another activation (hact) "
+                    "or more units (hdims)"
+                )
+
+    def check_alphas(
+        self, runs: Sequence[_Run], alphas: np.ndarray, epoch: int
+    ) -> None:
+        """Checks what must hold of coefficients, as `debug` asks for."""
+        sums = np.abs(alphas[..., 1:]).sum(axis=-1)
+        wrong = (alphas[..., 0] != 1.0) | ~(np.abs(sums - 1.0) < 1e-4)
+        if self.settings.dummy_mode:
+            wrong = (alphas != np.eye(alphas.shape[-1])[0]).any(axis=-1)
+        for index, few in np.argwhere(wrong):
+            run = runs[index]
+            message = (
+                f"{self.prefix(run)}debug: coefficients {alphas[index, few].tolist()} "
+                f"of class {self.dataset.few_classes[few]} for seed {run.seed} after "
+                f"epoch {epoch + 1}"
+            )
+            self.failed.setdefault(run.point, UserError(message))
+
+    def prefix(self, run: _Run) -> str:
+        """Begins a message about a run: the name of its point, if it has one."""
+        name = self.group.points[run.point].name
+        return f"{name}: " if name else ""
 
     def progress(
         self,

@@ -7,7 +7,8 @@ dimensions, n test samples. Arrays of the file:
     few_classes (F,)   medium_classes   many_classes   class_counts (C,)
     neighbors (F, k)   neighbor_distances (F, k); (S, F, k) where each seed has its own
     alphas (S, F, k + 1)   weight_few (S, F, d)   selected_epoch (S,), from 0
-    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)   learning_rate (E,)
+    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)
+    learning_rate (E,)   momentum (E,), empty where the schedule leaves it alone
     val_accuracy, val_top5, val_f1 (S, E)   val_acc_per_split (S, E, 3)
     test_accuracy, test_top5, test_f1 (S,)   test_acc_per_split (S, 3)
     test_acc_per_class (S, C)   test_pred (S, n)   test_labels (n,)
@@ -99,6 +100,7 @@ def result_arrays(
         "epoch_loss": outcome.epoch_loss,
         "epoch_mean_alphas": outcome.mean_alphas,
         "learning_rate": problem.learning_rates,
+        "momentum": np.zeros(0) if problem.momenta is None else problem.momenta,
     }
     for prefix, metrics, predictions in (
         ("val", outcome.val, None),
