@@ -24,6 +24,10 @@ COMMANDS = {
         "alphanet_jax.commands.train",
         "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
     ),
+    "baseline": (
+        "alphanet_jax.commands.baseline",
+        "evaluate the unchanged classifier and save that as a result",
+    ),
 }
 
 

@@ -70,6 +70,11 @@ FIELDS = (
         False,
         "coefficients (1, 0, ..., 0) whatever is trained: the unchanged classifier",
     ),
+    Field(
+        "alphanet.debug",
+        False,
+        "check the coefficients of every class after every epoch",
+    ),
     Field("alphanet.hdims", (32, 32, 32), "sizes of the hidden layers"),
     Field(
         "alphanet.hact",
@@ -78,6 +83,12 @@ FIELDS = (
     ),
     Field("training.n_neighbors", 5, "neighbors of a class, itself not counted"),
     Field("training.nn_dist", "euclidean", "euclidean, cosine, or random (a control)"),
+    Field(
+        "training.nn_per_seed",
+        False,
+        "with nn_dist=random, whether every seed draws neighbors of its own; otherwise "
+        "all share those of the first seed, as in the original",
+    ),
     Field(
         "training.ptopt.optim_cls",
         "AdamW",

@@ -740,13 +740,6 @@ def cache_roots(data_root: Path) -> list[Path]:
     return [data_root / CACHE_NAME, Path(home, "alphanet_jax", "converted", digest)]
 
 
-def _is_writable(directory: Path) -> bool:
-    """Tells whether files may be made there, now or once it exists."""
-    parent = next(p for p in (directory, *directory.parents) if p.exists())
-    # The superuser, whom nothing stops, keeps to what the permissions say.
-    return os.access(parent, os.W_OK) and bool(parent.stat().st_mode & 0o222)
-
-
 def ensure_converted(
     entry: DatasetEntry,
     data_root: Path,
@@ -801,7 +794,7 @@ def ensure_converted(
         else:
             missing.append(group)
     if missing:
-        cache = next(filter(_is_writable, caches), caches[-1])
+        cache = next(filter(files.is_writable, caches), caches[-1])
         report(f"converting on first use, into {cache}")
         convert_dataset(entry, data_root, cache, groups=missing, report=report)
         found |= {group: _array_paths(cache / inside, group) for group in missing}

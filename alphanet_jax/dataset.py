@@ -37,6 +37,7 @@ class Dataset:
       test: Test samples.
       label_names: Class names, or None.
       file_hashes: SHA-256, by path, of every file that results depend on.
+      train_files: Paths among them of the training features and labels.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Dataset:
     test: Group
     label_names: tuple[str, ...] | None = None
     file_hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    train_files: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -151,4 +153,8 @@ def load_dataset(
         test=groups[test_group],
         label_names=label_names,
         file_hashes={_short_name(path, roots): hashes[path] for path in loaded},
+        train_files=tuple(
+            _short_name(path, roots)
+            for path in (arrays[train_group].features, arrays[train_group].labels)
+        ),
     )

@@ -47,6 +47,7 @@ __all__ = [
     "SELECTIONS",
     "Checkpoints",
     "History",
+    "NeighborStore",
     "Outcome",
     "Point",
     "Problem",
@@ -55,9 +56,11 @@ __all__ = [
     "epoch_batches",
     "find_neighbors",
     "initial_params",
+    "merge_seeds",
     "plan_points",
     "prepare",
     "prepare_all",
+    "remarks",
     "run",
     "run_points",
 ]
@@ -73,10 +76,14 @@ class Settings:
     Attributes:
       n_neighbors: Neighbors of a few class, k.
       nn_dist: Distance between class means; see `nn_search.find_neighbors`.
+      nn_per_seed: Whether random neighbors are drawn for every seed anew, as
+        `prepare` is told: its problems then have arrays of the same shapes, and
+        train in the same program, one after the other.
       hdims: Sizes of the hidden layers.
       hact: Name in `activations.ACTIVATIONS`.
       dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
         unchanged classifier.
+      debug: Whether coefficients are checked after every epoch.
       precision: Of matrix products in training, one of `PRECISIONS`.
       optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
       optim_params: Its parameters by the names there.
@@ -98,9 +105,11 @@ class Settings:
 
     n_neighbors: int = 5
     nn_dist: str = "euclidean"
+    nn_per_seed: bool = False
     hdims: tuple[int, ...] = (32, 32, 32)
     hact: str = "leaky_relu"
     dummy_mode: bool = False
+    debug: bool = False
     precision: str = "highest"
     optim_cls: str = "AdamW"
     optim_params: Mapping[str, Any] = dataclasses.field(
@@ -256,11 +265,24 @@ def prepare(
     return prepare_all(dataset, [(settings, seed)], neighbors=neighbors)[0]
 
 
+class NeighborStore(Protocol):
+    """A place that keeps neighbors."""
+
+    def load(self, settings: Settings, seed: int) -> nn_search.Neighbors | None:
+        """Gives neighbors that were kept, or None."""
+
+    def save(
+        self, settings: Settings, seed: int, neighbors: nn_search.Neighbors
+    ) -> None:
+        """Keeps neighbors."""
+
+
 def prepare_all(
     dataset: Dataset,
     items: Sequence[tuple[Settings, int]],
     *,
     neighbors: nn_search.Neighbors | None = None,
+    store: NeighborStore | None = None,
 ) -> list[Problem]:
     """Does what `prepare` does for several settings, sharing what they share.
 
@@ -268,6 +290,7 @@ def prepare_all(
       dataset: The dataset.
       items: Settings, each with the seed of its random neighbors.
       neighbors: Neighbors to use for all instead of searching for them.
+      store: Where neighbors are kept, and looked for first.
 
     Returns:
       A problem for each.
@@ -285,18 +308,27 @@ def prepare_all(
         key = (
             settings.n_neighbors,
             settings.nn_dist,
+            settings.nn_per_seed,
             seed if settings.nn_dist == "random" else None,
         )
         if key not in shared:
             found = neighbors
+            if found is None and store is not None:
+                found = store.load(settings, seed)
             if found is None:
                 if means is None:
                     means = feature_pass.class_means(
                         dataset.train, num_classes=dataset.num_classes
                     )
                 found = _neighbors_from_means(means, dataset, settings, seed)
+                if store is not None:
+                    store.save(settings, seed, found)
             frozen = scores.make_frozen(
-                dataset.weight, dataset.bias, dataset.few_classes, found.classes
+                dataset.weight,
+                dataset.bias,
+                dataset.few_classes,
+                found.classes,
+                same_shape=settings.nn_per_seed,
             )
             shared[key] = (found, frozen)
         for split in ("few", *(sampler.split for sampler in samplers)):
@@ -366,6 +398,35 @@ def _resolve(
     except ValueError as error:
         raise UserError(str(error).rstrip(".")) from None
     return samplers, schedule
+
+
+def remarks(problem: Problem) -> list[str]:
+    """Lists what a person should know before a problem is trained, a line for each."""
+    settings, data = problem.settings, problem.dataset
+    found = []
+    if settings.n_neighbors == 1 and not settings.dummy_mode:
+        found.append(
+            "n_neighbors is 1: divided by its size the only coefficient is 1 or -1, "
+            "which training cannot change; take 2 or more to learn anything"
+        )
+    if 0 < settings.train_epochs < settings.min_epochs:
+        found.append(
+            f"min_epochs ({settings.min_epochs}) is past the last of "
+            f"{settings.train_epochs} epochs: the last one is tested"
+        )
+    for split, classes in data.splits.items():
+        if not np.isin(data.test.labels, classes).any():
+            found.append(f"no test sample is of a '{split}' class: its accuracy is '-'")
+        if data.val is not None and not np.isin(data.val.labels, classes).any():
+            found.append(
+                f"no validation sample is of a '{split}' class: epochs are chosen "
+                "without it"
+            )
+    names = data.label_names or ()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        shown = ", ".join(map(repr, twice[:3]))
+        found.append(f"{len(twice)} names are those of several classes: {shown}")
+    return found
 
 
 def _param_sizes(problem: Problem) -> tuple[int, int, tuple[int, ...]]:
@@ -604,6 +665,35 @@ def _make_groups(points: Sequence[Point]) -> list[_Group]:
         )
         groups.setdefault(key, []).append(index)
     return [_Group([points[i] for i in found], found) for found in groups.values()]
+
+
+def merge_seeds(outcomes: Sequence[Outcome]) -> Outcome:
+    """Puts outcomes of different seeds of one setting together."""
+    first = outcomes[0]
+    steps = [
+        max(o.step_loss[e].shape[1] for o in outcomes)
+        for e in range(len(first.step_loss))
+    ]
+
+    def stack(parts: Sequence[Any]) -> Any:
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+    def pad(losses: np.ndarray, width: int) -> np.ndarray:
+        missing = ((0, 0), (0, width - losses.shape[1]))
+        return np.pad(losses, missing, constant_values=np.nan)
+
+    merged = {
+        name: stack([getattr(outcome, name) for outcome in outcomes])
+        for name in (
+            "seeds", "selected_epoch", "params", "alphas", "weight_few", "epoch_loss",
+            "mean_alphas", "val", "test", "test_pred",
+        )
+    }  # fmt: skip
+    losses = [
+        stack([pad(outcome.step_loss[epoch], width) for outcome in outcomes])
+        for epoch, width in enumerate(steps)
+    ]
+    return dataclasses.replace(first, **merged, step_loss=losses)
 
 
 def plan_points(
@@ -854,6 +944,18 @@ class _Training:
             for start in starts
             for epoch in batches
         )
+        # Runs with different numbers of steps need a pass over their state at each
+        # step, to keep those as they are that have none left. A run on its own keeps
+        # it as well: XLA makes a quicker program of it on CPUs.
+        self.static = dataclasses.replace(
+            self.static,
+            skip_empty=plan.group_size == 1
+            or not all(
+                _same_steps(epoch, start, plan.group_size)
+                for start in starts
+                for epoch in batches
+            ),
+        )
         waiting = [
             set() if number in self.done else set(point.seeds)
             for number, point in enumerate(group.points)
@@ -1002,6 +1104,10 @@ class _Training:
                     column[:, epoch] = counts
                 val = self.metrics(record.val)
             self.check_finite(runs, record.losses, batches[epoch], epoch)
+            if epoch == 0 and self.failed:
+                self.explain_first_loss(runs, params)
+            if self.settings.debug:
+                self.check_alphas(runs, record.alphas, epoch)
             if all(run.point in self.failed for run in runs):
                 break
             if self.checkpoints is not None:
@@ -1091,13 +1197,49 @@ class _Training:
         bad = ~np.isfinite(losses) & batches.valid.any(axis=2)
         for index, step in np.argwhere(bad):
             run = runs[index]
-            name = self.group.points[run.point].name
-            where = f"{name}: " if name else ""
             message = (
-                f"{where}the loss is {losses[index, step]} for seed {run.seed} in "
-                f"epoch {epoch + 1}, step {step + 1}; a lower learning rate may help"
+                f"{self.prefix(run)}the loss is {losses[index, step]} for seed "
+                f"{run.seed} in epoch {epoch + 1}, step {step + 1}; a lower learning "
+                "rate may help"
             )
             self.failed.setdefault(run.point, UserError(message))
+
+    def explain_first_loss(self, runs: Sequence[_Run], params: model.Params) -> None:
+        """Says so where a loss is not finite because the network gives only zeros."""
+        alphas, _ = devices.fetch(
+            programs.alphas_and_weights(self.static, params, self.frozen.sources)
+        )
+        for index, few in np.argwhere(~np.isfinite(alphas).all(axis=2)):
+            run = runs[index]
+            if run.point in self.failed:
+                self.failed[run.point] = UserError(
+                    f"{self.prefix(run)}the network of seed {run.seed} gives only "
+                    f"zeros for class {self.dataset.few_classes[few]}, which cannot be "
+                    "divided by the sum of their sizes; take another activation (hact) "
+                    "or more units (hdims)"
+                )
+
+    def check_alphas(
+        self, runs: Sequence[_Run], alphas: np.ndarray, epoch: int
+    ) -> None:
+        """Checks what must hold of coefficients, as `debug` asks for."""
+        sums = np.abs(alphas[..., 1:]).sum(axis=-1)
+        wrong = (alphas[..., 0] != 1.0) | ~(np.abs(sums - 1.0) < 1e-4)
+        if self.settings.dummy_mode:
+            wrong = (alphas != np.eye(alphas.shape[-1])[0]).any(axis=-1)
+        for index, few in np.argwhere(wrong):
+            run = runs[index]
+            message = (
+                f"{self.prefix(run)}debug: coefficients {alphas[index, few].tolist()} "
+                f"of class {self.dataset.few_classes[few]} for seed {run.seed} after "
+                f"epoch {epoch + 1}"
+            )
+            self.failed.setdefault(run.point, UserError(message))
+
+    def prefix(self, run: _Run) -> str:
+        """Begins a message about a run: the name of its point, if it has one."""
+        name = self.group.points[run.point].name
+        return f"{name}: " if name else ""
 
     def progress(
         self,
@@ -1131,6 +1273,12 @@ def _num_steps(batches: Batches, start: int, size: int) -> np.ndarray:
     """Number of batches, up to the last with a row, of runs from `start` on."""
     real = batches.valid[start : start + size].any(axis=2)
     return np.asarray((np.arange(1, real.shape[1] + 1) * real).max(axis=1, initial=0))
+
+
+def _same_steps(batches: Batches, start: int, size: int) -> bool:
+    """Tells whether all of some runs have a step where any of them has."""
+    real = batches.valid[start : start + size].any(axis=2)
+    return bool((np.asarray(real) == np.asarray(real)[:1]).all())
 
 
 def _take(tree: Any, index: int | np.ndarray) -> Any:

@@ -18,6 +18,7 @@ from alphanet_jax.errors import UserError
 __all__ = [
     "file_hashes",
     "file_sha256",
+    "is_writable",
     "open_npy",
     "open_npz",
     "release_rows",
@@ -41,6 +42,13 @@ def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
     """Hashes several files at a time, each as `file_sha256` does."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(paths, pool.map(file_sha256, paths), strict=True))
+
+
+def is_writable(directory: Path) -> bool:
+    """Tells whether files may be made there, now or once it exists."""
+    parent = next(p for p in (directory, *directory.parents) if p.exists())
+    # The superuser, whom nothing stops, keeps to what the permissions say.
+    return os.access(parent, os.W_OK) and bool(parent.stat().st_mode & 0o222)
 
 
 def _sync(path: Path) -> None:

@@ -77,6 +77,7 @@ class Static:
     optim_params: str  # JSON, with one and the same learning rate for all
     momentum_changes: bool
     num_classes: int
+    skip_empty: bool = True
 
     def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
         """Computes the coefficients of every few class."""
@@ -192,6 +193,7 @@ def _train_one_epoch(
         pred_scale=numbers.pred_scale,
         momentum=numbers.momentum,
         num_steps=num_steps,
+        skip_empty=static.skip_empty,
     )
     alphas = static.network(train.params, frozen.sources)
     correct = run.selected_correct

@@ -5,9 +5,10 @@ dimensions, n test samples. Arrays of the file:
 
     seeds (S,)   dataset ()   proper_name ()   label_names (C,), empty if there are none
     few_classes (F,)   medium_classes   many_classes   class_counts (C,)
-    neighbors (F, k)   neighbor_distances (F, k)
+    neighbors (F, k)   neighbor_distances (F, k); (S, F, k) where each seed has its own
     alphas (S, F, k + 1)   weight_few (S, F, d)   selected_epoch (S,), from 0
-    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)   learning_rate (E,)
+    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)
+    learning_rate (E,)   momentum (E,), empty where the schedule leaves it alone
     val_accuracy, val_top5, val_f1 (S, E)   val_acc_per_split (S, E, 3)
     test_accuracy, test_top5, test_f1 (S,)   test_acc_per_split (S, 3)
     test_acc_per_class (S, C)   test_pred (S, n)   test_labels (n,)
@@ -60,18 +61,29 @@ def _json(value: Any) -> np.ndarray:
 
 
 def result_arrays(
-    problem: Problem, outcome: Outcome, *, config: Mapping[str, Any]
+    problems: Problem | Sequence[Problem],
+    outcome: Outcome,
+    *,
+    config: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:
     """Gathers everything that a result file holds.
 
     Args:
-      problem: The problem.
+      problems: The problem; or those of all seeds, where each has neighbors of its
+        own.
       outcome: What came of it.
       config: The full configuration, of JSON values.
 
     Returns:
       Arrays by name, as in the module's docstring.
     """
+    if isinstance(problems, Problem):
+        problem = problems
+        neighbors, distances = problem.neighbors, problem.neighbor_distances
+    else:
+        problem = problems[0]
+        neighbors = np.stack([each.neighbors for each in problems])
+        distances = np.stack([each.neighbor_distances for each in problems])
     dataset = problem.dataset
     arrays: dict[str, Any] = {
         "seeds": outcome.seeds,
@@ -80,14 +92,15 @@ def result_arrays(
         "label_names": np.asarray(dataset.label_names or (), np.str_),
         **{f"{split}_classes": classes for split, classes in dataset.splits.items()},
         "class_counts": dataset.class_counts,
-        "neighbors": problem.neighbors,
-        "neighbor_distances": problem.neighbor_distances,
+        "neighbors": neighbors,
+        "neighbor_distances": distances,
         "alphas": outcome.alphas,
         "weight_few": outcome.weight_few,
         "selected_epoch": outcome.selected_epoch,
         "epoch_loss": outcome.epoch_loss,
         "epoch_mean_alphas": outcome.mean_alphas,
         "learning_rate": problem.learning_rates,
+        "momentum": np.zeros(0) if problem.momenta is None else problem.momenta,
     }
     for prefix, metrics, predictions in (
         ("val", outcome.val, None),

@@ -63,7 +63,12 @@ class ScoreTable(NamedTuple):
 
 
 def make_frozen(
-    weight: ArrayLike, bias: ArrayLike, few_classes: ArrayLike, neighbors: ArrayLike
+    weight: ArrayLike,
+    bias: ArrayLike,
+    few_classes: ArrayLike,
+    neighbors: ArrayLike,
+    *,
+    same_shape: bool = False,
 ) -> Frozen:
     """Gathers the sources of every few class; runs on the host.
 
@@ -72,6 +77,8 @@ def make_frozen(
       bias: Biases of the classifier, with shape `[C]`.
       few_classes: Class ids in ascending order, with shape `[F]`.
       neighbors: Their neighbors, nearest first, with shape `[F, k]`.
+      same_shape: Whether other neighbors shall give arrays of the same shapes, which
+        keeps programs from being compiled for each; they are larger then.
 
     Returns:
       What training does not change.
@@ -90,12 +97,21 @@ def make_frozen(
         raise ValueError(f"few_classes must ascend, got {few_classes.tolist()}.")
     sources = np.asarray(source_classes(few_classes, neighbors))
     distinct, index = np.unique(sources, return_inverse=True)
+    made = make_sources(weight, sources)
+    if same_shape:  # nothing is shared, and the last class fills up
+        num_few, num_places = sources.shape
+        most = min(sources.size, len(weight))
+        distinct = np.pad(distinct, (0, most - len(distinct)), mode="edge")
+        made = Sources(
+            tuple(jnp.asarray(weight[place]) for place in sources.T),
+            jnp.tile(jnp.arange(num_few, dtype=jnp.int32)[:, None], num_places),
+        )
     return Frozen(
         few_classes=jnp.asarray(few_classes, jnp.int32),
         few_bias=jnp.asarray(bias[few_classes]),
         source_classes=jnp.asarray(distinct, jnp.int32),
         source_index=jnp.asarray(index.reshape(sources.shape), jnp.int32),
-        sources=make_sources(weight, sources),
+        sources=made,
     )
 
 

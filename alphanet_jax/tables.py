@@ -46,11 +46,16 @@ def _cells(values: np.ndarray) -> list[str]:
     ]
 
 
-def accuracy_table(results: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+def accuracy_table(
+    results: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    baseline: Mapping[str, np.ndarray] | None = None,
+) -> str:
     """Makes the table of test accuracy per split, baseline first.
 
     Args:
       results: Arrays of result files of one dataset, by the names of their rows.
+      baseline: Arrays of the one whose baseline is shown; by default the first.
 
     Returns:
       Percentages in text; mean and sample standard deviation over seeds.
@@ -66,7 +71,7 @@ def accuracy_table(results: Mapping[str, Mapping[str, np.ndarray]]) -> str:
         )
         return [title, *_cells(values)]
 
-    first = next(iter(results.values()))
+    first = next(iter(results.values())) if baseline is None else baseline
     title = str(first["proper_name"])
     rows = [row(name, result, "test") for name, result in results.items()]
     table = format_table(

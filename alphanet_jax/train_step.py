@@ -167,10 +167,12 @@ def train_epoch(
     pred_scale: ArrayLike = 1.0,
     momentum: ArrayLike | None = None,
     num_steps: ArrayLike | None = None,
+    skip_empty: bool = True,
 ) -> tuple[TrainState, jax.Array]:
     """Takes one step for each batch, in order, in one compiled loop.
 
-    A batch without a valid row is no step and changes nothing.
+    A batch without a valid row is no step and changes nothing, unless `skip_empty` is
+    off, which saves a pass over the state where there is no such batch.
 
     Args:
       state: State before the epoch.
@@ -183,6 +185,7 @@ def train_epoch(
       pred_scale: Factor on all logits before the softmax.
       momentum: Momentum or first beta of the epoch, a scalar, where it changes.
       num_steps: Leave out the batches from this one on; a scalar. By default none.
+      skip_empty: Whether there may be batches without a valid row before that.
 
     Returns:
       The state after the epoch, and the loss of each batch before its step, with
@@ -206,6 +209,8 @@ def train_epoch(
             pred_scale=pred_scale,
             momentum=momentum,
         )
+        if not skip_empty:
+            return stepped, losses.at[index].set(loss)
         is_step = jnp.any(batch.valid)
         state = jax.tree.map(
             lambda new, old: jnp.where(is_step, new, old), stepped, state

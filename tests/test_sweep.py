@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alphanet_jax import cli, config, experiment, results, sweep
-from alphanet_jax.commands import train
+from alphanet_jax.commands import running
 from alphanet_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -231,13 +231,13 @@ class TestStart:
         shared, own = tmp_path / "shared", tmp_path / "own" / "cache"
         shared.mkdir()
         shared.chmod(0o777)
-        assert train.own_directory(str(shared)) is None
+        assert running.own_directory(str(shared)) is None
         assert "others may write to it" in capsys.readouterr().err
-        assert train.own_directory(str(own)) == own.resolve()
+        assert running.own_directory(str(own)) == own.resolve()
         assert own.stat().st_mode & 0o777 == 0o700
-        assert train.own_directory("off") is None
+        assert running.own_directory("off") is None
         (tmp_path / "file").write_text("")
-        assert train.own_directory(str(tmp_path / "file" / "below")) is None
+        assert running.own_directory(str(tmp_path / "file" / "below")) is None
         assert "Not a directory" in capsys.readouterr().err
 
     def test_only_what_is_used_is_imported(self):

@@ -2,9 +2,6 @@
 
 import ast
 import contextlib
-import os
-import stat
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 from absl import flags
 
-from alphanet_jax import config as config_lib
 from alphanet_jax import sweep
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.commands import running
+from alphanet_jax.commands.running import fields, prepare_arguments
+from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.dataset import Dataset
@@ -25,10 +23,8 @@ __all__ = [
     "DESCRIPTION",
     "define_flags",
     "fields",
-    "own_directory",
     "prepare_arguments",
     "run",
-    "settings_from_config",
 ]
 
 DESCRIPTION = """\
@@ -58,47 +54,12 @@ _TABLE_ARRAYS = (
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags; those of config fields depend on `argv`."""
-    from ml_collections import config_flags
-
-    config_flags.DEFINE_config_file(
-        "config",
-        None,
-        "config file, see configs/",
-        flag_values=values,
-        sys_argv=list(argv),
-    )
+    running.define_flags(values, argv)
     flags.DEFINE_string(
         "workdir",
         None,
         "directory for the result [results/ and the config file's name]",
         flag_values=values,
-    )
-    flags.DEFINE_string(
-        "compilation_cache",
-        default_compilation_cache(),
-        "directory in which compiled programs are kept; 'off' for none",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "memory_gib",
-        None,
-        "memory to use, in GiB (of each device); by default three quarters of what is "
-        "free, on a CPU 5 at most",
-        lower_bound=0.0,
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "coordinator_address",
-        None,
-        "HOST:PORT of the first of several processes that train together, each "
-        "started with the same arguments; 'auto' on clusters that JAX knows",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "num_processes", None, "how many processes there are", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "process_id", None, "number of this process, from 0", flag_values=values
     )
     flags.DEFINE_string(
         "ckpt_dir",
@@ -127,105 +88,6 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "mean, least and most",
         flag_values=values,
     )
-    # Not for people: what `prepare_arguments` makes of fields with several values.
-    flags.DEFINE_string("alternatives", "{}", "", flag_values=values)
-
-
-def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Checks names of fields and the config file, and takes out what is swept.
-
-    Args:
-      arguments: Arguments of the command line.
-
-    Returns:
-      Arguments to parse.
-
-    Raises:
-      UserError: If a field is unknown (near names are given) or the file missing.
-    """
-    known = [field.name for field in config_lib.FIELDS]
-    for index, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag in ("--config", "-config"):
-            path = value if equals else "".join(arguments[index + 1 : index + 2])
-            if not Path(path.partition(":")[0]).is_file():
-                raise UserError(f"--config: no such file: {path!r}")
-        for prefix in ("--config.", "-config."):
-            name = flag.removeprefix(prefix)
-            if flag.startswith(prefix) and name not in known:
-                raise UserError(
-                    f"unknown field config.{name}; {did_you_mean(name, known)}"
-                )
-    rest, alternatives = sweep.take_alternatives(arguments)
-    return [*rest, f"--alternatives={alternatives!r}"] if alternatives else rest
-
-
-def default_compilation_cache() -> str:
-    """A directory of the user's own: compiled programs must come from nobody else."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(home, "alphanet_jax", "compiled")
-
-
-def fields() -> list[tuple[str, Any, str]]:
-    """Lists name, default and help of what `--config.` takes."""
-    return [
-        (
-            f"config.{field.name}",
-            None if isinstance(field.default, type) else field.default,
-            field.help,
-        )
-        for field in config_lib.FIELDS
-    ]
-
-
-def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
-    """Turns a checked config into settings.
-
-    Raises:
-      UserError: If parameters are not of the form key=value.
-    """
-    from alphanet_jax import optimizers
-    from alphanet_jax.experiment import Settings
-
-    def parse(name: str, text: Any) -> dict[str, Any]:
-        if not isinstance(text, str):
-            raise UserError(f"config.{name} must be text, got {text!r}")
-        try:
-            return optimizers.parse_params(text)
-        except ValueError as error:
-            raise UserError(f"config.{name}: {error}") from None
-
-    training, ptopt = config.training, config.training.ptopt
-    builder = training.sampler_builder
-    return Settings(
-        rho=float(config.rho),
-        selection=config.selection,
-        pred_scale=float(config.pred_scale),
-        hdims=tuple(config.alphanet.hdims),
-        hact=config.alphanet.hact,
-        dummy_mode=config.alphanet.dummy_mode,
-        precision=config.precision,
-        n_neighbors=training.n_neighbors,
-        nn_dist=training.nn_dist,
-        optim_cls=ptopt.optim_cls,
-        optim_params=parse("training.ptopt.optim_params", ptopt.optim_params),
-        lr_sched_cls=ptopt.lr_sched_cls,
-        lr_sched_params=parse("training.ptopt.lr_sched_params", ptopt.lr_sched_params),
-        train_epochs=training.train_epochs,
-        min_epochs=training.min_epochs,
-        train_batch_size=training.train_batch_size,
-        eval_batch_size=training.eval_batch_size,
-        sampler_classes=tuple(builder.sampler_classes),
-        sampler_args=tuple(
-            parse("training.sampler_builder.sampler_args", text)
-            for text in builder.sampler_args
-        ),
-    )
-
-
-def say(line: str) -> None:
-    """Shows progress; standard output is for the table."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def _sometimes(report: Callable[[str], None], seconds: float) -> Callable[[str], None]:
@@ -261,85 +123,24 @@ def _workdir(values: flags.FlagValues) -> Path:
     return workdir
 
 
-def own_directory(name: str) -> Path | None:
-    """Makes a directory for compiled programs; None if others may write to it.
-
-    A program from there runs with all the rights of this one.
-    """
-    if name in ("", "off"):
-        return None
-    path = Path(name).resolve()
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        status = path.stat()
-    except OSError as error:
-        say(f"not keeping compiled programs in {path}: {error.strerror}")
-        return None
-    ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-    if not ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        say(
-            f"not keeping compiled programs in {path}: others may write to it; see "
-            "--compilation_cache"
-        )
-        return None
-    return path
-
-
-def _start_jax(values: flags.FlagValues) -> None:
-    """Sets JAX up: where it keeps compiled programs, and with which processes."""
-    import jax
-
-    cache = own_directory(values.compilation_cache)
-    if cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-    address, count, number = (
-        values[name].value
-        for name in ("coordinator_address", "num_processes", "process_id")
-    )
-    if address == "auto":
-        jax.distributed.initialize()
-    elif address is not None:
-        if count is None or number is None or not 0 <= number < count:
-            raise UserError(
-                "--coordinator_address needs --num_processes and --process_id, from 0 "
-                f"to one less than their number, got {count} and {number}"
-            )
-        jax.distributed.initialize(address, count, number)
-
-
 def run(values: flags.FlagValues) -> None:
     """Runs the command.
 
     Raises:
       UserError: If the config or the data is not right; nothing is written.
     """
-    if values.config is None:
-        raise UserError(
-            "--config is missing, for example --config=configs/quickstart.py"
-        )
-    points = sweep.expand(values.config, ast.literal_eval(values.alternatives))
-    settings = [settings_from_config(point.config) for point in points]
+    config = running.check_config(values)
+    points = sweep.expand(config, ast.literal_eval(values.alternatives))
+    settings = [running.settings_from_config(point.config) for point in points]
     seeds = [_seeds(point.config) for point in points]
     workdir = _workdir(values)
-    _start_jax(values)
+    running.start_jax(values)
 
-    from alphanet_jax import dataset, devices, registry, results, tables
+    from alphanet_jax import devices, results, tables
 
     speaks = devices.is_first_process()
-    report = say if speaks else lambda line: None
-    config = points[0].config  # fields of the data are the same in all of them
-    entry = registry.get_entry(Path(config.registry), config.dataset)
-    with devices.one_by_one():
-        data = dataset.load_dataset(
-            entry,
-            Path(config.data_root),
-            train_group=config.training.train_datagrp,
-            val_group=config.training.val_datagrp,
-            test_group=config.training.test_datagrp,
-            report=report,
-        )
+    report = running.say if speaks else lambda line: None
+    data = running.load_data(points[0].config, report)  # is the same for all
     paths = [workdir / point.directory / results.FILE_NAME for point in points]
     done = set()
     for index, (point, path) in enumerate(zip(points, paths, strict=True)):
@@ -391,21 +192,27 @@ def _train(
     # With checkpoints, points that are done stay in the groups in which they trained:
     # those of the others go on as they were.
     numbers = [n for n in range(len(jobs)) if values.ckpt_dir or n not in done]
-    done_among = {place for place, n in enumerate(numbers) if n in done}
+    parts = [(n, seeds) for n in numbers for seeds in _parts(jobs[n])]
+    done_among = {place for place, (n, _) in enumerate(parts) if n in done}
     problems = experiment.prepare_all(
-        data, [(jobs[n][1], jobs[n][2][0]) for n in numbers]
+        data,
+        [(jobs[n][1], seeds[0]) for n, seeds in parts],
+        store=running.neighbor_cache(jobs[0][0].config, data),
     )
     points = [
-        experiment.Point(problem, tuple(jobs[n][2]), jobs[n][0].title)
-        for n, problem in zip(numbers, problems, strict=True)
+        experiment.Point(problem, seeds, jobs[n][0].title)
+        for (n, seeds), problem in zip(parts, problems, strict=True)
     ]
-    limit = None if values.memory_gib is None else int(values.memory_gib * 2**30)
-    plans = experiment.plan_points(points, memory_limit=limit)
-    waiting = [point for place, point in enumerate(points) if place not in done_among]
-    report(describe_points(waiting))
+    waiting: dict[int, list[tuple[Any, Any]]] = {
+        n: [] for n in numbers if n not in done
+    }
+    plans = experiment.plan_points(points, memory_limit=running.memory_limit(values))
+    report(describe_points([p for i, p in enumerate(points) if i not in done_among]))
+    for line in dict.fromkeys(r for p in problems for r in experiment.remarks(p)):
+        report(f"note: {line}")
     report(str(max(plans, key=lambda plan: plan.total)))
     errors: dict[int, UserError] = {}
-    clock, count = time.monotonic(), 0
+    clock, count, num_waiting = time.monotonic(), 0, len(waiting)
     with contextlib.ExitStack() as stack:
         store = None
         watcher = None
@@ -437,33 +244,50 @@ def _train(
             done=done_among,
             checkpoints=store,
             watcher=watcher,
-            report=report if len(waiting) == 1 else _sometimes(report, 2.0),
+            report=report if num_waiting == 1 else _sometimes(report, 2.0),
         ):
-            count += 1
-            number = numbers[place]
-            point, _, _, path = jobs[number]
+            number = parts[place][0]
+            point, settings, _, path = jobs[number]
             if isinstance(outcome, UserError):
-                errors[number] = outcome
-                report(f"failed: {outcome}")
+                if number not in errors:
+                    report(f"failed: {outcome}")
+                    count += 1
+                errors.setdefault(number, outcome)
                 continue
+            waiting[number].append((problems[place], outcome))
+            if number in errors or len(waiting[number]) < len(_parts(jobs[number])):
+                continue
+            count += 1
+            mine, outcomes = zip(*waiting.pop(number), strict=True)
+            outcome = experiment.merge_seeds(outcomes)
             arrays = results.result_arrays(
-                problems[place], outcome, config=point.config.to_dict()
+                mine if settings.nn_per_seed else mine[0],
+                outcome,
+                config=point.config.to_dict(),
             )
             if devices.is_first_process():
                 results.save_result(path, arrays)
             if watcher is not None:
                 watcher.point_ended(point.title, outcome)
-            if len(waiting) == 1:
+            if num_waiting == 1:
                 spent = outcome.seconds.items()
                 report("seconds: " + "  ".join(f"{k} {took:.1f}" for k, took in spent))
                 report(f"saved {path}")
             else:
                 took = time.monotonic() - clock
                 report(
-                    f"{count} of {len(waiting)} points done in {took:.0f} s: "
+                    f"{count} of {num_waiting} points done in {took:.0f} s: "
                     f"{point.title}, saved {path}"
                 )
     return errors
+
+
+def _parts(job: tuple[Any, "Settings", range, Path]) -> list[tuple[int, ...]]:
+    """Cuts the seeds of a point into those that share their neighbors."""
+    _, settings, seeds, _ = job
+    if settings.nn_per_seed and settings.nn_dist == "random":
+        return [(seed,) for seed in seeds]
+    return [tuple(seeds)]
 
 
 def _row_name(point: sweep.ConfigPoint) -> str:

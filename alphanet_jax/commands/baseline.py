@@ -1,0 +1,88 @@
+"""Evaluates the unchanged classifier and saves it where the registry says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from alphanet_jax.commands import running
+from alphanet_jax.commands.running import fields, prepare_arguments
+from alphanet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from alphanet_jax.registry import DatasetEntry
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Evaluates the unchanged classifier of a dataset on its validation and test samples, and
+saves that as a result file: where the registry's baseline_eval_file says (with the
+ending .npz), or in --out. The coefficients in it are (1, 0, ..., 0).
+
+  python main.py baseline --config=configs/quickstart.py --out=results/baseline.npz"""
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags; those of config fields depend on `argv`."""
+    running.define_flags(values, argv)
+    flags.DEFINE_string(
+        "out",
+        None,
+        "file for the result [the registry's baseline_eval_file, with .npz]",
+        flag_values=values,
+    )
+
+
+def _path(values: flags.FlagValues, entry: "DatasetEntry", data_root: Path) -> Path:
+    if values.out is not None:
+        path = Path(values.out)
+    elif entry.baseline_eval_file is None:
+        raise UserError(
+            f"dataset {entry.name!r} has no baseline_eval_file in the registry; say "
+            "with --out where to save"
+        )
+    else:
+        # The original's own file, a pickle, is never written over.
+        path = (data_root / entry.baseline_eval_file).with_suffix(".npz")
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a directory")
+    return path
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If the config or the data is not right; nothing is written.
+    """
+    # One seed that trains for no epochs.
+    config = running.one_point(values, "baseline")
+    config.alphanet.dummy_mode = True
+    config.training.train_epochs = 0
+    config.seeds = 1
+    settings = running.settings_from_config(config)
+    running.start_jax(values)
+
+    from alphanet_jax import experiment, registry, results, tables
+
+    entry = registry.get_entry(Path(config.registry), config.dataset)
+    path = _path(values, entry, Path(config.data_root))
+    data = running.load_data(config, running.say)
+    problem = experiment.prepare_all(
+        data,
+        [(settings, config.seed)],
+        store=running.neighbor_cache(config, data),
+    )[0]
+    outcome = experiment.run(
+        problem, [config.seed], memory_limit=running.memory_limit(values)
+    )
+    arrays = results.result_arrays(problem, outcome, config=config.to_dict())
+    try:
+        results.save_result(path, arrays)
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; say with --out where to save"
+        ) from (None)
+    running.say(f"saved {path}\n")
+    print(tables.accuracy_table({}, baseline=arrays))

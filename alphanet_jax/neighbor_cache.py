@@ -1,0 +1,93 @@
+"""Neighbors on disk, found again by what they were computed from.
+
+A file's name ends in a digest of everything that its content depends on: the training
+features and labels, the splits, the distance, the number of neighbors and, if they are
+random, the seed. Other inputs have another name, so nothing is ever out of date.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from alphanet_jax import files
+from alphanet_jax.dataset import Dataset
+from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import Settings
+from alphanet_jax.nn_search import Neighbors
+
+__all__ = ["NeighborCache"]
+
+_FORMAT = 1  # of how neighbors are computed and kept
+
+
+class NeighborCache:
+    """Keeps the neighbors of a dataset; a `NeighborStore` of `experiment.prepare_all`.
+
+    Args:
+      directories: Where files may be; new ones go to the first that can be written to.
+      dataset: The dataset, with the names of its training files.
+    """
+
+    def __init__(self, directories: list[Path], dataset: Dataset) -> None:
+        self._directories, self._dataset = directories, dataset
+
+    def _name(self, settings: Settings, seed: int) -> str:
+        data = self._dataset
+        parts = {
+            "format": _FORMAT,
+            "files": [data.file_hashes[name] for name in data.train_files],
+            "splits": {
+                name: data.splits[name].tolist() for name in sorted(data.splits)
+            },
+            "nn_dist": settings.nn_dist,
+            "n_neighbors": settings.n_neighbors,
+            "seed": seed if settings.nn_dist == "random" else None,
+        }
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"{settings.nn_dist}_{settings.n_neighbors}_{digest[:16]}.npz"
+
+    def load(self, settings: Settings, seed: int) -> Neighbors | None:
+        """Gives neighbors that were kept, or None."""
+        if not self._dataset.train_files:
+            return None  # not from files: nothing tells its content
+        shape = (len(self._dataset.few_classes), settings.n_neighbors)
+        for directory in self._directories:
+            path = directory / self._name(settings, seed)
+            if not path.is_file():
+                continue
+            try:
+                arrays = files.open_npz(path, ("classes", "distances"))
+                classes, distances = arrays["classes"], arrays["distances"]
+            except (UserError, KeyError):
+                continue
+            # A file that anybody may have put there: only what can be right is used.
+            if (
+                classes.shape == distances.shape == shape
+                and classes.dtype == np.int32
+                and distances.dtype == np.float32
+                and np.isin(classes, self._dataset.base_classes).all()
+            ):
+                return Neighbors(jnp.asarray(classes), jnp.asarray(distances))
+        return None
+
+    def save(self, settings: Settings, seed: int, neighbors: Neighbors) -> None:
+        """Keeps neighbors, if any of the directories can be written to."""
+        if not self._dataset.train_files:
+            return
+        arrays = {
+            "classes": np.asarray(neighbors.classes),
+            "distances": np.asarray(neighbors.distances),
+            "few_classes": self._dataset.few_classes,
+        }
+        for directory in self._directories:
+            if not files.is_writable(directory):
+                continue
+            try:
+                with files.replacing(directory / self._name(settings, seed)) as path:
+                    files.write_npz(path, arrays)
+            except OSError:
+                continue
+            return
