@@ -105,6 +105,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
                 transform=transform,
                 network=functools.partial(model.apply, activation=settings.hact),
                 num_steps=n,
+                skip_empty=num_seeds == 1,  # as `experiment` has it
             )
 
         compiled = jax.jit(jax.vmap(one, in_axes=(0, 0, None, None, None)))
