@@ -55,7 +55,10 @@ def settings_from_case(case: Mapping[str, Any]) -> Settings:
 
     def parse(params: Any) -> dict[str, Any]:
         if isinstance(params, str):
-            return optimizers.parse_params(params)
+            try:
+                return optimizers.parse_params(params)
+            except ValueError as error:
+                raise UserError(str(error)) from None
         return dict(params)
 
     def sizes(hdims: Any) -> tuple[int, ...]:
