@@ -11,6 +11,7 @@ them need be kept.
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class CheckpointStore:
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
         """Gives the newest state of a group of runs; see `experiment.Checkpoints`."""
         manager = self._manager(name)
+        damaged: list[int] = []
         for epochs_done in sorted(manager.all_steps(), reverse=True):
             try:
                 state = manager.restore(
@@ -64,14 +66,18 @@ class CheckpointStore:
             # A damaged state raises all sorts of errors; the one before may do.
             except Exception as error:
                 problem = " ".join(str(error).split())[:200]
+                damaged.append(epochs_done)
+                _ignore_closed_loops()
                 continue
+            for epoch in damaged:  # their places will be needed
+                manager.delete(epoch)
 
             def same_kind(old: Any, new: Any) -> Any:
                 # Arrays of the host are written to.
                 return np.array(new) if isinstance(old, np.ndarray) else new
 
             return int(epochs_done), jax.tree.map(same_kind, like, state)
-        if manager.all_steps():
+        if damaged:
             raise UserError(
                 f"{self._directory}/runs_{name}: no checkpoint can be read "
                 f"({problem}); --load_from_ckpt=false starts anew"
@@ -119,15 +125,16 @@ def open_store(
     path = directory / _RECORD
     if directory.exists() and not directory.is_dir():
         raise UserError(f"--ckpt_dir: {directory} is a file")
-    if path.exists() and not load:
-        shutil.rmtree(directory)
+    for unfinished in directory.glob(f".{_RECORD}.*.tmp"):
+        unfinished.unlink()
+    is_ours = path.exists()
+    if not is_ours and directory.exists() and any(directory.iterdir()):
+        raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
+    if is_ours and not load:
+        _remove(directory)
     if path.exists():
         plans = _check_record(path, configs, file_hashes, plans)
     else:
-        if directory.exists() and any(directory.iterdir()):
-            raise UserError(
-                f"--ckpt_dir: {directory} holds files that are no checkpoints"
-            )
         record = {
             "format": _FORMAT,
             "configs": {name: dict(config) for name, config in configs.items()},
@@ -137,6 +144,24 @@ def open_store(
         with files.replacing(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return CheckpointStore(directory, keep=keep), list(plans)
+
+
+def _remove(directory: Path) -> None:
+    """Removes checkpoints and nothing else, the record of them last."""
+    for states in directory.glob("runs_[0-9]*-[0-9]*"):
+        shutil.rmtree(states)
+    (directory / _RECORD).unlink(missing_ok=True)
+
+
+def _ignore_closed_loops() -> None:
+    """Keeps Python from reporting reads that Orbax leaves under way when one fails."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _check_record(

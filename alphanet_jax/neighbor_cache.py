@@ -15,8 +15,8 @@ import numpy as np
 from alphanet_jax import files
 from alphanet_jax.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Settings
 from alphanet_jax.nn_search import Neighbors
+from alphanet_jax.preparation import Settings
 
 __all__ = ["NeighborCache"]
 
@@ -24,7 +24,7 @@ _FORMAT = 1  # of how neighbors are computed and kept
 
 
 class NeighborCache:
-    """Keeps the neighbors of a dataset; a `NeighborStore` of `experiment.prepare_all`.
+    """Keeps the neighbors of a dataset; a `NeighborStore` of `preparation.prepare_all`.
 
     Args:
       directories: Where files may be; new ones go to the first that can be written to.

@@ -30,8 +30,10 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import __version__, files
+from alphanet_jax.config import FIELDS
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Outcome, Problem
+from alphanet_jax.experiment import Outcome
+from alphanet_jax.preparation import Problem
 
 __all__ = [
     "FILE_NAME",
@@ -129,6 +131,7 @@ def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         files.write_npz(temporary, arrays)
 
 
+_FIELDS = [field for field in FIELDS if not isinstance(field.default, type)]
 _PLACES = ("data_root", "registry")
 
 
@@ -170,7 +173,10 @@ def config_differences(
 
     Where files lie does not count: what they hold is compared itself.
     """
-    old, new = dict(_flatten(found)), dict(_flatten(_plain(config)))
+    # What an earlier version did not have was what is the default now.
+    defaults = _plain({field.name: field.default for field in _FIELDS})
+    old = defaults | dict(_flatten(found))
+    new = defaults | dict(_flatten(_plain(config)))
     return [
         f"{name} {old.get(name)!r}, now {new.get(name)!r}"
         for name in dict.fromkeys([*old, *new])

@@ -4,7 +4,7 @@
       batch_loss                     loss of every step, by step
       alphas/alpha_<i>_hist          coefficients of the few classes, by epoch
       alphas/mean|min|max            over few classes, one line for each i, by epoch
-      validation/accuracy|top-5 accuracy|f1, validation/per_split_acc     by epoch
+      validation/accuracy|top-5_accuracy|f1, validation/per_split_acc     by epoch
       test/...                       the same once, after training
     LOGS/[point/]mean, min, max/     batch_loss, validation and test over all seeds
 

@@ -31,9 +31,9 @@ import torch
 from measuring import new_record, write_record
 from torch.nn import functional
 
-from alphanet_jax import experiment, model, nn_search
+from alphanet_jax import experiment, model, nn_search, preparation
 from alphanet_jax.dataset import Group
-from alphanet_jax.experiment import Problem
+from alphanet_jax.preparation import Problem
 from alphanet_jax.sampling import Batches
 
 LAYERS = ("batched", "original", "convolution", "linear")
@@ -286,7 +286,7 @@ def main(argv: list[str] | None = None) -> None:
     synthetic.ensure(args.profile, args.data)
     profile = synthetic.PROFILES[args.profile]
     settings = synthetic.settings(args.profile, train_epochs=args.epochs)
-    problem = experiment.prepare(synthetic.load(args.profile, args.data), settings)
+    problem = preparation.prepare(synthetic.load(args.profile, args.data), settings)
     outcome = train(
         problem,
         first_seed(experiment.initial_params(problem, [0])),

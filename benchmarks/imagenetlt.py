@@ -42,8 +42,8 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax import experiment
-from alphanet_jax.experiment import Problem
+from alphanet_jax import experiment, preparation
+from alphanet_jax.preparation import Problem
 
 dense: Any = None
 if importlib.util.find_spec("torch"):
@@ -422,8 +422,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         dataset = synthetic.load(args.profile, args.data)
     settings = synthetic.settings(args.profile, train_epochs=args.epochs)
     with timed(seconds, "neighbors"):
-        neighbors = experiment.find_neighbors(dataset, settings)
-    problem = experiment.prepare(dataset, settings, neighbors=neighbors)
+        neighbors = preparation.find_neighbors(dataset, settings)
+    problem = preparation.prepare(dataset, settings, neighbors=neighbors)
     record["preparation"] = seconds
     point = experiment.Point(problem, tuple(range(args.seeds)))
     (plan,) = experiment.plan_points([point], memory_limit=_limit(args))

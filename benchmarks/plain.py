@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from alphanet_jax import activations, model, nn_search
-from alphanet_jax.experiment import Problem
+from alphanet_jax.preparation import Problem
 from alphanet_jax.sampling import Batches
 
 

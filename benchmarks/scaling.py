@@ -36,9 +36,9 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax import experiment
+from alphanet_jax import experiment, preparation
 from alphanet_jax.dataset import Dataset, Group
-from alphanet_jax.experiment import Problem
+from alphanet_jax.preparation import Problem
 
 dense: Any = None
 if importlib.util.find_spec("torch"):
@@ -190,7 +190,7 @@ def measure_seeds(dataset: Dataset, args: argparse.Namespace) -> list[dict[str, 
     settings = synthetic.settings(
         args.profile, train_epochs=args.epochs, min_epochs=1, selection="best"
     )
-    problem = experiment.prepare(_trimmed(dataset), settings)
+    problem = preparation.prepare(_trimmed(dataset), settings)
     cases = [_Case(problem, range(number)) for number in args.seeds]
     say("seeds: the dense formula")
     exact = cases[0].exact_losses()
@@ -261,10 +261,10 @@ def measure_size(name: str, value: float, args: argparse.Namespace) -> dict[str,
     dataset = synthetic.make_dataset(
         counts, num_features=shape.features, val_per_class=10, test_per_class=1
     )
-    settings = experiment.Settings(
+    settings = preparation.Settings(
         n_neighbors=shape.neighbors, rho=0.5, train_epochs=args.epochs, min_epochs=1
     )
-    problem = experiment.prepare(dataset, settings)
+    problem = preparation.prepare(dataset, settings)
     case = _Case(problem, [0])
     exact = case.exact_losses()
     experiment.run(problem, [0])
@@ -274,7 +274,7 @@ def measure_size(name: str, value: float, args: argparse.Namespace) -> dict[str,
         case.turn()
         seconds: dict[str, float] = {}
         with timed(seconds, "neighbors"):
-            experiment.find_neighbors(dataset, settings)
+            preparation.find_neighbors(dataset, settings)
         neighbor_seconds["neighbors"].append(seconds["neighbors"])
         case.dense_turn()
     figures = case.figures(exact)

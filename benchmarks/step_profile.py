@@ -25,7 +25,7 @@ from alphanet_jax import (
     scores,
     train_step,
 )
-from alphanet_jax.experiment import Problem
+from alphanet_jax.preparation import Problem
 from alphanet_jax.sampling import Batches
 
 PARTS = {

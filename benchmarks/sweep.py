@@ -35,9 +35,10 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax import experiment
+from alphanet_jax import experiment, preparation
 from alphanet_jax.dataset import Dataset
-from alphanet_jax.experiment import Outcome, Point, Settings
+from alphanet_jax.experiment import Outcome, Point
+from alphanet_jax.preparation import Settings
 
 # The values of the paper's tables.
 RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
@@ -128,7 +129,7 @@ def run_settings(
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
     with timed(seconds, "preparation"):
-        problems = experiment.prepare_all(dataset, [(one, 0) for one in settings])
+        problems = preparation.prepare_all(dataset, [(one, 0) for one in settings])
     points = [Point(problem, tuple(range(num_seeds))) for problem in problems]
     plans = []
     # Points that share their sources train in one program.

@@ -24,7 +24,7 @@ import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.dataset import Dataset, Group, load_dataset
-from alphanet_jax.experiment import Settings
+from alphanet_jax.preparation import Settings
 from alphanet_jax.registry import get_entry
 
 MODEL = "synthetic"

@@ -24,10 +24,19 @@ import numpy as np
 # From a checkout it runs without being installed, as main.py does.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alphanet_jax import dataset, experiment, model, nn_search, optimizers, registry
+from alphanet_jax import (
+    dataset,
+    experiment,
+    model,
+    nn_search,
+    optimizers,
+    preparation,
+    registry,
+)
 from alphanet_jax.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Outcome, Problem, Settings
+from alphanet_jax.experiment import Outcome
+from alphanet_jax.preparation import Problem, Settings
 from alphanet_jax.sampling import Batches
 
 SAME = 1e-6  # of figures that are ratios of counts
@@ -285,9 +294,9 @@ def replay(
     recorded = trace["neighbors"][by_few].astype(np.int32)
     lines = []
     if settings.nn_dist != "random":
-        found = experiment.find_neighbors(data, settings)
+        found = preparation.find_neighbors(data, settings)
         more = min(len(data.base_classes) - 1, settings.n_neighbors + 10)
-        others = experiment.find_neighbors(
+        others = preparation.find_neighbors(
             data, dataclasses.replace(settings, n_neighbors=more)
         )
         wrong = neighbor_mismatches(found, recorded, others)
@@ -303,7 +312,7 @@ def replay(
     )
 
     def run(selection: str) -> tuple[Problem, Outcome]:
-        problem = experiment.prepare(
+        problem = preparation.prepare(
             data,
             dataclasses.replace(settings, selection=selection),
             neighbors=neighbors,

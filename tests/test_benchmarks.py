@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import experiment
+from alphanet_jax import experiment, preparation
 from alphanet_jax.dataset import Dataset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -83,7 +83,7 @@ def test_data_that_is_there_is_kept_and_other_data_refused(
 def test_few_classes_do_badly_and_training_mends_them(
     synthetic: ModuleType, tiny: Dataset
 ) -> None:
-    problem = experiment.prepare(tiny, synthetic.settings("tiny"))
+    problem = preparation.prepare(tiny, synthetic.settings("tiny"))
     outcome = experiment.run(problem, [0])
     few, medium, many = outcome.baseline_test.acc_per_split
     assert few < medium
@@ -107,7 +107,7 @@ def test_dense_training_gives_the_same_numbers(
         eval_batch_size=64,
         pred_scale=pred_scale,
     )
-    problem = experiment.prepare(tiny, settings)
+    problem = preparation.prepare(tiny, settings)
     params = experiment.initial_params(problem, [3])
     batches = experiment.epoch_batches(problem, [3])
     assert not batches[0].valid.all()  # the last batch is not full
@@ -146,7 +146,7 @@ def test_the_dense_formula_in_jax_gives_the_same_losses(
     plain = importlib.import_module("plain")
     measuring = importlib.import_module("measuring")
     settings = synthetic.settings("tiny", train_epochs=1, pred_scale=pred_scale)
-    problem = experiment.prepare(tiny, settings)
+    problem = preparation.prepare(tiny, settings)
     params = experiment.initial_params(problem, [3])
     batches = experiment.epoch_batches(problem, [3])
     ours = experiment.run(problem, [3], params=params, batches=batches).step_loss[0][0]

@@ -21,7 +21,7 @@ import outcomes
 import pytest
 from test_experiment import SETTINGS, make_dataset
 
-from alphanet_jax import checkpoints, cli, experiment, programs, results
+from alphanet_jax import checkpoints, cli, experiment, preparation, programs, results
 from alphanet_jax import plan as planning
 from alphanet_jax.dataset import Group
 from alphanet_jax.errors import UserError
@@ -431,7 +431,7 @@ class TestResume:
             dataclasses.replace(SETTINGS, train_epochs=EPOCHS, **change)
             for change in changes
         ]
-        problems = experiment.prepare_all(data, [(s, 0) for s in settings])
+        problems = preparation.prepare_all(data, [(s, 0) for s in settings])
         points = [Point(p, (3, 8), str(n)) for n, p in enumerate(problems)]
         whole = run_points(points)
         if "several sizes" in case:
@@ -456,7 +456,7 @@ class TestResume:
     def test_stopped_again_and_again(self, tmp_path):
         """Every epoch in a process of its own, in groups of two runs."""
         settings = dataclasses.replace(SETTINGS, train_epochs=3)
-        problem = experiment.prepare(make_dataset(), settings)
+        problem = preparation.prepare(make_dataset(), settings)
         points = [Point(problem, (0, 1, 2))]
         (plan,) = experiment.plan_points(points)
         plans = [dataclasses.replace(plan, group_size=2)]
@@ -489,7 +489,7 @@ class TestResume:
     @pytest.mark.slow
     def test_a_point_that_is_done_is_left_out(self, tmp_path):
         settings = [dataclasses.replace(SETTINGS, rho=r) for r in (0.3, 0.8)]
-        problems = experiment.prepare_all(make_dataset(), [(s, 0) for s in settings])
+        problems = preparation.prepare_all(make_dataset(), [(s, 0) for s in settings])
         points = [Point(p, (0, 1), str(n)) for n, p in enumerate(problems)]
         (plan,) = experiment.plan_points(points)
         plans = [dataclasses.replace(plan, group_size=3)]  # one of the first among them
@@ -531,7 +531,7 @@ class TestResume:
             lr_sched_cls="piecewise_constant_schedule",
             lr_sched_params={"boundaries_and_scales": {"3": 1e36}},
         )
-        problem = experiment.prepare(make_dataset(), settings)
+        problem = preparation.prepare(make_dataset(), settings)
         points = [Point(problem, (5, 6))]
         messages = []
         for resumed in (False, True):
@@ -555,7 +555,7 @@ class TestResume:
         tame = dataclasses.replace(
             settings, lr_sched_params={"boundaries_and_scales": {"3": 0.5}}
         )
-        points = [Point(experiment.prepare(make_dataset(), tame), (5, 6))]
+        points = [Point(preparation.prepare(make_dataset(), tame), (5, 6))]
         store, _ = open_store(tmp_path / "c")
         found = run_points(points, checkpoints=store)
         store.close()
@@ -573,7 +573,7 @@ class TestResume:
             )
             for scale in (1e36, 0.5)
         ]
-        problems = experiment.prepare_all(make_dataset(), [(s, 0) for s in settings])
+        problems = preparation.prepare_all(make_dataset(), [(s, 0) for s in settings])
         points = [Point(p, (0,), name) for p, name in zip(problems, "ab", strict=True)]
         whole = dict(experiment.run_points(points))
         assert "a: the loss is" in str(whole[0])
@@ -904,3 +904,54 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
         check(text)
     assert sha(run / "w" / "result.npz") == expected
     assert all(seen.values()), seen
+
+
+@noisy
+@pytest.mark.usefixtures("noise")
+def test_a_damaged_state_is_replaced(store, tmp_path):
+    """Training goes on from the state before it, and writes it anew."""
+    for epoch in (1, 2):
+        store.save("0-0", epoch, make_state(epoch))
+    damage(tmp_path / "c" / "runs_0-0" / "2")
+    again, _ = open_store(tmp_path / "c")
+    assert again.restore("0-0", make_state(9))[0] == 1
+    again.save("0-0", 2, make_state(5))
+    again.save("0-0", 3, make_state(3))
+    again.close()
+    last, _ = open_store(tmp_path / "c")
+    epochs, state = last.restore("0-0", make_state(9))
+    last.close()
+    assert epochs == 3
+    assert_same_state(state, make_state(3))
+    assert states(tmp_path / "c") == {"runs_0-0": [2, 3]}
+
+
+def test_killed_while_the_record_was_written(tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".run.json.123.tmp").write_text('{"form')
+    open_store(tmp_path / "c")[0].close()
+
+
+def test_killed_while_they_were_removed(store, tmp_path, monkeypatch):
+    """With --load_from_ckpt=false: the record of them is the last to go."""
+    store.save("0-0", 1, make_state(1))
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(tmp_path / "c", load=False)
+    again, _ = open_store(tmp_path / "c", load=False)
+    assert again.restore("0-0", make_state(9)) is None
+    again.close()
+
+
+def test_starting_anew_leaves_the_files_of_others(store, tmp_path):
+    """Such as a result, where --ckpt_dir is the work directory."""
+    store.save("0-0", 1, make_state(1))
+    (tmp_path / "c" / "result.npz").write_text("precious")
+    again, _ = open_store(tmp_path / "c", load=False)
+    again.close()
+    assert (tmp_path / "c" / "result.npz").read_text() == "precious"

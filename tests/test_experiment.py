@@ -7,10 +7,17 @@ import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import experiment, feature_pass, model, optimizers, train_step
+from alphanet_jax import (
+    experiment,
+    feature_pass,
+    model,
+    optimizers,
+    preparation,
+    train_step,
+)
 from alphanet_jax.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Settings
+from alphanet_jax.preparation import Settings
 
 NUM_CLASSES, NUM_FEATURES = 12, 6
 SPLITS = {"few": [1, 4, 8], "medium": [0, 2, 7, 9], "many": [3, 5, 6, 10, 11]}
@@ -57,7 +64,7 @@ SETTINGS = Settings(
 
 
 def run(seeds, settings=SETTINGS, *, val=True, **arguments):
-    problem = experiment.prepare(make_dataset(val=val), settings)
+    problem = preparation.prepare(make_dataset(val=val), settings)
     return problem, experiment.run(problem, seeds, **arguments)
 
 
@@ -99,7 +106,7 @@ class TestSeeds:
         )
 
     def test_draws_depend_on_the_seed_alone(self):
-        problem = experiment.prepare(make_dataset(), SETTINGS)
+        problem = preparation.prepare(make_dataset(), SETTINGS)
         among = experiment.epoch_batches(problem, [5, 6, 7])
         alone = experiment.epoch_batches(problem, [6])
         for few, many in zip(alone, among, strict=True):
@@ -117,7 +124,7 @@ class TestSeeds:
             np.testing.assert_array_equal(one, other)
 
     def test_few_rows_stay_and_base_rows_change(self):
-        problem = experiment.prepare(make_dataset(), SETTINGS)
+        problem = preparation.prepare(make_dataset(), SETTINGS)
         few = np.isin(problem.dataset.train.labels, SPLITS["few"])
         epochs = experiment.epoch_batches(problem, [0])
         drawn = [np.asarray(e.rows)[np.asarray(e.valid)] for e in epochs]
@@ -206,7 +213,7 @@ class TestSelection:
         _, outcome = run([0], settings)
         assert outcome.selected_epoch.tolist() == [2]
 
-    @pytest.mark.parametrize("selection", experiment.SELECTIONS)
+    @pytest.mark.parametrize("selection", preparation.SELECTIONS)
     def test_without_validation_the_last(self, selection):
         settings = dataclasses.replace(SETTINGS, selection=selection)
         _, outcome = run([0], settings, val=False)
@@ -244,7 +251,7 @@ class TestCompilation:
         assert len(traces) == 1
 
     def test_given_params_are_left_alone(self):
-        problem = experiment.prepare(make_dataset(), SETTINGS)
+        problem = preparation.prepare(make_dataset(), SETTINGS)
         params = experiment.initial_params(problem, [0])
         batches = experiment.epoch_batches(problem, [0])
         first = experiment.run(problem, [0], params=params, batches=batches)
@@ -304,7 +311,7 @@ class TestOptimizersAndSchedules:
             lr_sched_params={"max_lr": 0.1, "total_steps": 6},
         )
         with pytest.raises(UserError, match="this optimizer has none; give cycle_mom"):
-            experiment.prepare(make_dataset(), settings)
+            preparation.prepare(make_dataset(), settings)
 
     def test_learning_rate_of_optax_by_either_name(self):
         one, other = (
@@ -376,7 +383,7 @@ class TestErrors:
     )
     def test_settings(self, change, message):
         with pytest.raises(UserError, match=message):
-            experiment.prepare(make_dataset(), dataclasses.replace(SETTINGS, **change))
+            preparation.prepare(make_dataset(), dataclasses.replace(SETTINGS, **change))
 
     def test_non_finite_loss_names_seed_and_epoch(self):
         settings = dataclasses.replace(SETTINGS, optim_params={"lr": 1e30})
@@ -397,9 +404,9 @@ class TestReport:
 def test_random_neighbors_follow_the_seed():
     settings = dataclasses.replace(SETTINGS, nn_dist="random")
     data = make_dataset()
-    first = experiment.prepare(data, settings, seed=1).neighbors
-    again = experiment.prepare(data, settings, seed=1).neighbors
-    other = experiment.prepare(data, settings, seed=2).neighbors
+    first = preparation.prepare(data, settings, seed=1).neighbors
+    again = preparation.prepare(data, settings, seed=1).neighbors
+    other = preparation.prepare(data, settings, seed=2).neighbors
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert np.isin(first, data.base_classes).all()

@@ -9,7 +9,7 @@ import made_data
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, experiment, results
+from alphanet_jax import cli, experiment, preparation, results
 from alphanet_jax.commands import train
 from alphanet_jax.sampling import SAMPLERS
 
@@ -108,7 +108,7 @@ def refused(root, capsys):
 def problems(monkeypatch):
     """Keeps what the command made of its settings."""
     found = []
-    original = experiment.prepare_all
+    original = preparation.prepare_all
 
     def spy(*arguments, **more):
         found.extend(original(*arguments, **more))

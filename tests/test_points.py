@@ -8,7 +8,7 @@ import pytest
 from outcomes import assert_outcomes_close
 from test_experiment import SETTINGS, SPLITS, make_dataset
 
-from alphanet_jax import experiment, train_step
+from alphanet_jax import experiment, preparation, train_step
 from alphanet_jax import plan as planning
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import Point
@@ -32,7 +32,7 @@ STEPS = [7, 5, 8, 8, 7, 7, 7]  # three rows at a time
 
 def make_points(changes, *, names=None, data=DATA):
     settings = [dataclasses.replace(BASE, **change) for change, _ in changes]
-    problems = experiment.prepare_all(data, [(s, 0) for s in settings])
+    problems = preparation.prepare_all(data, [(s, 0) for s in settings])
     names = names or [""] * len(changes)
     return [
         Point(problem, seeds, name)
@@ -216,7 +216,7 @@ class TestSeveralPrograms:
     def test_neighbors_by_seed(self):
         settings = dataclasses.replace(BASE, nn_dist="random", train_epochs=1)
         items = [(settings, 1), (settings, 2), (settings, 1)]
-        problems = experiment.prepare_all(DATA, items)
+        problems = preparation.prepare_all(DATA, items)
         assert problems[0].frozen is problems[2].frozen
         assert (problems[0].neighbors != problems[1].neighbors).any()
         points = [Point(problem, (0, 1)) for problem in problems]
@@ -227,9 +227,9 @@ class TestPrepareAll:
     def test_equals_prepare(self):
         settings = [dataclasses.replace(SETTINGS, **c) for c, _ in CHANGES[:3]]
         settings.append(dataclasses.replace(SETTINGS, nn_dist="cosine", n_neighbors=2))
-        several = experiment.prepare_all(DATA, [(s, 0) for s in settings])
+        several = preparation.prepare_all(DATA, [(s, 0) for s in settings])
         for problem, one in zip(several, settings, strict=True):
-            single = experiment.prepare(DATA, one)
+            single = preparation.prepare(DATA, one)
             assert problem.settings == one
             assert problem.samplers == single.samplers
             for name in ("neighbors", "neighbor_distances", "learning_rates"):
@@ -243,7 +243,7 @@ class TestPrepareAll:
     def test_any_wrong_setting_is_refused(self):
         wrong = dataclasses.replace(SETTINGS, hact="elv")
         with pytest.raises(UserError, match="activation 'elv'; did you mean 'elu'"):
-            experiment.prepare_all(DATA, [(SETTINGS, 0), (wrong, 0)])
+            preparation.prepare_all(DATA, [(SETTINGS, 0), (wrong, 0)])
 
 
 @pytest.mark.usefixtures("no_program")
@@ -346,7 +346,7 @@ class TestSamplers:
             sampler_args=({}, {"r": 0.7}),
             train_epochs=3,
         )
-        problem = experiment.prepare(DATA, settings)
+        problem = preparation.prepare(DATA, settings)
         labels = DATA.train.labels
         for epoch in experiment.epoch_batches(problem, [0, 1]):
             for seed in range(2):

@@ -108,3 +108,19 @@ class TestAccuracyTable:
         cells = [cell.strip() for cell in lines[6].split("  ") if cell.strip()]
         assert cells[2] == "-"
         assert all("±" in cells[place] for place in (1, 3, 4))
+
+
+class TestConfigDifferences:
+    def test_named_with_both_values(self):
+        found = results.config_differences(
+            {"rho": 0.5, "training": {"n_neighbors": 5}, "data_root": "/a"},
+            {"rho": 0.25, "training": {"n_neighbors": 5}, "data_root": "/b"},
+        )
+        assert found == ["rho 0.5, now 0.25"]
+
+    def test_fields_that_an_earlier_version_did_not_have(self):
+        old = {"rho": 0.5}
+        assert results.config_differences(old, old | {"precision": "highest"}) == []
+        assert results.config_differences(old, old | {"precision": "fast"}) == [
+            "precision 'highest', now 'fast'"
+        ]

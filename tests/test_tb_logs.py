@@ -14,7 +14,7 @@ import pytest
 from test_checkpoints import uneven
 from test_experiment import SETTINGS, make_dataset
 
-from alphanet_jax import checkpoints, cli, experiment, results, tb_logs
+from alphanet_jax import checkpoints, cli, experiment, preparation, results, tb_logs
 from alphanet_jax.experiment import Point
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -109,7 +109,7 @@ def assert_no_more_threads(before):
 
 def make_points(*changes, val=True, seeds=SEEDS):
     settings = [dataclasses.replace(BASE, **change) for change in changes]
-    problems = experiment.prepare_all(
+    problems = preparation.prepare_all(
         uneven(make_dataset(val=val)), [(s, 0) for s in settings]
     )
     return [Point(p, seeds, f"point {n}") for n, p in enumerate(problems)]
@@ -386,10 +386,16 @@ class TestRuns:
             found = read(tmp_path / "logs" / f"seed_{seed}")
             real = np.concatenate([x[index] for x in outcome.step_loss])
             real = real[~np.isnan(real)]
-            in_order = sorted(found["batch_loss"])
+            # The epoch between whose log and checkpoint it was stopped comes twice,
+            # with the same values.
+            assert len(found["batch_loss"]) == len(real) + len(
+                outcome.step_loss[1][index]
+            )
+            in_order = sorted(set(found["batch_loss"]))
             assert steps(in_order) == list(range(1, len(real) + 1))
             same(values(in_order), real)
-            series = sorted(found["validation/accuracy"])
+            assert steps(sorted(found["validation/accuracy"])) == [1, 2, 2, 3]
+            series = sorted(set(found["validation/accuracy"]))
             assert steps(series) == [1, 2, 3]
             same(values(series), outcome.val.accuracy[index])
             assert steps(found["test/accuracy"]) == [0]

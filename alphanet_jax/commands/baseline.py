@@ -64,12 +64,12 @@ def run(values: flags.FlagValues) -> None:
     settings = running.settings_from_config(config)
     running.start_jax(values)
 
-    from alphanet_jax import experiment, registry, results, tables
+    from alphanet_jax import experiment, preparation, registry, results, tables
 
     entry = registry.get_entry(Path(config.registry), config.dataset)
     path = _path(values, entry, Path(config.data_root))
     data = running.load_data(config, running.say)
-    problem = experiment.prepare_all(
+    problem = preparation.prepare_all(
         data,
         [(settings, config.seed)],
         store=running.neighbor_cache(config, data),

@@ -17,8 +17,8 @@ from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from alphanet_jax.dataset import Dataset
-    from alphanet_jax.experiment import Settings
     from alphanet_jax.neighbor_cache import NeighborCache
+    from alphanet_jax.preparation import Settings
 
 __all__ = [
     "check_config",
@@ -132,7 +132,7 @@ def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
       UserError: If parameters are not of the form key=value.
     """
     from alphanet_jax import optimizers
-    from alphanet_jax.experiment import Settings
+    from alphanet_jax.preparation import Settings
 
     def parse(name: str, text: Any) -> dict[str, Any]:
         if not isinstance(text, str):

@@ -17,7 +17,7 @@ from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.dataset import Dataset
-    from alphanet_jax.experiment import Settings
+    from alphanet_jax.preparation import Settings
 
 __all__ = [
     "DESCRIPTION",
@@ -187,14 +187,14 @@ def _train(
     Returns:
       What was wrong with those that failed, by their number.
     """
-    from alphanet_jax import devices, experiment, results
+    from alphanet_jax import devices, experiment, preparation, results
 
     # With checkpoints, points that are done stay in the groups in which they trained:
     # those of the others go on as they were.
     numbers = [n for n in range(len(jobs)) if values.ckpt_dir or n not in done]
     parts = [(n, seeds) for n in numbers for seeds in _parts(jobs[n])]
     done_among = {place for place, (n, _) in enumerate(parts) if n in done}
-    problems = experiment.prepare_all(
+    problems = preparation.prepare_all(
         data,
         [(jobs[n][1], seeds[0]) for n, seeds in parts],
         store=running.neighbor_cache(jobs[0][0].config, data),
@@ -208,7 +208,7 @@ def _train(
     }
     plans = experiment.plan_points(points, memory_limit=running.memory_limit(values))
     report(describe_points([p for i, p in enumerate(points) if i not in done_among]))
-    for line in dict.fromkeys(r for p in problems for r in experiment.remarks(p)):
+    for line in dict.fromkeys(r for p in problems for r in preparation.remarks(p)):
         report(f"note: {line}")
     report(str(max(plans, key=lambda plan: plan.total)))
     errors: dict[int, UserError] = {}
