@@ -243,9 +243,8 @@ def make_samplers(
     few_counts = np.asarray(counts["few"])
     for index, name in enumerate(names):
         if name not in SAMPLERS:
-            raise ValueError(
-                f"unknown sampler {name!r}; {did_you_mean(name, SAMPLERS)}."
-            )
+            hint = did_you_mean(name, SAMPLERS, most_listed=len(SAMPLERS))
+            raise ValueError(f"unknown sampler {name!r}; {hint}.")
         kind = SAMPLERS[name]
         given = dict(args[index if len(args) > 1 else 0])
         # In one entry for all, r is meant for those that take it.

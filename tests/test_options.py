@@ -114,7 +114,7 @@ def problems(monkeypatch):
         found.extend(original(*arguments, **more))
         return found
 
-    monkeypatch.setattr(experiment, "prepare_all", spy)
+    monkeypatch.setattr(preparation, "prepare_all", spy)
     return found
 
 
