@@ -429,3 +429,68 @@ def test_flags_of_checkpoints_and_logs_are_explained(capsys):
     for flag in ("ckpt_dir", "n_ckpt", "load_from_ckpt", "tb_logs"):
         assert f"--{flag}\n" in text
     assert train.DESCRIPTION.splitlines()[0] in text
+
+
+class TestNeighborsOfSeeds:
+    def test_each_seed_has_its_own_and_is_the_same_alone(self, ok):
+        fields = {"training.nn_dist": "random", "training.nn_per_seed": True}
+        both = ok(**fields, seeds=2)
+        assert both["neighbors"].ndim == 3
+        assert (both["neighbors"][0] != both["neighbors"][1]).any()
+        alone = ok(**fields, seeds=1, seed=1)
+        np.testing.assert_array_equal(alone["neighbors"][0], both["neighbors"][1])
+        np.testing.assert_array_equal(alone["alphas"][0], both["alphas"][1])
+        np.testing.assert_array_equal(alone["test_pred"][0], both["test_pred"][1])
+
+    def test_shared_by_default(self, ok):
+        assert ok(**{"training.nn_dist": "random"})["neighbors"].ndim == 2
+
+
+class TestBaseline:
+    def baseline(self, root, capsys, *flags):
+        sys.modules.pop("config_config", None)
+        status = cli.main(
+            ["main.py", "baseline", f"--config={root / 'config.py'}", *flags]
+        )
+        return status, capsys.readouterr()
+
+    def test_is_the_unchanged_classifier(self, root, capsys, ok):
+        status, said = self.baseline(root, capsys, "--out=kept/b.npz")
+        assert status == 0
+        assert said.out.splitlines()[-1].startswith("Baseline ")
+        found = results.load_result(pathlib.Path("kept/b.npz"))
+        assert (found["alphas"] == np.eye(found["alphas"].shape[-1])[0]).all()
+        trained = ok()
+        for name in ("accuracy", "top5", "f1", "acc_per_split", "pred"):
+            np.testing.assert_array_equal(
+                found[f"test_{name}"][0], trained[f"baseline_test_{name}"]
+            )
+
+    def test_goes_where_the_registry_says(self, root, capsys, monkeypatch, tmp_path):
+        saved = []
+        monkeypatch.setattr(
+            results, "save_result", lambda path, arrays: saved.append(path)
+        )
+        text = (root / "data" / "datasets.toml").read_text()
+        registry = tmp_path / "datasets.toml"
+        for line, expected in (
+            ('baseline_eval_file = "kept/b.pkl"\n', root / "data" / "kept" / "b.npz"),
+            ("", None),
+        ):
+            others = [x for x in text.splitlines() if "baseline_eval" not in x]
+            registry.write_text("\n".join([*others, line]))
+            flag = f"--config.registry={registry}"
+            status, said = self.baseline(root, capsys, flag)
+            if expected is None:
+                assert status == 1
+                assert "no baseline_eval_file in the registry" in said.err
+            else:
+                assert status == 0, said.err
+                assert saved == [expected]
+
+    def test_takes_no_sweep(self, root, capsys):
+        status, said = self.baseline(root, capsys, "--config.rho=(0.1, 0.5)")
+        assert status == 1
+        assert said.err == (
+            "error: baseline takes one value for each field, got rho=0.1, rho=0.5 ...\n"
+        )
