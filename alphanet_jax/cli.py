@@ -2,14 +2,15 @@
 
 A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `fields()`,
 `prepare_arguments(arguments)` and `run(flag_values)`. It is imported only when it is
-the one to run, and it imports jax only in `run`, so that help is quick.
+the one to run, and it imports jax only in `run`, so that help is quick. One that is
+several commands has a `choose(name)` instead, which gives the one of a name, or raises
+`UserError`; an empty name is help on all of them.
 """
 
 import importlib
 import sys
 import textwrap
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -28,6 +29,22 @@ COMMANDS = {
         "alphanet_jax.commands.baseline",
         "evaluate the unchanged classifier and save that as a result",
     ),
+    "results": (
+        "alphanet_jax.commands.results",
+        "print tables of accuracy, over seeds and result files",
+    ),
+    "combos": (
+        "alphanet_jax.commands.combos",
+        "show learned combinations of single classes, and what they changed",
+    ),
+    "plot": (
+        "alphanet_jax.commands.plot",
+        "draw a figure, with the numbers drawn",
+    ),
+    "paper": (
+        "alphanet_jax.commands.paper",
+        "run the paper's experiments and write its tables and figures",
+    ),
 }
 
 
@@ -38,13 +55,20 @@ def main(argv: Sequence[str]) -> int:
     name = rest.pop(0) if named else "train"
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}; {did_you_mean(name, COMMANDS)}")
-    module = importlib.import_module(COMMANDS[name][0])
+    module: Any = importlib.import_module(COMMANDS[name][0])
     usage = f"{program} [{name}] --flags" if name == "train" else f"{program} {name}"
+    if hasattr(module, "choose"):
+        kind = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+        usage = f"{usage} {kind}".rstrip()
+        try:
+            module = module.choose(kind)
+        except UserError as error:
+            return _fail(str(error))
     intro = "" if named else _list_commands()
     return run_program(module, [usage, *rest], intro=intro)
 
 
-def run_program(module: ModuleType, argv: Sequence[str], *, intro: str = "") -> int:
+def run_program(module: Any, argv: Sequence[str], *, intro: str = "") -> int:
     """Runs one command module with its flags; returns the exit status.
 
     Args:
@@ -124,7 +148,7 @@ def _describe(name: str, default: Any, purpose: str) -> str:
     return f"  --{name}\n" + text.replace("\n", "\n      ")
 
 
-def _help(module: ModuleType, usage: str, values: flags.FlagValues, intro: str) -> str:
+def _help(module: Any, usage: str, values: flags.FlagValues, intro: str) -> str:
     own = [
         _describe(name, values[name].default, values[name].help)
         for name in values

@@ -180,12 +180,18 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 )
 
 
-def open_npz(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def open_npz(
+    path: Path,
+    names: Collection[str] | None = None,
+    *,
+    without: Collection[str] = (),
+) -> dict[str, np.ndarray]:
     """Reads arrays of an `.npz` file, never a pickle.
 
     Args:
       path: The file.
       names: Names of those to read, if they are there; by default all.
+      without: Names of those not to read.
 
     Raises:
       UserError: If the file is missing, damaged or holds pickled objects.
@@ -194,7 +200,7 @@ def open_npz(path: Path, names: Collection[str] | None = None) -> dict[str, np.n
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
         for member_name in archive.namelist():
             name = member_name.removesuffix(".npy")
-            if names is None or name in names:
+            if (names is None or name in names) and name not in without:
                 with archive.open(member_name) as member:
                     arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays

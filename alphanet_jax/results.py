@@ -200,14 +200,19 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_result(
-    path: Path, names: Sequence[str] | None = None
+    path: Path, names: Sequence[str] | None = None, *, without: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads a result file, or some of its arrays.
+
+    Args:
+      path: The file.
+      names: Names of the arrays to read; by default all.
+      without: Names of arrays not to read.
 
     Raises:
       UserError: If it is missing, damaged or not a result.
     """
-    arrays = files.open_npz(path, names)
+    arrays = files.open_npz(path, names, without=without)
     needed = names or ("alphas", "test_acc_per_split", "config")
     if missing := set(needed) - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")

@@ -1,12 +1,66 @@
 """Tables that a person reads."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["accuracy_table", "format_table"]
+__all__ = ["Row", "Table", "Value", "accuracy_table", "format_table", "mean_and_std"]
 
 COLUMNS = ("Few", "Med.", "Many", "Overall")
+
+
+class Value(NamedTuple):
+    """A number of a table, in percent; NaN where there is nothing to count."""
+
+    mean: float
+    std: float | None = None  # None where there is one run
+
+
+class Row(NamedTuple):
+    """A row of a table."""
+
+    labels: tuple[str, ...]  # what it is: the cells of its first columns
+    cells: tuple[Value | str | None, ...]  # None is a cell with nothing in it
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table before it is made into text.
+
+    Attributes:
+      title: Heading.
+      label_columns: Headings of the first columns, which say what a row is.
+      columns: Headings of the others.
+      rows: The rows.
+      caption: What a reader has to know, in a sentence or two.
+      name: Short name, for files and references.
+    """
+
+    title: str
+    label_columns: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    caption: str = ""
+    name: str = ""
+
+
+def mean_and_std(fractions: np.ndarray) -> Value:
+    """Gives mean and sample standard deviation (ddof 1) over runs, in percent.
+
+    Args:
+      fractions: A fraction for every run, with shape `[R]`.
+
+    Examples:
+      >>> mean_and_std(np.array([0.25, 0.75]))
+      Value(mean=50.0, std=35.35533905932738)
+      >>> mean_and_std(np.array([0.25]))
+      Value(mean=25.0, std=None)
+    """
+    percent = 100.0 * np.asarray(fractions, np.float64)
+    std = float(percent.std(ddof=1)) if len(percent) > 1 else None
+    return Value(float(percent.mean()), std)
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,136 @@
+"""Accuracy of predictions, on the host: per class and split, neighbors counted or not.
+
+Notation: n samples, C classes; `...` any leading axes, such as runs.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from alphanet_jax.eval import SPLITS
+
+__all__ = [
+    "OUTCOMES",
+    "is_correct",
+    "neighbor_mask",
+    "outcomes",
+    "per_class",
+    "per_split",
+]
+
+# What a prediction can be, in the order of the numbers that `outcomes` gives.
+OUTCOMES = ("correct", "neighbor", "other")
+
+
+def neighbor_mask(neighbors: np.ndarray, *, num_classes: int) -> np.ndarray:
+    """Turns lists of neighbors into a table of who is whose.
+
+    Args:
+      neighbors: Neighbors of every class, with shape `[C, k]`.
+      num_classes: Number of classes C.
+
+    Returns:
+      A bool array with shape `[C, C]`: whether class j is a neighbor of class i.
+
+    Raises:
+      ValueError: If there are not neighbors for every class.
+
+    Examples:
+      >>> neighbor_mask(np.array([[1], [0], [1]]), num_classes=3).astype(int).tolist()
+      [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+    """
+    if neighbors.ndim != 2 or len(neighbors) != num_classes:
+        raise ValueError(
+            f"neighbors must be ({num_classes}, k), got {neighbors.shape}."
+        )
+    mask = np.zeros((num_classes, num_classes), bool)
+    np.put_along_axis(mask, neighbors, True, axis=1)
+    return mask
+
+
+def outcomes(
+    predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    """Tells what each prediction is: correct, wrong as a neighbor, or else wrong.
+
+    Args:
+      predictions: Predicted classes, with shape `[..., n]`.
+      labels: True classes, with shape `[n]`.
+      mask: Whether class j is a neighbor of class i, with shape `[C, C]`.
+
+    Returns:
+      Indices into `OUTCOMES`, with shape `[..., n]`.
+    """
+    wrong = np.where(mask[labels, predictions], 1, 2)
+    return np.where(predictions == labels, 0, wrong)
+
+
+def is_correct(
+    predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Tells which predictions count as correct, with shape `[..., n]`.
+
+    Args:
+      predictions: Predicted classes, with shape `[..., n]`.
+      labels: True classes, with shape `[n]`.
+      mask: Where given, neighbors of the true class count too; shape `[C, C]`.
+    """
+    if mask is None:
+        return predictions == labels
+    return np.less(outcomes(predictions, labels, mask), 2)
+
+
+def per_class(
+    correct: np.ndarray, labels: np.ndarray, *, num_classes: int
+) -> np.ndarray:
+    """Gives the fraction correct of every class, NaN for one without samples.
+
+    Args:
+      correct: Which samples are, with shape `[..., n]`.
+      labels: True classes, with shape `[n]`.
+      num_classes: Number of classes C.
+
+    Returns:
+      Fractions, with shape `[..., C]`.
+    """
+    total = np.bincount(labels, minlength=num_classes)
+    flat = np.reshape(correct, (-1, len(labels)))
+    hits = np.stack(
+        [np.bincount(labels[row], minlength=num_classes) for row in flat.astype(bool)]
+    )
+    with np.errstate(invalid="ignore"):
+        return (hits / total).reshape(*np.shape(correct)[:-1], num_classes)
+
+
+def per_split(
+    correct: np.ndarray, labels: np.ndarray, splits: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Gives the fraction correct of the samples of every split, and of all.
+
+    Every sample weighs the same, as in the paper: a split's accuracy is not the mean
+    of its classes' accuracies.
+
+    Args:
+      correct: Which samples are, with shape `[..., n]`.
+      labels: True classes, with shape `[n]`.
+      splits: Classes of 'few', 'medium' and 'many'.
+
+    Returns:
+      Fractions, with shape `[..., 4]`: few, medium, many, overall; NaN for a split
+      without samples.
+
+    Examples:
+      >>> splits = {"few": [0], "medium": [1], "many": [2]}
+      >>> right = np.array([True, False, True, True])
+      >>> per_split(right, np.array([0, 0, 1, 2]), splits).tolist()
+      [0.5, 1.0, 1.0, 0.75]
+    """
+    chosen = [np.isin(labels, splits[name]) for name in SPLITS]
+    chosen.append(np.ones(len(labels), bool))
+    columns = []
+    for rows in chosen:
+        part = correct[..., rows]
+        columns.append(
+            part.mean(axis=-1) if rows.any() else np.full(part.shape[:-1], np.nan)
+        )
+    return np.stack(columns, axis=-1)

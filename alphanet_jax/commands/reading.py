@@ -1,0 +1,185 @@
+"""What commands that read results share: their flags, and finding the results."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from alphanet_jax.commands.running import say
+from alphanet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from alphanet_jax.result_data import DataFinder
+    from alphanet_jax.result_sets import ResultSet
+
+__all__ = [
+    "data_finder",
+    "define_data_flags",
+    "define_list",
+    "define_result_flags",
+    "experiments",
+    "fields",
+    "join_words",
+    "load_sets",
+    "say",
+]
+
+
+def fields() -> list[tuple[str, Any, str]]:
+    """Lists fields of the config: these commands take none."""
+    return []
+
+
+def define_list(
+    values: flags.FlagValues, name: str, default: Sequence[str] | None, text: str
+) -> None:
+    """Defines a flag with several values: words after it, or the flag repeated."""
+    flags.DEFINE_multi_string(name, default, text, flag_values=values)
+
+
+def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
+    """Turns words after a flag of several values into that flag repeated.
+
+    Args:
+      arguments: Arguments of the command line.
+      names: Flags that take several values.
+
+    Examples:
+      >>> join_words(["--exp_names", "a", "b", "--acc_k=5"], {"exp_names"})
+      ['--exp_names=a', '--exp_names=b', '--acc_k=5']
+    """
+    joined: list[str] = []
+    current = ""
+    for argument in arguments:
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and argument != "-":
+            current = argument if not equals and name in names else ""
+            if not current:
+                joined.append(argument)
+            else:
+                current = f"--{name}"
+        elif current:
+            joined.append(f"{current}={argument}")
+        else:
+            joined.append(argument)
+    return joined
+
+
+def define_data_flags(values: flags.FlagValues) -> None:
+    """Defines where the data of results is, which some reports need."""
+    flags.DEFINE_string(
+        "data_root",
+        None,
+        "directory that the registry's paths are relative to, where the data of the "
+        "results is needed [as when they were made]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "registry",
+        None,
+        "TOML file with the datasets [as when the results were made]",
+        flag_values=values,
+    )
+
+
+def define_result_flags(values: flags.FlagValues, directories: str | None) -> None:
+    """Defines where results are and what to call them.
+
+    Args:
+      values: Where to define them.
+      directories: Name of the flag for directories of experiments; None where all
+        results below the base directory are one experiment.
+    """
+    flags.DEFINE_string(
+        "base_res_dir", None, "directory with the results", flag_values=values
+    )
+    flags.DEFINE_string(
+        "res_files_pattern",
+        "**/result.npz",
+        "glob pattern of result files, relative to "
+        + ("the directory of an experiment" if directories else "--base_res_dir"),
+        flag_values=values,
+    )
+    if directories is not None:
+        define_list(
+            values,
+            directories,
+            None,
+            "directories of experiments, relative to --base_res_dir; all results below "
+            "one are taken together [results that differ in nothing but seeds]",
+        )
+        define_list(
+            values, "exp_names", None, "names of the experiments [their directories]"
+        )
+
+
+def data_finder(values: flags.FlagValues) -> "DataFinder":
+    """Finds the data of results, where the flags say or where it was."""
+    from alphanet_jax.result_data import DataFinder
+
+    registry, root = values.registry, values.data_root
+    return DataFinder(
+        None if registry is None else Path(registry),
+        None if root is None else Path(root),
+        report=say,
+    )
+
+
+def experiments(
+    values: flags.FlagValues, directories: str | None = None
+) -> dict[str, list[Path]]:
+    """Finds the result files of every experiment, by its name.
+
+    Args:
+      values: Parsed flags.
+      directories: As for `define_result_flags`.
+
+    Raises:
+      UserError: If there are none, or names do not fit.
+    """
+    from alphanet_jax import result_sets
+
+    if values.base_res_dir is None:
+        raise UserError(
+            "--base_res_dir is missing, for example --base_res_dir=results/quickstart"
+        )
+    base, pattern = Path(values.base_res_dir), values.res_files_pattern
+    if directories is None:
+        return {base.resolve().name: result_sets.find_results(base, pattern)}
+    given = values[directories].value
+    if given:
+        found = {
+            directory: result_sets.find_results(base / directory, pattern)
+            for directory in given
+        }
+        if len(found) < len(given):
+            raise UserError(f"--{directories} has a directory twice: {' '.join(given)}")
+    else:
+        found = result_sets.group_by_setting(
+            result_sets.find_results(base, pattern), base
+        )
+    names = values.exp_names
+    if not names:
+        return found
+    if len(names) != len(found):
+        raise UserError(
+            f"--exp_names has {len(names)} names for {len(found)} experiments: "
+            f"{' '.join(found)}"
+        )
+    if len(set(names)) < len(names):
+        raise UserError(f"--exp_names has a name twice: {', '.join(names)}")
+    return dict(zip(names, found.values(), strict=True))
+
+
+def load_sets(
+    values: flags.FlagValues, directories: str | None = None
+) -> "list[ResultSet]":
+    """Loads the experiments that flags name.
+
+    Raises:
+      UserError: If there are none, or a file is no result.
+    """
+    from alphanet_jax import result_sets
+
+    return result_sets.load_sets(experiments(values, directories), report=say)

@@ -1,0 +1,307 @@
+"""Result files taken together: all runs of an experiment, from one file or several.
+
+Notation: R runs (the seeds of all files of a set), S seeds of one file, n test samples,
+F 'few' classes, C classes, k neighbors.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import results
+from alphanet_jax.errors import UserError
+from alphanet_jax.eval import SPLITS
+
+__all__ = [
+    "PATTERN",
+    "ResultFile",
+    "ResultSet",
+    "find_results",
+    "group_by_setting",
+    "load_sets",
+]
+
+PATTERN = f"**/{results.FILE_NAME}"
+
+# What must be the same for results to be of one dataset and one classifier.
+_COMMON = (
+    "few_classes",
+    "medium_classes",
+    "many_classes",
+    "class_counts",
+    "label_names",
+    "test_labels",
+    "baseline_test_pred",
+)
+# By far the largest array, and hardly anything asks for it.
+_LATER = "weight_few"
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFile:
+    """One result file.
+
+    Attributes:
+      path: Where it is.
+      arrays: Its arrays, as `results` lists them, without `weight_few`.
+      config: The configuration that it was made with.
+    """
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+    config: Mapping[str, Any]
+
+    @property
+    def num_runs(self) -> int:
+        """Number of seeds S."""
+        return len(self.arrays["seeds"])
+
+    def per_run(self, name: str) -> np.ndarray:
+        """Gives an array with a leading axis of seeds, also where all share it."""
+        if name == _LATER:
+            return results.load_result(self.path, [_LATER])[_LATER]
+        array = self.arrays[name]
+        if name in ("neighbors", "neighbor_distances") and array.ndim == 2:
+            return np.broadcast_to(array, (self.num_runs, *array.shape))
+        return array
+
+    @property
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256, by path, of the files that the result depends on."""
+        hashes: dict[str, str] = json.loads(str(self.arrays["file_hashes"]))
+        return hashes
+
+    @property
+    def rho(self) -> float:
+        """How many base samples an epoch had for each few sample.
+
+        As the original does, this is read from the arguments of the second sampler,
+        where they say.
+        """
+        builder = self.config["training"]["sampler_builder"]
+        arguments = builder["sampler_args"]
+        text = arguments[-1] if len(arguments) < 2 else arguments[1]
+        for part in text.split(","):
+            name, _, value = part.partition("=")
+            if name.strip() == "r":
+                return float(value)
+        return float(self.config["rho"])
+
+    def setting(self, name: str) -> Any:
+        """Looks up a field of the config by its dotted name, such as 'rho'."""
+        node: Any = self.config
+        for part in name.split("."):
+            node = node[part]
+        return node
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultSet:
+    """All runs of one experiment on one dataset.
+
+    Attributes:
+      name: What to call the experiment.
+      files: Its files, in the order of their names; their data is the same.
+    """
+
+    name: str
+    files: tuple[ResultFile, ...]
+
+    @property
+    def num_runs(self) -> int:
+        """Number of runs R."""
+        return sum(file.num_runs for file in self.files)
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name in the registry."""
+        return str(self.files[0].arrays["dataset"])
+
+    @property
+    def proper_name(self) -> str:
+        """The dataset's name for people."""
+        return str(self.files[0].arrays["proper_name"])
+
+    @property
+    def splits(self) -> dict[str, np.ndarray]:
+        """Classes of 'few', 'medium' and 'many'."""
+        return {name: self.common(f"{name}_classes") for name in SPLITS}
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.common("class_counts"))
+
+    def label_name(self, label: int) -> str:
+        """Names a class for people; by its number where it has no name."""
+        names = self.common("label_names")
+        return str(names[label]) if len(names) else f"class {label}"
+
+    def common(self, name: str) -> np.ndarray:
+        """Gives an array that is the same in all files, such as 'test_labels'."""
+        return self.files[0].arrays[name]
+
+    def runs(self, name: str) -> np.ndarray:
+        """Gives an array of every run, with shape `[R, ...]`.
+
+        Raises:
+          UserError: If its shape differs between files, as with several numbers of
+            neighbors.
+        """
+        parts = [file.per_run(name) for file in self.files]
+        for file, part in zip(self.files, parts, strict=True):
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise UserError(
+                    f"{self.files[0].path} and {file.path} cannot be taken together: "
+                    f"{name} is {parts[0].shape} and {part.shape}; choose files with "
+                    "--res_files_pattern"
+                )
+        return np.concatenate(parts)
+
+    def settings(self, name: str) -> list[Any]:
+        """Lists the different values that a field of the config has in the files."""
+        values: list[Any] = []
+        for file in self.files:
+            value = file.setting(name)
+            if value not in values:
+                values.append(value)
+        return values
+
+
+def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:
+    """Lists the files below a directory that match a pattern, sorted.
+
+    Args:
+      directory: Where to look.
+      pattern: Glob pattern relative to the directory; `**` is any directories.
+
+    Raises:
+      UserError: If there is no such directory, the pattern is none, or nothing
+        matches.
+    """
+    if not directory.is_dir():
+        raise UserError(f"no such directory: {directory}")
+    try:
+        found = sorted(path for path in directory.glob(pattern) if path.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"--res_files_pattern {pattern!r}: {error}") from None
+    if not found:
+        raise UserError(
+            f"no result matches {pattern!r} below {directory}; a result is made with "
+            f"python main.py --config=configs/quickstart.py --workdir={directory}"
+        )
+    return found
+
+
+def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
+    """Puts results together whose settings differ in nothing but seeds.
+
+    Args:
+      paths: Result files below the directory.
+      directory: What names are relative to.
+
+    Returns:
+      The files of every group by its name, in the order of the first files: that of
+      the deepest directory that holds all of them, with the files' names where that
+      alone would be ambiguous.
+
+    Raises:
+      UserError: If a file is no result.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        config = json.loads(str(results.load_result(path, ["config"])["config"]))
+        groups.setdefault(_setting_key(config), []).append(path)
+    parents = [
+        Path(os.path.commonpath([path.parent for path in group]))
+        for group in groups.values()
+    ]
+    named = {}
+    for parent, group in zip(parents, groups.values(), strict=True):
+        name = parent.relative_to(directory).as_posix()
+        name = directory.resolve().name if name == "." else name
+        if parents.count(parent) > 1:
+            name += "/" + group[0].relative_to(parent).with_suffix("").as_posix()
+        named[name] = group
+    return named
+
+
+def load_sets(
+    experiments: Mapping[str, Sequence[Path]],
+    *,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[ResultSet]:
+    """Loads experiments; one with results of several datasets makes several sets.
+
+    Args:
+      experiments: Result files by the experiment's name.
+      report: Takes lines of text about progress.
+
+    Returns:
+      The sets, in the order of the experiments.
+
+    Raises:
+      UserError: If a file is no result, or two results of one dataset come from
+        different data.
+    """
+    firsts: dict[str, ResultFile] = {}
+    sets = []
+    for number, (name, paths) in enumerate(experiments.items(), 1):
+        by_dataset: dict[str, list[ResultFile]] = {}
+        for path in paths:
+            file = _load(path)
+            dataset = str(file.arrays["dataset"])
+            _check_same_data(firsts.setdefault(dataset, file), file)
+            by_dataset.setdefault(dataset, []).append(file)
+        made = [ResultSet(name, tuple(files)) for files in by_dataset.values()]
+        runs = sum(each.num_runs for each in made)
+        report(
+            f"read {number} of {len(experiments)}: {name}, {len(paths)} "
+            f"file{'s' * (len(paths) > 1)}, {runs} runs"
+        )
+        for each in made:
+            _remark_on_repeats(each, report)
+        sets += made
+    return sets
+
+
+def _setting_key(config: Mapping[str, Any]) -> str:
+    """Names a setting, whatever its seeds and wherever its files are."""
+    left_out = ("seed", "seeds", "data_root", "registry")
+    return json.dumps({k: v for k, v in config.items() if k not in left_out})
+
+
+def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
+    """Tells of runs that are there twice: they would count as two."""
+    seen: dict[tuple[str, int], Path] = {}
+    for file in runs.files:
+        for seed in file.arrays["seeds"].tolist():
+            other = seen.setdefault((_setting_key(file.config), seed), file.path)
+            if other != file.path:
+                report(
+                    f"note: {other} and {file.path} have the same settings and seed "
+                    f"{seed}; both count"
+                )
+                return
+
+
+def _load(path: Path) -> ResultFile:
+    arrays = results.load_result(path, without=[_LATER])
+    needed = {"seeds", "dataset", "test_pred", *_COMMON}
+    if missing := needed - arrays.keys():
+        raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+    return ResultFile(path, arrays, json.loads(str(arrays["config"])))
+
+
+def _check_same_data(first: ResultFile, file: ResultFile) -> None:
+    for name in _COMMON:
+        if not np.array_equal(first.arrays[name], file.arrays[name]):
+            raise UserError(
+                f"{first.path} and {file.path} are of the same dataset "
+                f"{str(file.arrays['dataset'])!r}, but of other data: {name} differs"
+            )
