@@ -76,8 +76,8 @@ def is_correct(
       mask: Where given, neighbors of the true class count too; shape `[C, C]`.
     """
     if mask is None:
-        return predictions == labels
-    return np.less(outcomes(predictions, labels, mask), 2)
+        return np.equal(predictions, labels)
+    return np.asarray(outcomes(predictions, labels, mask) < 2)
 
 
 def per_class(
