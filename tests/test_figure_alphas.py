@@ -3,6 +3,7 @@
 import csv
 
 import made_results
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,6 +18,8 @@ from alphanet_jax.result_data import DataFinder
 @pytest.fixture(autouse=True)
 def _matplotlib():
     saving.check_matplotlib()
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -78,6 +78,10 @@ def _draw_above(
     figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
 ) -> None:
     """Draws a legend above the axes, with no more columns than have room."""
+    import matplotlib as mpl
+
+    # A document's own fonts may be wider than those that are measured here.
+    room = figure.bbox.width * (0.99 if mpl.rcParams["pgf.rcfonts"] else 0.9)
     for count in [columns] if columns else range(len(handles), 0, -1):
         legend = figure.legend(
             handles,
@@ -88,7 +92,7 @@ def _draw_above(
             handletextpad=0.5,
         )
         width = legend.get_window_extent(figure.canvas.get_renderer()).width
-        if count in (1, columns) or width < 0.99 * figure.bbox.width:
+        if count in (1, columns) or width < room:
             return
         legend.remove()
 

@@ -148,7 +148,7 @@ class Style:
             "\\": r"\textbackslash{}",
             "{": r"\{",
             "}": r"\}",
-            "$": r"\$",
+            "$": r"\textdollar{}",  # matplotlib would undo \$
             "&": r"\&",
             "#": r"\#",
             "_": r"\_",

@@ -1,12 +1,45 @@
 """Text in lines that are no wider than there is room."""
 
+from collections.abc import Callable
 from typing import Any
 
 from alphanet_jax.figures.style import Style
 
-__all__ = ["panel_title", "wrapped"]
+__all__ = ["panel_title", "text_ruler", "wrapped"]
 
 _MORE = "..."
+
+
+def text_ruler(
+    figure: Any, style: Style, *, size: str | float = "medium"
+) -> Callable[[str], tuple[float, float]]:
+    """Gives a function that measures texts as they will be drawn.
+
+    Args:
+      figure: The figure that they are for.
+      style: Its style: LaTeX, with fonts of its own, measures what it sets.
+      size: Size of the text, in points or one that matplotlib knows.
+
+    Returns:
+      A function from a text, safe to draw, to its width and height in inches.
+    """
+    from matplotlib.text import Text
+
+    if style.format == "pgf":
+        from matplotlib.backends.backend_pgf import RendererPgf
+
+        renderer = RendererPgf(figure, None)
+    else:
+        renderer = figure.canvas.get_renderer()
+
+    def measure(text: str) -> tuple[float, float]:
+        if not text:
+            return 0.0, 0.0
+        artist = Text(0.0, 0.0, text, fontsize=size, figure=figure)
+        box = artist.get_window_extent(renderer)
+        return box.width / figure.dpi, box.height / figure.dpi
+
+    return measure
 
 
 def wrapped(
@@ -15,7 +48,7 @@ def wrapped(
     text: str,
     *,
     width: float,
-    size: str = "medium",
+    size: str | float = "medium",
     lines: int = 0,
 ) -> str:
     """Breaks a text into lines, between words where that is possible.
@@ -25,22 +58,16 @@ def wrapped(
       style: The style.
       text: Any text; it is made safe to draw.
       width: Room for a line, in inches.
-      size: Size of the text, one that matplotlib knows.
+      size: Size of the text, in points or one that matplotlib knows.
       lines: Most lines; what is left out is told by dots. 0 for any number.
 
     Returns:
       The text with line breaks, safe to draw.
     """
-    renderer = figure.canvas.get_renderer()
-    # Never broken as a formula: names are measured as they are, not as they are told
-    # to LaTeX.
-    ruler = figure.text(0.0, 0.0, "", fontsize=size, parse_math=False)
-    # The fonts of LaTeX are not those measured with.
-    room = width * figure.dpi * 0.96
+    measure = text_ruler(figure, style, size=size)
 
     def fits(line: str) -> bool:
-        ruler.set_text(line)
-        return not line or ruler.get_window_extent(renderer).width <= room
+        return measure(style.text(line))[0] <= width
 
     broken: list[str] = []
     line = ""
@@ -51,25 +78,26 @@ def wrapped(
             continue
         if line:
             broken.append(line)
-        while not fits(word) and len(word) > 1:
-            count = max(1, sum(fits(word[:end]) for end in range(1, len(word))))
-            broken.append(word[:count])
-            word = word[count:]
         line = word
+        while len(line) > 1 and not fits(line):
+            end = len(line) - 1
+            while end > 1 and not fits(line[:end]):
+                end -= 1
+            broken.append(line[:end])
+            line = line[end:]
     broken.append(line)
     if lines and len(broken) > lines:
-        last = broken[lines - 1] + _MORE
-        while not fits(last) and len(last) > len(_MORE):
-            last = last[: -len(_MORE) - 1] + _MORE
-        broken = [*broken[: lines - 1], last]
-    ruler.remove()
+        last = broken[lines - 1]
+        while last and not fits(last + _MORE):
+            last = last[:-1]
+        broken = [*broken[: lines - 1], last + _MORE]
     return "\n".join(style.text(part) for part in broken)
 
 
 def panel_title(figure: Any, axes: Any, style: Style, text: str) -> None:
     """Gives a panel a title, in lines no wider than its part of the figure."""
     place = axes.get_subplotspec()
-    columns = place.get_gridspec().ncols
-    width = 0.94 * figure.get_figwidth() * len(place.colspan) / columns
+    part = len(place.colspan) / place.get_gridspec().ncols
     # The axes are narrower than that by the labels of their ticks.
-    axes.set_title(wrapped(figure, style, text, width=0.9 * width, lines=3))
+    width = 0.85 * part * figure.get_figwidth()
+    axes.set_title(wrapped(figure, style, text, width=width, lines=3))
