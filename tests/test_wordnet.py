@@ -242,6 +242,7 @@ def test_nouns_alone_from_a_zip_file(noun_files, tmp_path, monkeypatch):
     assert synset(found, "n01440764").lemma_names() == ["tench", "Tinca_tinca"]
     assert synset(found, "n01440764").lexname() == "noun.animal"
     assert found.synsets("run", "v") == []
+    assert found.get_version() == "3.0"
     assert wordnet.synset_distances(["n02085620", "n01440764"], found)[0, 1] == 14
     assert error_of(wordnet.synset_distances, ["v00001740"], found) == (
         "class 0: WordNet 3.0 has no synset 'v00001740'"
