@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from nltk.corpus.reader.wordnet import (  # type: ignore[import-untyped]
+    from nltk.corpus.reader.wordnet import (
         Synset,
         WordNetCorpusReader,
     )
@@ -94,7 +95,7 @@ def open_wordnet(path: Path | None = None) -> "WordNetCorpusReader":
         it cannot be read.
     """
     try:
-        import nltk  # type: ignore[import-untyped]
+        import nltk
     except ImportError:
         raise UserError(
             "nltk, which reads WordNet, is not installed: "
@@ -173,7 +174,7 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
     have every file that the reader knows of.
     """
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
-    from nltk.data import (  # type: ignore[import-untyped]
+    from nltk.data import (
         PathPointer,
         SeekableUnicodeStreamReader,
     )
@@ -260,12 +261,7 @@ def parse_synsets(
       UserError: If the file cannot be read, a line has another form, there is not one
         for every class, or names differ.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a UTF-8 text file") from None
+    lines = files.read_lines(path)
     ids, names, numbers = [], [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
