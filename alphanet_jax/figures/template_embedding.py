@@ -316,7 +316,8 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
 
     marker_size = mpl.rcParams["lines.markersize"]
     line_width = mpl.rcParams["lines.linewidth"]
-    all_axes = row.subplots(1, 2, sharex=True, sharey=True)
+    all_axes = row.subplots(1, 2)
+    limits = _limits(here, samples, style.aspect or 1.0)
     name = str(here["name"][0])
     width = 0.95 * figure.get_figwidth()
     row.suptitle(
@@ -386,9 +387,8 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
                 zorder=5,
                 **_template_look(style, open_=kind == "before"),
             )
-        axes.set(xticks=[], yticks=[])
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.margins(0.08)
+        axes.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1])
+        axes.set_aspect("equal")
         axes.spines[:].set(visible=True, color=style.secondary)
     handles, labels = [], []
     for rank, label_name in zip(near["rank"], near["label_name"], strict=True):
@@ -403,6 +403,17 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
         )
         labels.append((f"{rank} ", str(label_name)))
     _draw_names(figure, row, handles, labels, style)
+
+
+def _limits(here: Any, samples: Any, aspect: float) -> list[tuple[float, float]]:
+    """Gives limits of x and y that hold everything, in the ratio of the panel."""
+    values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
+    centers = [(part.min() + part.max()) / 2.0 for part in values]
+    reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
+    return [
+        (center - part * reach, center + part * reach)
+        for center, part in zip(centers, (aspect, 1.0), strict=True)
+    ]
 
 
 def _draw_names(
