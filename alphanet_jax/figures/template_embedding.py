@@ -206,6 +206,8 @@ def embed(
         raise UserError(
             "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
         ) from None
+    if not np.ptp(points, axis=0).any():  # nothing to tell apart
+        return np.zeros((len(points), 2)), 0.0
     pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
     parts = pca.fit_transform(points)
     distances = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
