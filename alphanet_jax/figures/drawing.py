@@ -91,8 +91,10 @@ def _draw_above(
             columnspacing=1.2,
             handletextpad=0.5,
         )
-        width = legend.get_window_extent(figure.canvas.get_renderer()).width
-        if count in (1, columns) or width < room:
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if count in (1, columns) or box.width < room:
+            # Panels stay as high as they are meant to be.
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
             return
         legend.remove()
 

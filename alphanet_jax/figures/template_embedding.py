@@ -244,7 +244,7 @@ def draw(
     size = style.size(aspect=1.0, rows=len(classes), columns=2)
     # Besides the panels, a class has a title and the names of its neighbors.
     text = 6.0 * mpl.rcParams["font.size"] / 72.0
-    figure = plt.figure(figsize=(size[0], size[1] + text * (len(classes) + 0.5)))
+    figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
     rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
     for row, label in zip(rows, classes, strict=True):
         row.set_facecolor("none")
