@@ -451,12 +451,14 @@ def test_the_legend_fits_the_width(context, count):
         assert legend.get_window_extent().width < figure.bbox.width
         top = legend.get_window_extent()
         assert top.y0 >= axes.get_window_extent().y1
-        if legend._ncols < count:  # one more would be too many
+        rows = -(-count // legend._ncols)
+        assert legend._ncols == -(-count // rows)
+        if rows > 1:  # a row less would be too wide
             wider = figure.legend(
                 handles,
                 labels,
                 loc="outside upper center",
-                ncols=legend._ncols + 1,
+                ncols=-(-count // (rows - 1)),
                 columnspacing=1.2,
                 handletextpad=0.5,
             )
@@ -494,6 +496,38 @@ def test_panels_in_rows():
         any(t.label1.get_visible() for t in a.xaxis.get_major_ticks()) for a in axes
     ]
     assert labeled == [False, False, True, True, True]
+
+
+def test_a_label_is_no_longer_than_its_axis():
+    look = style.make_style("png", context="talk")
+    with look.applied():
+        figure, (axes,) = drawing.panels(look, 1, aspect=1.6)
+        text = "Change in accuracy (points)"
+        wrapping.y_label(figure, look, text, axes=axes)
+        assert axes.get_ylabel().replace("\n", " ") == text
+        figure.draw_without_rendering()
+        box = axes.yaxis.label.get_window_extent()
+        assert box.y0 >= 0
+        assert box.y1 <= figure.bbox.height
+        figure, _ = drawing.panels(look, 2, aspect=1.2)
+        wrapping.y_label(figure, look, text)
+        assert figure.get_supylabel().replace("\n", " ") == text
+        assert "\n" in figure.get_supylabel()
+
+
+@pytest.mark.parametrize("context", ["paper", "talk"])
+def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
+    look = style.make_style("png", context=context)
+    with look.applied():
+        figure, all_axes = drawing.panels(look, 4, col_wrap=2, aspect=1.0)
+        for axes in all_axes:
+            wrapping.panel_title(figure, axes, look, "ImageNet-LT | LWS and $more_")
+        wrapping.y_label(figure, look, "Change in accuracy (points)")
+        figure.draw_without_rendering()
+        boxes = [axes.title.get_window_extent() for axes in all_axes]
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other)
+        assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
 @pytest.mark.parametrize("lines", [0, 2])

@@ -191,7 +191,7 @@ def draw(
             wrapping.panel_title(figure, axes, style, title)
     figure.supxlabel(r"Coefficient $\alpha$", fontsize="medium")
     has_curves = len(numbers[""]["rank"]) > 0
-    figure.supylabel("Density" if has_curves else "Part", fontsize="medium")
+    wrapping.y_label(figure, style, "Density" if has_curves else "Part")
     drawing.draw_legend(
         figure,
         all_axes[0],

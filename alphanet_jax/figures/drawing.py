@@ -82,7 +82,9 @@ def _draw_above(
 
     # A document's own fonts may be wider than those that are measured here.
     room = figure.bbox.width * (0.99 if mpl.rcParams["pgf.rcfonts"] else 0.9)
-    for count in [columns] if columns else range(len(handles), 0, -1):
+    # The least columns for every number of rows: no row is nearly empty.
+    fitting = {-(-len(handles) // rows) for rows in range(1, len(handles) + 1)}
+    for count in [columns] if columns else sorted(fitting, reverse=True):
         legend = figure.legend(
             handles,
             labels,

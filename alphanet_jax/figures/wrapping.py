@@ -5,7 +5,7 @@ from typing import Any
 
 from alphanet_jax.figures.style import Style
 
-__all__ = ["panel_title", "text_ruler", "wrapped"]
+__all__ = ["panel_title", "text_ruler", "wrapped", "y_label"]
 
 _MORE = "..."
 
@@ -95,9 +95,32 @@ def wrapped(
 
 
 def panel_title(figure: Any, axes: Any, style: Style, text: str) -> None:
-    """Gives a panel a title, in lines no wider than its part of the figure."""
+    """Gives a panel a title, in lines about as wide as its axes, three at most."""
+    import matplotlib as mpl
+
     place = axes.get_subplotspec()
     part = len(place.colspan) / place.get_gridspec().ncols
-    # The axes are narrower than that by the labels of their ticks.
-    width = 0.85 * part * figure.get_figwidth()
+    # A label of the y axis in two lines, and the labels of the panel's own ticks.
+    em = mpl.rcParams["font.size"] / 72.0
+    width = part * (figure.get_figwidth() - 3.0 * em) - 2.5 * em
+    width = max(width, 3.0 * em)
     axes.set_title(wrapped(figure, style, text, width=width, lines=3))
+
+
+def y_label(figure: Any, style: Style, text: str, *, axes: Any = None) -> None:
+    """Names the y axis, of all panels or of one, in lines no longer than it is high.
+
+    To be called before there is a legend above, while the figure is as high as its
+    panels.
+    """
+    import matplotlib as mpl
+
+    rows = axes.get_subplotspec().get_gridspec().nrows if axes is not None else 1
+    # That of one panel is beside it alone, not beside what is below.
+    below = 0.0 if axes is None else 2.5 * mpl.rcParams["font.size"] / 72.0
+    height = 0.96 * figure.get_figheight() / rows - below
+    label = wrapped(figure, style, text, width=height, lines=3)
+    if axes is None:
+        figure.supylabel(label, fontsize="medium")
+    else:
+        axes.set_ylabel(label)
