@@ -95,6 +95,8 @@ def draw(
     Raises:
       UserError: If there are not as many labels as ticks.
     """
+    import matplotlib as mpl
+
     columns = numbers[""]
     is_change = columns["y"][0] == "acc_delta"
     figure, (axes,) = drawing.panels(style, 1, aspect=1.6)
@@ -108,7 +110,7 @@ def draw(
                 axes.axhline(
                     part["baseline"][0],
                     color=style.splits[split],
-                    linewidth=0.9,
+                    linewidth=0.7 * mpl.rcParams["lines.linewidth"],
                     linestyle=":",
                     zorder=1,
                 )

@@ -103,8 +103,11 @@ def _draw_above(
 
 def zero_line(axes: Any, style: Style, *, vertical: bool = False) -> None:
     """Draws a guide at zero, behind everything."""
+    import matplotlib as mpl
+
     line = axes.axvline if vertical else axes.axhline
-    line(0.0, color=style.secondary, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    width = 0.6 * mpl.rcParams["lines.linewidth"]
+    line(0.0, color=style.secondary, linewidth=width, linestyle=(0, (4, 3)), zorder=0)
 
 
 def panels(

@@ -87,6 +87,8 @@ def draw_splits(
     axes: Any, columns: Any, style: Style, *, offset: float = 0.0, dashed: bool = False
 ) -> list[Any]:
     """Draws a line with intervals for every split; returns what a legend explains."""
+    import matplotlib as mpl
+
     handles = []
     for split in PARTS:
         part = {k: v[columns["split"] == split] for k, v in columns.items()}
@@ -105,7 +107,7 @@ def draw_splits(
                 marker=style.markers[split],
                 linestyle=(0, (4, 2)) if dashed else "-",
                 markerfacecolor=style.background if dashed else style.splits[split],
-                elinewidth=0.9,
+                elinewidth=0.7 * mpl.rcParams["lines.linewidth"],
                 zorder=3 if split == "few" else 2,
             )
         )
