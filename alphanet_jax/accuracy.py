@@ -76,7 +76,7 @@ def is_correct(
       mask: Where given, neighbors of the true class count too; shape `[C, C]`.
     """
     if mask is None:
-        return np.equal(predictions, labels)
+        return np.asarray(predictions == labels)
     return np.asarray(outcomes(predictions, labels, mask) < 2)
 
 
