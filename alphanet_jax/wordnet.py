@@ -200,6 +200,10 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
             # Not nltk's own, which wants a place on the disk to check.
             return self._root.join(file).open(self.encoding(file))
 
+        def get_version(self) -> str:
+            # nltk's own reads it from data.adj, which need not be there.
+            return _VERSION
+
         def map_wn(self, version: str = "wordnet") -> None:
             # For other languages only; nltk's own looks for another database.
             return None
