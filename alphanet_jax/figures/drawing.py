@@ -1,7 +1,10 @@
 """What several kinds of figure draw alike."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
@@ -9,7 +12,9 @@ from alphanet_jax.figures.style import Style
 __all__ = [
     "LEGEND_OPTIONS",
     "SPLIT_TITLES",
+    "columns_that_fit",
     "draw_legend",
+    "fit_xticklabels",
     "panels",
     "zero_line",
 ]
@@ -141,3 +146,45 @@ def panels(
         if sharex and place + columns >= count:
             axes[place].tick_params(labelbottom=True)
     return figure, axes[:count]
+
+
+def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
+    """Tells how many panels have room in a row.
+
+    Args:
+      style: The style.
+      count: Number of panels.
+      inches: Least width of a panel, for text of the usual size.
+    """
+    from alphanet_jax.figures.style import CONTEXTS
+
+    width = style.size()[0] / style.scale
+    return max(1, min(count, int(width / (inches * CONTEXTS[style.context]))))
+
+
+def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
+    """Turns the labels of x ticks as far as they need to be beside each other.
+
+    The tick labels and whatever takes room at the sides must be there already.
+    """
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    for axes in all_axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        if not labels or not axes.xaxis.get_tick_params()["labelbottom"]:
+            continue
+        boxes = [label.get_window_extent(renderer) for label in labels]
+        gap = 0.5 * boxes[0].height
+        if all(a.x1 + gap <= b.x0 for a, b in itertools.pairwise(boxes)):
+            continue
+        places = [axes.transData.transform((x, 0.0))[0] for x in axes.get_xticks()]
+        pitch = min(b - a for a, b in itertools.pairwise(places))
+        # Slanted lines of text keep apart by their height, upright ones by more.
+        angle = 35.0 if pitch * np.sin(np.radians(35.0)) >= boxes[0].height else 90.0
+        for label in labels:
+            label.set(
+                rotation=angle,
+                ha="right" if angle < 90.0 else "center",
+                va="top",
+                rotation_mode="anchor" if angle < 90.0 else "default",
+            )
