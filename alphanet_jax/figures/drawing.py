@@ -83,7 +83,9 @@ def _draw_above(
     figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
 ) -> None:
     """Draws a legend above the axes, with no more columns than have room."""
-    for count in [columns] if columns else range(len(handles), 0, -1):
+    # Rows that are equally long, as far as they can be.
+    counts = {-(-len(handles) // rows): None for rows in range(1, len(handles) + 1)}
+    for count in [columns] if columns else counts:
         legend = figure.legend(
             handles,
             labels,

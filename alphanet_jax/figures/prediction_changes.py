@@ -260,27 +260,21 @@ def draw(
         aspect=1.3 if len(names) == 1 else 0.85,
     )
     parts = set(columns["part"].tolist())
+    labels_of: dict[Any, list[Any]] = {}
+    bands = []
+    looks = {"fontsize": label_size or "small", "rotation": label_rot}
     for axes, name in zip(all_axes, names, strict=True):
         here = select(columns, panel=name)
         sides = [_segments(here, side) for side in ("before", "after")]
-        _draw_bands(axes, here, sides, style)
+        bands += _draw_bands(axes, here, sides, style)
         for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=True):
             _draw_bar(axes, segments, style, x=x, hatch_few=len(parts) > 1)
-        for x, ha, segments in ((-0.03, "right", sides[0]), (1.03, "left", sides[1])):
-            for outcome in OUTCOMES:
-                ends = [s for s in segments if s.outcome == outcome]
-                percent = sum(s.high - s.low for s in ends)
-                axes.text(
-                    x,
-                    (ends[0].low + ends[-1].high) / 2.0,
-                    f"{percent:.1f}",
-                    ha=ha,
-                    va="center",
-                    rotation=label_rot,
-                    fontsize=label_size or "small",
-                )
+        labels_of[axes] = [
+            _write_percents(axes, segments, is_left=is_left, looks=looks)
+            for segments, is_left in zip(sides, (True, False), strict=True)
+        ]
         axes.set_xlim(0.0, 1.0)
-        axes.set_ylim(0.0, 100.0 + 2.0 * _GAP)
+        axes.set_ylim(100.0 + 2.0 * _GAP, 0.0)
         axes.set_yticks([])
         axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", "AlphaNet"])
         axes.tick_params(axis="x", length=0.0)
@@ -302,18 +296,26 @@ def draw(
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
+    label = groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()]
+    figure.supylabel(label, fontsize="medium")
+    figure.draw_without_rendering()
+    for axes, pair in labels_of.items():
+        for side in pair:
+            _keep_apart(figure, axes, side)
+    for band in bands:
+        _write_on_band(figure, band, looks)
     return figure
 
 
 def _segments(columns: Columns, side: str) -> list[_Segment]:
-    """Stacks the groups of one side, the first at the bottom, with room between.
+    """Stacks the groups of one side, with room between.
 
     Args:
       columns: Numbers of a panel.
       side: 'before' or 'after'.
 
     Returns:
-      A piece for each group and part, from bottom to top.
+      A piece for each group and part, the first at 0.
     """
     made, height = [], 0.0
     for outcome in OUTCOMES:
@@ -345,16 +347,90 @@ def _draw_bar(
         )
 
 
+def _write_percents(
+    axes: Any, segments: list[_Segment], *, is_left: bool, looks: Mapping[str, Any]
+) -> list[Any]:
+    """Writes the percentage of every group beside a bar; returns the texts."""
+    texts = []
+    for outcome in OUTCOMES:
+        parts = [segment for segment in segments if segment.outcome == outcome]
+        percent = sum(part.high - part.low for part in parts)
+        texts.append(
+            axes.text(
+                -0.03 if is_left else 1.03,
+                (parts[0].low + parts[-1].high) / 2.0,
+                f"{round(percent, 6):.1f}",
+                ha="right" if is_left else "left",
+                va="center",
+                **looks,
+            )
+        )
+    return texts
+
+
+def _keep_apart(figure: Any, axes: Any, texts: list[Any]) -> None:
+    """Moves the texts beside a bar, whose layout is done, until none overlap."""
+    renderer = figure.canvas.get_renderer()
+    heights = [text.get_window_extent(renderer).height for text in texts]
+    to_pixels = axes.transData.transform
+    middles = [to_pixels((0.0, text.get_position()[1]))[1] for text in texts]
+    for _ in range(100):
+        moved = False
+        for upper in range(len(texts) - 1):
+            room = 0.95 * (heights[upper] + heights[upper + 1]) / 2.0
+            missing = room - (middles[upper] - middles[upper + 1])
+            if missing > 0.01:
+                middles[upper] += missing / 2.0
+                middles[upper + 1] -= missing / 2.0
+                moved = True
+        if not moved:
+            break
+    for text, middle in zip(texts, middles, strict=True):
+        text.set_y(axes.transData.inverted().transform((0.0, middle))[1])
+
+
+class _Band(NamedTuple):
+    """A band of changed predictions, where it begins."""
+
+    axes: Any
+    low: float
+    high: float
+
+
+def _write_on_band(figure: Any, band: _Band, looks: Mapping[str, Any]) -> None:
+    """Writes the percentage of a band that is thick enough for it."""
+    middle = (band.low + band.high) / 2.0
+    text = band.axes.text(
+        _BAR + 0.02,
+        middle,
+        f"{band.high - band.low:.1f}",
+        ha="left",
+        va="center",
+        zorder=4,
+        **looks,
+    )
+    height = text.get_window_extent(figure.canvas.get_renderer()).height
+    to_pixels = band.axes.transData.transform
+    thickness = to_pixels((0.0, band.low))[1] - to_pixels((0.0, band.high))[1]
+    if thickness < height:
+        text.remove()
+
+
 def _draw_bands(
     axes: Any, columns: Columns, sides: list[list[_Segment]], style: Style
-) -> None:
-    """Draws a band for every flow; those of samples that stay are faint."""
+) -> list[_Band]:
+    """Draws a band for every flow; those of samples that stay are faint.
+
+    Returns:
+      The bands of the others.
+    """
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
 
     # Where the next band of each piece begins. Bands leave a piece in the order of
     # where they go, and come in that of whence, so that they cross no more than need.
     starts, ends = ({(s.outcome, s.part): s.low for s in side} for side in sides)
+    changed = []
     middle = 0.5
     left, right = _BAR, 1.0 - _BAR
     flows = zip(
@@ -367,6 +443,8 @@ def _draw_bands(
         ends[after, part] += percent
         if percent <= 0.0:
             continue
+        if before != after:
+            changed.append(_Band(axes, a, a + percent))
         points = [
             *((left, a), (middle, a), (middle, b), (right, b)),
             *((right, b + percent), (middle, b + percent), (middle, a + percent)),
@@ -385,3 +463,4 @@ def _draw_bands(
                 zorder=1 if before == after else 2,
             )
         )
+    return changed
