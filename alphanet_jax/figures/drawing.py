@@ -15,6 +15,7 @@ __all__ = [
     "columns_that_fit",
     "draw_legend",
     "fit_xticklabels",
+    "label_y",
     "panels",
     "zero_line",
 ]
@@ -167,26 +168,41 @@ def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
 def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
     """Turns the labels of x ticks as far as they need to be beside each other.
 
-    The tick labels and whatever takes room at the sides must be there already.
+    The figure grows by what they need more below, so that panels stay as large. Tick
+    labels, and whatever takes room at the sides, must be there already.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
+    more = 0.0
     for axes in all_axes:
         labels = [label for label in axes.get_xticklabels() if label.get_text()]
-        if not labels or not axes.xaxis.get_tick_params()["labelbottom"]:
+        if len(labels) < 2 or not axes.xaxis.get_tick_params()["labelbottom"]:
             continue
         boxes = [label.get_window_extent(renderer) for label in labels]
-        gap = 0.5 * boxes[0].height
-        if all(a.x1 + gap <= b.x0 for a, b in itertools.pairwise(boxes)):
+        height = max(box.height for box in boxes)
+        if all(a.x1 + 0.5 * height <= b.x0 for a, b in itertools.pairwise(boxes)):
             continue
         places = [axes.transData.transform((x, 0.0))[0] for x in axes.get_xticks()]
         pitch = min(b - a for a, b in itertools.pairwise(places))
-        # Slanted lines of text keep apart by their height, upright ones by more.
-        angle = 35.0 if pitch * np.sin(np.radians(35.0)) >= boxes[0].height else 90.0
+        # Slanted lines of text keep apart by their height, upright ones by less room.
+        slant = pitch * np.sin(np.radians(35.0)) >= height
         for label in labels:
             label.set(
-                rotation=angle,
-                ha="right" if angle < 90.0 else "center",
+                rotation=35.0 if slant else 90.0,
+                ha="right" if slant else "center",
                 va="top",
-                rotation_mode="anchor" if angle < 90.0 else "default",
+                rotation_mode="anchor" if slant else "default",
             )
+        turned = [label.get_window_extent(renderer).height for label in labels]
+        more = max(more, max(turned) - height)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + more / figure.dpi)
+
+
+def label_y(figure: Any, all_axes: Sequence[Any], text: str) -> None:
+    """Labels the y axis that panels share: once, beside their middle."""
+    rows = {axes.get_subplotspec().rowspan.start for axes in all_axes}
+    if len(rows) == 1:
+        all_axes[0].set_ylabel(text)
+    else:
+        figure.supylabel(text, fontsize="medium")

@@ -149,7 +149,7 @@ def draw(
         style,
         len(names),
         col_wrap=col_wrap or drawing.columns_that_fit(style, len(names)),
-        aspect=1.5 if len(names) == 1 else 1.1,
+        aspect=1.5 if len(names) == 1 else 0.95,
     )
     width = 0.8 / len(models)
     tops = []
@@ -169,11 +169,8 @@ def draw(
         axes.set_ylim(bottom=0.0)
         if len(names) > 1:
             axes.set_title(style.text(name))
-    label = groups.SPLIT_PHRASES[str(columns["split"][0])]
-    if len(names) > 1:
-        figure.supylabel(label, fontsize="medium")
-    else:
-        all_axes[0].set_ylabel(label)
+    phrase = groups.SPLIT_PHRASES[str(columns["split"][0])]
+    drawing.label_y(figure, all_axes, phrase)
     drawing.draw_legend(
         figure,
         all_axes[0],
@@ -239,7 +236,7 @@ def _write_percents(
         return
     for axes, x, height, percent in tops:
         axes.annotate(
-            f"{percent:.{1 if room > 1.1 else 0}f}",
+            f"{round(percent, 6):.{1 if room > 1.1 else 0}f}",
             (x, height),
             xytext=(0.0, 0.25),
             textcoords="offset fontsize",
