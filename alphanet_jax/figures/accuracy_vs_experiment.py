@@ -205,8 +205,6 @@ def draw(
             axes.set_title(style.text(name))
         if show_xlabels and place + wrap >= len(names):
             _label_x(axes, style, xlabel, xlabel_style)
-    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
-    drawing.label_y(figure, all_axes, label)
     shown = [split for split in PARTS if split in handles]
     drawing.draw_legend(
         figure,
@@ -216,6 +214,8 @@ def draw(
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
+    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
+    drawing.label_y(figure, all_axes, label)
     drawing.fit_xticklabels(figure, all_axes)
     return figure
 

@@ -184,8 +184,10 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
             continue
         places = [axes.transData.transform((x, 0.0))[0] for x in axes.get_xticks()]
         pitch = min(b - a for a, b in itertools.pairwise(places))
-        # Slanted lines of text keep apart by their height, upright ones by less room.
-        slant = pitch * np.sin(np.radians(35.0)) >= height
+        # Slanted lines keep apart by their height, but long ones reach far to the left.
+        turn = np.radians(35.0)
+        longest = max(box.width for box in boxes) * np.cos(turn)
+        slant = pitch * np.sin(turn) >= height and longest < 1.5 * pitch
         for label in labels:
             label.set(
                 rotation=35.0 if slant else 90.0,
@@ -200,9 +202,17 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
 
 
 def label_y(figure: Any, all_axes: Sequence[Any], text: str) -> None:
-    """Labels the y axis that panels share: once, beside their middle."""
+    """Labels the y axis that panels share: once, beside their middle.
+
+    Titles and the legend must be there already.
+    """
     rows = {axes.get_subplotspec().rowspan.start for axes in all_axes}
     if len(rows) == 1:
-        all_axes[0].set_ylabel(text)
-    else:
-        figure.supylabel(text, fontsize="medium")
+        label = all_axes[0].set_ylabel(text)
+        figure.draw_without_rendering()
+        extent = label.get_window_extent(figure.canvas.get_renderer())
+        if extent.height <= all_axes[0].bbox.height:
+            return
+        label.set_text("")
+    # One that is longer than a panel would meet what is below, this has room for it.
+    figure.supylabel(text, fontsize="medium")
