@@ -201,8 +201,6 @@ def draw(
             range(len(experiments)), [style.text(name) for name in experiments]
         )
         axes.set_xlim(-0.4, len(experiments) - 0.6)
-        if show_titles and len(names) > 1:
-            axes.set_title(style.text(name))
         if show_xlabels and place + wrap >= len(names):
             _label_x(axes, style, xlabel, xlabel_style)
     shown = [split for split in PARTS if split in handles]
@@ -214,6 +212,8 @@ def draw(
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
+    if show_titles and len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
     label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
     drawing.label_y(figure, all_axes, label)
     drawing.fit_xticklabels(figure, all_axes)

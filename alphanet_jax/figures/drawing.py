@@ -1,6 +1,7 @@
 """What several kinds of figure draw alike."""
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "fit_xticklabels",
     "label_y",
     "panels",
+    "title_panels",
     "zero_line",
 ]
 
@@ -141,6 +143,11 @@ def panels(
         sharey=sharey,
         squeeze=False,
     )
+    if style.format == "pgf":
+        # Text is to be measured as LaTeX sets it.
+        from matplotlib.backends.backend_pgf import FigureCanvasPgf
+
+        FigureCanvasPgf(figure)
     axes = list(grid.flat)
     for extra in axes[count:]:
         extra.set_visible(False)
@@ -162,7 +169,9 @@ def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
     from alphanet_jax.figures.style import CONTEXTS
 
     width = style.size()[0] / style.scale
-    return max(1, min(count, int(width / (inches * CONTEXTS[style.context]))))
+    most = max(1, int(width / (inches * CONTEXTS[style.context])))
+    rows = -(-count // most)
+    return -(-count // rows)  # rows as long as each other, as far as they can be
 
 
 def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
@@ -180,7 +189,7 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
             continue
         boxes = [label.get_window_extent(renderer) for label in labels]
         height = max(box.height for box in boxes)
-        if all(a.x1 + 0.5 * height <= b.x0 for a, b in itertools.pairwise(boxes)):
+        if all(a.x1 + 0.7 * height <= b.x0 for a, b in itertools.pairwise(boxes)):
             continue
         places = [axes.transData.transform((x, 0.0))[0] for x in axes.get_xticks()]
         pitch = min(b - a for a, b in itertools.pairwise(places))
@@ -216,3 +225,40 @@ def label_y(figure: Any, all_axes: Sequence[Any], text: str) -> None:
         label.set_text("")
     # One that is longer than a panel would meet what is below, this has room for it.
     figure.supylabel(text, fontsize="medium")
+
+
+def title_panels(
+    figure: Any, all_axes: Sequence[Any], style: Style, titles: Sequence[str]
+) -> None:
+    """Gives panels their titles, in several lines where they have no room in one.
+
+    The figure grows by the lines that there are more. Whatever takes room at the sides
+    of panels must be there already.
+
+    Args:
+      figure: The figure.
+      all_axes: Axes of its panels, row by row.
+      style: The style.
+      titles: A title for each, not yet made safe to draw.
+    """
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    width = figure.bbox.width
+    more: dict[int, float] = {}
+    for axes, text in zip(all_axes, titles, strict=True):
+        title = axes.set_title(style.text(text))
+        box = title.get_window_extent(renderer)
+        place = axes.get_subplotspec()
+        middle = (axes.bbox.x0 + axes.bbox.x1) / 2.0
+        columns = place.get_gridspec().ncols
+        room = min(0.95 * width / columns, 1.95 * min(middle, width - middle))
+        if box.width <= room:
+            continue
+        length = max(1, int(len(text) * room / box.width))
+        lines = textwrap.wrap(text, length)
+        title.set_text("\n".join(style.text(line) for line in lines))
+        taller = title.get_window_extent(renderer).height - box.height
+        row = place.rowspan.start
+        more[row] = max(more.get(row, 0.0), taller)
+    inches, height = figure.get_size_inches()
+    figure.set_size_inches(inches, height + sum(more.values()) / figure.dpi)

@@ -279,8 +279,6 @@ def draw(
         axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", "AlphaNet"])
         axes.tick_params(axis="x", length=0.0)
         axes.spines[:].set_visible(False)
-        if len(names) > 1:
-            axes.set_title(style.text(name))
     handles = [Patch(color=style.outcomes[outcome]) for outcome in OUTCOMES]
     labels = [_TITLES[outcome] for outcome in OUTCOMES]
     if len(parts) > 1:
@@ -298,6 +296,8 @@ def draw(
     )
     label = groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()]
     figure.supylabel(label, fontsize="medium")
+    if len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
     figure.draw_without_rendering()
     for axes, pair in labels_of.items():
         for side in pair:

@@ -165,8 +165,6 @@ def draw(
             ]
         axes.set_xticks(range(len(OUTCOMES)), _TICKS)
         axes.tick_params(axis="x", length=0.0)
-        if len(names) > 1:
-            axes.set_title(style.text(name))
     highest = max(height for _, _, height, _ in tops)
     all_axes[0].set_ylim(0.0, 1.14 * highest)  # that of all panels
     drawing.draw_legend(
@@ -177,6 +175,8 @@ def draw(
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
+    if len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
     phrase = groups.SPLIT_PHRASES[str(columns["split"][0])]
     drawing.label_y(figure, all_axes, phrase)
     drawing.fit_xticklabels(figure, all_axes)
