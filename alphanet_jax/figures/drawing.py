@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.figures.options import Option
-from alphanet_jax.figures.style import Style
+from alphanet_jax.figures.style import CONTEXTS, Style
 
 __all__ = [
     "LEGEND_OPTIONS",
@@ -38,6 +38,8 @@ LEGEND_OPTIONS = (
         "where the legend is: above, none, or a place inside such as 'upper right'",
     ),
 )
+# Inches of a panel with its title and labels, for text of the usual size.
+_LEAST_HEIGHT = 1.4
 _PLACES = (
     *("best", "upper right", "upper left", "lower left", "lower right", "right"),
     *("center left", "center right", "lower center", "upper center", "center"),
@@ -135,6 +137,9 @@ def panels(
 
     columns = min(col_wrap or count, count)
     rows = -(-count // columns)
+    # However narrow panels are, their titles and labels need the height they need.
+    width = style.size()[0] / style.scale / columns
+    aspect = min(aspect, width / (_LEAST_HEIGHT * CONTEXTS[style.context]))
     figure, grid = plt.subplots(
         rows,
         columns,
@@ -166,8 +171,6 @@ def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
       count: Number of panels.
       inches: Least width of a panel, for text of the usual size.
     """
-    from alphanet_jax.figures.style import CONTEXTS
-
     width = style.size()[0] / style.scale
     most = max(1, int(width / (inches * CONTEXTS[style.context])))
     rows = -(-count // most)

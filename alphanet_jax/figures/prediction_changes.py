@@ -20,6 +20,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultSet
 
 __all__ = [
     "DATA_OPTIONS",
@@ -200,33 +201,42 @@ def more_files(sources: Sources, options: Mapping[str, Any]) -> dict[Path, str]:
             f"--nn_split={options['nn_split']}"
         )
     level = options["semantic_nns_level"] or semantic.LEVEL
-    datasets: dict[str, list[dict[str, Any]]] = {}
+    datasets: dict[str, str] = {}
     for runs in sources.sets:
-        if runs.dataset in datasets:
-            continue
-        mask = semantic.semantic_mask(
-            runs.files[0],
-            sources.finder,
-            level=level,
-            synsets=sources.synsets,
-            wordnet=sources.wordnet,
-        )
-        split_of = {
-            label: name
-            for name, labels in runs.splits.items()
-            for label in labels.tolist()
+        if runs.dataset not in datasets:
+            classes = _semantic_neighbors(runs, sources, level)
+            lines = [json.dumps(each, ensure_ascii=False) for each in classes]
+            datasets[runs.dataset] = ",\n  ".join(lines)
+    lists = ",\n ".join(
+        f"{json.dumps(name, ensure_ascii=False)}: [\n  {lines}\n ]"
+        for name, lines in datasets.items()
+    )
+    return {Path(path): f'{{"level": {level}, "datasets": {{\n {lists}\n}}}}\n'}
+
+
+def _semantic_neighbors(
+    runs: ResultSet, sources: Sources, level: int
+) -> list[dict[str, Any]]:
+    """Lists the classes of a dataset with their semantic neighbors."""
+    mask = semantic.semantic_mask(
+        runs.files[0],
+        sources.finder,
+        level=level,
+        synsets=sources.synsets,
+        wordnet=sources.wordnet,
+    )
+    split_of = {
+        label: name for name, labels in runs.splits.items() for label in labels.tolist()
+    }
+    return [
+        {
+            "class": label,
+            "name": runs.label_name(label),
+            "split": split_of[label],
+            "neighbors": np.flatnonzero(near).tolist(),
         }
-        datasets[runs.dataset] = [
-            {
-                "class": label,
-                "name": runs.label_name(label),
-                "split": split_of[label],
-                "neighbors": np.flatnonzero(near).tolist(),
-            }
-            for label, near in enumerate(mask)
-        ]
-    content = {"level": level, "datasets": datasets}
-    return {Path(path): json.dumps(content, indent=1, ensure_ascii=False) + "\n"}
+        for label, near in enumerate(mask)
+    ]
 
 
 class _Segment(NamedTuple):
@@ -298,6 +308,7 @@ def draw(
     figure.supylabel(label, fontsize="medium")
     if len(names) > 1:
         drawing.title_panels(figure, all_axes, style, names)
+    drawing.fit_xticklabels(figure, all_axes)
     figure.draw_without_rendering()
     for axes, pair in labels_of.items():
         for side in pair:
@@ -377,7 +388,7 @@ def _keep_apart(figure: Any, axes: Any, texts: list[Any]) -> None:
     for _ in range(100):
         moved = False
         for upper in range(len(texts) - 1):
-            room = 0.95 * (heights[upper] + heights[upper + 1]) / 2.0
+            room = 1.05 * (heights[upper] + heights[upper + 1]) / 2.0
             missing = room - (middles[upper] - middles[upper + 1])
             if missing > 0.01:
                 middles[upper] += missing / 2.0
