@@ -61,7 +61,8 @@ class DataFinder:
             file.setting(f"training.{g}_datagrp") for g in ("train", "val", "test")
         ]
         name = str(file.arrays["dataset"])
-        key = (name, str(self.root(file)), *groups)
+        registry_file = str(self._registry or file.setting("registry"))
+        key = (registry_file, name, str(self.root(file)), *groups)
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:

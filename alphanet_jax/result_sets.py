@@ -38,6 +38,10 @@ _COMMON = (
     "test_labels",
     "baseline_test_pred",
 )
+_NEEDED = (
+    *("seeds", "dataset", "proper_name", "file_hashes"),
+    *("neighbors", "neighbor_distances", "test_pred"),
+)
 # By far the largest array, and hardly anything asks for it.
 _LATER = "weight_few"
 
@@ -83,19 +87,24 @@ class ResultFile:
         As the original does, this is read from the arguments of the second sampler,
         where they say.
         """
-        builder = self.config["training"]["sampler_builder"]
-        arguments = builder["sampler_args"]
+        arguments = self.setting("training.sampler_builder.sampler_args")
         text = arguments[-1] if len(arguments) < 2 else arguments[1]
         for part in text.split(","):
             name, _, value = part.partition("=")
             if name.strip() == "r":
                 return float(value)
-        return float(self.config["rho"])
+        return float(self.setting("rho"))
 
     def setting(self, name: str) -> Any:
-        """Looks up a field of the config by its dotted name, such as 'rho'."""
+        """Looks up a field of the config by its dotted name, such as 'rho'.
+
+        Raises:
+          UserError: If there is none.
+        """
         node: Any = self.config
         for part in name.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                raise UserError(f"{self.path}: its config has no field {name!r}")
             node = node[part]
         return node
 
@@ -215,20 +224,24 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        config = json.loads(str(results.load_result(path, ["config"])["config"]))
+        config = _config(path, results.load_result(path, ["config"]))
         groups.setdefault(_setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in group]))
         for group in groups.values()
     ]
-    named = {}
+    names = []
     for parent, group in zip(parents, groups.values(), strict=True):
         name = parent.relative_to(directory).as_posix()
         name = directory.resolve().name if name == "." else name
         if parents.count(parent) > 1:
             name += "/" + group[0].relative_to(parent).with_suffix("").as_posix()
-        named[name] = group
-    return named
+        names.append(name)
+    for place, group in enumerate(groups.values()):
+        # A directory may be called as the one above it, or as a file.
+        if names.count(names[place]) > 1:
+            names[place] = group[0].relative_to(directory).as_posix()
+    return dict(zip(names, groups.values(), strict=True))
 
 
 def load_sets(
@@ -292,10 +305,19 @@ def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
 
 def _load(path: Path) -> ResultFile:
     arrays = results.load_result(path, without=[_LATER])
-    needed = {"seeds", "dataset", "test_pred", *_COMMON}
-    if missing := needed - arrays.keys():
+    if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    return ResultFile(path, arrays, json.loads(str(arrays["config"])))
+    return ResultFile(path, arrays, _config(path, arrays))
+
+
+def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        config = json.loads(str(arrays["config"]))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not a result: its config is not a JSON object")
+    return config
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:

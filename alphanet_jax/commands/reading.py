@@ -163,7 +163,9 @@ def experiments(
     given = values[directories].value
     if given:
         found = {
-            directory: result_sets.find_results(base / directory, pattern)
+            Path(directory).as_posix(): result_sets.find_results(
+                base / directory, pattern
+            )
             for directory in given
         }
         if len(found) < len(given):
