@@ -338,10 +338,10 @@ def _underline(title: str) -> list[str]:
 
 # --- What has a meaning of its own in a format ----------------------------------------
 
-# In the order of Unicode; omicron and final sigma have no command of their own.
+# In the order of Unicode; those that look Latin have no command of their own.
 _SMALL_GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi - pi rho "
-    "- sigma tau upsilon phi chi psi omega"
+    "varsigma sigma tau upsilon phi chi psi omega"
 )
 _CAPITAL_GREEK = (
     "- - Gamma Delta - - - Theta - - Lambda - - Xi - Pi - - Sigma - Upsilon Phi - Psi "
