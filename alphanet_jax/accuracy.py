@@ -62,7 +62,7 @@ def outcomes(
       Indices into `OUTCOMES`, with shape `[..., n]`.
     """
     wrong = np.where(mask[labels, predictions], 1, 2)
-    return np.where(predictions == labels, 0, wrong)
+    return np.asarray(np.where(predictions == labels, 0, wrong))
 
 
 def is_correct(

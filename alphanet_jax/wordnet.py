@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -200,6 +201,10 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
             # Not nltk's own, which wants a place on the disk to check.
             return self._root.join(file).open(self.encoding(file))
 
+        def get_version(self) -> str:
+            # nltk's own reads it from data.adj, which need not be there.
+            return _VERSION
+
         def map_wn(self, version: str = "wordnet") -> None:
             # For other languages only; nltk's own looks for another database.
             return None
@@ -256,12 +261,7 @@ def parse_synsets(
       UserError: If the file cannot be read, a line has another form, there is not one
         for every class, or names differ.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a UTF-8 text file") from None
+    lines = files.read_lines(path)
     ids, names, numbers = [], [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
