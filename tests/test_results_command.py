@@ -327,7 +327,7 @@ class TestAccuracy:
                 base=root,
             )
         )
-        two, one = "Baseline (2 euclidean neighbors)", "Baseline (1 cosine neighbors)"
+        two, one = "Baseline (k = 2, euclidean)", "Baseline (k = 1, cosine)"
         assert list(found) == [two, one, "res/rho_0.5", "other/cosine"]
         for base, name, near in (
             (two, "res/rho_0.5", self.near("euclidean", 2)),

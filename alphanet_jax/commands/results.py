@@ -252,7 +252,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
         flag = "--adjusted_acc_nn_dist"
         metric, count = semantic.visual_neighbors(file, nn_dist=nn_dist, flag=flag)
         mask = semantic.visual_mask(file, finder, nn_dist=nn_dist, flag=flag)
-        return hits_of_predictions(file, mask, f"{count} {metric} neighbors")
+        return hits_of_predictions(file, mask, f"k = {count}, {metric}")
 
     synsets = None if values.synsets is None else Path(values.synsets)
     if values.imagenet_data_root is not None:
