@@ -38,10 +38,7 @@ _COMMON = (
     "test_labels",
     "baseline_test_pred",
 )
-_NEEDED = (
-    *("seeds", "dataset", "proper_name", "file_hashes"),
-    *("neighbors", "neighbor_distances", "test_pred"),
-)
+_NEEDED = ("seeds", "dataset", "test_pred")
 # By far the largest array, and hardly anything asks for it.
 _LATER = "weight_few"
 
@@ -65,11 +62,21 @@ class ResultFile:
         """Number of seeds S."""
         return len(self.arrays["seeds"])
 
+    def array(self, name: str) -> np.ndarray:
+        """Gives one of the arrays.
+
+        Raises:
+          UserError: If the file has none of that name.
+        """
+        if name not in self.arrays:
+            raise UserError(f"{self.path}: not a whole result: {name!r} is missing")
+        return self.arrays[name]
+
     def per_run(self, name: str) -> np.ndarray:
         """Gives an array with a leading axis of seeds, also where all share it."""
         if name == _LATER:
             return results.load_result(self.path, [_LATER])[_LATER]
-        array = self.arrays[name]
+        array = self.array(name)
         if name in ("neighbors", "neighbor_distances") and array.ndim == 2:
             return np.broadcast_to(array, (self.num_runs, *array.shape))
         return array
@@ -77,7 +84,7 @@ class ResultFile:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256, by path, of the files that the result depends on."""
-        hashes: dict[str, str] = json.loads(str(self.arrays["file_hashes"]))
+        hashes: dict[str, str] = json.loads(str(self.array("file_hashes")))
         return hashes
 
     @property
@@ -134,7 +141,7 @@ class ResultSet:
     @property
     def proper_name(self) -> str:
         """The dataset's name for people."""
-        return str(self.files[0].arrays["proper_name"])
+        return str(self.common("proper_name"))
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -153,7 +160,7 @@ class ResultSet:
 
     def common(self, name: str) -> np.ndarray:
         """Gives an array that is the same in all files, such as 'test_labels'."""
-        return self.files[0].arrays[name]
+        return self.files[0].array(name)
 
     def runs(self, name: str) -> np.ndarray:
         """Gives an array of every run, with shape `[R, ...]`.

@@ -1,11 +1,14 @@
 """The data of results: found again, and what follows from it."""
 
+import json
+
 import made_data
 import made_results
 import numpy as np
 import pytest
 
-from alphanet_jax import result_data, result_sets, semantic
+from alphanet_jax import registry, result_data, result_sets, semantic
+from alphanet_jax.dataset import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.result_data import DataFinder, nearest_classes, top_k_hits
 
@@ -50,6 +53,22 @@ class TestDataFinder:
         made.dump_classifier(bias=made.bias + 1)
         with pytest.raises(UserError, match=r"its files have changed since"):
             DataFinder().dataset(file)
+
+    def test_a_name_in_two_registries(self, made, file, tmp_path):
+        other = made.root / "other.toml"
+        text = made.registry.read_text()
+        other.write_text(text.replace("classifiers/m.pth", "classifiers/n.pth"))
+        content = {"weight": made.weight, "bias": made.bias + 1}
+        made.dump("data/classifiers/n.pth", content)
+        data = load_dataset(registry.get_entry(other, "made"), made.root)
+        second = load(
+            tmp_path,
+            made_results.arrays_of(made, registry=str(other)),
+            file_hashes=json.dumps(dict(data.file_hashes)),
+        )
+        finder = DataFinder()
+        np.testing.assert_array_equal(finder.dataset(file).bias, made.bias)
+        np.testing.assert_array_equal(finder.dataset(second).bias, made.bias + 1)
 
     def test_groups_are_those_of_the_result(self, made, tmp_path):
         arrays = made_results.arrays_of(made, **{"training.val_datagrp": ""})

@@ -193,12 +193,25 @@ class TestLoadSets:
             result_sets.load_sets({"x": paths[:1], "y": paths[1:]})
 
     @pytest.mark.parametrize(
-        "name", ["seeds", "neighbors", "file_hashes", "baseline_test_pred"]
+        "name", ["seeds", "dataset", "test_pred", "baseline_test_pred"]
     )
     def test_array_is_missing(self, tmp_path, arrays, name):
         path = made_results.write(tmp_path / "1", arrays["a"], **{name: None})
         with pytest.raises(UserError, match=rf"1: not a result: \['{name}'\] missing"):
             load([path])
+
+    @pytest.mark.parametrize(
+        ("name", "ask"),
+        [
+            ("neighbors", lambda runs: runs.runs("neighbors")),
+            ("proper_name", lambda runs: runs.proper_name),
+            ("file_hashes", lambda runs: runs.files[0].file_hashes),
+        ],
+    )
+    def test_array_is_missing_that_not_all_need(self, tmp_path, arrays, name, ask):
+        runs = load([made_results.write(tmp_path / "1", arrays["a"], **{name: None})])
+        with pytest.raises(UserError, match=rf"1: not a whole result: '{name}' is mis"):
+            ask(runs)
 
     def test_same_run_twice_is_told(self, tmp_path, arrays):
         lines = []

@@ -235,7 +235,7 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes what counts as correct, as the flags say."""
-    from alphanet_jax import accuracy_tables, result_data, semantic
+    from alphanet_jax import result_data, semantic
     from alphanet_jax.accuracy_tables import Hits, Metric, hits_of_predictions
 
     finder = reading.data_finder(values)
@@ -269,7 +269,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
     if k != 1:
         return Metric(top_k, f"top-{k} accuracy", f", top-{k}")
     if not values.show_adjusted_acc:
-        return accuracy_tables.Metric(hits_of_predictions)
+        return Metric(hits_of_predictions)
     if values.adjusted_acc_semantic:
         name = f"semantic neighbors (level {level})"
         return Metric(in_wordnet, f"accuracy with {name}", f", with {name}")
