@@ -3,9 +3,9 @@
 import json
 
 import made_data
-import made_results
 import numpy as np
 import pytest
+import results_of_data
 
 from alphanet_jax import registry, result_data, result_sets, semantic
 from alphanet_jax.dataset import load_dataset
@@ -21,11 +21,11 @@ def made(tmp_path, monkeypatch):
 
 @pytest.fixture
 def file(made, tmp_path):
-    return load(tmp_path, made_results.arrays_of(made))
+    return load(tmp_path, results_of_data.arrays_of(made))
 
 
 def load(tmp_path, arrays, **changes):
-    path = made_results.write(tmp_path / "r" / "result.npz", arrays, **changes)
+    path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
     (found,) = result_sets.load_sets({"x": [path]})
     return found.files[0]
 
@@ -63,7 +63,7 @@ class TestDataFinder:
         data = load_dataset(registry.get_entry(other, "made"), made.root)
         second = load(
             tmp_path,
-            made_results.arrays_of(made, registry=str(other)),
+            results_of_data.arrays_of(made, registry=str(other)),
             file_hashes=json.dumps(dict(data.file_hashes)),
         )
         finder = DataFinder()
@@ -71,7 +71,7 @@ class TestDataFinder:
         np.testing.assert_array_equal(finder.dataset(second).bias, made.bias + 1)
 
     def test_groups_are_those_of_the_result(self, made, tmp_path):
-        arrays = made_results.arrays_of(made, **{"training.val_datagrp": ""})
+        arrays = results_of_data.arrays_of(made, **{"training.val_datagrp": ""})
         # The hashes are those of all three groups.
         with pytest.raises(UserError, match=r"is not what .*result\.npz was made with"):
             DataFinder().dataset(load(tmp_path, arrays))
@@ -140,7 +140,7 @@ class TestTopKHits:
     @pytest.mark.parametrize("per_seed", [False, True])
     @pytest.mark.parametrize("k", [1, 2, 5])
     def test_oracle(self, made, tmp_path, k, per_seed):
-        arrays = made_results.arrays_of(made, seeds=(3, 4, 5), per_seed=per_seed)
+        arrays = results_of_data.arrays_of(made, seeds=(3, 4, 5), per_seed=per_seed)
         file = load(tmp_path, arrays)
         data = DataFinder().dataset(file)
         runs, baseline = self.hits(file, k)
@@ -152,7 +152,7 @@ class TestTopKHits:
 
         assert runs.shape == (3, len(labels))
         for place, neighbors in enumerate(file.per_run("neighbors")):
-            logits = made_results.scores(data, arrays["alphas"][place], neighbors, x)
+            logits = results_of_data.scores(data, arrays["alphas"][place], neighbors, x)
             assert runs[place].tolist() == oracle(logits)
         assert baseline.tolist() == oracle(x @ made.weight.T + made.bias)
         assert 0 < runs.sum() < runs.size
@@ -175,7 +175,7 @@ class TestTopKHits:
         made.dump_classifier(
             weight=np.zeros_like(made.weight), bias=np.zeros_like(made.bias)
         )
-        file = load(tmp_path, made_results.arrays_of(made))
+        file = load(tmp_path, results_of_data.arrays_of(made))
         assert all(part.all() for part in self.hits(file, 1))
         assert not (file.arrays["test_pred"] == file.arrays["test_labels"]).all()
 
@@ -210,7 +210,7 @@ class TestVisualMask:
 
     def test_own_distance_or_another(self, made, tmp_path):
         fields = {"training.nn_dist": "cosine", "training.n_neighbors": 1}
-        file = load(tmp_path, made_results.arrays_of(made, **fields))
+        file = load(tmp_path, results_of_data.arrays_of(made, **fields))
         finder = DataFinder()
         data = finder.dataset(file)
         for chosen, metric in ((None, "cosine"), ("euclidean", "euclidean")):
@@ -221,7 +221,7 @@ class TestVisualMask:
 
     def test_random_neighbors(self, made, tmp_path):
         fields = {"training.nn_dist": "random"}
-        file = load(tmp_path, made_results.arrays_of(made, **fields))
+        file = load(tmp_path, results_of_data.arrays_of(made, **fields))
         wanted = r"result\.npz was made .*'random'.*; choose --f=euclidean or --f=cosi"
         with pytest.raises(UserError, match=wanted):
             semantic.visual_mask(file, DataFinder(), flag="--f")

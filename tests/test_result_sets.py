@@ -3,9 +3,9 @@
 import json
 
 import made_data
-import made_results
 import numpy as np
 import pytest
+import results_of_data
 
 from alphanet_jax import result_sets
 from alphanet_jax.errors import UserError
@@ -23,10 +23,10 @@ def made(tmp_path_factory):
 def arrays(made):
     """Arrays of results that differ in nothing but seeds, but for the last."""
     return {
-        "a": made_results.arrays_of(made, seeds=(0, 1), draw=1),
-        "b": made_results.arrays_of(made, seeds=(2,), draw=2),
-        "rho": made_results.arrays_of(made, seeds=(0, 1), draw=3, rho=0.25),
-        "k": made_results.arrays_of(made, draw=4, **{"training.n_neighbors": 1}),
+        "a": results_of_data.arrays_of(made, seeds=(0, 1), draw=1),
+        "b": results_of_data.arrays_of(made, seeds=(2,), draw=2),
+        "rho": results_of_data.arrays_of(made, seeds=(0, 1), draw=3, rho=0.25),
+        "k": results_of_data.arrays_of(made, draw=4, **{"training.n_neighbors": 1}),
     }
 
 
@@ -76,25 +76,25 @@ class TestGroupBySetting:
     def test_seeds_and_places_do_not_count(self, tmp_path, arrays, made):
         elsewhere = json.loads(str(arrays["b"]["config"]))
         elsewhere |= {"seed": 5, "seeds": 1, "data_root": "x", "registry": "y"}
-        made_results.write(tmp_path / "r1/run_1/result.npz", arrays["a"])
-        made_results.write(
+        results_of_data.write(tmp_path / "r1/run_1/result.npz", arrays["a"])
+        results_of_data.write(
             tmp_path / "r1/run_2/result.npz",
             arrays["b"],
             config=json.dumps(elsewhere),
         )
-        made_results.write(tmp_path / "r2/result.npz", arrays["rho"])
+        results_of_data.write(tmp_path / "r2/result.npz", arrays["rho"])
         assert self.group(tmp_path) == {
             "r1": ["r1/run_1/result.npz", "r1/run_2/result.npz"],
             "r2": ["r2/result.npz"],
         }
 
     def test_result_in_the_directory_itself(self, tmp_path, arrays):
-        made_results.write(tmp_path / "mine" / "result.npz", arrays["a"])
+        results_of_data.write(tmp_path / "mine" / "result.npz", arrays["a"])
         assert list(self.group(tmp_path / "mine")) == ["mine"]
 
     def test_several_settings_in_one_directory(self, tmp_path, arrays):
         for name in ("a", "rho", "k"):
-            made_results.write(tmp_path / "x" / f"{name}.npz", arrays[name])
+            results_of_data.write(tmp_path / "x" / f"{name}.npz", arrays[name])
         assert self.group(tmp_path) == {
             "x/a": ["x/a.npz"],
             "x/k": ["x/k.npz"],
@@ -103,8 +103,8 @@ class TestGroupBySetting:
 
     def test_no_group_hides_another_of_the_same_name(self, tmp_path, arrays):
         base = tmp_path / "same"
-        made_results.write(base / "result.npz", arrays["a"])
-        made_results.write(base / "same" / "result.npz", arrays["rho"])
+        results_of_data.write(base / "result.npz", arrays["a"])
+        results_of_data.write(base / "same" / "result.npz", arrays["rho"])
         assert self.group(base) == {
             "result.npz": ["result.npz"],
             "same": ["same/result.npz"],
@@ -112,7 +112,7 @@ class TestGroupBySetting:
 
     @pytest.mark.parametrize("config", ["nonsense", "[1]"])
     def test_no_config(self, tmp_path, arrays, config):
-        path = made_results.write(tmp_path / "r.npz", arrays["a"], config=config)
+        path = results_of_data.write(tmp_path / "r.npz", arrays["a"], config=config)
         with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
             result_sets.group_by_setting([path], tmp_path)
         with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
@@ -122,7 +122,7 @@ class TestGroupBySetting:
 class TestLoadSets:
     def test_runs_of_all_files(self, tmp_path, arrays):
         lines = []
-        paths = [made_results.write(tmp_path / n, arrays[n[0]]) for n in ("a", "b")]
+        paths = [results_of_data.write(tmp_path / n, arrays[n[0]]) for n in ("a", "b")]
         runs = load(paths, lines)
         assert lines == ["read 1 of 1: name, 2 files, 3 runs"]
         assert (runs.name, runs.dataset, runs.proper_name) == ("name", "made", "made")
@@ -137,17 +137,17 @@ class TestLoadSets:
             assert runs.splits[split].tolist() == list(classes)
 
     def test_weights_are_read_when_they_are_asked_for(self, tmp_path, arrays):
-        runs = load([made_results.write(tmp_path / "a", arrays["a"])])
+        runs = load([results_of_data.write(tmp_path / "a", arrays["a"])])
         assert "weight_few" not in runs.files[0].arrays
         np.testing.assert_array_equal(
             runs.runs("weight_few"), arrays["a"]["weight_few"]
         )
 
     def test_neighbors_of_all_and_of_each_seed(self, tmp_path, arrays, made):
-        own = made_results.arrays_of(made, seeds=(7, 8), per_seed=True, draw=9)
+        own = results_of_data.arrays_of(made, seeds=(7, 8), per_seed=True, draw=9)
         paths = [
-            made_results.write(tmp_path / "a", arrays["a"]),
-            made_results.write(tmp_path / "own", own),
+            results_of_data.write(tmp_path / "a", arrays["a"]),
+            results_of_data.write(tmp_path / "own", own),
         ]
         found = load(paths).runs("neighbors")
         shared = arrays["a"]["neighbors"]
@@ -155,23 +155,25 @@ class TestLoadSets:
         assert not np.array_equal(*own["neighbors"])
 
     def test_numbers_of_neighbors_differ(self, tmp_path, arrays):
-        runs = load([made_results.write(tmp_path / n, arrays[n]) for n in ("a", "k")])
+        runs = load(
+            [results_of_data.write(tmp_path / n, arrays[n]) for n in ("a", "k")]
+        )
         assert runs.settings("training.n_neighbors") == [2, 1]
         assert runs.settings("training.nn_dist") == ["euclidean"]
         with pytest.raises(UserError, match=r"a and .*k cannot be taken together: al"):
             runs.runs("alphas")
 
     def test_names_of_classes(self, tmp_path, arrays):
-        paths = [made_results.write(tmp_path / "a", arrays["a"])]
+        paths = [results_of_data.write(tmp_path / "a", arrays["a"])]
         assert load(paths).label_name(2) == "name 2"
-        paths = [made_results.write(tmp_path / "a", arrays["a"], label_names=[])]
+        paths = [results_of_data.write(tmp_path / "a", arrays["a"], label_names=[])]
         assert load(paths).label_name(2) == "class 2"
 
     def test_a_set_for_each_dataset(self, tmp_path, arrays):
         paths = [
-            made_results.write(tmp_path / "1", arrays["a"], dataset="other"),
-            made_results.write(tmp_path / "2", arrays["b"]),
-            made_results.write(tmp_path / "3", arrays["b"], dataset="other"),
+            results_of_data.write(tmp_path / "1", arrays["a"], dataset="other"),
+            results_of_data.write(tmp_path / "2", arrays["b"]),
+            results_of_data.write(tmp_path / "3", arrays["b"], dataset="other"),
         ]
         found = result_sets.load_sets({"x": paths, "y": paths[1:2]})
         shown = [(each.name, each.dataset, each.num_runs) for each in found]
@@ -185,8 +187,8 @@ class TestLoadSets:
         changed = arrays["b"][name].copy()
         changed[:] = changed[::-1].copy()
         paths = [
-            made_results.write(tmp_path / "1", arrays["a"]),
-            made_results.write(tmp_path / "2", arrays["b"], **{name: changed}),
+            results_of_data.write(tmp_path / "1", arrays["a"]),
+            results_of_data.write(tmp_path / "2", arrays["b"], **{name: changed}),
         ]
         # Also where the two belong to different experiments.
         with pytest.raises(UserError, match=rf"'made', but of other data: {name} dif"):
@@ -196,7 +198,7 @@ class TestLoadSets:
         "name", ["seeds", "dataset", "test_pred", "baseline_test_pred"]
     )
     def test_array_is_missing(self, tmp_path, arrays, name):
-        path = made_results.write(tmp_path / "1", arrays["a"], **{name: None})
+        path = results_of_data.write(tmp_path / "1", arrays["a"], **{name: None})
         with pytest.raises(UserError, match=rf"1: not a result: \['{name}'\] missing"):
             load([path])
 
@@ -209,18 +211,20 @@ class TestLoadSets:
         ],
     )
     def test_array_is_missing_that_not_all_need(self, tmp_path, arrays, name, ask):
-        runs = load([made_results.write(tmp_path / "1", arrays["a"], **{name: None})])
+        runs = load(
+            [results_of_data.write(tmp_path / "1", arrays["a"], **{name: None})]
+        )
         with pytest.raises(UserError, match=rf"1: not a whole result: '{name}' is mis"):
             ask(runs)
 
     def test_same_run_twice_is_told(self, tmp_path, arrays):
         lines = []
-        paths = [made_results.write(tmp_path / n, arrays["a"]) for n in ("1", "2")]
+        paths = [results_of_data.write(tmp_path / n, arrays["a"]) for n in ("1", "2")]
         assert load(paths, lines).num_runs == 4
         assert "same settings and seed 0; both count" in lines[1]
         lines.clear()
         # Another setting with the same seed is another run.
-        paths[1] = made_results.write(tmp_path / "2", arrays["rho"])
+        paths[1] = results_of_data.write(tmp_path / "2", arrays["rho"])
         load(paths, lines)
         assert len(lines) == 1
 

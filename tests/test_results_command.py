@@ -6,9 +6,9 @@ import json
 import sys
 
 import made_data
-import made_results
 import numpy as np
 import pytest
+import results_of_data
 
 from alphanet_jax import cli, results
 from alphanet_jax.commands import reading
@@ -42,14 +42,14 @@ def root(tmp_path_factory):
         seeds = {"rho_0.1/run_1": (0, 1), "rho_0.1/run_2": (2,), "rho_0.5": (0, 1)}
         for draw, (name, own) in enumerate(seeds.items()):
             rho = float(name.partition("/")[0][4:])
-            arrays = made_results.arrays_of(made, seeds=own, draw=draw, rho=rho)
-            made_results.write(root / "res" / name / "result.npz", arrays)
+            arrays = results_of_data.arrays_of(made, seeds=own, draw=draw, rho=rho)
+            results_of_data.write(root / "res" / name / "result.npz", arrays)
         fields = {"training.n_neighbors": 1, "training.nn_dist": "cosine"}
-        arrays = made_results.arrays_of(made, draw=7, **fields)
-        made_results.write(root / "other" / "cosine" / "result.npz", arrays)
+        arrays = results_of_data.arrays_of(made, draw=7, **fields)
+        results_of_data.write(root / "other" / "cosine" / "result.npz", arrays)
         fields = {"training.nn_dist": "random"}
-        arrays = made_results.arrays_of(made, draw=8, **fields)
-        made_results.write(root / "other" / "random" / "result.npz", arrays)
+        arrays = results_of_data.arrays_of(made, draw=8, **fields)
+        results_of_data.write(root / "other" / "random" / "result.npz", arrays)
         yield root
 
 
@@ -161,7 +161,7 @@ class TestReadme:
         for rho, row in rows.items():
             predictions = self.runs(*row)
             for half in (0, 1):
-                made_results.write(
+                results_of_data.write(
                     tmp_path / f"res/rho_{rho}/run_{half + 1}/result.npz",
                     common,
                     seeds=[2 * half, 2 * half + 1],
@@ -459,7 +459,7 @@ class TestRows:
     def test_a_table_for_each_dataset(self, tmp_path, root, run):
         arrays = load(root, "rho_0.5")
         for name, dataset in (("1", "zoo"), ("2", "made"), ("3", "zoo")):
-            made_results.write(
+            results_of_data.write(
                 tmp_path / "both" / name / "result.npz",
                 arrays,
                 dataset=dataset,
@@ -481,7 +481,7 @@ class TestRows:
         labels = arrays["test_labels"]
         labels = np.where(np.isin(labels, made_data.SPLITS["many"]), 1, labels)
         predictions = np.where(np.isin(labels, made_data.SPLITS["few"]), 5, labels)
-        made_results.write(
+        results_of_data.write(
             tmp_path / "zero" / "result.npz",
             arrays,
             test_labels=labels,
@@ -642,7 +642,7 @@ class TestErrors:
 
     def test_baseline_is_missing(self, run, root, tmp_path):
         arrays = load(root, "rho_0.5")
-        made_results.write(
+        results_of_data.write(
             tmp_path / "x" / "result.npz", arrays, baseline_test_pred=None
         )
         assert "not a result: ['baseline_test_pred'] missing" in run(base="x")
