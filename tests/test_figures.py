@@ -486,11 +486,11 @@ def test_places_of_the_legend():
 
 
 def test_panels_in_rows():
-    look = style.make_style("png")
+    look = style.make_style("png", width="9")
     figure, axes = drawing.panels(look, 5, col_wrap=3, aspect=2.0)
     assert len(axes) == 5
     assert [a.get_visible() for a in figure.axes] == [True] * 5 + [False]
-    assert figure.get_size_inches() == pytest.approx([3.25, 3.25 / 3])
+    assert figure.get_size_inches() == pytest.approx([9.0, 3.0])
     figure.draw_without_rendering()
     labeled = [
         any(t.label1.get_visible() for t in a.xaxis.get_major_ticks()) for a in axes
@@ -891,7 +891,7 @@ def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
     assert usual[0] == (650, 406)
     for flags, size in (
         (("--width=full",), (1350, 843)),
-        (("--width=2",), (400, 250)),
+        (("--width=2", "--aspect=1.6"), (400, 250)),
         (("--default_half_width=4",), (800, 500)),
         (("--width=full", "--default_full_width=5"), (1000, 625)),
         (("--aspect=3:2",), (650, 433)),

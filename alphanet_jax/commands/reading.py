@@ -18,11 +18,13 @@ __all__ = [
     "define_data_flags",
     "define_list",
     "define_result_flags",
+    "define_wordnet_flags",
     "experiments",
     "fields",
     "join_words",
     "load_sets",
     "say",
+    "wordnet_paths",
 ]
 
 
@@ -36,6 +38,8 @@ def define_list(
 ) -> None:
     """Defines a flag with several values: words after it, or the flag repeated."""
     flags.DEFINE_multi_string(name, default, text, flag_values=values)
+    # absl adds that it can be repeated, and nothing of words after it.
+    values[name].help = f"{text}; several words, or the flag several times"
 
 
 def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
@@ -45,24 +49,35 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
       arguments: Arguments of the command line.
       names: Flags that take several values.
 
+    Raises:
+      UserError: If no word follows one of them.
+
     Examples:
       >>> join_words(["--exp_names", "a", "b", "--acc_k=5"], {"exp_names"})
       ['--exp_names=a', '--exp_names=b', '--acc_k=5']
     """
     joined: list[str] = []
-    current = ""
+    current, words = "", 0
+
+    def check_words() -> None:
+        if current and not words:
+            raise UserError(f"{current} needs a value after it")
+
     for argument in arguments:
-        name, equals, _ = argument.lstrip("-").partition("=")
         if argument.startswith("-") and argument != "-":
-            current = argument if not equals and name in names else ""
-            if not current:
-                joined.append(argument)
-            else:
+            check_words()
+            name, equals, _ = argument.lstrip("-").partition("=")
+            current, words = "", 0
+            if name in names and not equals:
                 current = f"--{name}"
+            else:
+                joined.append(argument)
         elif current:
             joined.append(f"{current}={argument}")
+            words += 1
         else:
             joined.append(argument)
+    check_words()
     return joined
 
 
@@ -81,6 +96,48 @@ def define_data_flags(values: flags.FlagValues) -> None:
         "TOML file with the datasets [as when the results were made]",
         flag_values=values,
     )
+
+
+def define_wordnet_flags(values: flags.FlagValues) -> None:
+    """Defines where WordNet and the synsets of classes are."""
+    flags.DEFINE_string(
+        "synsets",
+        None,
+        "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "imagenet_data_root",
+        None,
+        "directory whose labels_full.txt is the --synsets",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "wordnet",
+        None,
+        "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]",
+        flag_values=values,
+    )
+
+
+def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":
+    """Gives the file of synsets and the directory of WordNet that flags name.
+
+    Raises:
+      UserError: If synsets are named twice.
+    """
+    synsets, imagenet, wordnet = (
+        None if value is None else Path(value)
+        for value in (values.synsets, values.imagenet_data_root, values.wordnet)
+    )
+    if imagenet is not None:
+        if synsets is not None:
+            raise UserError(
+                "--imagenet_data_root names a file of synsets, and so does --synsets; "
+                "give one of them"
+            )
+        synsets = imagenet / "labels_full.txt"
+    return synsets, wordnet
 
 
 def define_result_flags(values: flags.FlagValues, directories: str | None) -> None:
@@ -150,7 +207,9 @@ def experiments(
     given = values[directories].value
     if given:
         found = {
-            directory: result_sets.find_results(base / directory, pattern)
+            Path(directory).as_posix(): result_sets.find_results(
+                base / directory, pattern
+            )
             for directory in given
         }
         if len(found) < len(given):

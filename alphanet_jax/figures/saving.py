@@ -45,6 +45,7 @@ def save_figure(
     *,
     options: Mapping[str, Any] | None = None,
     name_styles: bool | None = None,
+    more_files: Mapping[Path, str] | None = None,
 ) -> list[Path]:
     """Draws numbers in some styles, and writes them as CSV.
 
@@ -57,10 +58,11 @@ def save_figure(
       options: How to draw.
       name_styles: Whether file names hold that of the style; by default where there
         are several.
+      more_files: Texts of other files to write along, by their paths.
 
     Returns:
-      The files, those of numbers last. All are written, or none. Images in a figure
-      of pgf are files of their own beside it, `STEM-img0.png`.
+      The files, those of numbers and others last. All are written, or none. Images in
+      a figure of pgf are files of their own beside it, `STEM-img0.png`.
 
     Raises:
       UserError: If the figure cannot be drawn or written.
@@ -93,6 +95,12 @@ def save_figure(
                 path = stem.with_name(f"{stem.name}{end}.csv")
                 temporary = stack.enter_context(files.replacing(path))
                 temporary.write_text(csv_text(columns), encoding="utf-8")
+                written.append(path)
+            for path, text in (more_files or {}).items():
+                if path.resolve() in [other.resolve() for other in written]:
+                    raise UserError(f"{path} is also a file of the figure itself")
+                temporary = stack.enter_context(files.replacing(path))
+                temporary.write_text(text, encoding="utf-8")
                 written.append(path)
         except OSError as error:
             raise UserError(f"{stem}: {error.strerror or error}") from None
