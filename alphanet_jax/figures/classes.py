@@ -1,0 +1,227 @@
+"""Accuracy of single classes: what several kinds of figure take and draw of it.
+
+Notation: R runs, C classes, n points.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alphanet_jax import accuracy
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import statistics
+from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultFile, ResultSet
+
+__all__ = [
+    "ClassAccuracy",
+    "Look",
+    "class_accuracy",
+    "experiment_looks",
+    "label_axes",
+    "line_over_classes",
+    "names_of_sets",
+    "split_of_classes",
+]
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+
+
+class ClassAccuracy(NamedTuple):
+    """Accuracy of every class, in percent; NaN for one without test samples."""
+
+    before: np.ndarray  # shape=(C,): of the unchanged classifier
+    after: np.ndarray  # shape=(R, C)
+
+
+def class_accuracy(results: ResultSet | ResultFile) -> ClassAccuracy:
+    """Gives the accuracy of every class before and after, of every run.
+
+    Raises:
+      UserError: If there are no test samples.
+    """
+    if isinstance(results, ResultFile):
+        results = ResultSet("", (results,))
+    labels = results.common("test_labels")
+    if not len(labels):
+        raise UserError(f"{results.files[0].path}: there are no test samples")
+    after, before = (
+        100.0
+        * accuracy.per_class(
+            accuracy.is_correct(np.atleast_2d(predictions), labels),
+            labels,
+            num_classes=results.num_classes,
+        )
+        for predictions in (
+            results.runs("test_pred"),
+            results.common("baseline_test_pred"),
+        )
+    )
+    return ClassAccuracy(before[0], after)
+
+
+def split_of_classes(results: ResultSet) -> np.ndarray:
+    """Names the split of every class, with shape `[C]`."""
+    names = np.full(results.num_classes, "", "<U6")
+    for split, classes in results.splits.items():
+        names[classes] = split
+    return names
+
+
+def names_of_sets(sets: Sequence[ResultSet]) -> list[str]:
+    """Names sets so that all names differ.
+
+    An experiment with results of several datasets makes several sets of its name.
+    """
+    names = [results.name for results in sets]
+    return [
+        f"{name} ({results.proper_name})" if names.count(name) > 1 else name
+        for name, results in zip(names, sets, strict=True)
+    ]
+
+
+def line_over_classes(
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: np.ndarray,
+    *,
+    n_boot: int,
+    rng: np.random.Generator,
+    percent: float = 95.0,
+    points: int = 50,
+) -> statistics.Line | None:
+    """Fits a line by least squares, with a bootstrap band over classes.
+
+    Values of one class in several runs are not independent, so whole classes are
+    drawn, with all their values.
+
+    Args:
+      x: Where values are, with shape `[n]`.
+      y: The values, with shape `[n]`.
+      classes: What is drawn together, with shape `[n]`.
+      n_boot: Number of bootstrap samples.
+      rng: Source of random numbers.
+      percent: Part of the resampled lines that is in the band; 0 for no band.
+      points: Number of points at which the line is given.
+
+    Returns:
+      The line, from the least to the greatest x; None where x does not vary.
+    """
+    if len(x) < 2 or np.ptp(x) == 0.0:
+        return None
+    x_mean, y_mean = x.mean(), y.mean()
+    dx, dy = x - x_mean, y - y_mean
+    _, index = np.unique(classes, return_inverse=True)
+    sums = np.stack(
+        [
+            np.bincount(index, part)
+            for part in (np.ones(len(x)), dx, dy, dx * dy, dx**2)
+        ],
+        axis=1,
+    )
+    grid = np.linspace(x.min(), x.max(), points)
+    offset, slope = _solve(sums.mean(axis=0, keepdims=True))
+    low = high = np.full(points, np.nan)
+    if percent > 0.0:
+        samples = statistics.bootstrap_means(sums, n_boot=n_boot, rng=rng)
+        offsets, slopes = _solve(samples)
+        fits = offsets[:, None] + slopes[:, None] * (grid - x_mean)
+        # Samples in which x is everywhere the same have no line.
+        fits = fits[np.isfinite(slopes)]
+        if len(fits):
+            low, high = statistics.interval(fits + y_mean, percent=percent)
+    y_line = y_mean + offset[0] + slope[0] * (grid - x_mean)
+    return statistics.Line(grid, y_line, low, high)
+
+
+def _solve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and slopes of lines from sums of 1, x, y, xy, xx along the last axis."""
+    x, y, xy, xx = (sums[:, 1:] / sums[:, :1]).T
+    variance = xx - x**2
+    # What rounding leaves of no variance is none.
+    flat = variance <= 1e-12 * xx
+    slopes = np.where(flat, np.nan, (xy - x * y) / np.where(flat, 1.0, variance))
+    return y - slopes * x, slopes
+
+
+class Look(NamedTuple):
+    """What tells one experiment from others."""
+
+    color: Any
+    marker: str
+    line: Any
+
+
+def experiment_looks(style: Style, count: int, *, wheel: bool = False) -> list[Look]:
+    """Gives every experiment a look of its own.
+
+    Args:
+      style: The style.
+      count: Number of experiments.
+      wheel: Whether colors are equally far apart on a wheel of hues, rather than the
+        style's own, which come again after the last.
+    """
+    if wheel:
+        dark = style.theme == "dark"
+        colors: Sequence[Any] = _hues(count, lightness=0.78 if dark else 0.6)
+        lines = [_LINES[i % len(_LINES)] for i in range(count)]
+    else:
+        cycle = style.cycle
+        colors = [cycle[i % len(cycle)] for i in range(count)]
+        lines = [_LINES[(i // len(cycle)) % len(_LINES)] for i in range(count)]
+    markers = [_MARKERS[i % len(_MARKERS)] for i in range(count)]
+    return [Look(*look) for look in zip(colors, markers, lines, strict=True)]
+
+
+def _hues(count: int, *, lightness: float) -> list[str]:
+    """Colors of the same lightness and chroma around the wheel of Oklch."""
+    angles = 2.0 * np.pi * (np.arange(count) / max(count, 1) + 0.07)
+    a, b = 0.12 * np.cos(angles), 0.12 * np.sin(angles)
+    # Björn Ottosson's Oklab: to cone responses, then to linear sRGB.
+    cones = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    ) @ (cones**3)
+    linear = np.clip(linear, 0.0, 1.0)
+    encoded = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055
+    )
+    return [
+        "#" + "".join(f"{round(255 * part):02x}" for part in color)
+        for color in encoded.T.tolist()
+    ]
+
+
+def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
+    """Labels the axes of all panels; a y label that is too long takes two lines.
+
+    Args:
+      figure: The figure, its panels drawn.
+      axes: The panels; one has the labels itself, for several the figure has them.
+      x: Label of the x axis.
+      y: Label of the y axis.
+    """
+    if len(axes) == 1:
+        axes[0].set_xlabel(x)
+        text, room = axes[0].set_ylabel(y), 0.75 * figure.bbox.height
+    else:
+        figure.supxlabel(x, fontsize="medium")
+        text, room = figure.supylabel(y, fontsize="medium"), 0.95 * figure.bbox.height
+    words = y.split(" ")
+    if len(words) > 1 and text.get_window_extent().height > room:
+        broken = [
+            (" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))
+        ]
+        text.set_text("\n".join(min(broken, key=lambda lines: max(map(len, lines)))))
