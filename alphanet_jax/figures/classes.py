@@ -10,7 +10,7 @@ import numpy as np
 
 from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import statistics
+from alphanet_jax.figures import drawing, statistics
 from alphanet_jax.figures.style import Style
 from alphanet_jax.result_sets import ResultFile, ResultSet
 
@@ -18,15 +18,18 @@ __all__ = [
     "ClassAccuracy",
     "Look",
     "class_accuracy",
+    "draw_legend",
     "experiment_looks",
     "label_axes",
+    "label_sizes",
     "line_over_classes",
+    "names_of_datasets",
     "names_of_sets",
     "split_of_classes",
 ]
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+_LINES: tuple[Any, ...] = ("-", (0, (6, 1.2, 1, 1.2)), (0, (1, 1.2)), (0, (8, 2)))
 
 
 class ClassAccuracy(NamedTuple):
@@ -79,6 +82,19 @@ def names_of_sets(sets: Sequence[ResultSet]) -> list[str]:
     return [
         f"{name} ({results.proper_name})" if names.count(name) > 1 else name
         for name, results in zip(names, sets, strict=True)
+    ]
+
+
+def names_of_datasets(sets: Sequence[ResultSet]) -> list[str]:
+    """Names the dataset of every set for people; different ones differently."""
+    known: dict[str, set[str]] = {}
+    for results in sets:
+        known.setdefault(results.proper_name, set()).add(results.dataset)
+    return [
+        f"{results.proper_name} ({results.dataset})"
+        if len(known[results.proper_name]) > 1
+        else results.proper_name
+        for results in sets
     ]
 
 
@@ -166,11 +182,10 @@ def experiment_looks(style: Style, count: int, *, wheel: bool = False) -> list[L
     if wheel:
         dark = style.theme == "dark"
         colors: Sequence[Any] = _hues(count, lightness=0.78 if dark else 0.6)
-        lines = [_LINES[i % len(_LINES)] for i in range(count)]
     else:
-        cycle = style.cycle
-        colors = [cycle[i % len(cycle)] for i in range(count)]
-        lines = [_LINES[(i // len(cycle)) % len(_LINES)] for i in range(count)]
+        colors = [style.cycle[i % len(style.cycle)] for i in range(count)]
+    # Shifted each time that all pairs of a color and a line have been.
+    lines = [_LINES[(i + i // 12) % len(_LINES)] for i in range(count)]
     markers = [_MARKERS[i % len(_MARKERS)] for i in range(count)]
     return [Look(*look) for look in zip(colors, markers, lines, strict=True)]
 
@@ -225,3 +240,51 @@ def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
             (" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))
         ]
         text.set_text("\n".join(min(broken, key=lambda lines: max(map(len, lines)))))
+
+
+def label_sizes(axis: Any, sizes: np.ndarray) -> None:
+    """Labels a log axis of numbers of samples, as 10, 100 or as 20, 50.
+
+    Args:
+      axis: The axis, already logarithmic.
+      sizes: The numbers on it, positive.
+    """
+    from matplotlib import ticker
+
+    low, high = float(sizes.min()), float(sizes.max())
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for factors in ((1.0,), (1.0, 2.0, 5.0)):
+        ticks = np.outer(decades, factors).ravel()
+        ticks = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
+        if len(ticks) > 1:
+            break
+    else:
+        ticks = np.unique([low, high])
+    axis.set_ticks(ticks, [f"{tick:,.4g}" for tick in ticks])
+    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def draw_legend(
+    figure: Any, axes: Any, handles: Sequence[Any], labels: Sequence[str], **where: Any
+) -> None:
+    """Draws a legend as `drawing.draw_legend`; rows above make the figure higher.
+
+    Args:
+      figure: The figure.
+      axes: The axes that the legend is in where it is inside.
+      handles: What is explained.
+      labels: Its explanations, safe to draw.
+      **where: `legend_ncols` and `legend_loc`.
+    """
+    drawing.draw_legend(figure, axes, handles, labels, **where)
+    if figure.legends:
+        import matplotlib as mpl
+
+        renderer = figure.canvas.get_renderer()
+        height = figure.legends[0].get_window_extent(renderer).height / figure.dpi
+        # A row has room already.
+        more = height - 2.5 * mpl.rcParams["legend.fontsize"] / 72.0
+        if more > 0.0:
+            width, old = figure.get_size_inches()
+            figure.set_size_inches(width, old + more)
