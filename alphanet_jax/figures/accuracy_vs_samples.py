@@ -11,9 +11,10 @@ from alphanet_jax.figures.classes import (
     draw_legend,
     experiment_looks,
     label_axes,
-    label_sizes,
+    label_log,
     line_over_classes,
     names_of_datasets,
+    panel_aspect,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import SEED, Option
@@ -134,12 +135,12 @@ def draw(
             strict=True,
         )
     )
-    wrap = col_wrap or min(len(names), 4)
+    wrap = min(col_wrap or 4, len(names))
     figure, all_axes = drawing.panels(
         style,
         len(names),
         col_wrap=wrap,
-        aspect=1.5 / np.sqrt(min(wrap, len(names))),
+        aspect=panel_aspect(style, wrap, 1.5),
         sharex=False,
     )
     handles: dict[str, Any] = {}
@@ -158,7 +159,7 @@ def draw(
             handles[experiment] = _draw_line(axes, part, color, linestyle=line)
         if len(names) > 1:
             axes.set_title(style.text(name))
-        label_sizes(axes.xaxis, select(columns, dataset=name)["samples"])
+        label_log(axes.xaxis, select(columns, dataset=name)["samples"])
     # Bands may go where no accuracy is.
     low, high = all_axes[0].get_ylim()
     least, most = columns["accuracy"].min(), columns["accuracy"].max()

@@ -10,6 +10,7 @@ from alphanet_jax.figures.classes import (
     class_accuracy,
     label_axes,
     names_of_sets,
+    panel_aspect,
     split_of_classes,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
@@ -102,8 +103,7 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 1) -> Any:
         style,
         len(names),
         col_wrap=wrap,
-        # Narrow panels are not as much lower: their labels are as high as ever.
-        aspect=1.7 / np.sqrt(wrap),
+        aspect=panel_aspect(style, wrap, 1.7),
         sharex=False,
     )
     for axes, name in zip(all_axes, names, strict=True):

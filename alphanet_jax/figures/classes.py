@@ -11,7 +11,7 @@ import numpy as np
 from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, statistics
-from alphanet_jax.figures.style import Style
+from alphanet_jax.figures.style import CONTEXTS, Style
 from alphanet_jax.result_sets import ResultFile, ResultSet
 
 __all__ = [
@@ -20,11 +20,13 @@ __all__ = [
     "class_accuracy",
     "draw_legend",
     "experiment_looks",
+    "in_two_lines",
     "label_axes",
-    "label_sizes",
+    "label_log",
     "line_over_classes",
     "names_of_datasets",
     "names_of_sets",
+    "panel_aspect",
     "split_of_classes",
 ]
 
@@ -220,7 +222,7 @@ def _hues(count: int, *, lightness: float) -> list[str]:
 
 
 def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
-    """Labels the axes of all panels; a y label that is too long takes two lines.
+    """Labels the axes of all panels; a label that is too long takes two lines.
 
     Args:
       figure: The figure, its panels drawn.
@@ -229,38 +231,67 @@ def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
       y: Label of the y axis.
     """
     if len(axes) == 1:
-        axes[0].set_xlabel(x)
-        text, room = axes[0].set_ylabel(y), 0.75 * figure.bbox.height
+        labels, room = (axes[0].set_xlabel(x), axes[0].set_ylabel(y)), 0.75
     else:
-        figure.supxlabel(x, fontsize="medium")
-        text, room = figure.supylabel(y, fontsize="medium"), 0.95 * figure.bbox.height
-    words = y.split(" ")
-    if len(words) > 1 and text.get_window_extent().height > room:
-        broken = [
-            (" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))
-        ]
-        text.set_text("\n".join(min(broken, key=lambda lines: max(map(len, lines)))))
+        labels = (
+            figure.supxlabel(x, fontsize="medium"),
+            figure.supylabel(y, fontsize="medium"),
+        )
+        room = 0.92
+    for label, text in zip(labels, (x, y), strict=True):
+        if (label.get_window_extent().size > room * figure.bbox.size).any():
+            label.set_text(in_two_lines(text))
 
 
-def label_sizes(axis: Any, sizes: np.ndarray) -> None:
-    """Labels a log axis of numbers of samples, as 10, 100 or as 20, 50.
+def in_two_lines(text: str) -> str:
+    r"""Breaks a text between words, into lines as equal as can be.
+
+    Examples:
+      >>> in_two_lines("Change in accuracy (points)")
+      'Change in\naccuracy (points)'
+    """
+    words = text.split(" ")
+    if len(words) == 1:
+        return text
+    pairs = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return "\n".join(min(pairs, key=lambda lines: max(map(len, lines))))
+
+
+def panel_aspect(style: Style, columns: int, aspect: float) -> float:
+    """Gives the aspect of panels, less where they would be too low for their labels.
+
+    Args:
+      style: The style.
+      columns: Panels in a row.
+      aspect: Width of a panel by its height where there is room.
+    """
+    width = style.size()[0] / style.scale / columns
+    # What labels take does not shrink with panels.
+    return float(width / max(width / aspect, 1.9 * CONTEXTS[style.context]))
+
+
+def label_log(axis: Any, values: np.ndarray) -> None:
+    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
 
     Args:
       axis: The axis, already logarithmic.
-      sizes: The numbers on it, positive.
+      values: What is on it, positive.
     """
     from matplotlib import ticker
 
-    low, high = float(sizes.min()), float(sizes.max())
+    low, high = float(values.min()), float(values.max())
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    for factors in ((1.0,), (1.0, 2.0, 5.0)):
-        ticks = np.outer(decades, factors).ravel()
-        ticks = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
-        if len(ticks) > 1:
+    candidates: tuple[np.ndarray, ...] = (
+        decades,
+        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
+        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.unique([low, high]),
+    )
+    for ticks in candidates:
+        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
+        if len(inside) > 1:
             break
-    else:
-        ticks = np.unique([low, high])
-    axis.set_ticks(ticks, [f"{tick:,.4g}" for tick in ticks])
+    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
     axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
     axis.set_minor_formatter(ticker.NullFormatter())
 
