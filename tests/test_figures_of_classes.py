@@ -16,6 +16,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import (
     accuracy_vs_distance,
     accuracy_vs_samples,
+    class_accuracy_and_samples,
     class_changes,
     classes,
 )
@@ -614,6 +615,19 @@ class TestAccuracyVsDistance:
                 )
             assert visible[0].yaxis.get_tick_params()["labelleft"]
 
+    def test_long_lists_of_correlations_are_outside(self, tmp_path, drawn):
+        results = {name: {"seed": place} for place, name in enumerate("abcde")}
+        numbers = accuracy_vs_distance.numbers(
+            self.sources(tmp_path, **results), splits=["few"], n_boot=2
+        )
+        (axes,) = self.panels(drawn, numbers)
+        edge = axes.get_window_extent().x1
+        assert len(axes.texts) == 5
+        assert all(text.get_window_extent().x0 > edge for text in axes.texts)
+        (axes,) = self.panels(drawn, numbers, plot_r_loc="upper right")
+        edge = axes.get_window_extent().x1
+        assert all(text.get_window_extent().x0 < edge for text in axes.texts)
+
     def test_guide(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual)
         *panels, guide = self.panels(drawn, numbers, add_axes_guide=True, ylabel="gain")
@@ -713,3 +727,133 @@ class TestAccuracyVsDistance:
         assert "is needed" in error
         assert "--data_root and --registry" in error
         assert not out.exists()
+
+
+class TestClassAccuracyAndSamples:
+    def test_numbers(self, tmp_path):
+        labels = np.int32(np.repeat([0, 1, 2, 3, 4, 5, 6, 7], 4))  # none of class 8
+        sources = sources_of(
+            tmp_path, a={"test_labels": labels}, b={"test_labels": labels, "rho": 0}
+        )
+        numbers = class_accuracy_and_samples.numbers(sources)
+        table = select(numbers[""], experiment="a")
+        assert table["rank"].tolist() == list(range(9))
+        assert table["class"].tolist() == [2, 3, 6, 5, 0, 7, 4, 8, 1]
+        assert table["samples"].tolist() == [400, 250, 150, 90, 60, 30, 12, 8, 5]
+        assert table["name"][:2].tolist() == ["cat", "dog"]
+        assert table["split"].tolist() == [
+            *["many"] * 3,
+            *["medium"] * 3,
+            *["few"] * 3,
+        ]
+        arrays = sources.sets[0].files[0].arrays
+        after = 100.0 * arrays["test_acc_per_class"].mean(axis=0)[table["class"]]
+        before = 100.0 * arrays["baseline_test_acc_per_class"][table["class"]]
+        np.testing.assert_allclose(table["after"], after)
+        np.testing.assert_allclose(table["before"], before)
+        assert np.isnan(table["after"]).tolist() == [*[False] * 7, True, False]
+        bars = select(numbers["bars"], experiment="a")
+        np.testing.assert_array_equal(bars["first"], table["rank"])
+        np.testing.assert_array_equal(bars["before"], table["before"])
+
+    def test_classes_that_share_a_bar(self, tmp_path):
+        sources = sources_of(tmp_path, a={})
+        numbers = class_accuracy_and_samples.numbers(sources, max_bars=5)
+        assert len(numbers[""]["rank"]) == 9
+        bars = numbers["bars"]
+        # Two by two, but not across splits.
+        assert bars["first"].tolist() == [0, 2, 3, 5, 6, 8]
+        assert bars["classes"].tolist() == [2, 1, 2, 1, 2, 1]
+        after = numbers[""]["after"]
+        means = [after[:2].mean(), after[2], after[3:5].mean(), after[5]]
+        np.testing.assert_allclose(bars["after"][:4], means)
+        every = class_accuracy_and_samples.numbers(sources, max_bars=0)["bars"]
+        assert every["classes"].tolist() == [1] * 9
+
+    def test_mean_of_what_is_there(self, tmp_path):
+        labels = np.int32([2, 2, 6, 6])  # many classes by size: 2, 3, 6
+        pred = np.int32([2, 0, 6, 6])
+        sources = sources_of(
+            tmp_path, a={"test_labels": labels, "baseline_test_pred": pred}
+        )
+        bars = class_accuracy_and_samples.numbers(sources, max_bars=1)["bars"]
+        np.testing.assert_array_equal(bars["before"], [75.0, np.nan, np.nan])
+
+    def test_drawing(self, tmp_path, drawn):
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a={}))
+        left, right = drawn(class_accuracy_and_samples, numbers).axes
+        table = numbers[""]
+        kept, gained, lost = (
+            np.array(
+                [[bar.get_x() + 0.4, bar.get_y(), bar.get_height()] for bar in part]
+            )
+            for part in left.containers
+        )
+        for part in (kept, gained, lost):
+            np.testing.assert_allclose(part[:, 0], np.arange(9), atol=1e-9)
+        np.testing.assert_allclose(kept[:, 2] + lost[:, 2], table["before"])
+        np.testing.assert_allclose(kept[:, 2] + gained[:, 2], table["after"])
+        for part in (gained, lost):
+            np.testing.assert_allclose(part[:, 1], kept[:, 2])
+        # The line is at the bars, not at the numbers of the classes.
+        (line,) = right.lines
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(9))
+        np.testing.assert_array_equal(line.get_ydata(), table["samples"])
+        assert right.get_yscale() == "log"
+        assert left.get_xlim() == right.get_xlim()
+        ticks = [label.get_text() for label in left.get_xticklabels()]
+        assert ticks == ["Many", "Medium", "Few"]
+        (legend,) = left.figure.legends
+        texts = [text.get_text() for text in legend.get_texts()]
+        assert texts == ["Kept", "Gained", "Lost", "Training samples"]
+
+    def test_outlines(self, tmp_path, drawn):
+        numbers = class_accuracy_and_samples.numbers(
+            sources_of(tmp_path, a={}), max_bars=5
+        )
+        left, _ = drawn(class_accuracy_and_samples, numbers).axes
+        bars = numbers["bars"]
+        kept, gained, lost = (patch.get_data() for patch in left.patches)
+        edges = [-0.5, 1.5, 2.5, 4.5, 5.5, 7.5, 8.5]
+        np.testing.assert_allclose(kept.edges, edges)
+        low = np.minimum(bars["before"], bars["after"])
+        np.testing.assert_allclose(kept.values, low)
+        np.testing.assert_allclose(gained.baseline, low)
+        top = np.maximum(gained.values, lost.values)
+        np.testing.assert_allclose(top, np.maximum(bars["before"], bars["after"]))
+
+    def test_splits_that_sizes_do_not_tell_apart(self, tmp_path, drawn):
+        numbers = class_accuracy_and_samples.numbers(
+            sources_of(tmp_path, a={"class_counts": np.arange(9) + 10})
+        )
+        left, _ = drawn(class_accuracy_and_samples, numbers).axes
+        ticks = [label.get_text() for label in left.get_xticklabels()]
+        assert "Few" not in ticks
+        assert not left.lines
+
+    def test_panels_and_legend(self, tmp_path, drawn):
+        name = "a very long name of an experiment, longer than a panel"
+        results = {"a": {}, name: {"rho": 0}, "c": {"rho": 1}}
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, **results))
+        figure = drawn(class_accuracy_and_samples, numbers, col_wrap=2)
+        panels, twins = figure.axes[:3], figure.axes[4:]
+        titles = [axes.get_title() for axes in panels]
+        assert titles[0] == "a"
+        assert titles[1].replace("\n", " ") == name
+        assert titles[1].count("\n") == 1
+        labels = [axes.get_ylabel() for axes in twins]
+        assert labels == ["", "Training samples", "Training samples"]
+        tops = {round(axes.get_position().y1, 3) for axes in panels}
+        assert len(tops) == 2
+        inside = drawn(
+            class_accuracy_and_samples,
+            numbers,
+            legend_loc="upper right",
+            legend_ncols=2,
+        )
+        assert inside.axes[0].get_legend()._ncols == 2
+
+    def test_command(self, tmp_path):
+        rows = run(tmp_path, "class_accuracy_and_samples", "--max_bars=4")
+        assert len(rows) == 2 * len(LABEL_NAMES)
+        assert (tmp_path / "out" / "figure.bars.csv").exists()

@@ -99,7 +99,8 @@ DRAWING_OPTIONS = (
     Option(
         "plot_r_loc",
         "best",
-        "where: best (the emptiest corner), " + ", ".join(_CORNERS),
+        "where: best (the emptiest corner; beside the panel for more than four), "
+        + ", ".join(_CORNERS),
         choices=("best", *_CORNERS),
     ),
     Option("r_font_size", 0.0, "its size, in points; 0 for that of ticks", low=0),
@@ -133,6 +134,8 @@ _ACC_LABELS = {
     "alphanet": "Class accuracy (%)",
     "delta": "Change in accuracy (points)",
 }
+# Correlations that a corner of a panel has room for.
+_MOST_INSIDE = 4
 _METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 
 
@@ -569,22 +572,27 @@ def _write_r(
     size = mpl.rcParams["legend.fontsize"]
     if font_size:
         size = font_size * style.scale * CONTEXTS[style.context]
-    if place == "best":
-        place = _emptiest_corner(axes)
-    vertical, side = place.split()
     count = len(part["r"])
+    # A long list has no room among the points.
+    outside = place == "best" and count > _MOST_INSIDE
+    if place == "best":
+        place = "upper right" if outside else _emptiest_corner(axes)
+    vertical, side = place.split()
     for row, (name, r) in enumerate(
         zip(part["experiment"].tolist(), part["r"].tolist(), strict=True)
     ):
         from_edge = row if vertical == "upper" else count - 1 - row
         down = -1.0 if vertical == "upper" else 1.0
         axes.annotate(
-            f"$r = {r:.2f}$",
+            f"$r = {round(r, 2) + 0.0:.2f}$",
             (1.0 if side == "right" else 0.0, 1.0 if vertical == "upper" else 0.0),
             xycoords="axes fraction",
-            xytext=(-3 if side == "right" else 3, down * (2 + 1.3 * size * from_edge)),
+            xytext=(
+                3 if side == "left" or outside else -3,
+                down * (2 + 1.3 * size * from_edge),
+            ),
             textcoords="offset points",
-            ha=side,
+            ha="left" if outside else side,
             va="top" if vertical == "upper" else "bottom",
             fontsize=size,
             color=colors[name],

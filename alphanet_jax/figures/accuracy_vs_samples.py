@@ -15,6 +15,7 @@ from alphanet_jax.figures.classes import (
     line_over_classes,
     names_of_datasets,
     panel_aspect,
+    set_title,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import SEED, Option
@@ -158,7 +159,7 @@ def draw(
             part = select(here, experiment=experiment)
             handles[experiment] = _draw_line(axes, part, color, linestyle=line)
         if len(names) > 1:
-            axes.set_title(style.text(name))
+            set_title(axes, style.text(name), columns=wrap)
         label_log(axes.xaxis, select(columns, dataset=name)["samples"])
     # Bands may go where no accuracy is.
     low, high = all_axes[0].get_ylim()

@@ -11,6 +11,7 @@ from alphanet_jax.figures.classes import (
     label_axes,
     names_of_sets,
     panel_aspect,
+    set_title,
     split_of_classes,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
@@ -114,7 +115,7 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 1) -> Any:
             style,
         )
         if len(names) > 1:
-            axes.set_title(style.text(name))
+            set_title(axes, style.text(name), columns=wrap)
     label_axes(
         figure,
         all_axes,

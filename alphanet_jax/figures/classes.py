@@ -27,6 +27,7 @@ __all__ = [
     "names_of_datasets",
     "names_of_sets",
     "panel_aspect",
+    "set_title",
     "split_of_classes",
 ]
 
@@ -231,16 +232,31 @@ def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
       y: Label of the y axis.
     """
     if len(axes) == 1:
-        labels, room = (axes[0].set_xlabel(x), axes[0].set_ylabel(y)), 0.75
+        labels, room = (axes[0].set_xlabel(x), axes[0].set_ylabel(y)), (0.8, 0.7)
     else:
         labels = (
             figure.supxlabel(x, fontsize="medium"),
             figure.supylabel(y, fontsize="medium"),
         )
-        room = 0.92
+        room = (0.92, 0.92)
     for label, text in zip(labels, (x, y), strict=True):
-        if (label.get_window_extent().size > room * figure.bbox.size).any():
+        if (label.get_window_extent().size > np.multiply(room, figure.bbox.size)).any():
             label.set_text(in_two_lines(text))
+
+
+def set_title(axes: Any, text: str, *, columns: int) -> None:
+    """Gives a panel a title; one that is wider than the panel takes two lines.
+
+    Args:
+      axes: The panel.
+      text: The title, safe to draw.
+      columns: Panels in a row.
+    """
+    title, room = axes.set_title(text), 0.95 * axes.figure.bbox.width / columns
+    if title.get_window_extent().width > room:
+        title.set_text(in_two_lines(text))
+        ratio = room / title.get_window_extent().width
+        title.set_fontsize(title.get_fontsize() * min(1.0, ratio))
 
 
 def in_two_lines(text: str) -> str:
