@@ -76,8 +76,9 @@ def tables() -> Mapping[str, PublishedTable]:
     """Gives the paper's tables of accuracy, by name."""
 
     def make_row(row: list[Any]) -> PublishedRow:
-        *labels, means, stds = row
-        return PublishedRow(*labels, tuple(means), None if stds is None else (*stds,))
+        dataset, model, config, rho, k, means, stds = row
+        stds = None if stds is None else tuple(stds)
+        return PublishedRow(dataset, model, config, rho, k, tuple(means), stds)
 
     return {
         name: PublishedTable(
