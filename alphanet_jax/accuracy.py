@@ -62,7 +62,7 @@ def outcomes(
       Indices into `OUTCOMES`, with shape `[..., n]`.
     """
     wrong = np.where(mask[labels, predictions], 1, 2)
-    return np.where(predictions == labels, 0, wrong)
+    return np.asarray(np.where(predictions == labels, 0, wrong))
 
 
 def is_correct(
@@ -76,7 +76,7 @@ def is_correct(
       mask: Where given, neighbors of the true class count too; shape `[C, C]`.
     """
     if mask is None:
-        return np.equal(predictions, labels)
+        return np.asarray(predictions == labels)
     return np.asarray(outcomes(predictions, labels, mask) < 2)
 
 

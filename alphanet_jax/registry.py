@@ -25,6 +25,8 @@ class DatasetEntry:
       nn_files_dir: Directory for neighbor files.
       baseline_eval_file: File for the evaluation of the unchanged classifier.
       label_names_file: File with one class name a line, if there is one.
+      synsets_file: File with the WordNet 3.0 synset of one class a line, if there is
+        one. Training does not read it.
       datagrps: Names of the groups of samples.
       proper_name: Name for people.
     """
@@ -37,6 +39,7 @@ class DatasetEntry:
     nn_files_dir: str | None = None
     baseline_eval_file: str | None = None
     label_names_file: str | None = None
+    synsets_file: str | None = None
     datagrps: tuple[str, ...] = ("train", "val", "test")
     proper_name: str = ""
 

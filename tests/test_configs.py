@@ -159,6 +159,8 @@ def test_quickstart_is_found_from_anywhere(tmp_path, monkeypatch):
     assert (root / entry.feature_files_dir).is_dir()
     assert entry.label_names_file is not None
     assert (root / entry.label_names_file).is_file()
+    assert entry.synsets_file is not None
+    assert (root / entry.synsets_file).is_file()
 
 
 def test_configs_are_independent():
@@ -222,6 +224,8 @@ def test_entries_of_the_paper():
         named = f"{directory}/label_names.txt"
         has_names = dataset in ("imagenetlt", "cifar100lt")
         assert entry.label_names_file == (named if has_names else None)
+        meant = f"{directory}/synsets.txt" if dataset == "cifar100lt" else None
+        assert entry.synsets_file == meant
         no_val = dataset in ("cifarlt", "inat")
         assert entry.datagrps == (
             ("train", "test") if no_val else ("train", "val", "test")
@@ -257,6 +261,7 @@ def test_registry_of_the_original_is_accepted(tmp_path):
             nn_files_dir="data/ImageNetLT/nns/resnext50_crt",
             baseline_eval_file="data/ImageNetLT/baselines/resnext50_crt.pkl",
             label_names_file=None,
+            synsets_file=None,
             datagrps=("train", "val", "test"),
             proper_name="imagenetlt_resnext50_crt",
         )
@@ -277,6 +282,12 @@ def test_optional_keys_of_the_original_are_accepted(tmp_path):
     assert entry.proper_name == "ImageNet\N{NON-BREAKING HYPHEN}LT | cRT"
 
 
+def test_synsets_file_is_accepted(tmp_path):
+    path = write(tmp_path, ORIGINAL + 'synsets_file = "data/labels_full.txt"\n')
+    entry = registry.get_entry(path, "imagenetlt_resnext50_crt")
+    assert entry.synsets_file == "data/labels_full.txt"
+
+
 def test_other_datasets_of_a_registry_may_be_incomplete(tmp_path):
     path = write(tmp_path, ORIGINAL + "\n[unfinished]\n")
     assert registry.get_entry(path, "imagenetlt_resnext50_crt").datagrps
@@ -294,7 +305,7 @@ def drop(key: str) -> str:
         (
             ORIGINAL + 'classifer_file = "x.pth"\n',
             "{entry}: unknown key 'classifer_file'; did you mean 'classifier_file' or "
-            "'classifier_loader'?",
+            "'classifier_loader' or 'synsets_file'?",
         ),
         (drop("split_files_dir"), "{entry}: split_files_dir is missing"),
         (drop("feature_files_dir"), "{entry}: feature_files_dir is missing"),
@@ -311,6 +322,10 @@ def drop(key: str) -> str:
         (
             ORIGINAL + 'label_names_file = ""\n',
             "{entry}: label_names_file must be a non-empty string, got ''",
+        ),
+        (
+            ORIGINAL + "synsets_file = []\n",
+            "{entry}: synsets_file must be a non-empty string, got []",
         ),
         (
             ORIGINAL + 'datagrps = "train"\n',

@@ -1,0 +1,265 @@
+"""Draws one kind of figure from results; a command for each kind."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from alphanet_jax.commands import reading
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import KINDS, load_kind
+from alphanet_jax.figures.options import DIRECTORIES, Option
+
+__all__ = ["DESCRIPTION", "choose"]
+
+DESCRIPTION = """\
+Draws a figure from results, and writes the numbers that it draws as CSV beside it.
+`python main.py plot NAME --help` explains the options of a figure. NAME is one of
+
+{kinds}
+
+Examples:
+
+  python main.py plot class_changes --base_res_dir=results/quickstart --out=changes.png
+  python main.py plot accuracy_vs_rho --base_res_dir=results/sweep \\
+      --style paper arxiv book web_light web_dark png --out=figures/rho"""
+
+# Attributes of a style that are flags of their own, with their help.
+_STYLE_FLAGS = {
+    "theme": "light or dark [the style's]",
+    "context": "how large text and lines are: paper, notebook, talk, poster [paper]",
+    "width": "half, full, or a number of inches [half]",
+    "default_half_width": "inches of a half width [the style's]",
+    "default_full_width": "inches of a full width [the style's]",
+    "aspect": "width of a panel by its height, as 1.5 or 3:2 [the figure's]",
+    "dpi": "dots per inch [200]",
+    "font_default": "serif, sans-serif, monospace or a font's name [the style's]",
+    "font_math": "font of formulas: dejavusans, dejavuserif, stix, stixsans, cm",
+    "font_size": "size of text, in points [the style's]",
+    "small_font_size": "size of tick labels and legends, in points [the style's]",
+    "bg": "color of the background [the theme's]",
+    "fg_primary": "color of text and axes [the theme's]",
+    "fg_secondary": "color of guides and notes [the theme's]",
+    "transparent": "leave the background out",
+    "scale": "factor on the size of everything [1]",
+}
+
+
+class _Help:
+    """Help on all figures."""
+
+    DESCRIPTION = DESCRIPTION.format(
+        kinds="\n".join(f"  {name:<28} {text}" for name, text in KINDS.items())
+    )
+    fields = staticmethod(reading.fields)
+
+    @staticmethod
+    def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+        """Leaves the arguments as they are."""
+        return list(arguments)
+
+    @staticmethod
+    def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+        """Defines no flags."""
+
+    @staticmethod
+    def run(values: flags.FlagValues) -> None:
+        """Says what is missing."""
+        raise UserError(f"plot needs the name of a figure: {', '.join(KINDS)}")
+
+
+class _Command:
+    """The command that draws one kind of figure."""
+
+    def __init__(self, name: str) -> None:
+        self.kind = load_kind(name)
+        self.name = name
+        self.DESCRIPTION = self.kind.DESCRIPTION
+        self.fields = reading.fields
+
+    @property
+    def _options(self) -> tuple[Option, ...]:
+        return (*self.kind.DATA_OPTIONS, *self.kind.DRAWING_OPTIONS)
+
+    def prepare_arguments(self, arguments: Sequence[str]) -> list[str]:
+        """Joins words to the flags that take several."""
+        several = {option.name for option in self._options if option.several}
+        return reading.join_words(
+            arguments, several | {"style", DIRECTORIES, "exp_names"}
+        )
+
+    def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
+        """Defines the figure's flags."""
+        reads = self.kind.READS
+        if reads != "nothing":
+            reading.define_result_flags(
+                values, DIRECTORIES if reads == "experiments" else None
+            )
+            if _takes_data(self.kind):
+                reading.define_data_flags(values)
+        for option in self._options:
+            _define(values, option)
+        flags.DEFINE_string(
+            "out",
+            f"{self.name}.png",
+            "file for the figure; with several styles, what their names begin with",
+            flag_values=values,
+        )
+        reading.define_list(
+            values,
+            "style",
+            None,
+            "one or more of paper (pgf), arxiv (pdf), book (pdf), web_light (svg), "
+            "web_dark (svg), png [by the ending of --out]",
+        )
+        for name, text in _STYLE_FLAGS.items():
+            if name == "transparent":
+                flags.DEFINE_bool(name, False, text, flag_values=values)
+            else:
+                flags.DEFINE_string(name, None, text, flag_values=values)
+
+    def run(self, values: flags.FlagValues) -> None:
+        """Draws the figure.
+
+        Raises:
+          UserError: If anything is not right; nothing is written.
+        """
+        from alphanet_jax.figures import saving
+        from alphanet_jax.figures.numbers import Sources
+
+        saving.check_matplotlib()
+        stem, styles = _styles(values)
+        drawing_options = _given(values, self.kind.DRAWING_OPTIONS)
+        sources = None
+        if self.kind.READS != "nothing":
+            listed = DIRECTORIES if self.kind.READS == "experiments" else None
+            if _takes_data(self.kind):
+                finder = reading.data_finder(values)
+            else:
+                from alphanet_jax.result_data import DataFinder
+
+                finder = DataFinder()
+            sources = Sources(reading.load_sets(values, listed), finder)
+        numbers = self.kind.numbers(sources, **_given(values, self.kind.DATA_OPTIONS))
+        for path in saving.save_figure(
+            numbers, self.kind.draw, stem, styles, options=drawing_options
+        ):
+            reading.say(f"saved {path}")
+
+
+def choose(name: str) -> Any:
+    """Gives the command of a kind of figure; help on all for an empty name.
+
+    Raises:
+      UserError: If there is no such kind.
+    """
+    return _Command(name) if name else _Help()
+
+
+def _takes_data(kind: Any) -> bool:
+    """Tells whether a kind of figure needs the dataset itself."""
+    return bool(getattr(kind, "NEEDS_DATA", False))
+
+
+def _define(values: flags.FlagValues, option: Option) -> None:
+    """Defines the flag of an option."""
+    name, default, text = option.name, option.default, option.help
+    if option.several:
+        define: Any = flags.DEFINE_multi_string
+        if option.value_type is float:
+            define = flags.DEFINE_multi_float
+        elif option.value_type is int:
+            define = flags.DEFINE_multi_integer
+        define(name, default, text, flag_values=values)
+    elif option.choices is not None:
+        flags.DEFINE_enum(name, default, option.choices, text, flag_values=values)
+    elif option.value_type is bool:
+        flags.DEFINE_bool(name, default, text, flag_values=values)
+    elif option.value_type is int:
+        low = None if option.low is None else int(option.low)
+        flags.DEFINE_integer(name, default, text, lower_bound=low, flag_values=values)
+    elif option.value_type is float:
+        flags.DEFINE_float(
+            name, default, text, lower_bound=option.low, flag_values=values
+        )
+    else:
+        flags.DEFINE_string(name, default, text, flag_values=values)
+
+
+def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any]:
+    """Gives the values of options.
+
+    Raises:
+      UserError: If one of several is not a choice there is.
+    """
+    given = {option.name: values[option.name].value for option in options}
+    for option in options:
+        if option.several and option.choices is not None:
+            for value in given[option.name] or ():
+                if value not in option.choices:
+                    raise UserError(
+                        f"--{option.name} must be of {', '.join(option.choices)}, "
+                        f"got {value!r}"
+                    )
+    return given
+
+
+def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
+    """Gives the path without its ending, and the styles to draw in."""
+    from alphanet_jax.figures import style
+
+    out = Path(values.out)
+    ending = out.suffix[1:]
+    names = list(dict.fromkeys(values.style or ()))
+    for name in names:
+        if name not in style.STYLES:
+            raise UserError(
+                f"--style must be of {', '.join(style.STYLES)}, got {name!r}"
+            )
+    # An ending that is no format belongs to the name, as in 'rho_0.5'.
+    stem = out.with_suffix("") if ending in style.FORMATS else out
+    if not names:
+        if ending not in style.FORMATS:
+            raise UserError(
+                f"--out must end in {', '.join('.' + f for f in style.FORMATS)} where "
+                f"no --style is given, got {values.out!r}"
+            )
+        names = [style.FORMATS[ending]]
+    elif values["out"].present and ending in style.FORMATS:
+        other = [name for name in names if style.STYLES[name].format != ending]
+        if other:
+            raise UserError(
+                f"--out={out} is not of the format of --style {other[0]}, "
+                f"{style.STYLES[other[0]].format}"
+            )
+    changes = {name: _style_value(name, values[name].value) for name in _STYLE_FLAGS}
+    return stem, [style.make_style(name, **changes) for name in names]
+
+
+def _style_value(name: str, text: Any) -> Any:
+    """Reads a style's flag; None where it is not given."""
+    from alphanet_jax.figures import style
+
+    allowed = {
+        "theme": tuple(style.THEMES),
+        "context": tuple(style.CONTEXTS),
+        "font_math": ("dejavusans", "dejavuserif", "stix", "stixsans", "cm"),
+    }
+    if text is None or name == "transparent":
+        return text or None
+    if name in allowed and text not in allowed[name]:
+        raise UserError(f"--{name} must be one of {', '.join(allowed[name])}")
+    kind = inspect.get_annotations(style.Style)[name]
+    if kind not in (int, float, float | None):
+        return text
+    first, _, second = text.partition(":") if name == "aspect" else (text, "", "")
+    try:
+        value = float(first) / float(second or 1)
+        good = 0.0 < value < 1e5 and (kind is not int or value == int(value))
+    except (ValueError, ZeroDivisionError):
+        good = False
+    if not good:
+        raise UserError(f"--{name} must be a positive number, got {text!r}")
+    return int(value) if kind is int else value

@@ -1,0 +1,140 @@
+"""Accuracy of few, medium, many and all classes against rho."""
+
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, rho
+from alphanet_jax.figures.numbers import Numbers, Sources, select
+from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Accuracy of the few, medium and many splits and of all test samples against rho: means
+over runs with 95 percent bootstrap intervals. Dotted lines are the unchanged
+classifier. The original's PlotSplitAccVsRhosSingle.
+
+  python main.py plot accuracy_vs_rho --base_res_dir=results/sweep --out=rho.png"""
+
+READS = "one"
+DATA_OPTIONS = (
+    Option(
+        "y",
+        "acc",
+        "accuracy, or its change from the unchanged classifier",
+        choices=("acc", "acc_delta"),
+    ),
+    N_BOOT,
+    SEED,
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option(
+        "major_xticks", None, "rho values with a labeled tick", of=float, several=True
+    ),
+    Option("major_xticklabels", None, "labels of --major_xticks", several=True),
+    Option(
+        "minor_xticks", None, "rho values with a tick alone", of=float, several=True
+    ),
+)
+
+
+def numbers(
+    sources: Sources, *, y: str = "acc", n_boot: int = 1000, boot_seed: int = 0
+) -> Numbers:
+    """Gives mean accuracy, in percent, for every rho and split.
+
+    Args:
+      sources: Results of one dataset.
+      y: 'acc' or 'acc_delta'.
+      n_boot: Number of bootstrap samples.
+      boot_seed: Their seed.
+
+    Returns:
+      Columns experiment, rho, split, accuracy, low, high, baseline, runs.
+
+    Raises:
+      UserError: If results are of several datasets, or rho is not what tells them
+        apart.
+    """
+    names = {runs.proper_name for runs in sources.sets}
+    if len(names) > 1:
+        raise UserError(
+            f"this figure is of one dataset, the results are of {', '.join(names)}; "
+            "plot change_vs_rho takes several"
+        )
+    experiments = [(names.pop(), sources.sets)]
+    columns = rho.split_accuracies_by_rho(
+        experiments, y=y, n_boot=n_boot, boot_seed=boot_seed
+    )
+    return {"": columns | {"y": np.full(len(columns["rho"]), y)}}
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    major_xticks: list[float] | None = None,
+    major_xticklabels: list[str] | None = None,
+    minor_xticks: list[float] | None = None,
+) -> Any:
+    """Draws lines with error bars.
+
+    Raises:
+      UserError: If there are not as many labels as ticks.
+    """
+    columns = numbers[""]
+    is_change = columns["y"][0] == "acc_delta"
+    figure, (axes,) = drawing.panels(style, 1, aspect=1.6)
+    handles = rho.draw_splits(axes, columns, style)
+    titles = []
+    for split in rho.PARTS:
+        part = select(columns, split=split)
+        if part["accuracy"].size and part["accuracy"][0] == part["accuracy"][0]:
+            titles.append(drawing.SPLIT_TITLES[split])
+            if not is_change:
+                axes.axhline(
+                    part["baseline"][0],
+                    color=style.splits[split],
+                    linewidth=0.9,
+                    linestyle=":",
+                    zorder=1,
+                )
+    if is_change:
+        drawing.zero_line(axes, style)
+    rho.label_rhos(axes, columns["rho"])
+    if major_xticks is not None:
+        labels = major_xticklabels or [f"{tick:g}" for tick in major_xticks]
+        if len(labels) != len(major_xticks):
+            raise UserError(
+                f"--major_xticklabels has {len(labels)} labels for "
+                f"{len(major_xticks)} ticks"
+            )
+        axes.set_xticks(major_xticks, [style.text(label) for label in labels])
+    elif major_xticklabels is not None:
+        raise UserError("--major_xticklabels needs --major_xticks")
+    if minor_xticks is not None:
+        axes.set_xticks(minor_xticks, minor=True, labels=[""] * len(minor_xticks))
+    axes.set_xlabel(r"$\rho$")
+    axes.set_ylabel("Change in accuracy (points)" if is_change else "Accuracy (%)")
+    drawing.draw_legend(
+        figure,
+        axes,
+        handles,
+        titles,
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    return figure

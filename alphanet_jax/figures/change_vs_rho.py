@@ -1,0 +1,133 @@
+"""Change in split accuracy against rho, a panel for each dataset."""
+
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.figures import drawing, rho
+from alphanet_jax.figures.numbers import Numbers, Sources, select
+from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Change in the accuracy of the few, medium and many splits and of all test samples from
+the unchanged classifier against rho, mean over runs with 95 percent bootstrap
+intervals; a panel for each dataset and classifier that the results are of. Results with
+random neighbors, where there are some, are drawn dashed beside those with the nearest.
+The original's run_plot_acc_deltas_vs_rhos.
+
+  python main.py plot change_vs_rho --base_res_dir=results/paper --out=changes.pdf"""
+
+READS = "one"
+DATA_OPTIONS = (N_BOOT, SEED)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 0, "panels in a row; 0 for at most four", low=0),
+    Option("sharey", False, "the same y axis for all panels"),
+)
+
+
+def numbers(sources: Sources, *, n_boot: int = 1000, boot_seed: int = 0) -> Numbers:
+    """Gives mean changes in accuracy, in points, for every dataset, rho and split.
+
+    Args:
+      sources: Results.
+      n_boot: Number of bootstrap samples.
+      boot_seed: Their seed.
+
+    Returns:
+      Columns experiment (the dataset), neighbors (nearest or random), rho, split,
+      accuracy (the change), low, high, baseline, runs.
+    """
+    from alphanet_jax.result_sets import ResultSet
+
+    groups: dict[tuple[str, str], list[ResultSet]] = {}
+    for runs in sources.sets:
+        for file in runs.files:
+            metric = file.setting("training.nn_dist")
+            kind = "random" if metric == "random" else "nearest"
+            groups.setdefault((runs.proper_name, kind), []).append(
+                ResultSet(runs.proper_name, (file,))
+            )
+    parts = []
+    for (name, kind), sets in groups.items():
+        columns = rho.split_accuracies_by_rho(
+            [(name, sets)], y="acc_delta", n_boot=n_boot, boot_seed=boot_seed
+        )
+        parts.append(columns | {"neighbors": np.full(len(columns["rho"]), kind)})
+    return {
+        "": {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    }
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 0,
+    sharey: bool = False,
+) -> Any:
+    """Draws a panel for each dataset."""
+    from matplotlib.lines import Line2D
+
+    columns = numbers[""]
+    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    kinds = list(dict.fromkeys(columns["neighbors"].tolist()))
+    figure, all_axes = drawing.panels(
+        style,
+        len(names),
+        col_wrap=col_wrap or min(len(names), 4),
+        aspect=1.6 if len(names) == 1 else 1.2,
+        sharex=False,
+        sharey=sharey,
+    )
+    for axes, name in zip(all_axes, names, strict=True):
+        here = select(columns, experiment=name)
+        reach = float(np.ptp(here["rho"]))
+        for number, kind in enumerate(kinds):
+            part = select(here, neighbors=kind)
+            if part["rho"].size:
+                # Beside each other, so that intervals can be told apart.
+                rho.draw_splits(
+                    axes,
+                    part,
+                    style,
+                    offset=0.006 * reach * number,
+                    dashed=kind == "random",
+                )
+        drawing.zero_line(axes, style)
+        rho.label_rhos(axes, here["rho"])
+        axes.set_xlabel(r"$\rho$")
+        if len(names) > 1:
+            axes.set_title(style.text(name))
+    figure.supylabel("Change in accuracy (points)", fontsize="medium")
+    handles = [
+        Line2D([], [], color=style.splits[split], marker=style.markers[split])
+        for split in rho.PARTS
+    ]
+    labels = [drawing.SPLIT_TITLES[split] for split in rho.PARTS]
+    if len(kinds) > 1:
+        for kind in kinds:
+            line = (0, (4, 2)) if kind == "random" else "-"
+            handles.append(Line2D([], [], color=style.foreground, linestyle=line))
+            labels.append(f"{kind.capitalize()} neighbors")
+    drawing.draw_legend(
+        figure,
+        all_axes[0],
+        handles,
+        labels,
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    return figure

@@ -1,0 +1,73 @@
+"""The numbers of a figure: named columns, also written as CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from alphanet_jax.result_data import DataFinder
+    from alphanet_jax.result_sets import ResultSet
+
+__all__ = ["Columns", "Numbers", "Sources", "columns_from_rows", "csv_text", "select"]
+
+# Equally long one-dimensional arrays by the name of their column.
+Columns = Mapping[str, np.ndarray]
+# What is drawn; a figure that draws unlike things has a table for each. The name is
+# added to that of the file; that of the main one is empty.
+Numbers = Mapping[str, Columns]
+
+
+class Sources(NamedTuple):
+    """What the numbers of figures are made from."""
+
+    sets: "Sequence[ResultSet]"
+    finder: "DataFinder"  # for figures that need the dataset itself
+    synsets: "Path | None" = None  # WordNet ids of the classes, else the registry's
+    wordnet: "Path | None" = None  # the database, else where it usually is
+
+
+def columns_from_rows(
+    names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> dict[str, np.ndarray]:
+    """Makes columns of rows.
+
+    Examples:
+      >>> columns_from_rows(["split", "accuracy"], [("few", 0.5), ("many", 0.75)])
+      {'split': array(['few', 'many'], dtype='<U4'), 'accuracy': array([0.5 , 0.75])}
+    """
+    listed = list(rows)
+    if not listed:
+        return {name: np.zeros(0) for name in names}
+    return {
+        name: np.array(column)
+        for name, column in zip(names, zip(*listed, strict=True), strict=True)
+    }
+
+
+def select(columns: Columns, **values: Any) -> dict[str, np.ndarray]:
+    """Keeps the rows in which columns have certain values.
+
+    Examples:
+      >>> table = columns_from_rows(["split", "acc"], [("few", 0.5), ("many", 0.75)])
+      >>> select(table, split="many")["acc"]
+      array([0.75])
+    """
+    keep = np.ones(len(next(iter(columns.values()))), bool)
+    for name, value in values.items():
+        keep &= columns[name] == value
+    return {name: column[keep] for name, column in columns.items()}
+
+
+def csv_text(columns: Columns) -> str:
+    """Writes columns as CSV; floats with all their digits, NaN as nothing."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        writer.writerow("" if value != value else value for value in row)
+    return out.getvalue()

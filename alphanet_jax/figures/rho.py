@@ -1,0 +1,124 @@
+"""Split accuracy against rho: the numbers that two kinds of figure draw."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import accuracy
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import statistics
+from alphanet_jax.figures.numbers import columns_from_rows
+from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultFile, ResultSet
+
+__all__ = ["PARTS", "draw_splits", "label_rhos", "split_accuracies_by_rho"]
+
+PARTS = ("few", "medium", "many", "overall")
+_NAMES = ("experiment", "rho", "split", "accuracy", "low", "high", "baseline", "runs")
+
+
+def split_accuracies_by_rho(
+    experiments: Sequence[tuple[str, Sequence[ResultSet]]],
+    *,
+    y: str,
+    n_boot: int,
+    boot_seed: int,
+) -> dict[str, np.ndarray]:
+    """Gives the mean accuracy of every split at every rho, with 95 percent intervals.
+
+    Args:
+      experiments: Names and results; runs of an experiment with the same rho are
+        taken together.
+      y: 'acc', or 'acc_delta' for the change from the unchanged classifier.
+      n_boot: Number of bootstrap samples, of runs.
+      boot_seed: Seed of the bootstrap.
+
+    Returns:
+      Columns, accuracies in percent, rho ascending.
+
+    Raises:
+      UserError: If runs that have the same rho differ in samplers, so that rho does
+        not say what they are.
+    """
+    rows: list[tuple[Any, ...]] = []
+    rng = np.random.default_rng(boot_seed)
+    for name, sets in experiments:
+        for rho, files in _by_rho(sets):
+            runs = ResultSet(name, tuple(files))
+            labels, splits = runs.common("test_labels"), runs.splits
+            right = accuracy.is_correct(runs.runs("test_pred"), labels)
+            before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
+            values = 100.0 * accuracy.per_split(right, labels, splits)
+            base = 100.0 * accuracy.per_split(before.reshape(1, -1), labels, splits)[0]
+            shown = values - base if y == "acc_delta" else values
+            samples = statistics.bootstrap_means(shown, n_boot=n_boot, rng=rng)
+            low, high = statistics.interval(samples)
+            rows += [
+                (
+                    *(name, rho, split, shown[:, i].mean(), low[i], high[i]),
+                    *(base[i], len(values)),
+                )
+                for i, split in enumerate(PARTS)
+            ]
+    return columns_from_rows(_NAMES, rows)
+
+
+def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
+    found: dict[float, list[ResultFile]] = {}
+    samplers: dict[float, Any] = {}
+    for file in (file for runs in sets for file in runs.files):
+        classes = file.setting("training.sampler_builder.sampler_classes")
+        if len(classes) != 2 or classes[0] != "AllFewSampler":
+            raise UserError(
+                f"{file.path}: rho means something with AllFewSampler and one sampler "
+                f"of base classes alone, but this result has {', '.join(classes)}"
+            )
+        if samplers.setdefault(file.rho, classes) != classes:
+            raise UserError(
+                f"{file.path}: has {classes[1]}, others with rho {file.rho:g} have "
+                f"{samplers[file.rho][1]}; choose with --res_files_pattern"
+            )
+        found.setdefault(file.rho, []).append(file)
+    return sorted(found.items())
+
+
+def draw_splits(
+    axes: Any, columns: Any, style: Style, *, offset: float = 0.0, dashed: bool = False
+) -> list[Any]:
+    """Draws a line with intervals for every split; returns what a legend explains."""
+    handles = []
+    for split in PARTS:
+        part = {k: v[columns["split"] == split] for k, v in columns.items()}
+        mean = part["accuracy"]
+        if not np.isfinite(mean).any():
+            continue
+        handles.append(
+            axes.errorbar(
+                part["rho"] + offset,
+                mean,
+                yerr=[
+                    np.maximum(mean - part["low"], 0.0),
+                    np.maximum(part["high"] - mean, 0.0),
+                ],
+                color=style.splits[split],
+                marker=style.markers[split],
+                linestyle=(0, (4, 2)) if dashed else "-",
+                markerfacecolor=style.background if dashed else style.splits[split],
+                elinewidth=0.9,
+                zorder=3 if split == "few" else 2,
+            )
+        )
+    return handles
+
+
+def label_rhos(axes: Any, rhos: np.ndarray) -> None:
+    """Labels the rho axis with those of the values that have room."""
+    ticks = np.unique(rhos)
+    axes.set_xticks(ticks, minor=True, labels=[""] * len(ticks))
+    reach = max(float(np.ptp(ticks)), 1e-9)
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or (tick - kept[-1]) / reach > 0.085:
+            kept.append(float(tick))
+    axes.set_xticks(kept, [f"{tick:g}" for tick in kept])

@@ -1,0 +1,94 @@
+"""Figures as files, each with the CSV of the numbers that it draws."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphanet_jax import files
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures.numbers import Numbers, csv_text
+from alphanet_jax.figures.style import Style
+
+__all__ = ["check_matplotlib", "save_figure"]
+
+# No clock in a file: equal numbers give equal bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
+    "png": {"metadata": {"Software": None}},
+}
+
+
+def check_matplotlib() -> None:
+    """Makes sure that figures can be drawn.
+
+    Raises:
+      UserError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise UserError(
+            "figures need matplotlib: pip install 'alphanet_jax[plots]'"
+        ) from None
+    matplotlib.use("agg")
+
+
+def save_figure(
+    numbers: Numbers,
+    draw: Callable[..., Any],
+    stem: Path,
+    styles: Sequence[Style],
+    *,
+    options: Mapping[str, Any] | None = None,
+    name_styles: bool | None = None,
+) -> list[Path]:
+    """Draws numbers in some styles, and writes them as CSV.
+
+    Args:
+      numbers: The numbers.
+      draw: Draws them: `draw(numbers, style, **options)`.
+      stem: Path without an ending: `STEM.pdf`, `STEM.csv`; with the name of the style
+        where there are several, `STEM.arxiv.pdf`.
+      styles: The styles.
+      options: How to draw.
+      name_styles: Whether file names hold that of the style; by default where there
+        are several.
+
+    Returns:
+      The files, those of numbers last. All are written, or none.
+
+    Raises:
+      UserError: If the figure cannot be drawn or written.
+    """
+    import matplotlib.pyplot as plt
+
+    several = len(styles) > 1 if name_styles is None else name_styles
+    written = []
+    with contextlib.ExitStack() as stack:
+        try:
+            for style in styles:
+                end = f".{style.name}" if several else ""
+                path = stem.with_name(f"{stem.name}{end}.{style.format}")
+                temporary = stack.enter_context(files.replacing(path))
+                with style.applied():
+                    figure = draw(numbers, style, **(options or {}))
+                    try:
+                        figure.savefig(
+                            temporary,
+                            format=style.format,
+                            **_METADATA.get(style.format, {}),
+                        )
+                    finally:
+                        plt.close(figure)
+                written.append(path)
+            for name, columns in numbers.items():
+                end = f".{name}" if name else ""
+                path = stem.with_name(f"{stem.name}{end}.csv")
+                temporary = stack.enter_context(files.replacing(path))
+                temporary.write_text(csv_text(columns), encoding="utf-8")
+                written.append(path)
+        except OSError as error:
+            raise UserError(f"{stem}: {error.strerror or error}") from None
+    return written
