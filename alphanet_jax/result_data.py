@@ -40,6 +40,7 @@ class DataFinder:
         self._report = report
         self._loaded: dict[tuple[str, ...], Dataset] = {}
         self._means: dict[int, np.ndarray] = {}
+        self._nearest: dict[tuple[int, int, str], np.ndarray] = {}
 
     def entry(self, file: ResultFile) -> registry.DatasetEntry:
         """Looks the dataset of a result up."""
@@ -93,6 +94,15 @@ class DataFinder:
                 data.train, num_classes=data.num_classes
             )
         return self._means[id(data)]
+
+    def nearest(self, data: Dataset, *, num_neighbors: int, metric: str) -> np.ndarray:
+        """Does what `nearest_classes` does, once for each dataset and setting."""
+        key = (id(data), num_neighbors, metric)
+        if key not in self._nearest:
+            self._nearest[key] = nearest_classes(
+                self.class_means(data), num_neighbors=num_neighbors, metric=metric
+            )
+        return self._nearest[key]
 
 
 def nearest_classes(

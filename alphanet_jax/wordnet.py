@@ -21,7 +21,7 @@ import numpy as np
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from nltk.corpus.reader.wordnet import (  # type: ignore[import-untyped]
+    from nltk.corpus.reader.wordnet import (
         Synset,
         WordNetCorpusReader,
     )
@@ -94,7 +94,7 @@ def open_wordnet(path: Path | None = None) -> "WordNetCorpusReader":
         it cannot be read.
     """
     try:
-        import nltk  # type: ignore[import-untyped]
+        import nltk
     except ImportError:
         raise UserError(
             "nltk, which reads WordNet, is not installed: "
@@ -173,7 +173,7 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
     have every file that the reader knows of.
     """
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
-    from nltk.data import (  # type: ignore[import-untyped]
+    from nltk.data import (
         PathPointer,
         SeekableUnicodeStreamReader,
     )

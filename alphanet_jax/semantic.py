@@ -1,0 +1,125 @@
+"""Which classes count as near each other in a report: by features, or by meaning.
+
+Notation: C classes, k neighbors.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from alphanet_jax import wordnet as wordnet_lib
+from alphanet_jax.accuracy import neighbor_mask
+from alphanet_jax.errors import UserError
+from alphanet_jax.result_data import DataFinder
+from alphanet_jax.result_sets import ResultFile
+
+__all__ = ["LEVEL", "METRICS", "semantic_mask", "visual_mask", "visual_neighbors"]
+
+# The paper's: at most this many edges of WordNet between neighbors.
+LEVEL = 4
+# Distances that say which classes look alike; 'random' is a control for training.
+METRICS = ("euclidean", "cosine")
+
+
+def visual_neighbors(
+    file: ResultFile, *, nn_dist: str | None = None, flag: str = "--nn_dist"
+) -> tuple[str, int]:
+    """Tells by which distance, and how many, classes are near for a result.
+
+    Args:
+      file: The result.
+      nn_dist: One of `METRICS`; by default the result's own.
+      flag: The flag that `nn_dist` comes from, for the error.
+
+    Returns:
+      The distance, and the number of neighbors k that the result was made with.
+
+    Raises:
+      UserError: If the distance is none of `METRICS`, as with random neighbors.
+    """
+    chosen = file.setting("training.nn_dist") if nn_dist is None else nn_dist
+    if chosen not in METRICS:
+        options = " or ".join(f"{flag}={metric}" for metric in METRICS)
+        where = f"{file.path} was made with neighbors" if nn_dist is None else flag
+        raise UserError(
+            f"{where} {chosen!r}, which says nothing about likeness; choose {options}"
+        )
+    return str(chosen), int(file.setting("training.n_neighbors"))
+
+
+def visual_mask(
+    file: ResultFile,
+    finder: DataFinder,
+    *,
+    nn_dist: str | None = None,
+    flag: str = "--nn_dist",
+) -> np.ndarray:
+    """Tells which classes are near by mean training feature, all against all.
+
+    Args:
+      file: The result, whose number of neighbors k counts.
+      finder: Finds its data, and keeps what was computed.
+      nn_dist: 'euclidean' or 'cosine'; by default the result's own.
+      flag: The flag that `nn_dist` comes from, for the error.
+
+    Returns:
+      A bool array with shape `[C, C]`: whether class j is one of the k nearest of
+      class i, whatever their splits.
+
+    Raises:
+      UserError: If the result's neighbors are random, or its data is not there.
+    """
+    metric, count = visual_neighbors(file, nn_dist=nn_dist, flag=flag)
+    data = finder.dataset(file)
+    found = finder.nearest(data, num_neighbors=count, metric=metric)
+    return neighbor_mask(found, num_classes=data.num_classes)
+
+
+def semantic_mask(
+    file: ResultFile,
+    finder: DataFinder,
+    *,
+    level: int = LEVEL,
+    synsets: Path | None = None,
+    wordnet: Path | None = None,
+) -> np.ndarray:
+    """Tells which classes are near in WordNet.
+
+    Args:
+      file: The result.
+      finder: Finds its registry; the data itself is not needed.
+      level: The most edges between neighbors.
+      synsets: File with the synset of each class; by default the registry's.
+      wordnet: Directory of WordNet 3.0; by default it is looked for.
+
+    Returns:
+      A bool array with shape `[C, C]`: whether class j is a neighbor of class i.
+
+    Raises:
+      UserError: If there are no synsets for the classes, or no WordNet.
+    """
+    if synsets is None:
+        entry = finder.entry(file)
+        if entry.synsets_file is None:
+            raise UserError(
+                f"dataset {entry.name!r} has no synsets_file in the registry; say with "
+                "--synsets which file has the WordNet id of each class"
+            )
+        synsets = finder.root(file) / entry.synsets_file
+    names = file.arrays["label_names"].tolist()
+    ids = wordnet_lib.parse_synsets(
+        synsets, names or None, num_classes=len(file.arrays["class_counts"])
+    )
+    return wordnet_lib.semantic_neighbors(_distances(ids, wordnet), level)
+
+
+@functools.lru_cache(maxsize=8)
+def _distances(ids: tuple[str, ...], wordnet: Path | None) -> np.ndarray:
+    """Measures distances once for all results of a dataset."""
+    distances = wordnet_lib.synset_distances(ids, _reader(wordnet))
+    distances.flags.writeable = False
+    return distances
+
+
+_reader = functools.lru_cache(maxsize=1)(wordnet_lib.open_wordnet)
