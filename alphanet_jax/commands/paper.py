@@ -1,0 +1,309 @@
+"""Runs the paper's experiments, and reports them beside the paper's numbers."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from absl import flags
+
+import alphanet_jax
+from alphanet_jax import presets
+from alphanet_jax.commands import reading, running, training
+from alphanet_jax.commands.reading import fields
+from alphanet_jax.commands.running import say
+from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.paper import grid
+
+if TYPE_CHECKING:
+    from alphanet_jax.registry import DatasetEntry
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Runs the experiments of the paper on every dataset of the registry whose files are
+there, and writes all tables and figures, each number beside the paper's where the paper
+has it, and a page that shows everything: WORKDIR/index.html. Datasets that are not the
+paper's get the same experiments.
+
+  python main.py paper
+  python main.py paper --datasets imagenetlt_resnext50_crt --data_root=/data
+  python main.py paper --seeds=2 --rhos 0.5 1 --parts main --workdir=results/short
+
+What is done already is not run again; a run that was stopped goes on where it was. With
+--notrain the reports are made of the results that are there."""
+
+REGISTRY = Path("configs") / "datasets.toml"
+_LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
+FORMATS = ("md", "tex", "csv", "json")
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_string(
+        "workdir",
+        "results/paper",
+        "directory for results, tables, figures and the page",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "registry",
+        None,
+        "TOML file that lists datasets [configs/datasets.toml, here or of the "
+        "repository that the program is from]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_root",
+        None,
+        "directory that the registry's paths are relative to [this one, or that of "
+        "the repository that the program is from]",
+        flag_values=values,
+    )
+    reading.define_list(
+        values, "datasets", None, "names in the registry [all whose files are there]"
+    )
+    reading.define_list(
+        values,
+        "parts",
+        None,
+        f"which experiments to run: {', '.join(grid.PARTS)} [all; for the paper's "
+        "datasets those that the paper has]",
+    )
+    reading.define_list(
+        values, "rhos", None, "values of rho for every part [those of the paper]"
+    )
+    reading.define_list(
+        values, "neighbors", None, "numbers of neighbors for the part nnsweep [1 to 10]"
+    )
+    flags.DEFINE_integer(
+        "seeds", 10, "runs of every setting", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "selection",
+        "reference",
+        ("reference", "best", "last"),
+        "which epoch to test: the paper's numbers are those of epoch min_epochs, "
+        "'reference'",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "train",
+        True,
+        "train what is not done; otherwise report the results that are there",
+        flag_values=values,
+    )
+    running.define_machine_flags(values)
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Joins words to the flags that take several."""
+    return reading.join_words(arguments, _LISTS)
+
+
+class _Chosen(NamedTuple):
+    """What the flags say, checked."""
+
+    workdir: Path
+    registry: Path
+    data_root: Path
+    datasets: tuple[str, ...]  # empty for all
+    parts: tuple[str, ...]
+    rhos: tuple[float, ...]
+    neighbors: tuple[int, ...]
+
+
+def _check(values: flags.FlagValues) -> _Chosen:
+    """Checks flags.
+
+    Raises:
+      UserError: If one is not right.
+    """
+    workdir = Path(values.workdir)
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: {workdir} is a file")
+    for part in values.parts or ():
+        if part not in grid.PARTS:
+            raise UserError(f"--parts must be of {', '.join(grid.PARTS)}, got {part!r}")
+    # The repository's own, so that the program finds it from any directory.
+    root = Path(alphanet_jax.__file__).parents[1]
+    here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
+    return _Chosen(
+        workdir=workdir,
+        registry=Path(values.registry or (REGISTRY if here else root / REGISTRY)),
+        data_root=Path(
+            values.data_root or ("." if here or values.registry else str(root))
+        ),
+        datasets=tuple(dict.fromkeys(values.datasets or ())),
+        parts=tuple(values.parts or ()),
+        rhos=tuple(_number("rhos", text, float, 0.0) for text in values.rhos or ()),
+        neighbors=tuple(
+            int(_number("neighbors", text, int, 1)) for text in values.neighbors or ()
+        ),
+    )
+
+
+def _number(flag: str, text: str, kind: type, low: float) -> float:
+    try:
+        value = float(kind(text))
+    except ValueError:
+        value = math.nan
+    if not low <= value < math.inf:
+        what = "whole numbers from 1 on" if kind is int else "numbers from 0 on"
+        raise UserError(f"--{flag} must be {what}, got {text!r}")
+    return value
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If a flag is not right, or something failed; everything else is done
+        and reported first.
+    """
+    chosen = _check(values)
+    running.keep_programs(values)
+    found, missing = _find_datasets(chosen)
+    failed = []
+    for entry in found:
+        points = grid.grid_points(
+            entry,
+            parts=chosen.parts,
+            rhos=chosen.rhos,
+            neighbors=chosen.neighbors,
+            seeds=values.seeds,
+            selection=values.selection,
+            registry=str(chosen.registry),
+            data_root=str(chosen.data_root),
+        )
+        if values.train:
+            failed += _train(values, entry, points, chosen.workdir)
+    del missing
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def _find_datasets(
+    chosen: _Chosen,
+) -> "tuple[list[DatasetEntry], dict[str, str]]":
+    """Tells which datasets are there.
+
+    Returns:
+      Their entries, and why others are left out, by their names.
+
+    Raises:
+      UserError: If one that is asked for is not there, or none is.
+    """
+    from alphanet_jax import registry as registry_lib
+
+    tables = registry_lib.load_registry(chosen.registry)
+    for name in chosen.datasets:
+        if name not in tables:
+            raise UserError(
+                f"--datasets: no {name!r} in {chosen.registry}; "
+                f"{did_you_mean(name, tables)}"
+            )
+    missing = {
+        name: f"{chosen.registry} does not list it"
+        for name in presets.CHANGES
+        if name not in tables
+    }
+    found = []
+    for name in tables:
+        if chosen.datasets and name not in chosen.datasets:
+            missing[name] = "left out: --datasets does not name it"
+            continue
+        entry = registry_lib.get_entry(chosen.registry, name)
+        reason = _what_is_missing(entry, chosen.data_root)
+        if reason is None:
+            found.append(entry)
+        elif name in chosen.datasets:
+            raise UserError(f"--datasets: {name}: {reason}")
+        else:
+            missing[name] = reason
+            say(f"skipping {name}: {reason}")
+    return found, missing
+
+
+def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
+    """Names a file or directory of a dataset that is not there; None if all are.
+
+    Whether they are as they should be is seen when they are loaded.
+    """
+    from alphanet_jax import convert
+
+    paths = [path.parent for path in convert.split_paths(entry, root).values()]
+    classifier = root / entry.classifier_file
+    plain = classifier.with_suffix(".npz")
+    paths += [root / entry.feature_files_dir, plain if plain.exists() else classifier]
+    for path in paths:
+        # A path that leads out of the root is inside it once it is converted.
+        inside = root.joinpath(*(p for p in path.parts if p not in ("..", path.anchor)))
+        if not path.exists() and not inside.exists():
+            return f"no such file or directory: {path}"
+    return None
+
+
+def _train(
+    values: flags.FlagValues,
+    entry: "DatasetEntry",
+    points: Sequence[grid.GridPoint],
+    workdir: Path,
+) -> list[str]:
+    """Trains the points of a dataset that are not done.
+
+    Returns:
+      What failed, a line for each.
+    """
+    from alphanet_jax import results
+
+    try:
+        data = running.load_data(points[0].config, say)
+        jobs = [
+            training.make_job(
+                point.config,
+                workdir / point.directory / results.FILE_NAME,
+                title=point.directory,
+                directory=point.directory,
+            )
+            for point in points
+        ]
+        done = training.done_already(jobs, data, report=say, name_done=False)
+        say(f"{entry.name}: {len(done)} of {len(jobs)} points are done already")
+        if len(done) == len(jobs):
+            return []
+        errors = training.train(
+            jobs,
+            data,
+            done=done,
+            memory_limit=running.memory_limit(values),
+            report=say,
+            every=10.0,
+            job_ended=_progress(points, done),
+        )
+    except UserError as error:
+        say(f"failed: {entry.name}: {error}")
+        return [f"{entry.name}: {error}"]
+    return [f"{jobs[number].title}: {error}" for number, error in errors.items()]
+
+
+def _progress(
+    points: Sequence[grid.GridPoint], done: set[int]
+) -> Callable[[int], None]:
+    """Makes what tells of every point that is saved, and when the rest may be."""
+    left = {number for number in range(len(points)) if number not in done}
+    total, clock = len(left), time.monotonic()
+    work_in_all = sum(points[number].work for number in left)
+
+    def ended(number: int) -> None:
+        left.discard(number)
+        took = time.monotonic() - clock
+        work_left = sum(points[other].work for other in left)
+        still = took * work_left / max(work_in_all - work_left, 1e-9)
+        say(
+            f"{total - len(left)} of {total} points done in {took:.0f} s, about "
+            f"{still:.0f} s left: {points[number].directory}"
+        )
+
+    return ended
