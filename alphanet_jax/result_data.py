@@ -122,7 +122,7 @@ def nearest_classes(
       ValueError: If the metric is another, or there are too few classes.
 
     Examples:
-      >>> means = np.array([[0.0], [1.0], [5.0], [9.0]])
+      >>> means = np.array([[0.0], [1.0], [5.0], [8.0]])
       >>> nearest_classes(means, num_neighbors=1, metric="euclidean").tolist()
       [[1], [0], [3], [2]]
     """

@@ -1,14 +1,37 @@
-"""Tables that a person reads."""
+"""Tables, for people and for programs.
 
+`render` is the one place where a number of a table becomes text.
+"""
+
+import csv
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Row", "Table", "Value", "accuracy_table", "format_table", "mean_and_std"]
+__all__ = [
+    "FORMATS",
+    "Layout",
+    "Row",
+    "Table",
+    "Value",
+    "accuracy_table",
+    "format_table",
+    "mean_and_std",
+    "render",
+]
 
 COLUMNS = ("Few", "Med.", "Many", "Overall")
+FULL_COLUMNS = ("Few", "Medium", "Many", "Overall")
+
+# The last two are for programs: every digit, no titles.
+FORMATS = ("text", "plain", "markdown", "web", "latex", "csv", "json")
 
 
 class Value(NamedTuple):
@@ -23,6 +46,8 @@ class Row(NamedTuple):
 
     labels: tuple[str, ...]  # what it is: the cells of its first columns
     cells: tuple[Value | str | None, ...]  # None is a cell with nothing in it
+    # What it is, for programs; without these, the title of the table and the labels.
+    facts: Mapping[str, str | int | None] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +61,7 @@ class Table:
       rows: The rows.
       caption: What a reader has to know, in a sentence or two.
       name: Short name, for files and references.
+      full_columns: The same headings as `columns`, where those are cut short.
     """
 
     title: str
@@ -44,6 +70,28 @@ class Table:
     rows: tuple[Row, ...]
     caption: str = ""
     name: str = ""
+    full_columns: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a table for people looks like.
+
+    Attributes:
+      sig_width: Width that deviations are filled to with zeros; None is that of the
+        widest of the column, and for 'plain' and 'markdown' their own.
+      num_width: Least width of the columns of numbers.
+      name_width: Least width of the first column.
+      header: Whether there are a title and headings; without, the rows can be added to
+        another table. Of several tables, each keeps its title.
+      csv_lines: Whether 'text' shows the means a second time, with commas.
+    """
+
+    sig_width: int | None = None
+    num_width: int = 0
+    name_width: int = 0
+    header: bool = True
+    csv_lines: bool = False
 
 
 def mean_and_std(fractions: np.ndarray) -> Value:
@@ -72,32 +120,12 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
       ----------  ----
       Baseline    31.7
     """
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * width for width in widths]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = (
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join([first, *others]).rstrip()
-
-    return "\n".join(line(cells) for cells in [header, rule, *rows])
-
-
-def _cells(values: np.ndarray) -> list[str]:
-    """Formats percentages, as mean and standard deviation where there are several."""
-    percent = 100.0 * np.atleast_2d(values)
-    means = percent.mean(axis=0)
-    if len(percent) == 1:
-        return ["-" if np.isnan(mean) else f"{mean:.1f}" for mean in means]
-    # ddof 1, as the paper's tables.
-    deviations = percent.std(axis=0, ddof=1)
-    return [
-        "-" if np.isnan(mean) else f"{mean:.1f} ± {deviation:.2f}"
-        for mean, deviation in zip(means, deviations, strict=True)
-    ]
+    return "\n".join(
+        "  ".join(_line_up(cells, widths, 1)).rstrip()
+        for cells in [header, rule, *rows]
+    )
 
 
 def accuracy_table(
@@ -115,7 +143,7 @@ def accuracy_table(
       Percentages in text; mean and sample standard deviation over seeds.
     """
 
-    def row(title: str, result: Mapping[str, np.ndarray], prefix: str) -> list[str]:
+    def row(title: str, result: Mapping[str, np.ndarray], prefix: str) -> Row:
         values = np.concatenate(
             [
                 np.atleast_2d(result[f"{prefix}_acc_per_split"]),
@@ -123,12 +151,373 @@ def accuracy_table(
             ],
             axis=1,
         )
-        return [title, *_cells(values)]
+        return Row((title,), tuple(mean_and_std(column) for column in values.T))
 
     first = next(iter(results.values())) if baseline is None else baseline
-    title = str(first["proper_name"])
     rows = [row(name, result, "test") for name, result in results.items()]
-    table = format_table(
-        ["Experiment", *COLUMNS], [row("Baseline", first, "baseline_test"), *rows]
+    table = Table(
+        str(first["proper_name"]),
+        ("Experiment",),
+        COLUMNS,
+        (row("Baseline", first, "baseline_test"), *rows),
     )
-    return f"{title}\n{'=' * len(title)}\n\n{table}"
+    return render(table, "plain")
+
+
+def render(
+    tables: Table | Sequence[Table], format: str, layout: Layout | None = None
+) -> str:
+    r"""Makes a table, or several, into text.
+
+    Args:
+      tables: The tables. For 'csv', all must have the same columns.
+      format: One of `FORMATS`:
+        'text' has 47.6^±1.60^, as the original's README shows it;
+        'plain' has 47.6 ± 1.60;
+        'markdown' is a pipe table, with 47.6 ± 1.60;
+        'web' is a simple table of pandoc, with 47.6^1.60^;
+        'latex' is a tabular for the package booktabs, with $47.6^{1.60}$;
+        'csv' has a column for every mean and every deviation, and for the facts;
+        'json' is a list of an object for every row, null where there is no number.
+      layout: What it looks like; not for 'csv' (but for the header) and 'json'.
+
+    Returns:
+      The text, without a newline at its end.
+
+    Raises:
+      ValueError: If the format is unknown, or columns of 'csv' differ.
+
+    Examples:
+      >>> table = Table(
+      ...     "Toy", ("Name",), ("Few",), (Row(("a_b",), (Value(9.5, 1.0),)),)
+      ... )
+      >>> print(render(table, "text"))
+      Toy:
+      ====
+      <BLANKLINE>
+      Name         Few
+      ----  ----------
+      a_b   9.5^±1.00^
+      >>> print(render(table, "latex", Layout(header=False)))
+      a\_b & $9.5^{1.00}$ \\
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {FORMATS}, got {format!r}.")
+    several = [tables] if isinstance(tables, Table) else list(tables)
+    layout = Layout() if layout is None else layout
+    if format == "json":
+        return _render_json(several)
+    if format == "csv":
+        return _render_csv(several, header=layout.header)
+    titles = layout.header or len(several) > 1
+    made = [_render(table, _STYLES[format], layout, titles) for table in several]
+    return ("\n\n\n" if titles else "\n").join(made)
+
+
+# --- For people -----------------------------------------------------------------------
+
+
+class _Style(NamedTuple):
+    """How one format writes what a table consists of."""
+
+    number: Callable[[str, str | None], str]  # from mean and deviation
+    escape: Callable[[str], str]  # what was not written for this format
+    lines: Callable[["_Lines"], list[str]]
+    title: Callable[[str], list[str]]
+    caption: Callable[[str, str], list[str]]  # from caption and name
+    fill: bool  # whether deviations of a column are of the same width
+
+
+class _Lines(NamedTuple):
+    """A table of texts."""
+
+    head: list[str]
+    rows: list[list[str]]
+    widths: list[int]
+    num_labels: int
+    header: bool
+
+
+def _render(table: Table, style: _Style, layout: Layout, titled: bool) -> str:
+    lines = style.lines(_texts(table, style, layout))
+    title = " ".join(table.title.split())
+    before = style.title(title) if titled else []
+    after = []
+    if table.caption and titled:
+        after = style.caption(style.escape(table.caption), table.name)
+    if layout.csv_lines and style is _STYLES["text"]:
+        after += ["", *_csv_lines(table)]
+    return "\n".join([*before, *lines, *after])
+
+
+def _texts(table: Table, style: _Style, layout: Layout) -> _Lines:
+    """Makes all cells of a table into text."""
+    columns: list[list[str]] = []
+    num_labels = len(table.label_columns)
+    for place, heading in enumerate(table.label_columns):
+        cells = [heading, *(row.labels[place] for row in table.rows)]
+        columns.append([style.escape(cell) for cell in cells])
+    for place, heading in enumerate(table.columns):
+        column = [row.cells[place] for row in table.rows]
+        stds = [c.std for c in column if isinstance(c, Value) and c.std is not None]
+        width = layout.sig_width
+        if width is None and style.fill:
+            width = max((len(f"{std:.2f}") for std in stds), default=0)
+        cells = [_cell(cell, style, width or 0) for cell in column]
+        columns.append([style.escape(heading), *cells])
+    widths = [max(map(len, column)) for column in columns]
+    for place in range(len(widths)):
+        least = layout.num_width if place >= num_labels else 0
+        least = layout.name_width if place == 0 else least
+        widths[place] = max(widths[place], least)
+    head, *rows = (list(row) for row in zip(*columns, strict=True))
+    return _Lines(head, rows, widths, num_labels, layout.header)
+
+
+def _cell(cell: Value | str | None, style: _Style, sig_width: int) -> str:
+    if not isinstance(cell, Value):
+        return style.escape(cell or "")
+    if math.isnan(cell.mean):
+        return "-"
+    # No minus before a zero.
+    std = None if cell.std is None else f"{cell.std:0{sig_width}.2f}"
+    return style.number(f"{cell.mean:z.1f}", std)
+
+
+def _line_up(cells: Sequence[str], widths: Sequence[int], num_labels: int) -> list[str]:
+    """Fills cells with spaces: labels to the left, the others to the right."""
+    return [
+        cell.ljust(width) if place < num_labels else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+
+
+def _simple_lines(table: _Lines) -> list[str]:
+    rule = ["-" * width for width in table.widths]
+    rows = [table.head, rule, *table.rows] if table.header else table.rows
+    return [
+        "  ".join(_line_up(row, table.widths, table.num_labels)).rstrip()
+        for row in rows
+    ]
+
+
+def _pipe_lines(table: _Lines) -> list[str]:
+    widths = [max(width, 3) for width in table.widths]
+    rule = [
+        "-" * width if place < table.num_labels else "-" * (width - 1) + ":"
+        for place, width in enumerate(widths)
+    ]
+    rows = [table.head, rule, *table.rows] if table.header else table.rows
+    return [
+        f"| {' | '.join(_line_up(row, widths, table.num_labels))} |" for row in rows
+    ]
+
+
+def _latex_lines(table: _Lines) -> list[str]:
+    def line(row: Sequence[str]) -> str:
+        return " & ".join(_line_up(row, table.widths, table.num_labels)) + r" \\"
+
+    rows = [line(row) for row in table.rows]
+    if not table.header:
+        return rows
+    kinds = "l" * table.num_labels + "r" * (len(table.widths) - table.num_labels)
+    return [
+        rf"\begin{{tabular}}{{{kinds}}}",
+        r"\toprule",
+        line(table.head),
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def _underline(title: str) -> list[str]:
+    return [title, "=" * len(title), ""]
+
+
+# --- What has a meaning of its own in a format ----------------------------------------
+
+# In the order of Unicode; omicron and final sigma have no command of their own.
+_SMALL_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi - pi rho "
+    "- sigma tau upsilon phi chi psi omega"
+).split()
+_CAPITAL_GREEK = (
+    "- - Gamma Delta - - - Theta - - Lambda - - Xi - Pi - - Sigma - Upsilon Phi - Psi "
+    "Omega"
+).split()
+_MATH = {
+    **{chr(0x3B1 + place): name for place, name in enumerate(_SMALL_GREEK)},
+    **{chr(0x391 + place): name for place, name in enumerate(_CAPITAL_GREEK)},
+    "\N{PLUS-MINUS SIGN}": "pm",
+    "\N{MULTIPLICATION SIGN}": "times",
+    "\N{INFINITY}": "infty",
+    "\N{LESS-THAN OR EQUAL TO}": "leq",
+    "\N{GREATER-THAN OR EQUAL TO}": "geq",
+    "\N{RIGHTWARDS ARROW}": "to",
+}
+_LATEX = {
+    **{sign: f"$\\{name}$" for sign, name in _MATH.items() if name != "-"},
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    # After the end of a row these would be taken for its options.
+    **{sign: f"{{{sign}}}" for sign in "[*"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{NON-BREAKING HYPHEN}": "-",
+}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in _plain(text))
+
+
+def _escape_markdown(text: str) -> str:
+    # An underscore inside a word is one.
+    return re.sub(r"([\\`*|<\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text))
+
+
+def _escape_web(text: str) -> str:
+    return re.sub(r"([\^~$@])", r"\\\1", _escape_markdown(text))
+
+
+def _text_caption(caption: str, name: str) -> list[str]:
+    return ["", caption]
+
+
+def _web_caption(caption: str, name: str) -> list[str]:
+    return ["", f": {caption}" + f" {{#tbl:{name}}}" * bool(name)]
+
+
+def _latex_caption(caption: str, name: str) -> list[str]:
+    # Words of a comment: where to put it is for the document to say.
+    return [f"% {caption}"]
+
+
+_STYLES = {
+    "text": _Style(
+        lambda mean, std: mean if std is None else f"{mean}^±{std}^",
+        _plain,
+        _simple_lines,
+        lambda title: _underline(f"{title}:"),
+        _text_caption,
+        fill=True,
+    ),
+    "plain": _Style(
+        lambda mean, std: mean if std is None else f"{mean} ± {std}",
+        _plain,
+        _simple_lines,
+        _underline,
+        _text_caption,
+        fill=False,
+    ),
+    "markdown": _Style(
+        lambda mean, std: mean if std is None else f"{mean} ± {std}",
+        _escape_markdown,
+        _pipe_lines,
+        lambda title: _underline(_escape_markdown(title)),
+        _text_caption,
+        fill=False,
+    ),
+    "web": _Style(
+        lambda mean, std: mean if std is None else f"{mean}^{std}^",
+        _escape_web,
+        _simple_lines,
+        lambda title: _underline(f"{_escape_web(title)}:"),
+        _web_caption,
+        fill=True,
+    ),
+    "latex": _Style(
+        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
+        _escape_latex,
+        _latex_lines,
+        lambda title: [f"% {title}"],
+        _latex_caption,
+        fill=True,
+    ),
+}
+
+
+# --- For programs ---------------------------------------------------------------------
+
+
+def _csv_lines(table: Table) -> list[str]:
+    """The means once more, as the original prints them after its table."""
+    lines = [[*table.label_columns, *(table.full_columns or table.columns)]]
+    lines += [[*row.labels, *map(_csv_mean, row.cells)] for row in table.rows]
+    return _write_csv(lines).split("\n")
+
+
+def _csv_mean(cell: Value | str | None) -> str:
+    if not isinstance(cell, Value):
+        return cell or ""
+    return "" if math.isnan(cell.mean) else f"{cell.mean:z.1f}"
+
+
+def _write_csv(lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().removesuffix("\n")
+
+
+def _key(heading: str) -> str:
+    return re.sub(r"\W+", "_", heading.lower()).strip("_")
+
+
+def _facts(table: Table, row: Row) -> dict[str, str | int | None]:
+    if row.facts:
+        return dict(row.facts)
+    labels = zip(map(_key, table.label_columns), row.labels, strict=True)
+    return {"table": table.title, **dict(labels)}
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or math.isnan(number) else number
+
+
+def _render_json(tables: Sequence[Table]) -> str:
+    records: list[dict[str, Any]] = []
+    for table in tables:
+        keys = [_key(heading) for heading in table.full_columns or table.columns]
+        for row in table.rows:
+            record: dict[str, Any] = _facts(table, row)
+            for key, cell in zip(keys, row.cells, strict=True):
+                record[key] = cell
+                if isinstance(cell, Value):
+                    mean, std = map(_finite, cell)
+                    record[key] = {"mean": mean, "std": std}
+            records.append(record)
+    return json.dumps(records, ensure_ascii=False, allow_nan=False, indent=2)
+
+
+def _render_csv(tables: Sequence[Table], *, header: bool) -> str:
+    records: list[dict[str, object]] = []
+    for table in tables:
+        for row in table.rows:
+            record: dict[str, object] = dict(_facts(table, row))
+            headings = table.full_columns or table.columns
+            for place, (heading, cell) in enumerate(
+                zip(headings, row.cells, strict=True)
+            ):
+                numbers = any(isinstance(r.cells[place], Value) for r in table.rows)
+                if isinstance(cell, Value) or (numbers and cell is None):
+                    mean, std = map(_finite, cell or (None, None))
+                    record |= {f"{_key(heading)}_mean": mean}
+                    record |= {f"{_key(heading)}_std": std}
+                else:
+                    record[_key(heading)] = cell
+            records.append(record)
+    heads = [list(record) for record in records]
+    if any(head != heads[0] for head in heads):
+        raise ValueError("the rows of one csv must have the same columns.")
+    lines: list[list[object]] = [list(record.values()) for record in records]
+    return _write_csv([*heads[:1], *lines] if header else lines)
