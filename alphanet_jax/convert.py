@@ -9,7 +9,7 @@ What is written, at the same relative paths under another root:
     <feature_files_dir>/<group>.npy           (n, d) float32 or float16, to be mapped
     <feature_files_dir>/<group>_labels.npy    (n,) int32
     <classifier_file less its suffix>.npz     weight (C, d), bias (C,), float32
-    <split_files_dir>/*.txt, <label_names_file>   as they are
+    <split_files_dir>/*.txt, <label_names_file>, <synsets_file>   as they are
 
 and beside the arrays a `.json` that records the files they were made of. The same
 registry therefore serves both roots. Converting again does nothing while sources and
@@ -49,6 +49,7 @@ __all__ = [
     "read_label_names",
     "read_splits",
     "split_paths",
+    "synsets_path",
 ]
 
 FEATURE_DTYPES = ("source", "float32", "float16")
@@ -106,6 +107,11 @@ def _group_sources(entry: DatasetEntry, data_root: Path, group: str) -> list[Pat
     return [path for path in single if os.path.exists(path)][:1]
 
 
+def synsets_path(entry: DatasetEntry, data_root: Path) -> Path | None:
+    """Names the file of the classes' WordNet ids; None where the entry has none."""
+    return _find(data_root, entry.synsets_file) if entry.synsets_file else None
+
+
 def split_paths(entry: DatasetEntry, data_root: Path) -> dict[str, Path]:
     """Names the files of the class ids of 'few', 'medium' and 'many'."""
     directory = _find(data_root, entry.split_files_dir)
@@ -124,7 +130,7 @@ def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
     splits = {}
     for split, path in split_paths(entry, data_root).items():
         classes = []
-        for number, line in enumerate(_read_lines(path), start=1):
+        for number, line in enumerate(files.read_lines(path), start=1):
             if not line.strip():
                 continue
             if not _CLASS_NUMBER.fullmatch(line.strip()):
@@ -148,20 +154,10 @@ def read_label_names(
     if entry.label_names_file is None:
         return None
     path = _find(data_root, entry.label_names_file)
-    names = tuple(line.strip() for line in _read_lines(path) if line.strip())
+    names = tuple(line.strip() for line in files.read_lines(path) if line.strip())
     if len(names) != num_classes:
         raise UserError(f"{path}: {len(names)} names for {num_classes} classes")
     return names
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        # Not splitlines, to which some characters of names are ends of lines.
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a UTF-8 text file") from None
 
 
 def _load_content(path: Path) -> Any:
@@ -668,6 +664,10 @@ def _copy_texts(job: _Job) -> None:
     }
     if name := job.entry.label_names_file:
         copies[_find(job.data_root, name)] = job.out_root / _inside(name)
+    # Reports alone need these ids, and the data may have come without them.
+    ids = synsets_path(job.entry, job.data_root)
+    if job.entry.synsets_file and ids is not None and ids.is_file():
+        copies[ids] = job.out_root / _inside(job.entry.synsets_file)
     for source, path in copies.items():
         content = source.read_bytes()
         if not path.is_file() or path.read_bytes() != content:

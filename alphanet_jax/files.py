@@ -21,6 +21,7 @@ __all__ = [
     "is_writable",
     "open_npy",
     "open_npz",
+    "read_lines",
     "release_rows",
     "replacing",
     "staging",
@@ -214,6 +215,21 @@ def open_npy(path: Path) -> np.ndarray:
     """
     with _blame(path, ".npy"):
         return np.lib.format.open_memmap(path, mode="r")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Reads the lines of a text file in UTF-8.
+
+    Raises:
+      UserError: If it cannot be read.
+    """
+    try:
+        # Not splitlines, to which some characters of names are ends of lines.
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a UTF-8 text file") from None
 
 
 def release_rows(array: np.ndarray, start: int, stop: int) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -260,12 +261,7 @@ def parse_synsets(
       UserError: If the file cannot be read, a line has another form, there is not one
         for every class, or names differ.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a UTF-8 text file") from None
+    lines = files.read_lines(path)
     ids, names, numbers = [], [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

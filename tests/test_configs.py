@@ -224,7 +224,8 @@ def test_entries_of_the_paper():
         named = f"{directory}/label_names.txt"
         has_names = dataset in ("imagenetlt", "cifar100lt")
         assert entry.label_names_file == (named if has_names else None)
-        meant = f"{directory}/synsets.txt" if dataset == "cifar100lt" else None
+        ids = {"cifar100lt": "synsets.txt", "imagenetlt": "labels_full.txt"}
+        meant = f"{directory}/{ids[dataset]}" if dataset in ids else None
         assert entry.synsets_file == meant
         no_val = dataset in ("cifarlt", "inat")
         assert entry.datagrps == (

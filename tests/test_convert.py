@@ -487,6 +487,17 @@ def test_text_files_as_windows_writes_them(made, out):
     assert found == ("a", "b, c", "d\u2028d", "e\x0cf", "g", "h")
 
 
+def test_synset_ids_are_copied_where_there_are_some(made, out):
+    made.write_registry(synsets_file="data/ids.txt")
+    good(made.convert(out))
+    assert not (out / "data/ids.txt").exists()
+    ids = made.path("data/ids.txt")
+    ids.write_text("n01440764 a\n")
+    good(made.convert(out))
+    assert (out / "data/ids.txt").read_bytes() == ids.read_bytes()
+    assert convert.synsets_path(made.entry, out) == out / "data/ids.txt"
+
+
 # --- Kinds of classifiers -------------------------------------------------------------
 
 

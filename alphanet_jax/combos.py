@@ -1,0 +1,496 @@
+"""Learned combinations of single classes, and which mistakes they changed.
+
+Notation: R runs, C classes, F 'few' classes, k neighbors, n test samples.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.result_sets import ResultSet
+
+__all__ = [
+    "SELECT_BY",
+    "Combination",
+    "Confusion",
+    "Term",
+    "combination",
+    "common_neighbors",
+    "find_classes",
+    "format_text",
+    "json_values",
+    "select_classes",
+]
+
+# What classes can be selected by: accuracy, or its change from the baseline.
+SELECT_BY = ("acc", "acc_delta")
+
+_RULE = "*" * 44
+_INDENT = " " * 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A neighbor's part in a combination.
+
+    Attributes:
+      label: The neighbor.
+      name: Its name.
+      split: Its split.
+      alphas: Its coefficient in each of R runs.
+    """
+
+    label: int
+    name: str
+    split: str
+    alphas: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean coefficient over runs."""
+        return float(np.mean(self.alphas))
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (ddof 1); None where there is one run."""
+        if len(self.alphas) == 1:
+            return None
+        return float(np.std(self.alphas, ddof=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """How often a class X is taken for another, and the other for it.
+
+    Counts of runs are totals over all of them.
+
+    Attributes:
+      label: The other class.
+      name: Its name.
+      split: Its split.
+      baseline: Samples of X that the unchanged classifier takes for it.
+      total: Samples of X that the runs take for it.
+      reverse_baseline: Samples of it that the unchanged classifier takes for X.
+      reverse_total: Samples of it that the runs take for X.
+    """
+
+    label: int
+    name: str
+    split: str
+    baseline: int
+    total: int
+    reverse_baseline: int
+    reverse_total: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """What was learned for a 'few' class, and what that did to its test samples.
+
+    Attributes:
+      label: The class.
+      name: Its name.
+      terms: Its k neighbors, nearest first.
+      training_samples: Its number of training samples.
+      test_samples: Its number of test samples, at least 1.
+      num_runs: Number of runs R.
+      baseline_mistakes: Test samples that the unchanged classifier gets wrong.
+      mistakes: The same for the runs, total over them.
+      baseline_confusions: Mistakes of the unchanged classifier, most frequent first,
+        then by class.
+      confusions: The same for the runs.
+    """
+
+    label: int
+    name: str
+    terms: tuple[Term, ...]
+    training_samples: int
+    test_samples: int
+    num_runs: int
+    baseline_mistakes: int
+    mistakes: int
+    baseline_confusions: tuple[Confusion, ...]
+    confusions: tuple[Confusion, ...]
+
+    @property
+    def num_predictions(self) -> int:
+        """Number of predictions of its test samples in all runs."""
+        return self.num_runs * self.test_samples
+
+    @property
+    def baseline_accuracy(self) -> float:
+        """Fraction of test samples that the unchanged classifier gets right."""
+        return (self.test_samples - self.baseline_mistakes) / self.test_samples
+
+    @property
+    def accuracy(self) -> float:
+        """Mean fraction over runs."""
+        return (self.num_predictions - self.mistakes) / self.num_predictions
+
+
+def common_neighbors(runs: ResultSet) -> np.ndarray:
+    """Gives the neighbors of all 'few' classes, which must be those of every run.
+
+    Returns:
+      Class ids, nearest first, with shape `[F, k]`.
+
+    Raises:
+      UserError: If runs differ: a mean of their coefficients would mean nothing.
+    """
+    first = runs.files[0]
+    neighbors: np.ndarray = first.per_run("neighbors")[0]
+    for file in runs.files:
+        own = file.per_run("neighbors")
+        if (own != own[0]).any():
+            raise UserError(
+                f"{file.path}: every seed has neighbors of its own "
+                "(training.nn_per_seed), so there are no common combinations to show; "
+                "use a result of one seed, or made with nn_per_seed=False"
+            )
+        if not np.array_equal(own[0], neighbors):
+            raise UserError(
+                f"{first.path} and {file.path} have different neighbors, so there are "
+                "no common combinations to show; choose one with --res_files_pattern"
+            )
+    return neighbors
+
+
+def select_classes(
+    runs: ResultSet, *, by: str = "acc_delta", largest: bool = True, count: int = 5
+) -> list[int]:
+    """Selects 'few' classes by their test accuracy; never one without test samples.
+
+    Args:
+      runs: The runs.
+      by: 'acc' for mean accuracy, 'acc_delta' for its change from the baseline.
+      largest: Whether the largest come first, or the smallest.
+      count: How many to select, if there are so many.
+
+    Returns:
+      Class ids in order; of equal ones, the smaller id comes first.
+
+    Raises:
+      ValueError: If `by` is something else.
+      UserError: If no 'few' class has test samples.
+    """
+    if by not in SELECT_BY:
+        raise ValueError(f"by must be one of {SELECT_BY}, got {by!r}.")
+    labels, predictions = runs.common("test_labels"), runs.runs("test_pred")
+    total = np.bincount(labels, minlength=runs.num_classes)
+    kept = [c for c in sorted(runs.splits["few"].tolist()) if total[c]]
+    if not kept:
+        raise UserError(f"no 'few' class of {runs.dataset!r} has test samples")
+
+    score = _count_true(predictions == labels, labels, runs.num_classes)
+    if by == "acc_delta":
+        right = runs.common("baseline_test_pred") == labels
+        score -= len(predictions) * _count_true(right, labels, runs.num_classes)
+    # One division of whole numbers: what is equal stays exactly equal.
+    values = score[kept] / (len(predictions) * total[kept])
+    order = np.argsort(-values if largest else values, kind="stable")
+    return [kept[position] for position in order[:count]]
+
+
+def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
+    """Finds 'few' classes by their names or numbers; names go before numbers.
+
+    Args:
+      runs: The runs.
+      words: Names or numbers.
+
+    Returns:
+      Class ids in the order of the words.
+
+    Raises:
+      UserError: If a word is no 'few' class with test samples, is several of them, or
+        names one a second time.
+    """
+    names = [runs.label_name(label) for label in range(runs.num_classes)]
+    few = sorted(runs.splits["few"].tolist())
+    tested = set(runs.common("test_labels").tolist())
+    found: list[int] = []
+    for word in words:
+        labels = [label for label, name in enumerate(names) if name == word]
+        if not labels and word.isdecimal() and int(word) < runs.num_classes:
+            labels = [int(word)]
+        if not labels:
+            near = difflib.get_close_matches(word, [names[label] for label in few])
+            raise UserError(
+                f"--classes: no class {word!r} in {runs.dataset!r}; "
+                + (
+                    f"did you mean {' or '.join(map(repr, near))}?"
+                    if near
+                    else f"name or number a 'few' class, such as {names[few[0]]!r} or "
+                    f"{few[0]}"
+                )
+            )
+        those = [label for label in labels if label in few]
+        if not those:
+            split = _splits(runs)[labels[0]]
+            raise UserError(
+                f"--classes: {word!r} is of split {split!r}; combinations are learned "
+                "for 'few' classes only"
+            )
+        if len(those) > 1:
+            raise UserError(
+                f"--classes: {word!r} is the name of classes "
+                f"{', '.join(map(str, those))}; say which by number"
+            )
+        if those[0] not in tested:
+            raise UserError(f"--classes: {word!r} has no test samples")
+        if those[0] in found:
+            raise UserError(f"--classes has class {those[0]} twice: {word!r}")
+        found += those
+    return found
+
+
+def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combination:
+    """Gathers what was learned for a class, and what that changed.
+
+    Args:
+      runs: The runs.
+      label: A 'few' class with test samples.
+      neighbors: Neighbors in all runs, of every 'few' class; shape `[F, k]`.
+
+    Returns:
+      The combination, with all its confusions.
+
+    Raises:
+      ValueError: If it is no such class.
+    """
+    rows = np.flatnonzero(runs.common("few_classes") == label)
+    labels = runs.common("test_labels")
+    if len(rows) != 1 or label not in labels:
+        raise ValueError(f"label must be a 'few' class with test samples, got {label}.")
+    splits, size = _splits(runs), runs.num_classes
+    alphas = runs.runs("alphas")[:, rows[0]].astype(np.float64)
+    base, predictions = runs.common("baseline_test_pred"), runs.runs("test_pred")
+
+    own = labels == label
+    taken_for = np.stack(
+        [np.bincount(p[..., own].ravel(), minlength=size) for p in (base, predictions)]
+    )
+    taken_for[:, label] = 0
+    taken_from = np.stack(
+        [_count_true(p == label, labels, size) for p in (base, predictions)]
+    )
+
+    def confusions(counts: np.ndarray) -> tuple[Confusion, ...]:
+        order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        return tuple(
+            Confusion(
+                label=other,
+                name=runs.label_name(other),
+                split=splits[other],
+                baseline=int(taken_for[0, other]),
+                total=int(taken_for[1, other]),
+                reverse_baseline=int(taken_from[0, other]),
+                reverse_total=int(taken_from[1, other]),
+            )
+            for other in order.tolist()
+        )
+
+    return Combination(
+        label=label,
+        name=runs.label_name(label),
+        terms=tuple(
+            # The first coefficient is the class's own, always 1.
+            Term(
+                label=source,
+                name=runs.label_name(source),
+                split=splits[source],
+                alphas=tuple(alphas[:, 1 + position].tolist()),
+            )
+            for position, source in enumerate(neighbors[rows[0]].tolist())
+        ),
+        training_samples=int(runs.common("class_counts")[label]),
+        test_samples=int(np.count_nonzero(own)),
+        num_runs=len(predictions),
+        baseline_mistakes=int(taken_for[0].sum()),
+        mistakes=int(taken_for[1].sum()),
+        baseline_confusions=confusions(taken_for[0]),
+        confusions=confusions(taken_for[1]),
+    )
+
+
+def format_text(
+    combinations: Sequence[Combination], *, mistake_n: int | None = None
+) -> str:
+    """Makes the report for people.
+
+    Args:
+      combinations: What to show.
+      mistake_n: How many misclassifications to list for each; None for all.
+
+    Returns:
+      Text without a newline at its end.
+    """
+    blocks = [_format_block(each, mistake_n) for each in combinations]
+    return "\n".join([_RULE, *(f"{block}\n{_RULE}" for block in blocks)])
+
+
+def json_values(
+    runs: ResultSet,
+    combinations: Sequence[Combination],
+    *,
+    mistake_n: int | None = None,
+) -> dict[str, Any]:
+    """Makes the report for programs: values that JSON can hold.
+
+    Args:
+      runs: The runs.
+      combinations: What to show.
+      mistake_n: How many misclassifications to list for each; None for all.
+
+    Returns:
+      The runs, and for each class its neighbors with their coefficients in every run,
+      numbers of samples, accuracies and misclassifications; null for what is no
+      number.
+    """
+    return {
+        "experiment": runs.name,
+        "dataset": runs.dataset,
+        "proper_name": runs.proper_name,
+        "runs": [
+            {"file": str(file.path), "seed": seed}
+            for file in runs.files
+            for seed in file.arrays["seeds"].tolist()
+        ],
+        "classes": [
+            {
+                "class": each.label,
+                "name": each.name,
+                "neighbors": [
+                    {
+                        "class": term.label,
+                        "name": term.name,
+                        "split": term.split,
+                        "mean": _finite(term.mean),
+                        "std": _finite(term.std),
+                        "alphas": [_finite(alpha) for alpha in term.alphas],
+                    }
+                    for term in each.terms
+                ],
+                "training_samples": each.training_samples,
+                "test_samples": each.test_samples,
+                "baseline_accuracy": each.baseline_accuracy,
+                "mean_accuracy": each.accuracy,
+                "baseline_mistakes": each.baseline_mistakes,
+                "total_mistakes": each.mistakes,
+                "top_baseline_misclassifications": [
+                    _confusion_values(c, each.num_runs)
+                    for c in each.baseline_confusions[:mistake_n]
+                ],
+                "top_alphanet_misclassifications": [
+                    _confusion_values(c, each.num_runs)
+                    for c in each.confusions[:mistake_n]
+                ],
+            }
+            for each in combinations
+        ],
+    }
+
+
+def _splits(runs: ResultSet) -> dict[int, str]:
+    """Tells the split of every class."""
+    return {
+        label: split
+        for split, classes in runs.splits.items()
+        for label in classes.tolist()
+    }
+
+
+def _count_true(which: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts by label, with shape `[C]`, where a mask of shape `[..., n]` is true."""
+    samples = np.nonzero(which)[-1]  # the last axis is that of samples
+    counts: np.ndarray = np.bincount(labels[samples], minlength=num_classes)
+    return counts
+
+
+def _digits(number: float) -> str:
+    """Formats a number with two significant digits.
+
+    Examples:
+      >>> [_digits(number) for number in (-0.18, 0.2, 0.0664, -0.0, 1.0)]
+      ['-0.18', '0.20', '0.066', '0.0', '1.0']
+    """
+    return f"{number + 0.0:#.2g}"  # no minus before a zero
+
+
+def _coefficient(term: Term) -> str:
+    spread = "" if term.std is None else f"±{_digits(term.std)}"
+    return f"({_digits(term.mean)}{spread})"
+
+
+def _format_block(found: Combination, mistake_n: int | None) -> str:
+    start = f"[{found.name}] = "
+    terms = [
+        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
+    ]
+    return "\n".join(
+        [
+            f"{start}[{found.name}]",
+            *terms,
+            "",
+            f"Training samples: {found.training_samples}",
+            f"Baseline accuracy: {found.baseline_accuracy:.2f}",
+            f"Mean AlphaNet accuracy: {found.accuracy:.2f}",
+            "",
+            f"Top baseline misclassifications (total {found.baseline_mistakes} "
+            f"mistakes / {found.test_samples} predictions),",
+            "and corresponding mean AlphaNet misclassifications",
+            f"(total {found.mistakes} mistakes / {found.num_predictions} predictions, "
+            f"across {found.num_runs} repetition(s)):",
+            *_format_confusions(found, found.baseline_confusions, mistake_n),
+            "",
+            "Top AlphaNet misclassifications:",
+            *_format_confusions(found, found.confusions, mistake_n),
+        ]
+    )
+
+
+def _format_confusions(
+    found: Combination, confusions: Sequence[Confusion], mistake_n: int | None
+) -> list[str]:
+    if not confusions:
+        return [f"{_INDENT}none"]
+
+    def change(before: int, total: int) -> str:
+        mean = total / found.num_runs
+        return f"{before} -> {mean:.2f} ({total}/{found.num_runs})"
+
+    lines = []
+    for each in confusions[:mistake_n]:
+        lines += [
+            f"{_INDENT}{each.name} ({each.split!r} split): "
+            + change(each.baseline, each.total),
+            f"{_INDENT * 2}|-> as '{found.name}': "
+            + change(each.reverse_baseline, each.reverse_total),
+        ]
+    return lines
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _confusion_values(confusion: Confusion, num_runs: int) -> dict[str, Any]:
+    return {
+        "class": confusion.label,
+        "name": confusion.name,
+        "split": confusion.split,
+        "baseline": confusion.baseline,
+        "total": confusion.total,
+        "mean": confusion.total / num_runs,
+        "reverse": {
+            "baseline": confusion.reverse_baseline,
+            "total": confusion.reverse_total,
+            "mean": confusion.reverse_total / num_runs,
+        },
+    }

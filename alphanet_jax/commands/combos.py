@@ -1,0 +1,157 @@
+"""Shows learned combinations of single classes, and what they changed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from alphanet_jax.commands import reading
+from alphanet_jax.commands.reading import fields
+from alphanet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from alphanet_jax.result_sets import ResultSet
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Shows, for some 'few' classes, which combination of base classes was learned, and which
+mistakes that took away or brought. All runs below --base_res_dir are repetitions of one
+experiment: of one dataset, with the same neighbors. Of equal classes, the one with the
+smallest number comes first.
+
+  python main.py combos --base_res_dir=results/quickstart --classes rose "sweet pepper"
+  python main.py combos --base_res_dir=results/quickstart --select_n=1 --mistake_n=3"""
+
+_SELECTING = ("select_by", "select_max", "select_n")
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags, whatever the arguments are."""
+    del argv
+    reading.define_result_flags(values, None)
+    flags.DEFINE_enum(
+        "select_by",
+        "acc_delta",
+        ["acc", "acc_delta"],
+        "select classes by 'acc', their mean test accuracy, or by 'acc_delta', its "
+        "change from the baseline; the default is that of the original's code, where "
+        "its README says acc",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "select_max",
+        True,
+        "select the largest; --noselect_max for the smallest",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "select_n",
+        5,
+        "how many classes to show, if there are so many",
+        lower_bound=1,
+        flag_values=values,
+    )
+    reading.define_list(
+        values,
+        "classes",
+        None,
+        "names or numbers of 'few' classes to show, instead of selecting some",
+    )
+    flags.DEFINE_integer(
+        "mistake_n",
+        None,
+        "how many misclassifications to show of each kind [all]",
+        lower_bound=0,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "format",
+        "text",
+        ["text", "json"],
+        "'text', or 'json' with the coefficients of every run",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "out", None, "file for the report [standard output]", flag_values=values
+    )
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Lets --classes have several words after it."""
+    return reading.join_words(arguments, {"classes"})
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If a flag or a result is not right; nothing is written.
+    """
+    given = [name for name in _SELECTING if values[name].present]
+    if values.classes and given:
+        raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
+    from alphanet_jax import combos
+
+    runs = _one_set(values)
+    neighbors = combos.common_neighbors(runs)
+    if values.classes:
+        labels = combos.find_classes(runs, values.classes)
+    else:
+        labels = combos.select_classes(
+            runs,
+            by=values.select_by,
+            largest=values.select_max,
+            count=values.select_n,
+        )
+    found = [combos.combination(runs, label, neighbors) for label in labels]
+    if values.format == "text":
+        report = combos.format_text(found, mistake_n=values.mistake_n)
+    else:
+        content = combos.json_values(runs, found, mistake_n=values.mistake_n)
+        report = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    if values.out is None:
+        print(report)
+    else:
+        _write(Path(values.out), f"{report}\n")
+
+
+def _one_set(values: flags.FlagValues) -> "ResultSet":
+    """Loads all results as one set.
+
+    Raises:
+      UserError: If they are of several datasets.
+    """
+    from alphanet_jax import result_sets
+
+    sets = reading.load_sets(values)
+    if len(sets) > 1:
+        raise UserError(
+            f"results of several datasets below {values.base_res_dir}: "
+            f"{', '.join(each.dataset for each in sets)}; choose those of one with "
+            "--res_files_pattern"
+        )
+    settings = result_sets.group_by_setting(
+        [file.path for file in sets[0].files], Path(values.base_res_dir)
+    )
+    if len(settings) > 1:
+        reading.say(
+            f"note: results of {len(settings)} settings are taken together: "
+            f"{', '.join(settings)}"
+        )
+    return sets[0]
+
+
+def _write(path: Path, text: str) -> None:
+    from alphanet_jax import files
+
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a directory")
+    try:
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(text.encode())
+    except OSError as error:
+        raise UserError(f"--out: {path}: {error.strerror}") from None
+    reading.say(f"saved {path}")
