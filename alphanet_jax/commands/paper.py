@@ -1,8 +1,9 @@
 """Runs the paper's experiments, and reports them beside the paper's numbers."""
 
+import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,10 +15,14 @@ from alphanet_jax.commands import reading, running, training
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.paper import grid
+from alphanet_jax.paper import TABLE_FORMATS, grid
 
 if TYPE_CHECKING:
+    from alphanet_jax.dataset import Dataset
+    from alphanet_jax.paper.numbers import Results
+    from alphanet_jax.paper.page import DatasetStatus
     from alphanet_jax.registry import DatasetEntry
+    from alphanet_jax.tables import Table
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -36,7 +41,6 @@ What is done already is not run again; a run that was stopped goes on where it w
 
 REGISTRY = Path("configs") / "datasets.toml"
 _LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
-FORMATS = ("md", "tex", "csv", "json")
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -94,6 +98,26 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "train what is not done; otherwise report the results that are there",
         flag_values=values,
     )
+    reading.define_list(
+        values,
+        "formats",
+        list(TABLE_FORMATS),
+        f"files of tables: {', '.join(TABLE_FORMATS)}",
+    )
+    reading.define_list(
+        values,
+        "styles",
+        None,
+        "looks of figures beside web_light and web_dark, which the page shows: paper, "
+        "arxiv, book, png [none]",
+    )
+    flags.DEFINE_integer(
+        "n_boot",
+        10000,
+        "bootstrap samples for the intervals of figures",
+        lower_bound=1,
+        flag_values=values,
+    )
     running.define_machine_flags(values)
 
 
@@ -126,6 +150,12 @@ def _check(values: flags.FlagValues) -> _Chosen:
     for part in values.parts or ():
         if part not in grid.PARTS:
             raise UserError(f"--parts must be of {', '.join(grid.PARTS)}, got {part!r}")
+    for format in values.formats:
+        if format not in TABLE_FORMATS:
+            raise UserError(
+                f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
+            )
+    _check_styles(values.styles or ())
     # The repository's own, so that the program finds it from any directory.
     root = Path(alphanet_jax.__file__).parents[1]
     here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
@@ -142,6 +172,16 @@ def _check(values: flags.FlagValues) -> _Chosen:
             int(_number("neighbors", text, int, 1)) for text in values.neighbors or ()
         ),
     )
+
+
+def _check_styles(names: Sequence[str]) -> None:
+    from alphanet_jax.figures import style
+
+    for name in names:
+        if name not in style.STYLES:
+            raise UserError(
+                f"--styles must be of {', '.join(style.STYLES)}, got {name!r}"
+            )
 
 
 def _number(flag: str, text: str, kind: type, low: float) -> float:
@@ -165,9 +205,11 @@ def run(values: flags.FlagValues) -> None:
     chosen = _check(values)
     running.keep_programs(values)
     found, missing = _find_datasets(chosen)
-    failed = []
+    failed: list[str] = []
+    points: list[grid.GridPoint] = []
+    datasets: dict[str, Dataset] = {}
     for entry in found:
-        points = grid.grid_points(
+        mine = grid.grid_points(
             entry,
             parts=chosen.parts,
             rhos=chosen.rhos,
@@ -177,9 +219,15 @@ def run(values: flags.FlagValues) -> None:
             registry=str(chosen.registry),
             data_root=str(chosen.data_root),
         )
-        if values.train:
-            failed += _train(values, entry, points, chosen.workdir)
-    del missing
+        points += mine
+        try:
+            datasets[entry.name] = running.load_data(mine[0].config, say)
+            if values.train:
+                failed += _train(values, datasets[entry.name], mine, chosen.workdir)
+        except UserError as error:
+            say(f"failed: {entry.name}: {error}")
+            failed.append(f"{entry.name}: {error}")
+    _report(values, chosen, points, datasets, found, missing, failed)
     if failed:
         raise UserError("; ".join(failed))
 
@@ -223,6 +271,14 @@ def _find_datasets(
         else:
             missing[name] = reason
             say(f"skipping {name}: {reason}")
+    places: dict[str, str] = {}
+    for entry in found:
+        other = places.setdefault(grid.path_name(entry.name), entry.name)
+        if other != entry.name:
+            raise UserError(
+                f"{chosen.registry}: {other!r} and {entry.name!r} would have the same "
+                "directory; rename one"
+            )
     return found, missing
 
 
@@ -247,7 +303,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
 def _train(
     values: flags.FlagValues,
-    entry: "DatasetEntry",
+    data: "Dataset",
     points: Sequence[grid.GridPoint],
     workdir: Path,
 ) -> list[str]:
@@ -255,36 +311,34 @@ def _train(
 
     Returns:
       What failed, a line for each.
+
+    Raises:
+      UserError: If nothing could be trained.
     """
     from alphanet_jax import results
 
-    try:
-        data = running.load_data(points[0].config, say)
-        jobs = [
-            training.make_job(
-                point.config,
-                workdir / point.directory / results.FILE_NAME,
-                title=point.directory,
-                directory=point.directory,
-            )
-            for point in points
-        ]
-        done = training.done_already(jobs, data, report=say, name_done=False)
-        say(f"{entry.name}: {len(done)} of {len(jobs)} points are done already")
-        if len(done) == len(jobs):
-            return []
-        errors = training.train(
-            jobs,
-            data,
-            done=done,
-            memory_limit=running.memory_limit(values),
-            report=say,
-            every=10.0,
-            job_ended=_progress(points, done),
+    jobs = [
+        training.make_job(
+            point.config,
+            workdir / point.directory / results.FILE_NAME,
+            title=point.directory,
+            directory=point.directory,
         )
-    except UserError as error:
-        say(f"failed: {entry.name}: {error}")
-        return [f"{entry.name}: {error}"]
+        for point in points
+    ]
+    done = training.done_already(jobs, data, report=say, name_done=False)
+    say(f"{data.name}: {len(done)} of {len(jobs)} points are done already")
+    if len(done) == len(jobs):
+        return []
+    errors = training.train(
+        jobs,
+        data,
+        done=done,
+        memory_limit=running.memory_limit(values),
+        report=say,
+        every=10.0,
+        job_ended=_progress(points, done),
+    )
     return [f"{jobs[number].title}: {error}" for number, error in errors.items()]
 
 
@@ -307,3 +361,114 @@ def _progress(
         )
 
     return ended
+
+
+def _report(
+    values: flags.FlagValues,
+    chosen: _Chosen,
+    points: Sequence[grid.GridPoint],
+    datasets: "Mapping[str, Dataset]",
+    found: "Sequence[DatasetEntry]",
+    missing: Mapping[str, str],
+    failed: Sequence[str],
+) -> None:
+    """Writes tables, figures and the page of the results that are there."""
+    from alphanet_jax import files
+    from alphanet_jax.paper import page, paper_figures, paper_tables
+    from alphanet_jax.paper.numbers import Results
+    from alphanet_jax.result_data import DataFinder
+
+    finder = DataFinder(chosen.registry, chosen.data_root, report=say)
+    results = Results(points, chosen.workdir, finder, report=say)
+    names = {entry.name: entry.proper_name or entry.name for entry in found}
+    own = {name: names[name] for name in names if name not in presets.CHANGES}
+    tables = paper_tables.accuracy_tables(results, missing, own)
+    static = paper_tables.static_tables(datasets)
+    written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
+    for table in written:
+        for ending in values.formats:
+            path = chosen.workdir / "tables" / f"{table.name}.{ending}"
+            with files.replacing(path) as temporary:
+                temporary.write_text(
+                    paper_tables.to_text(table, ending), encoding="utf-8"
+                )
+    figures, remarks = paper_figures.draw_figures(
+        results,
+        names,
+        chosen.workdir,
+        styles=values.styles or (),
+        n_boot=values.n_boot,
+        report=say,
+    )
+    statuses = []
+    for name in dict.fromkeys([*names, *missing]):
+        mine = [point for point in points if point.dataset == name]
+        sets = [results.get(name, point.group, point.rho, point.k) for point in mine]
+        there = [runs for runs in sets if runs is not None]
+        statuses.append(
+            page.DatasetStatus(
+                name,
+                names.get(name, name),
+                len(there),
+                len(mine),
+                sum(runs.num_runs for runs in there),
+                missing.get(name, ""),
+            )
+        )
+    content = page.Content(
+        settings=_settings(results, statuses),
+        datasets=statuses,
+        tables=tables,
+        static=static,
+        figures=figures,
+        remarks=[*failed, *remarks],
+        formats=values.formats,
+        root=chosen.workdir,
+    )
+    path = chosen.workdir / "index.html"
+    with files.replacing(path) as temporary:
+        temporary.write_text(page.render_page(content), encoding="utf-8")
+    say(
+        f"{len(tables) + len(static)} tables in {chosen.workdir / 'tables'}, "
+        f"{len(figures)} figures in {chosen.workdir / 'figures'}"
+    )
+    print(path)
+
+
+_SELECTIONS = {
+    "reference": "epoch min_epochs of each run, as in the paper's published runs",
+    "best": "epoch of best validation accuracy, from min_epochs on",
+    "last": "last epoch",
+}
+
+
+def _settings(
+    results: "Results", statuses: "Sequence[DatasetStatus]"
+) -> list[tuple[str, str]]:
+    """Tells how the results that are there were made."""
+    files = [
+        runs.files[0]
+        for name in results.datasets()
+        for group in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine")
+        for runs in results.group(name, group)
+    ]
+    selections = dict.fromkeys(str(file.setting("selection")) for file in files)
+    versions = dict.fromkeys(str(file.arrays["versions"]) for file in files)
+    seeds = sorted({file.num_runs for file in files})
+    tested = [_SELECTIONS[name] for name in selections]
+    if any(not file.setting("training.val_datagrp") for file in files):
+        tested.append("without validation samples the last epoch")
+    return [
+        ("Points", f"{len(files):,}"),
+        ("Runs", f"{sum(status.runs for status in statuses):,}"),
+        ("Runs of a point", ", ".join(map(str, seeds)) or "-"),
+        ("Tested", "; ".join(tested) or "-"),
+        (
+            "Versions",
+            "; ".join(
+                ", ".join(f"{name} {version}" for name, version in each.items())
+                for each in map(json.loads, versions)
+            )
+            or "-",
+        ),
+    ]

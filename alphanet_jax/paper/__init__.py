@@ -11,3 +11,10 @@ The modules in the order in which a result goes through them:
 
 `main.py paper` is what runs them.
 """
+
+from types import MappingProxyType
+
+# Ending of a table's file -> format of `tables.render`.
+TABLE_FORMATS = MappingProxyType(
+    {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
+)

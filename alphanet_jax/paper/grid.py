@@ -9,6 +9,7 @@ The layout is the original's, with a file for all seeds:
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import ml_collections
@@ -23,6 +24,7 @@ __all__ = [
     "GridPoint",
     "grid_points",
     "parts_of",
+    "path_name",
     "rhos_of",
 ]
 
@@ -65,13 +67,23 @@ class GridPoint:
     def directory(self) -> str:
         """Its directory below the work directory."""
         last = f"/k_{self.k}" if self.group.startswith("nnsweep_") else ""
-        return f"{self.group}/{self.dataset}/rho_{self.rho:g}{last}"
+        return f"{self.group}/{path_name(self.dataset)}/rho_{self.rho:g}{last}"
 
     @property
     def work(self) -> float:
         """About how long it trains, in any unit."""
         # Rows of an epoch, times the size of the network's first layer.
         return (1 + self.rho) * (1 + self.k) * float(self.config.seeds)
+
+
+def path_name(dataset: str) -> str:
+    """Makes the name of a dataset fit for files: letters, digits, '_', '-' and '.'.
+
+    Examples:
+      >>> path_name("my data/v2")
+      'my-data-v2'
+    """
+    return re.sub(r"[^\w.-]", "-", dataset, flags=re.ASCII).lstrip(".") or "-"
 
 
 def parts_of(dataset: str) -> tuple[str, ...]:

@@ -254,6 +254,17 @@ def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
     return _tag("section", _tag("details", summary, *content), id=table.name)
 
 
+def _show_facts(table: Table, formats: Sequence[str]) -> str:
+    return _tag(
+        "section",
+        _tag("h3", _text(table.title)),
+        _tag("p", _text(table.caption)),
+        _plain_table(table),
+        _table_files(table.name, formats),
+        id=table.name,
+    )
+
+
 def _figure(figure: PageFigure, root: Path) -> str:
     images = [
         _tag_void(
@@ -333,18 +344,7 @@ def render_page(content: Content) -> str:
         if tables:
             shown = [_show_table(table, content.formats) for table in tables]
             sections.append((name, title, "\n".join([_contents(tables), *shown])))
-    facts = []
-    for table in content.static:
-        facts.append(
-            _tag(
-                "section",
-                _tag("h3", _text(table.title)),
-                _tag("p", _text(table.caption)),
-                _plain_table(table),
-                _table_files(table.name, content.formats),
-                id=table.name,
-            )
-        )
+    facts = [_show_facts(table, content.formats) for table in content.static]
     sections.append(("facts", "Datasets and settings", "\n".join(facts)))
     figures = []
     for heading in dict.fromkeys(figure.section for figure in content.figures):

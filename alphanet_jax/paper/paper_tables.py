@@ -12,15 +12,14 @@ import numpy as np
 
 from alphanet_jax import presets
 from alphanet_jax.dataset import Dataset
-from alphanet_jax.paper import published
-from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS
+from alphanet_jax.paper import TABLE_FORMATS, published
+from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS, path_name
 from alphanet_jax.paper.numbers import Measured, Results
 from alphanet_jax.paper.published import PublishedRow
 from alphanet_jax.tables import Row, Table, Value, render
 
 __all__ = [
     "COLUMNS",
-    "FORMATS",
     "Compared",
     "ComparedRow",
     "ComparedTable",
@@ -33,8 +32,6 @@ __all__ = [
 ]
 
 COLUMNS = ("Few", "Medium", "Many", "Overall")
-# Format -> ending of the file.
-FORMATS = {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 
 _METRICS = {
     "top1": "Top-1 accuracy",
@@ -239,7 +236,7 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
         if any(key.rho is not None for key in keys):
             made.append(
                 ComparedTable(
-                    f"models_split_{metric}_accs_vs_rho_{name}",
+                    f"models_split_{metric}_accs_vs_rho_{path_name(name)}",
                     f"{title} on {proper_name} against rho",
                     (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS,
                     ("Classifier", "rho"),
@@ -254,7 +251,7 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
             if any(key.rho is not None for key in keys):
                 made.append(
                     ComparedTable(
-                        f"rhos_split_{metric}_accs_vs_k_{name}_{distance}",
+                        f"rhos_split_{metric}_accs_vs_k_{path_name(name)}_{distance}",
                         f"{_METRICS[metric]} on {proper_name} against the number of "
                         f"neighbors, {called} distance",
                         _NUMBERS,
@@ -283,7 +280,7 @@ def _control_table(name: str, proper_name: str, results: Results) -> ComparedTab
             key = _Key((_rho(rho), kind), f"{rho:g}", name, kind, rho, k, None)
             rows.append(_compared(key, "top1", group, results))
     return ComparedTable(
-        f"neighbors_split_top1_accs_vs_rho_{name}",
+        f"neighbors_split_top1_accs_vs_rho_{path_name(name)}",
         f"Top-1 accuracy on {proper_name} with nearest and with random neighbors",
         _NUMBERS + " All runs share the random neighbors, as in the paper, which shows "
         "this comparison as a figure.",
@@ -537,14 +534,14 @@ def to_text(table: ComparedTable | Table, ending: str) -> str:
 
     Args:
       table: The table.
-      ending: One of `FORMATS`.
+      ending: One of `TABLE_FORMATS`.
 
     Returns:
       The text, with a newline at its end.
     """
     if isinstance(table, Table) or ending in ("md", "tex"):
         plain = table if isinstance(table, Table) else _plain_table(table)
-        return render(plain, FORMATS[ending]) + "\n"
+        return render(plain, TABLE_FORMATS[ending]) + "\n"
     records = [_record(row) for row in table.rows]
     if ending == "json":
         return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
