@@ -20,7 +20,6 @@ from alphanet_jax.paper import TABLE_FORMATS, grid
 if TYPE_CHECKING:
     from alphanet_jax.dataset import Dataset
     from alphanet_jax.paper.numbers import Results
-    from alphanet_jax.paper.page import DatasetStatus
     from alphanet_jax.registry import DatasetEntry
     from alphanet_jax.tables import Table
 
@@ -374,13 +373,14 @@ def _report(
 ) -> None:
     """Writes tables, figures and the page of the results that are there."""
     from alphanet_jax import files
-    from alphanet_jax.paper import page, paper_figures, paper_tables
+    from alphanet_jax.paper import page, paper_figures, paper_tables, published
     from alphanet_jax.paper.numbers import Results
     from alphanet_jax.result_data import DataFinder
 
     finder = DataFinder(chosen.registry, chosen.data_root, report=say)
     results = Results(points, chosen.workdir, finder, report=say)
     names = {entry.name: entry.proper_name or entry.name for entry in found}
+    paper_names = published.names()
     own = {name: names[name] for name in names if name not in presets.CHANGES}
     tables = paper_tables.accuracy_tables(results, missing, own)
     static = paper_tables.static_tables(datasets)
@@ -408,7 +408,7 @@ def _report(
         statuses.append(
             page.DatasetStatus(
                 name,
-                names.get(name, name),
+                names.get(name) or paper_names.get(name, name),
                 len(there),
                 len(mine),
                 sum(runs.num_runs for runs in there),
@@ -416,7 +416,7 @@ def _report(
             )
         )
     content = page.Content(
-        settings=_settings(results, statuses),
+        settings=_settings(results),
         datasets=statuses,
         tables=tables,
         static=static,
@@ -436,15 +436,14 @@ def _report(
 
 
 _SELECTIONS = {
-    "reference": "epoch min_epochs of each run, as in the paper's published runs",
-    "best": "epoch of best validation accuracy, from min_epochs on",
-    "last": "last epoch",
+    "reference": "the first epoch that may be selected (min_epochs), as in the "
+    "paper's runs",
+    "best": "the epoch of best validation accuracy, from min_epochs on",
+    "last": "the last epoch",
 }
 
 
-def _settings(
-    results: "Results", statuses: "Sequence[DatasetStatus]"
-) -> list[tuple[str, str]]:
+def _settings(results: "Results") -> list[tuple[str, str]]:
     """Tells how the results that are there were made."""
     files = [
         runs.files[0]
@@ -457,11 +456,14 @@ def _settings(
     seeds = sorted({file.num_runs for file in files})
     tested = [_SELECTIONS[name] for name in selections]
     if any(not file.setting("training.val_datagrp") for file in files):
-        tested.append("without validation samples the last epoch")
+        tested.append("the last epoch where there are no validation samples")
+    runs = sum(file.num_runs for file in files)
     return [
-        ("Points", f"{len(files):,}"),
-        ("Runs", f"{sum(status.runs for status in statuses):,}"),
-        ("Runs of a point", ", ".join(map(str, seeds)) or "-"),
+        (
+            "Results",
+            f"{len(files):,} settings of {', '.join(map(str, seeds)) or '-'} runs: "
+            f"{runs:,} runs",
+        ),
         ("Tested", "; ".join(tested) or "-"),
         (
             "Versions",

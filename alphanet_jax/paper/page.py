@@ -234,6 +234,10 @@ def _table_files(name: str, formats: Sequence[str]) -> str:
     return _links((ending, f"tables/{name}.{ending}") for ending in formats)
 
 
+def _has_ours(table: ComparedTable) -> bool:
+    return any(cell.ours is not None for row in table.rows for cell in row.cells)
+
+
 def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
     notes = [_tag("p", _text(note), class_="note") for note in table.notes]
     content = [
@@ -242,8 +246,7 @@ def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
         *notes,
         _table_files(table.name, formats),
     ]
-    ours = any(cell.ours is not None for row in table.rows for cell in row.cells)
-    if ours:
+    if _has_ours(table):
         return _tag("section", _tag("h3", _text(table.title)), *content, id=table.name)
     # What has no numbers of ours takes little room.
     summary = _tag(
@@ -310,7 +313,7 @@ def _status_table(datasets: Sequence[DatasetStatus]) -> str:
     heads = [
         _tag("th", name, scope="col", class_="label" if place in (0, 1, 4) else "")
         for place, name in enumerate(
-            ("Dataset", "In the registry", "Points", "Runs", "Remark")
+            ("Dataset", "In the registry", "Settings", "Runs", "Remark")
         )
     ]
     made = _tag(
@@ -333,30 +336,26 @@ def render_page(content: Content) -> str:
     """
     own = [table for table in content.tables if not table.has_paper]
     paper = [table for table in content.tables if table.has_paper]
+    parts = {
+        "paper-tables": ("Tables of the paper", _table_section(paper, content)),
+        "own-tables": (
+            "Tables of other datasets and comparisons",
+            _table_section(own, content),
+        ),
+        "figures": ("Figures", _figure_section(content)),
+        "facts": (
+            "Datasets and settings",
+            "\n".join(_show_facts(table, content.formats) for table in content.static),
+        ),
+    }
+    order = list(parts)
+    if not any(map(_has_ours, paper)):  # what was run comes before what was not
+        order = ["own-tables", "figures", "paper-tables", "facts"]
     sections = [
         ("run", "What was run", _run_section(content)),
         ("differences", "How to read differences", _difference_section(content)),
+        *((name, *parts[name]) for name in order if parts[name][1]),
     ]
-    for name, title, tables in (
-        ("paper-tables", "Tables of the paper", paper),
-        ("own-tables", "Tables of other datasets and comparisons", own),
-    ):
-        if tables:
-            shown = [_show_table(table, content.formats) for table in tables]
-            sections.append((name, title, "\n".join([_contents(tables), *shown])))
-    facts = [_show_facts(table, content.formats) for table in content.static]
-    sections.append(("facts", "Datasets and settings", "\n".join(facts)))
-    figures = []
-    for heading in dict.fromkeys(figure.section for figure in content.figures):
-        shown = [
-            _figure(figure, content.root)
-            for figure in content.figures
-            if figure.section == heading
-        ]
-        figures.append(_tag("h3", _text(heading)))
-        figures.append(_tag("div", "\n".join(shown), class_="figures"))
-    if figures:
-        sections.append(("figures", "Figures", "\n".join(figures)))
     contents = [
         _tag("li", _tag("a", _text(title), href=f"#{name}"))
         for name, title, _ in sections
@@ -401,6 +400,26 @@ def render_page(content: Content) -> str:
             "</html>\n",
         ]
     )
+
+
+def _table_section(tables: Sequence[ComparedTable], content: Content) -> str:
+    if not tables:
+        return ""
+    shown = [_show_table(table, content.formats) for table in tables]
+    return "\n".join([_contents(tables), *shown])
+
+
+def _figure_section(content: Content) -> str:
+    made = []
+    for heading in dict.fromkeys(figure.section for figure in content.figures):
+        shown = [
+            _figure(figure, content.root)
+            for figure in content.figures
+            if figure.section == heading
+        ]
+        made.append(_tag("h3", _text(heading)))
+        made.append(_tag("div", "\n".join(shown), class_="figures"))
+    return "\n".join(made)
 
 
 def _run_section(content: Content) -> str:

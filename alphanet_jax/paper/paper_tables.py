@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax import presets
 from alphanet_jax.dataset import Dataset
 from alphanet_jax.paper import TABLE_FORMATS, published
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS, path_name
@@ -157,10 +156,9 @@ def accuracy_tables(
       The tables: the paper's in its order, then those of each other dataset.
     """
     made = [_paper_table(table, results, reasons) for table in _published()]
-    paper = [name for name in presets.CHANGES if results.group(name, "randomnns")]
-    for name in paper:
-        row = next(iter(published.find(name).values()))
-        made.append(_control_table(name, f"{row.dataset} | {row.model}", results))
+    for name, proper_name in published.names().items():
+        if results.group(name, "randomnns"):
+            made.append(_control_table(name, proper_name, results))
     for name, proper_name in names.items():
         made += _own_tables(name, proper_name, results)
     return made

@@ -22,6 +22,7 @@ __all__ = [
     "content",
     "find",
     "independent_repeats",
+    "names",
     "tables",
 ]
 
@@ -85,6 +86,21 @@ def tables() -> Mapping[str, PublishedTable]:
             name, table["metric"], table["distance"], (*map(make_row, table["rows"]),)
         )
         for name, table in content()["tables"].items()
+    }
+
+
+def names() -> dict[str, str]:
+    """Gives the paper's names of its datasets with their classifiers.
+
+    Examples:
+      >>> names()["inat_resnet152_crt"]
+      'iNaturalist | cRT'
+    """
+    return {
+        row.config: f"{row.dataset} | {row.model}"
+        for table in tables().values()
+        for row in table.rows
+        if row.config is not None
     }
 
 
