@@ -110,6 +110,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "looks of figures beside web_light and web_dark, which the page shows: paper, "
         "arxiv, book, png [none]",
     )
+    flags.DEFINE_bool("figures", True, "draw figures", flag_values=values)
     flags.DEFINE_integer(
         "n_boot",
         10000,
@@ -392,14 +393,17 @@ def _report(
                 temporary.write_text(
                     paper_tables.to_text(table, ending), encoding="utf-8"
                 )
-    figures, remarks = paper_figures.draw_figures(
-        results,
-        names,
-        chosen.workdir,
-        styles=values.styles or (),
-        n_boot=values.n_boot,
-        report=say,
-    )
+    figures: list[page.PageFigure] = []
+    remarks: list[str] = []
+    if values.figures:
+        figures, remarks = paper_figures.draw_figures(
+            results,
+            names,
+            chosen.workdir,
+            styles=values.styles or (),
+            n_boot=values.n_boot,
+            report=say,
+        )
     statuses = []
     for name in dict.fromkeys([*names, *missing]):
         mine = [point for point in points if point.dataset == name]

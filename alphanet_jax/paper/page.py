@@ -481,7 +481,7 @@ _STYLE = f"""
 * {{ box-sizing: border-box }}
 html {{ scroll-behavior: smooth }}
 body {{
-  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 82rem;
+  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 90rem;
   background: var(--back); color: var(--fore);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
 }}
@@ -527,9 +527,10 @@ dd {{ margin: 0 }}
   margin: 0.7rem 0; max-width: 100%; width: fit-content;
 }}
 table {{
-  border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums;
+  border-collapse: separate; border-spacing: 0; font-size: 0.86rem;
+  font-variant-numeric: tabular-nums;
 }}
-th, td {{ padding: 0.28rem 0.7rem; text-align: right; white-space: nowrap }}
+th, td {{ padding: 0.26rem 0.55rem; text-align: right; white-space: nowrap }}
 thead th {{
   background: var(--box); border-bottom: 1px solid var(--line); font-weight: 600;
 }}
@@ -538,6 +539,9 @@ thead th[colspan] {{ text-align: center }}
 th.first, td.ours {{ border-left: 1px solid var(--line) }}
 tbody th {{ font-weight: 500 }}
 .label {{ text-align: left }}
+/* What a row is stays in sight where the numbers are scrolled. */
+th.label:first-child {{ position: sticky; left: 0; background: var(--back) }}
+thead th.label:first-child {{ background: var(--box) }}
 td.label {{ white-space: normal; min-width: 12rem }}
 tbody tr.group th, tbody tr.group td {{ border-top: 1px solid var(--line) }}
 tbody tr:hover th, tbody tr:hover td {{ background: var(--box) }}
@@ -568,7 +572,7 @@ figcaption p {{ margin: 0.5rem 0 0.2rem }}
 .dark-only {{ display: none }}
 @media (max-width: 40rem) {{
   h1 {{ font-size: 1.4rem }}
-  th, td {{ padding: 0.25rem 0.5rem }}
+  th, td {{ padding: 0.25rem 0.4rem }}
   .contents {{ columns: auto }}
 }}
 @media print {{
