@@ -13,6 +13,7 @@ import pytest
 
 from alphanet_jax import cli, config, presets, registry, results
 from alphanet_jax.commands import paper as command
+from alphanet_jax.errors import UserError
 from alphanet_jax.paper import grid, page, paper_tables, published
 from alphanet_jax.paper.grid import grid_points
 from alphanet_jax.registry import DatasetEntry
@@ -733,7 +734,9 @@ class TestCommand:
             "'a b' and 'a/b' would have the same directory" in capsys.readouterr().err
         )
 
-    def test_damaged_data_is_an_error_and_the_rest_is_done(self, ran, capsys, tmp_path):
+    def test_damaged_data_is_an_error_and_the_rest_is_done(
+        self, capsys, tmp_path, monkeypatch
+    ):
         make_data(tmp_path / "a")
         make_data(tmp_path / "b")
         (tmp_path / "b" / "features" / "test.npy").write_bytes(b"no array")
@@ -741,10 +744,36 @@ class TestCommand:
         write_registry(
             tmp_path / "datasets.toml", bad=("b", groups), good=("a", groups)
         )
+        trained = []
+        monkeypatch.setattr(
+            command.training, "train", lambda jobs, *_, **__: trained.append(jobs) or {}
+        )
         flags = ("--registry=datasets.toml", "--workdir=w", "--parts", "main")
         assert main(*flags, "--rhos=1", "--seeds=1", "--nofigures") == 1
         err = capsys.readouterr().err
+        assert "bad: " in err.splitlines()[-1]
         assert "test.npy: not a readable .npy file" in err.splitlines()[-1]
-        assert (tmp_path / "w/main/good/rho_1/result.npz").is_file()
+        ((job,),) = trained
+        assert job.title == "main/good/rho_1"
         reader = check_page(tmp_path / "w" / "index.html")
         assert "not a readable .npy file" in " ".join(reader.texts)
+
+    def test_a_point_that_fails_is_an_error_and_the_rest_is_done(
+        self, ran, capsys, tmp_path, monkeypatch
+    ):
+        there = "main/imagenetlt_resnext50_crt"
+        (tmp_path / "w" / "main").mkdir(parents=True)
+        (tmp_path / "w" / there).symlink_to(ran / "w" / there)
+        monkeypatch.setattr(
+            command.training,
+            "train",
+            lambda *_, **__: {2: UserError("the loss is nan")},
+        )
+        flags = (*flags_of(ran)[:2], "--workdir=w", *SMALL, "--parts", "main")
+        more = ("--datasets", "imagenetlt_resnext50_crt", "--rhos", "2")
+        assert main(*flags, *more) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last == f"error: {there}/rho_2: the loss is nan"
+        text = " ".join(check_page(tmp_path / "w" / "index.html").texts)
+        assert f"{there}/rho_2: the loss is nan" in text
+        assert "2 of 3" in text

@@ -507,7 +507,9 @@ small {{ font-size: 0.82em; color: var(--soft) }}
   border: 1px solid var(--soft); background: var(--box); color: var(--fore);
   cursor: pointer; white-space: nowrap;
 }}
-nav ol {{ display: flex; flex-wrap: wrap; gap: 0.3rem 1.6rem; padding: 0 0 0 1.2rem }}
+nav ol {{
+  display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; padding: 0; list-style: none;
+}}
 .contents {{
   columns: 26rem; column-gap: 2rem; padding-left: 1.2rem; font-size: 0.93rem;
 }}
@@ -542,7 +544,7 @@ tbody th {{ font-weight: 500 }}
 /* What a row is stays in sight where the numbers are scrolled. */
 th.label:first-child {{ position: sticky; left: 0; background: var(--back) }}
 thead th.label:first-child {{ background: var(--box) }}
-td.label {{ white-space: normal; min-width: 12rem }}
+td.label {{ white-space: normal; min-width: 18rem }}
 tbody tr.group th, tbody tr.group td {{ border-top: 1px solid var(--line) }}
 tbody tr:hover th, tbody tr:hover td {{ background: var(--box) }}
 td.ours {{ background: var(--ours) }}
