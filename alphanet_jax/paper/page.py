@@ -49,6 +49,7 @@ class PageFigure(NamedTuple):
     light: Path  # SVG files for both themes
     dark: Path
     files: tuple[Path, ...]  # all of its files, to link to
+    wide: bool = False  # whether it needs the width of the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,6 +289,7 @@ def _figure(figure: PageFigure, root: Path) -> str:
         *images,
         _tag("figcaption", _tag("p", caption), links),
         id=f"figure-{figure.name}",
+        class_="wide" if figure.wide else None,
     )
 
 
@@ -567,7 +569,9 @@ figure {{
   margin: 0; padding: 0.8rem; border: 1px solid var(--line); border-radius: 0.5rem;
   min-width: 0;
 }}
-figure img {{ width: 100%; height: auto; max-width: 44rem; margin: 0 auto }}
+figure.wide {{ grid-column: 1 / -1 }}
+figure img {{ width: 100%; height: auto; max-width: 40rem; margin: 0 auto }}
+figure.wide img {{ max-width: 70rem }}
 figcaption {{ font-size: 0.9rem }}
 figcaption p {{ margin: 0.5rem 0 0.2rem }}
 .light-only {{ display: block }}

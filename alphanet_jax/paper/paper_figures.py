@@ -39,6 +39,7 @@ class FigurePlan(NamedTuple):
     caption: str
     data_options: Mapping[str, Any]
     drawing_options: Mapping[str, Any]
+    wide: bool = False  # whether it takes the width of a page
 
 
 def plan(results: Results, dataset: str) -> list[FigurePlan]:
@@ -71,6 +72,7 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
                     caption,
                     options,
                     drawing or {},
+                    wide=len(there) > 1 and "col_wrap" in (drawing or {}),
                 )
             )
 
@@ -170,21 +172,22 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Classifiers of few classes before and after, those of their neighbors, "
             f"and test samples, in the plane, at {at}.",
         )  # fmt: skip
+    swept = results.settings(dataset, "nnsweep_euclidean")
     for rho in _K_RHOS:
-        for distance in ("euclidean", "cosine"):
-            group = f"nnsweep_{distance}"
-            sets = [
-                _named(results.get(dataset, group, rho, k), str(k))
-                for r, k in results.settings(dataset, group)
-                if r == rho
-            ]
-            add(
-                f"accs_vs_k_rho_{rho:g}_{distance}", "accuracy_vs_experiment", sets,
-                f"Accuracy against the number of neighbors, {distance}, rho {rho:g}",
-                "Split accuracy with intervals of 95 percent. With one neighbor "
-                "nothing can be learned.",
-                {"xlabel": "Neighbors"},
-            )  # fmt: skip
+        sets = [
+            _named(results.get(dataset, f"nnsweep_{distance}", rho, k), str(k))
+            for distance in ("euclidean", "cosine")
+            for r, k in swept
+            if r == rho
+        ]
+        add(
+            f"accs_vs_k_rho_{rho:g}", "accuracy_vs_experiment", sets,
+            f"Accuracy against the number of neighbors, rho {rho:g}",
+            "Split accuracy with intervals of 95 percent; dotted, the unchanged "
+            "classifier. With one neighbor nothing can be learned.",
+            {"xlabel": "Neighbors"},
+            col="metric",
+        )  # fmt: skip
     return made
 
 
@@ -203,6 +206,7 @@ def plan_across(results: Results) -> list[FigurePlan]:
             "and classifier.",
             {},
             {},
+            wide=True,
         )
     ]
 
@@ -245,12 +249,12 @@ def draw_figures(
     figures, remarks = [], []
     for number, (section, each) in enumerate(plans, 1):
         stem = workdir / "figures" / each.name
-        key = _key(each, [s.name for s in chosen], n_boot)
+        key = _key(each, style_names, n_boot)
         paths = kept.get(each.name, key, stem.parent)
         if paths is None:
             report(f"figure {number} of {len(plans)}: {each.name}")
             try:
-                paths = _draw(each, results, stem, chosen, n_boot)
+                paths = _draw(each, results, stem, style_names, n_boot)
             except (UserError, ModuleNotFoundError) as error:
                 remarks.append(f"no figure {each.name}: {error}")
                 report(f"failed: {remarks[-1]}")
@@ -259,7 +263,8 @@ def draw_figures(
         light, dark = (stem.parent / f"{each.name}.{name}.svg" for name in PAGE_STYLES)
         figures.append(
             PageFigure(
-                each.name, section, each.title, each.caption, light, dark, tuple(paths)
+                *(each.name, section, each.title, each.caption),
+                *(light, dark, tuple(paths), each.wide),
             )
         )
     return figures, remarks
@@ -269,10 +274,12 @@ def _draw(
     each: FigurePlan,
     results: Results,
     stem: Path,
-    styles: Sequence[style.Style],
+    style_names: Sequence[str],
     n_boot: int,
 ) -> list[Path]:
     kind = load_kind(each.kind)
+    width = "full" if each.wide else "half"
+    styles = [style.make_style(name, width=width) for name in style_names]
     options = dict(each.data_options)
     if any(option.name == "n_boot" for option in kind.DATA_OPTIONS):
         options["n_boot"] = n_boot
@@ -296,7 +303,7 @@ def _key(each: FigurePlan, styles: Sequence[str], n_boot: int) -> str:
             sources.append([runs.name, status.st_size, status.st_mtime_ns])
     content = [
         *(__version__, each.kind, dict(each.data_options)),
-        *(dict(each.drawing_options), list(styles), n_boot, sources),
+        *(dict(each.drawing_options), each.wide, list(styles), n_boot, sources),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
