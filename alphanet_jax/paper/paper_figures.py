@@ -241,7 +241,7 @@ def draw_figures(
         saving.check_matplotlib()
     except UserError as error:
         return [], [f"no figures: {error}"]
-    chosen = [style.make_style(name) for name in dict.fromkeys((*PAGE_STYLES, *styles))]
+    style_names = list(dict.fromkeys((*PAGE_STYLES, *styles)))
     plans = [("All datasets", each) for each in plan_across(results)]
     for dataset in results.datasets():
         plans += [(names[dataset], each) for each in plan(results, dataset)]
