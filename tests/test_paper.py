@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -777,3 +778,60 @@ class TestCommand:
         text = " ".join(check_page(tmp_path / "w" / "index.html").texts)
         assert f"{there}/rho_2: the loss is nan" in text
         assert "2 of 3" in text
+
+    def test_results_of_something_else_are_left_out(self, ran, capsys, tmp_path):
+        work = tmp_path / "w"
+        (work / "main").mkdir(parents=True)
+        there = "main/imagenetlt_resnext50_crt"
+        shutil.copytree(ran / "w" / there, work / there)
+        (work / there / "rho_0.1").mkdir()
+        (work / there / "rho_0.1" / "result.npz").write_bytes(b"nothing")
+        shutil.copytree(work / there / "rho_0.5", work / there / "rho_2")
+        flags = [*flags_of(ran)[:2], f"--workdir={work}", "--nofigures", "--notrain"]
+        assert main(*flags, "--seeds=2") == 0
+        err = capsys.readouterr().err
+        assert err.count("left out: ") == 2
+        assert f"{work / there / 'rho_2' / 'result.npz'}: rho 0.5, now 2.0" in err
+        reader = check_page(work / "index.html")
+        assert "2 settings of 2 runs: 4 runs" in " ".join(reader.texts)
+        assert "rho 0.5, now 2.0" in " ".join(reader.texts)
+        # With another rule, none of them is what is asked for.
+        assert main(*flags, "--selection=best") == 0
+        assert "selection 'reference', now 'best'" in capsys.readouterr().err
+
+    def test_results_without_their_data_are_still_reported(self, ran, capsys, tmp_path):
+        write_registry(
+            tmp_path / "datasets.toml",
+            imagenetlt_resnext50_crt=("gone", ["train", "val", "test"]),
+        )
+        flags = ("--registry=datasets.toml", f"--workdir={tmp_path / 'w'}")
+        (tmp_path / "w").mkdir()
+        shutil.copytree(ran / "w" / "main", tmp_path / "w" / "main")
+        more = ("--seeds=2", "--nofigures", "--notrain")
+        assert main(*flags, *more, "--datasets", "imagenetlt_resnext50_crt") == 0
+        assert "skipping imagenetlt_resnext50_crt: no such" in capsys.readouterr().err
+        tables = tmp_path / "w" / "tables"
+        text = (tables / "models_split_top1_accs_vs_rho_imagenetlt.csv").read_text()
+        assert (
+            text
+            == (
+                ran / "w/tables/models_split_top1_accs_vs_rho_imagenetlt.csv"
+            ).read_text()
+        )
+        # Top-5 accuracy needs the features.
+        text = (tables / "models_split_top5_accs_vs_rho_imagenetlt.md").read_text()
+        assert "is needed" in text
+
+    def test_few_base_classes_have_few_neighbors(self, ran, capsys, monkeypatch):
+        asked = []
+        monkeypatch.setattr(
+            command.training, "train", lambda jobs, *_, **__: asked.append(jobs) or {}
+        )
+        flags = (*flags_of(ran)[:2], "--workdir=w", "--parts", "nnsweep", "--rhos=1")
+        more = ("--datasets", "my <data>", "--nofigures")
+        assert main(*flags, *more) == 0
+        assert (
+            "no more than 7 neighbors, as there are 8 base" in capsys.readouterr().err
+        )
+        counts = [job.config.training.n_neighbors for job in asked[0]]
+        assert counts == [*range(1, 8), *range(1, 8)]

@@ -204,44 +204,75 @@ def run(values: flags.FlagValues) -> None:
     """
     chosen = _check(values)
     running.keep_programs(values)
-    found, missing = _find_datasets(chosen)
+    found = _find_datasets(chosen, must_be_there=values.train)
     failed: list[str] = []
-    points: list[grid.GridPoint] = []
+    asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
-    for entry in found:
-        mine = grid.grid_points(
-            entry,
-            parts=chosen.parts,
-            rhos=chosen.rhos,
-            neighbors=chosen.neighbors,
-            seeds=values.seeds,
-            selection=values.selection,
-            registry=str(chosen.registry),
-            data_root=str(chosen.data_root),
-        )
-        points += mine
+    for entry in found.entries:
+        points = _points(values, chosen, entry)
         try:
-            datasets[entry.name] = running.load_data(mine[0].config, say)
+            data = running.load_data(points[0].config, say)
+            datasets[entry.name] = data
+            if not chosen.neighbors:
+                points = _with_enough_classes(points, data)
             if values.train:
-                failed += _train(values, datasets[entry.name], mine, chosen.workdir)
+                failed += _train(values, data, points, chosen.workdir)
         except UserError as error:
             say(f"failed: {entry.name}: {error}")
             failed.append(f"{entry.name}: {error}")
-    _report(values, chosen, points, datasets, found, missing, failed)
+        asked += points
+    _report(values, chosen, asked, datasets, found, failed)
     if failed:
         raise UserError("; ".join(failed))
 
 
-def _find_datasets(
+def _points(
+    values: flags.FlagValues,
     chosen: _Chosen,
-) -> "tuple[list[DatasetEntry], dict[str, str]]":
+    entry: "DatasetEntry",
+    *,
+    everything: bool = False,
+) -> list[grid.GridPoint]:
+    """Makes the points that flags ask for; or all that the paper has."""
+    return grid.grid_points(
+        entry,
+        parts=() if everything else chosen.parts,
+        rhos=() if everything else chosen.rhos,
+        neighbors=() if everything else chosen.neighbors,
+        seeds=values.seeds,
+        selection=values.selection,
+        registry=str(chosen.registry),
+        data_root=str(chosen.data_root),
+    )
+
+
+def _with_enough_classes(
+    points: Sequence[grid.GridPoint], data: "Dataset"
+) -> list[grid.GridPoint]:
+    """Leaves out numbers of neighbors that a small dataset does not have."""
+    most = max(len(data.base_classes) - 1, grid.NUM_NEIGHBORS)
+    if any(point.k > most for point in points):
+        say(
+            f"{data.name}: no more than {most} neighbors, as there are "
+            f"{len(data.base_classes)} base classes"
+        )
+    return [point for point in points if point.k <= most]
+
+
+class _Found(NamedTuple):
+    """The datasets of the registry, and those of the paper."""
+
+    entries: "list[DatasetEntry]"  # those to run
+    others: "list[DatasetEntry]"  # those that may have results from before
+    reasons: dict[str, str]  # why others are not run, by name
+
+
+def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
     """Tells which datasets are there.
 
-    Returns:
-      Their entries, and why others are left out, by their names.
-
     Raises:
-      UserError: If one that is asked for is not there, or none is.
+      UserError: If one that is asked for is not in the registry, or must be there and
+        is not.
     """
     from alphanet_jax import registry as registry_lib
 
@@ -252,34 +283,42 @@ def _find_datasets(
                 f"--datasets: no {name!r} in {chosen.registry}; "
                 f"{did_you_mean(name, tables)}"
             )
-    missing = {
+    reasons = {
         name: f"{chosen.registry} does not list it"
         for name in presets.CHANGES
         if name not in tables
     }
-    found = []
+    entries, others = [], []
     for name in tables:
-        if chosen.datasets and name not in chosen.datasets:
-            missing[name] = "left out: --datasets does not name it"
+        asked = name in chosen.datasets
+        try:
+            entry = registry_lib.get_entry(chosen.registry, name)
+        except UserError as error:
+            if asked or not chosen.datasets:
+                raise
+            reasons[name] = str(error)
             continue
-        entry = registry_lib.get_entry(chosen.registry, name)
         reason = _what_is_missing(entry, chosen.data_root)
-        if reason is None:
-            found.append(entry)
-        elif name in chosen.datasets:
+        if chosen.datasets and not asked:
+            reasons[name] = "left out: --datasets does not name it"
+            others.append(entry)
+        elif reason is None:
+            entries.append(entry)
+        elif asked and must_be_there:
             raise UserError(f"--datasets: {name}: {reason}")
         else:
-            missing[name] = reason
+            reasons[name] = reason
+            others.append(entry)
             say(f"skipping {name}: {reason}")
     places: dict[str, str] = {}
-    for entry in found:
+    for entry in (*entries, *others):
         other = places.setdefault(grid.path_name(entry.name), entry.name)
         if other != entry.name:
             raise UserError(
                 f"{chosen.registry}: {other!r} and {entry.name!r} would have the same "
                 "directory; rename one"
             )
-    return found, missing
+    return _Found(entries, others, reasons)
 
 
 def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
@@ -287,17 +326,19 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    from alphanet_jax import convert
-
-    paths = [path.parent for path in convert.split_paths(entry, root).values()]
-    classifier = root / entry.classifier_file
-    plain = classifier.with_suffix(".npz")
-    paths += [root / entry.feature_files_dir, plain if plain.exists() else classifier]
-    for path in paths:
+    classifier = Path(entry.classifier_file)
+    for several in (
+        [Path(entry.split_files_dir)],
+        [Path(entry.feature_files_dir)],
+        [classifier, classifier.with_suffix(".npz")],
+    ):
         # A path that leads out of the root is inside it once it is converted.
-        inside = root.joinpath(*(p for p in path.parts if p not in ("..", path.anchor)))
-        if not path.exists() and not inside.exists():
-            return f"no such file or directory: {path}"
+        inside = [
+            Path(*(part for part in path.parts if part not in ("..", path.anchor)))
+            for path in several
+        ]
+        if not any((root / path).exists() for path in (*several, *inside)):
+            return f"no such file or directory: {root / several[0]}"
     return None
 
 
@@ -366,24 +407,41 @@ def _progress(
 def _report(
     values: flags.FlagValues,
     chosen: _Chosen,
-    points: Sequence[grid.GridPoint],
+    asked: Sequence[grid.GridPoint],
     datasets: "Mapping[str, Dataset]",
-    found: "Sequence[DatasetEntry]",
-    missing: Mapping[str, str],
+    found: _Found,
     failed: Sequence[str],
 ) -> None:
-    """Writes tables, figures and the page of the results that are there."""
+    """Writes tables, figures and the page of all results that are there."""
     from alphanet_jax import files
     from alphanet_jax.paper import page, paper_figures, paper_tables, published
     from alphanet_jax.paper.numbers import Results
     from alphanet_jax.result_data import DataFinder
 
-    finder = DataFinder(chosen.registry, chosen.data_root, report=say)
-    results = Results(points, chosen.workdir, finder, report=say)
-    names = {entry.name: entry.proper_name or entry.name for entry in found}
-    paper_names = published.names()
-    own = {name: names[name] for name in names if name not in presets.CHANGES}
-    tables = paper_tables.accuracy_tables(results, missing, own)
+    entries = [*found.entries, *found.others]
+    # What was run before counts, too, whatever the flags ask for now.
+    points = {
+        point.directory: point
+        for entry in entries
+        for point in _points(values, chosen, entry, everything=True)
+    } | {point.directory: point for point in asked}
+    results = Results(
+        list(points.values()),
+        chosen.workdir,
+        DataFinder(chosen.registry, chosen.data_root, report=say),
+        file_hashes={name: data.file_hashes for name, data in datasets.items()},
+        report=say,
+    )
+    there = results.datasets()
+    names = published.names() | {
+        entry.name: entry.proper_name or entry.name for entry in entries
+    }
+    own = {
+        name: names[name]
+        for name in dict.fromkeys([*datasets, *there])
+        if name not in presets.CHANGES
+    }
+    tables = paper_tables.accuracy_tables(results, found.reasons, own)
     static = paper_tables.static_tables(datasets)
     written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
     for table in written:
@@ -405,18 +463,17 @@ def _report(
             report=say,
         )
     statuses = []
-    for name in dict.fromkeys([*names, *missing]):
-        mine = [point for point in points if point.dataset == name]
-        sets = [results.get(name, point.group, point.rho, point.k) for point in mine]
-        there = [runs for runs in sets if runs is not None]
+    for name in dict.fromkeys([*datasets, *there, *names, *found.reasons]):
+        wanted = {point.directory for point in asked if point.dataset == name}
+        sets = results.all_of(name)
         statuses.append(
             page.DatasetStatus(
                 name,
-                names.get(name) or paper_names.get(name, name),
-                len(there),
-                len(mine),
-                sum(runs.num_runs for runs in there),
-                missing.get(name, ""),
+                names.get(name, name),
+                len(sets),
+                len(wanted | {runs.name for runs in sets}),
+                sum(runs.num_runs for runs in sets),
+                found.reasons.get(name, ""),
             )
         )
     content = page.Content(
@@ -425,7 +482,7 @@ def _report(
         tables=tables,
         static=static,
         figures=figures,
-        remarks=[*failed, *remarks],
+        remarks=[*failed, *results.left_out, *remarks],
         formats=values.formats,
         root=chosen.workdir,
     )
@@ -450,10 +507,7 @@ _SELECTIONS = {
 def _settings(results: "Results") -> list[tuple[str, str]]:
     """Tells how the results that are there were made."""
     files = [
-        runs.files[0]
-        for name in results.datasets()
-        for group in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine")
-        for runs in results.group(name, group)
+        runs.files[0] for name in results.datasets() for runs in results.all_of(name)
     ]
     selections = dict.fromkeys(str(file.setting("selection")) for file in files)
     versions = dict.fromkeys(str(file.arrays["versions"]) for file in files)

@@ -5,7 +5,7 @@ Notation: R runs of a result, C classes.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,14 +42,13 @@ class Results:
       points: Points to look for below the work directory.
       workdir: The work directory.
       finder: Finds the data of results, where that is needed.
+      file_hashes: SHA-256 of the files of each dataset that is there.
       report: Takes lines of text about progress.
 
     Attributes:
       problems: Why a metric cannot be computed, by dataset and metric.
-
-    Raises:
-      UserError: If a file is there but is no result, or two of one dataset were made
-        with different data.
+      left_out: Results that are not taken, and why: those made with other settings
+        than their place says, but for the number of runs, or with other data.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Results:
         workdir: Path,
         finder: DataFinder,
         *,
+        file_hashes: Mapping[str, Mapping[str, str]],
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.finder = finder
@@ -66,19 +66,25 @@ class Results:
         self._cache = workdir / "cache"
         self._fractions: dict[tuple[Path, str], _Fractions] = {}
         self._sets: dict[tuple[str, str, float, int], ResultSet] = {}
-        places = {}
+        self.left_out: list[str] = []
+        data = {name: sorted(known.values()) for name, known in file_hashes.items()}
         for point in points:
             path = workdir / point.directory / results.FILE_NAME
-            if path.is_file():
-                places[point.directory] = point, path
-        loaded = load_sets({name: [path] for name, (_, path) in places.items()})
-        for runs in loaded:
-            point, path = places[runs.name]
-            if runs.dataset != point.dataset:
-                raise UserError(
-                    f"{path}: is of {runs.dataset!r}, but in the place of "
-                    f"{point.dataset!r}"
-                )
+            if not path.is_file():
+                continue
+            try:
+                (runs,) = load_sets({point.directory: [path]})
+                (file,) = runs.files
+                made_of = sorted(file.file_hashes.values())
+                told = _differences(file, point)
+                if made_of != data.setdefault(point.dataset, made_of):
+                    told.append("other input files")
+                if told:
+                    raise UserError(f"{path}: {'; '.join(told)}")
+            except UserError as error:
+                self.left_out.append(f"left out: {error}")
+                report(self.left_out[-1])
+                continue
             self._sets[point.dataset, point.group, point.rho, point.k] = runs
 
     def datasets(self) -> list[str]:
@@ -94,6 +100,10 @@ class Results:
     ) -> ResultSet | None:
         """Gives the runs of a point; None if there are none."""
         return self._sets.get((dataset, group, rho, k))
+
+    def all_of(self, dataset: str) -> list[ResultSet]:
+        """Lists the runs of all points of a dataset."""
+        return [runs for key, runs in self._sets.items() if key[0] == dataset]
 
     def group(self, dataset: str, group: str) -> list[ResultSet]:
         """Lists the runs of all points of a group, by rho and k."""
@@ -180,6 +190,12 @@ class Results:
             lists = {name: array.tolist() for name, array in found._asdict().items()}
             temporary.write_text(json.dumps(lists))
         return found
+
+
+def _differences(file: ResultFile, point: GridPoint) -> list[str]:
+    """Tells in what a result is not that of a point, whatever its seeds."""
+    told = results.config_differences(file.config, point.config.to_dict())
+    return [each for each in told if not each.startswith(("seeds ", "seed "))]
 
 
 def _fractions(file: ResultFile, right: np.ndarray, baseline: np.ndarray) -> _Fractions:

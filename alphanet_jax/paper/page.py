@@ -283,11 +283,11 @@ def _figure(figure: PageFigure, root: Path) -> str:
         (path.name.removeprefix(f"{figure.name}."), path.relative_to(root).as_posix())
         for path in figure.files
     )
-    caption = _tag("strong", _text(figure.title)) + " " + _text(figure.caption)
+    caption = _text(figure.caption)
     return _tag(
         "figure",
         *images,
-        _tag("figcaption", _tag("p", caption), links),
+        _tag("figcaption", _tag("h4", _text(figure.title)), _tag("p", caption), links),
         id=f"figure-{figure.name}",
         class_="wide" if figure.wide else None,
     )
@@ -563,7 +563,7 @@ summary {{ cursor: pointer; margin-top: 0.9rem }}
 summary h3 {{ display: inline; margin: 0 }}
 .figures {{
   display: grid; gap: 1.4rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(24rem, 100%), 1fr));
+  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
 }}
 figure {{
   margin: 0; padding: 0.8rem; border: 1px solid var(--line); border-radius: 0.5rem;
@@ -573,7 +573,8 @@ figure.wide {{ grid-column: 1 / -1 }}
 figure img {{ width: 100%; height: auto; max-width: 40rem; margin: 0 auto }}
 figure.wide img {{ max-width: 70rem }}
 figcaption {{ font-size: 0.9rem }}
-figcaption p {{ margin: 0.5rem 0 0.2rem }}
+figcaption p {{ margin: 0.2rem 0 }}
+h4 {{ font-size: 1em; margin: 0.6rem 0 0 }}
 .light-only {{ display: block }}
 .dark-only {{ display: none }}
 @media (max-width: 40rem) {{

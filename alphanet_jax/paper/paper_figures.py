@@ -138,7 +138,7 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Change of every class",
             "Change in the accuracy of every class, sorted within its split, at each "
             "rho.",
-            {"col_wrap": 2},
+            {"col_wrap": 4},
         )  # fmt: skip
         add(
             "rhos_cls_delta_vs_nndist", "accuracy_vs_distance", every,
