@@ -8,6 +8,7 @@ several commands has a `choose(name)` instead, which gives the one of a name, or
 """
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -83,17 +84,23 @@ def run_program(module: Any, argv: Sequence[str], *, intro: str = "") -> int:
     flags.DEFINE_bool(
         "help", False, "show this help", short_name="h", flag_values=values
     )
-    if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
-        module.define_flags(values, argv)
-        print(_help(module, argv[0], values, intro))
-        return 0
     try:
+        if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
+            module.define_flags(values, argv)
+            print(_help(module, argv[0], values, intro), flush=True)
+            return 0
         argv = [argv[0], *module.prepare_arguments(argv[1:])]
         module.define_flags(values, argv)
         left = _parse(values, argv)
         if left:
             raise UserError(f"unexpected argument {left[0]!r}; see --help")
         module.run(values)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has had enough. Python would write
+        # the rest when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except flags.UnrecognizedFlagError as error:
         name = error.flagname.partition("=")[0]
         return _fail(f"unknown flag --{name}; {did_you_mean(name, list(values))}")
@@ -144,6 +151,7 @@ def _list_commands() -> str:
 def _describe(name: str, default: Any, purpose: str) -> str:
     """Formats one flag or field for help."""
     shown = "" if default is None else f" [{default}]"
+    purpose = " ".join(purpose.split())
     text = textwrap.fill(purpose + shown, 86, initial_indent=" " * 6)
     return f"  --{name}\n" + text.replace("\n", "\n      ")
 

@@ -61,7 +61,8 @@ class DataFinder:
             file.setting(f"training.{g}_datagrp") for g in ("train", "val", "test")
         ]
         name = str(file.arrays["dataset"])
-        key = (name, str(self.root(file)), *groups)
+        registry_file = str(self._registry or file.setting("registry"))
+        key = (registry_file, name, str(self.root(file)), *groups)
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:
@@ -141,7 +142,9 @@ def nearest_classes(
     return np.reshape(found[others], (len(means), num_neighbors))
 
 
-def top_k_hits(data: Dataset, file: ResultFile, *, k: int) -> tuple[np.ndarray, ...]:
+def top_k_hits(
+    data: Dataset, file: ResultFile, *, k: int, batch_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Tells for which test samples fewer than k classes score above the true one.
 
     Classes that score the same as the true one do not count against it.
@@ -150,6 +153,7 @@ def top_k_hits(data: Dataset, file: ResultFile, *, k: int) -> tuple[np.ndarray, 
       data: The result's dataset.
       file: The result.
       k: How many of the best classes count.
+      batch_size: Test samples at a time; by default as many as fit some memory.
 
     Returns:
       Bool arrays for the runs, with shape `[S, n]`, and for the unchanged classifier,
@@ -176,6 +180,7 @@ def top_k_hits(data: Dataset, file: ResultFile, *, k: int) -> tuple[np.ndarray, 
     )
     rows = feature_pass.rows_at_a_time(data.weight.shape[1])
     rows = max(1, min(rows, 2**26 // max(1, len(alphas) * data.num_classes)))
+    rows = min(len(data.test.labels), rows if batch_size is None else batch_size)
     weight, bias = jnp.asarray(data.weight), jnp.asarray(data.bias)
     features = np.asarray(data.test.features)
     hits, baseline = [], []

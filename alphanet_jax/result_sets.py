@@ -38,6 +38,7 @@ _COMMON = (
     "test_labels",
     "baseline_test_pred",
 )
+_NEEDED = ("seeds", "dataset", "test_pred")
 # By far the largest array, and hardly anything asks for it.
 _LATER = "weight_few"
 
@@ -61,11 +62,21 @@ class ResultFile:
         """Number of seeds S."""
         return len(self.arrays["seeds"])
 
+    def array(self, name: str) -> np.ndarray:
+        """Gives one of the arrays.
+
+        Raises:
+          UserError: If the file has none of that name.
+        """
+        if name not in self.arrays:
+            raise UserError(f"{self.path}: not a whole result: {name!r} is missing")
+        return self.arrays[name]
+
     def per_run(self, name: str) -> np.ndarray:
         """Gives an array with a leading axis of seeds, also where all share it."""
         if name == _LATER:
             return results.load_result(self.path, [_LATER])[_LATER]
-        array = self.arrays[name]
+        array = self.array(name)
         if name in ("neighbors", "neighbor_distances") and array.ndim == 2:
             return np.broadcast_to(array, (self.num_runs, *array.shape))
         return array
@@ -73,7 +84,7 @@ class ResultFile:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256, by path, of the files that the result depends on."""
-        hashes: dict[str, str] = json.loads(str(self.arrays["file_hashes"]))
+        hashes: dict[str, str] = json.loads(str(self.array("file_hashes")))
         return hashes
 
     @property
@@ -83,19 +94,24 @@ class ResultFile:
         As the original does, this is read from the arguments of the second sampler,
         where they say.
         """
-        builder = self.config["training"]["sampler_builder"]
-        arguments = builder["sampler_args"]
+        arguments = self.setting("training.sampler_builder.sampler_args")
         text = arguments[-1] if len(arguments) < 2 else arguments[1]
         for part in text.split(","):
             name, _, value = part.partition("=")
             if name.strip() == "r":
                 return float(value)
-        return float(self.config["rho"])
+        return float(self.setting("rho"))
 
     def setting(self, name: str) -> Any:
-        """Looks up a field of the config by its dotted name, such as 'rho'."""
+        """Looks up a field of the config by its dotted name, such as 'rho'.
+
+        Raises:
+          UserError: If there is none.
+        """
         node: Any = self.config
         for part in name.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                raise UserError(f"{self.path}: its config has no field {name!r}")
             node = node[part]
         return node
 
@@ -125,7 +141,7 @@ class ResultSet:
     @property
     def proper_name(self) -> str:
         """The dataset's name for people."""
-        return str(self.files[0].arrays["proper_name"])
+        return str(self.common("proper_name"))
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -144,7 +160,7 @@ class ResultSet:
 
     def common(self, name: str) -> np.ndarray:
         """Gives an array that is the same in all files, such as 'test_labels'."""
-        return self.files[0].arrays[name]
+        return self.files[0].array(name)
 
     def runs(self, name: str) -> np.ndarray:
         """Gives an array of every run, with shape `[R, ...]`.
@@ -215,20 +231,24 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     groups: dict[str, list[Path]] = {}
     for path in paths:
-        config = json.loads(str(results.load_result(path, ["config"])["config"]))
+        config = _config(path, results.load_result(path, ["config"]))
         groups.setdefault(_setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in group]))
         for group in groups.values()
     ]
-    named = {}
+    names = []
     for parent, group in zip(parents, groups.values(), strict=True):
         name = parent.relative_to(directory).as_posix()
         name = directory.resolve().name if name == "." else name
         if parents.count(parent) > 1:
             name += "/" + group[0].relative_to(parent).with_suffix("").as_posix()
-        named[name] = group
-    return named
+        names.append(name)
+    for place, group in enumerate(groups.values()):
+        # A directory may be called as the one above it, or as a file.
+        if names.count(names[place]) > 1:
+            names[place] = group[0].relative_to(directory).as_posix()
+    return dict(zip(names, groups.values(), strict=True))
 
 
 def load_sets(
@@ -292,10 +312,19 @@ def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
 
 def _load(path: Path) -> ResultFile:
     arrays = results.load_result(path, without=[_LATER])
-    needed = {"seeds", "dataset", "test_pred", *_COMMON}
-    if missing := needed - arrays.keys():
+    if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    return ResultFile(path, arrays, json.loads(str(arrays["config"])))
+    return ResultFile(path, arrays, _config(path, arrays))
+
+
+def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        config = json.loads(str(arrays["config"]))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: not a result: its config is not a JSON object")
+    return config
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:

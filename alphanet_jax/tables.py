@@ -338,18 +338,18 @@ def _underline(title: str) -> list[str]:
 
 # --- What has a meaning of its own in a format ----------------------------------------
 
-# In the order of Unicode; omicron and final sigma have no command of their own.
+# In the order of Unicode; those that look Latin have no command of their own.
 _SMALL_GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi - pi rho "
-    "- sigma tau upsilon phi chi psi omega"
-).split()
+    "varsigma sigma tau upsilon phi chi psi omega"
+)
 _CAPITAL_GREEK = (
     "- - Gamma Delta - - - Theta - - Lambda - - Xi - Pi - - Sigma - Upsilon Phi - Psi "
     "Omega"
-).split()
+)
 _MATH = {
-    **{chr(0x3B1 + place): name for place, name in enumerate(_SMALL_GREEK)},
-    **{chr(0x391 + place): name for place, name in enumerate(_CAPITAL_GREEK)},
+    **{chr(0x3B1 + place): name for place, name in enumerate(_SMALL_GREEK.split())},
+    **{chr(0x391 + place): name for place, name in enumerate(_CAPITAL_GREEK.split())},
     "\N{PLUS-MINUS SIGN}": "pm",
     "\N{MULTIPLICATION SIGN}": "times",
     "\N{INFINITY}": "infty",
@@ -382,8 +382,12 @@ def _escape_latex(text: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    # An underscore inside a word is one.
-    return re.sub(r"([\\`*|<\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text))
+    # An underscore inside a word means nothing else.
+    return re.sub(r"([\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text))
+
+
+def _escape_pipe(text: str) -> str:
+    return _escape_markdown(text).replace("|", r"\|")
 
 
 def _escape_web(text: str) -> str:
@@ -422,7 +426,7 @@ _STYLES = {
     ),
     "markdown": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
-        _escape_markdown,
+        _escape_pipe,
         _pipe_lines,
         lambda title: _underline(_escape_markdown(title)),
         _text_caption,

@@ -275,3 +275,17 @@ class TestHelp:
         )
         for flag in ("registry", "dataset", "data_root", "out", "feature_dtype"):
             assert f"--{flag}\n" in done.stdout
+
+
+def test_output_that_nobody_reads(tmp_path):
+    """`main.py ... | head` ends without a word."""
+    main = pathlib.Path(__file__).parents[1] / "main.py"
+    with subprocess.Popen(
+        [sys.executable, str(main), "combos", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

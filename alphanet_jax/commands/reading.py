@@ -36,6 +36,8 @@ def define_list(
 ) -> None:
     """Defines a flag with several values: words after it, or the flag repeated."""
     flags.DEFINE_multi_string(name, default, text, flag_values=values)
+    # absl adds that it can be repeated, and nothing of words after it.
+    values[name].help = f"{text}; several words, or the flag several times"
 
 
 def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
@@ -45,24 +47,35 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
       arguments: Arguments of the command line.
       names: Flags that take several values.
 
+    Raises:
+      UserError: If no word follows one of them.
+
     Examples:
       >>> join_words(["--exp_names", "a", "b", "--acc_k=5"], {"exp_names"})
       ['--exp_names=a', '--exp_names=b', '--acc_k=5']
     """
     joined: list[str] = []
-    current = ""
+    current, words = "", 0
+
+    def check_words() -> None:
+        if current and not words:
+            raise UserError(f"{current} needs a value after it")
+
     for argument in arguments:
-        name, equals, _ = argument.lstrip("-").partition("=")
         if argument.startswith("-") and argument != "-":
-            current = argument if not equals and name in names else ""
-            if not current:
-                joined.append(argument)
-            else:
+            check_words()
+            name, equals, _ = argument.lstrip("-").partition("=")
+            current, words = "", 0
+            if name in names and not equals:
                 current = f"--{name}"
+            else:
+                joined.append(argument)
         elif current:
             joined.append(f"{current}={argument}")
+            words += 1
         else:
             joined.append(argument)
+    check_words()
     return joined
 
 
@@ -150,7 +163,9 @@ def experiments(
     given = values[directories].value
     if given:
         found = {
-            directory: result_sets.find_results(base / directory, pattern)
+            Path(directory).as_posix(): result_sets.find_results(
+                base / directory, pattern
+            )
             for directory in given
         }
         if len(found) < len(given):

@@ -1,0 +1,313 @@
+"""Prints tables of accuracy over seeds, result files and experiments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from alphanet_jax.commands import reading
+from alphanet_jax.commands.reading import fields
+from alphanet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from alphanet_jax.accuracy_tables import Hits, Metric
+    from alphanet_jax.result_sets import ResultFile
+    from alphanet_jax.tables import Layout
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Prints a table of test accuracy for every dataset: mean and sample standard deviation
+over all runs of an experiment (the seeds of all its result files), in percent. An
+experiment is a directory, or, where none is named, all results below --base_res_dir
+that differ in nothing but seeds. Progress goes to standard error.
+
+  python main.py results --base_res_dir=results/cifar100lt
+  python main.py results --base_res_dir=results/cifar100lt --rel_exp_paths rho_0.1 \\
+      rho_0.5 --exp_names 0.1 0.5 --exp_prefix="AlphaNet (r=" --exp_suffix=")"
+  python main.py results --base_res_dir=results/cifar100lt --show_adjusted_acc \\
+      --adjusted_acc_semantic --format=latex --out=table.tex"""
+
+_LISTS = ("rel_exp_paths", "exp_names")
+_FOR_PROGRAMS = ("csv", "json")
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Lets several words follow a flag that takes several values."""
+    return reading.join_words(arguments, _LISTS)
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags."""
+    del argv
+    reading.define_result_flags(values, "rel_exp_paths")
+    _define_text_flags(values)
+    _define_accuracy_flags(values)
+    reading.define_data_flags(values)
+
+
+def _define_text_flags(values: flags.FlagValues) -> None:
+    from alphanet_jax.tables import FORMATS
+
+    for name, text in (
+        ("exp_prefix", "text before the name of every experiment"),
+        ("exp_suffix", "text after the name of every experiment"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
+    flags.DEFINE_string(
+        "exp_str", "Experiment", "heading of their names", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "format",
+        "text",
+        FORMATS,
+        "text (47.6^±1.60^, and the means with commas), plain (47.6 ± 1.60), markdown, "
+        "web (47.6^1.60^, for pandoc), latex ($47.6^{1.60}$, for booktabs), csv or "
+        "json (every digit)",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("for_web", False, "the same as --format=web", flag_values=values)
+    flags.DEFINE_string(
+        "out", None, "file for the tables [standard output]", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "print_csv",
+        None,
+        "with --format=text, show the means with commas too [True]",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "show_baselines",
+        True,
+        "show the unchanged classifier first",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "show_hdr",
+        True,
+        "show title and headings; without, rows can be added to another table",
+        flag_values=values,
+    )
+    for name, text in (
+        (
+            "fixed_sig_width",
+            "width that deviations are filled to with zeros [the widest of the column, "
+            "as in 01.81 below 10.02; plain and markdown: none]",
+        ),
+        ("num_col_width", "least width of columns of numbers [as wide as needed]"),
+        ("name_col_width", "least width of the column of names [as wide as needed]"),
+    ):
+        flags.DEFINE_integer(
+            name, None, text, lower_bound=1, upper_bound=1000, flag_values=values
+        )
+
+
+def _define_accuracy_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer(
+        "acc_k",
+        1,
+        "a prediction is correct when the true class is one of this many best; other "
+        "than 1 needs the data of the results",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "eval_batch_size",
+        None,
+        "test samples at a time, for --acc_k other than 1 [as many as fit some memory]",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "show_adjusted_acc",
+        False,
+        "neighbors of the true class count as correct too: as many as the result was "
+        "made with, of all classes, by the same distance; needs the data",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "adjusted_acc_nn_dist",
+        None,
+        ("euclidean", "cosine"),
+        "distance of these neighbors [the result's]",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "adjusted_acc_semantic",
+        False,
+        "with --show_adjusted_acc: neighbors are those in WordNet instead",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "adjusted_acc_semantic_nns_level",
+        None,
+        "the most edges of WordNet between neighbors [4]",
+        lower_bound=1,
+        flag_values=values,
+    )
+    for name, text in (
+        ("synsets", "file with the WordNet id of each class [the registry's]"),
+        (
+            "imagenet_data_root",
+            "directory with labels_full.txt, to take for --synsets",
+        ),
+        ("wordnet", "directory of WordNet 3.0 [where nltk and Debian keep it]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
+
+
+def _given(values: flags.FlagValues, *names: str) -> list[str]:
+    """Lists which flags were given on the command line."""
+    return [name for name in names if values[name].present]
+
+
+def _refuse(values: flags.FlagValues, reason: str, *names: str) -> None:
+    """Refuses flags that would do nothing."""
+    if given := _given(values, *names):
+        raise UserError(f"--{given[0]} has no effect {reason}")
+
+
+def _format(values: flags.FlagValues) -> str:
+    """Gives the format, and refuses what has no effect with it."""
+    form = str(values["format"].value)
+    if values.for_web:
+        if _given(values, "format") and form != "web":
+            raise UserError(f"--for_web is --format=web, but --format is {form}")
+        form = "web"
+    with_format = f"with --format={form}"
+    if form != "text" and values.print_csv:
+        _refuse(values, with_format, "print_csv")
+    if form in _FOR_PROGRAMS:
+        _refuse(
+            values,
+            with_format,
+            *("fixed_sig_width", "num_col_width", "name_col_width", "exp_str"),
+        )
+    if form == "json" and not values.show_hdr:
+        _refuse(values, with_format, "show_hdr")
+    return form
+
+
+def _layout(values: flags.FlagValues) -> "Layout":
+    from alphanet_jax.tables import Layout
+
+    return Layout(
+        sig_width=values.fixed_sig_width,
+        num_width=values.num_col_width or 0,
+        name_width=values.name_col_width or 0,
+        header=values.show_hdr,
+        csv_lines=values.print_csv in (None, True),
+    )
+
+
+def _check_accuracy_flags(values: flags.FlagValues) -> None:
+    """Refuses flags that do not go together."""
+    top_k = values.acc_k != 1
+    if not values.show_adjusted_acc:
+        without = "without --show_adjusted_acc"
+        _refuse(values, without, "adjusted_acc_semantic", "adjusted_acc_nn_dist")
+    elif top_k:
+        raise UserError(
+            f"--acc_k={values.acc_k} and --show_adjusted_acc do not go together: "
+            "neighbors are counted among best predictions only"
+        )
+    if values.adjusted_acc_semantic:
+        _refuse(values, "with --adjusted_acc_semantic", "adjusted_acc_nn_dist")
+        given = _given(values, "synsets", "imagenet_data_root")
+        if len(given) == 2:
+            raise UserError("--synsets and --imagenet_data_root are the same; give one")
+        if given:
+            _refuse(values, f"with --{given[0]}", "registry", "data_root")
+    else:
+        _refuse(
+            values,
+            "without --adjusted_acc_semantic",
+            *("adjusted_acc_semantic_nns_level", "synsets", "imagenet_data_root"),
+            "wordnet",
+        )
+        if not top_k and not values.show_adjusted_acc:
+            reason = "here: only --show_adjusted_acc, or another --acc_k, needs data"
+            _refuse(values, reason, "registry", "data_root")
+    if not top_k:
+        _refuse(values, "with --acc_k=1", "eval_batch_size")
+
+
+def _metric(values: flags.FlagValues) -> "Metric":
+    """Makes what counts as correct, as the flags say."""
+    from alphanet_jax import result_data, semantic
+    from alphanet_jax.accuracy_tables import Hits, Metric, hits_of_predictions
+
+    finder = reading.data_finder(values)
+    k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
+
+    def top_k(file: "ResultFile") -> "Hits":
+        data = finder.dataset(file)
+        reading.say(f"ranking the classes of {file.path}")
+        return Hits(
+            *result_data.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
+        )
+
+    def visual(file: "ResultFile") -> "Hits":
+        flag = "--adjusted_acc_nn_dist"
+        metric, count = semantic.visual_neighbors(file, nn_dist=nn_dist, flag=flag)
+        mask = semantic.visual_mask(file, finder, nn_dist=nn_dist, flag=flag)
+        return hits_of_predictions(file, mask, f"k = {count}, {metric}")
+
+    synsets = None if values.synsets is None else Path(values.synsets)
+    if values.imagenet_data_root is not None:
+        synsets = Path(values.imagenet_data_root) / "labels_full.txt"
+    wordnet = None if values.wordnet is None else Path(values.wordnet)
+    level = values.adjusted_acc_semantic_nns_level or semantic.LEVEL
+
+    def in_wordnet(file: "ResultFile") -> "Hits":
+        mask = semantic.semantic_mask(
+            file, finder, level=level, synsets=synsets, wordnet=wordnet
+        )
+        return hits_of_predictions(file, mask)
+
+    if k != 1:
+        return Metric(top_k, f"top-{k} accuracy", f", top-{k}")
+    if not values.show_adjusted_acc:
+        return Metric(hits_of_predictions)
+    if values.adjusted_acc_semantic:
+        name = f"semantic neighbors (level {level})"
+        return Metric(in_wordnet, f"accuracy with {name}", f", with {name}")
+    return Metric(visual, "accuracy with visual neighbors", ", with visual neighbors")
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If flags do not go together, or there are no results; nothing is
+        written.
+    """
+    form = _format(values)
+    _check_accuracy_flags(values)
+    out = None if values.out is None else Path(values.out)
+    if out is not None and out.is_dir():
+        raise UserError(f"--out: {out} is a directory")
+
+    from alphanet_jax import accuracy_tables, files, result_sets, tables
+
+    found = reading.experiments(values, "rel_exp_paths")
+    prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
+    named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
+    sets = result_sets.load_sets(named, report=reading.say)
+    made = accuracy_tables.accuracy_tables(
+        sets,
+        _metric(values),
+        show_baselines=values.show_baselines,
+        heading=values.exp_str,
+    )
+    text = tables.render(made, form, _layout(values))
+    if out is None:
+        print(text)
+        return
+    try:
+        with files.replacing(out) as temporary:
+            temporary.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out: {out}: {error.strerror}") from None
+    reading.say(f"saved {out}")

@@ -1,0 +1,261 @@
+"""Result files found, put together and loaded."""
+
+import json
+
+import made_data
+import numpy as np
+import pytest
+import results_of_data
+
+from alphanet_jax import result_sets
+from alphanet_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        yield made_data.make(root / "data")
+
+
+@pytest.fixture(scope="module")
+def arrays(made):
+    """Arrays of results that differ in nothing but seeds, but for the last."""
+    return {
+        "a": results_of_data.arrays_of(made, seeds=(0, 1), draw=1),
+        "b": results_of_data.arrays_of(made, seeds=(2,), draw=2),
+        "rho": results_of_data.arrays_of(made, seeds=(0, 1), draw=3, rho=0.25),
+        "k": results_of_data.arrays_of(made, draw=4, **{"training.n_neighbors": 1}),
+    }
+
+
+def load(paths, lines=None):
+    (made,) = result_sets.load_sets(
+        {"name": paths}, report=(lambda line: None) if lines is None else lines.append
+    )
+    return made
+
+
+class TestFindResults:
+    def test_sorted_and_only_files(self, tmp_path):
+        for name in ("b/result.npz", "a/deep/result.npz", "a/other.npz", "result.npz"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "c" / "result.npz").mkdir(parents=True)
+        found = result_sets.find_results(tmp_path)
+        names = [path.relative_to(tmp_path).as_posix() for path in found]
+        assert names == ["a/deep/result.npz", "b/result.npz", "result.npz"]
+        found = result_sets.find_results(tmp_path, "?/*.npz")
+        names = [path.relative_to(tmp_path).as_posix() for path in found]
+        assert names == ["a/other.npz", "b/result.npz"]
+
+    def test_no_directory(self, tmp_path):
+        with pytest.raises(UserError, match=r"no such directory: .*none"):
+            result_sets.find_results(tmp_path / "none")
+
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(UserError, match=r"no result matches '\*\*/result.npz' be"):
+            result_sets.find_results(tmp_path)
+
+    @pytest.mark.parametrize("pattern", ["", "/abs/*.npz", "a**b/x"])
+    def test_no_pattern(self, tmp_path, pattern):
+        with pytest.raises(UserError, match="--res_files_pattern"):
+            result_sets.find_results(tmp_path, pattern)
+
+
+class TestGroupBySetting:
+    def group(self, directory):
+        paths = result_sets.find_results(directory, "**/*.npz")
+        groups = result_sets.group_by_setting(paths, directory)
+        return {
+            name: [path.relative_to(directory).as_posix() for path in group]
+            for name, group in groups.items()
+        }
+
+    def test_seeds_and_places_do_not_count(self, tmp_path, arrays, made):
+        elsewhere = json.loads(str(arrays["b"]["config"]))
+        elsewhere |= {"seed": 5, "seeds": 1, "data_root": "x", "registry": "y"}
+        results_of_data.write(tmp_path / "r1/run_1/result.npz", arrays["a"])
+        results_of_data.write(
+            tmp_path / "r1/run_2/result.npz",
+            arrays["b"],
+            config=json.dumps(elsewhere),
+        )
+        results_of_data.write(tmp_path / "r2/result.npz", arrays["rho"])
+        assert self.group(tmp_path) == {
+            "r1": ["r1/run_1/result.npz", "r1/run_2/result.npz"],
+            "r2": ["r2/result.npz"],
+        }
+
+    def test_result_in_the_directory_itself(self, tmp_path, arrays):
+        results_of_data.write(tmp_path / "mine" / "result.npz", arrays["a"])
+        assert list(self.group(tmp_path / "mine")) == ["mine"]
+
+    def test_several_settings_in_one_directory(self, tmp_path, arrays):
+        for name in ("a", "rho", "k"):
+            results_of_data.write(tmp_path / "x" / f"{name}.npz", arrays[name])
+        assert self.group(tmp_path) == {
+            "x/a": ["x/a.npz"],
+            "x/k": ["x/k.npz"],
+            "x/rho": ["x/rho.npz"],
+        }
+
+    def test_no_group_hides_another_of_the_same_name(self, tmp_path, arrays):
+        base = tmp_path / "same"
+        results_of_data.write(base / "result.npz", arrays["a"])
+        results_of_data.write(base / "same" / "result.npz", arrays["rho"])
+        assert self.group(base) == {
+            "result.npz": ["result.npz"],
+            "same": ["same/result.npz"],
+        }
+
+    @pytest.mark.parametrize("config", ["nonsense", "[1]"])
+    def test_no_config(self, tmp_path, arrays, config):
+        path = results_of_data.write(tmp_path / "r.npz", arrays["a"], config=config)
+        with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
+            result_sets.group_by_setting([path], tmp_path)
+        with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
+            load([path])
+
+
+class TestLoadSets:
+    def test_runs_of_all_files(self, tmp_path, arrays):
+        lines = []
+        paths = [results_of_data.write(tmp_path / n, arrays[n[0]]) for n in ("a", "b")]
+        runs = load(paths, lines)
+        assert lines == ["read 1 of 1: name, 2 files, 3 runs"]
+        assert (runs.name, runs.dataset, runs.proper_name) == ("name", "made", "made")
+        assert (runs.num_runs, runs.num_classes) == (3, made_data.NUM_CLASSES)
+        assert runs.runs("seeds").tolist() == [0, 1, 2]
+        predictions = [arrays[name]["test_pred"] for name in "ab"]
+        np.testing.assert_array_equal(runs.runs("test_pred"), np.vstack(predictions))
+        np.testing.assert_array_equal(
+            runs.common("test_labels"), arrays["a"]["test_labels"]
+        )
+        for split, classes in made_data.SPLITS.items():
+            assert runs.splits[split].tolist() == list(classes)
+
+    def test_weights_are_read_when_they_are_asked_for(self, tmp_path, arrays):
+        runs = load([results_of_data.write(tmp_path / "a", arrays["a"])])
+        assert "weight_few" not in runs.files[0].arrays
+        np.testing.assert_array_equal(
+            runs.runs("weight_few"), arrays["a"]["weight_few"]
+        )
+
+    def test_neighbors_of_all_and_of_each_seed(self, tmp_path, arrays, made):
+        own = results_of_data.arrays_of(made, seeds=(7, 8), per_seed=True, draw=9)
+        paths = [
+            results_of_data.write(tmp_path / "a", arrays["a"]),
+            results_of_data.write(tmp_path / "own", own),
+        ]
+        found = load(paths).runs("neighbors")
+        shared = arrays["a"]["neighbors"]
+        np.testing.assert_array_equal(found, [shared, shared, *own["neighbors"]])
+        assert not np.array_equal(*own["neighbors"])
+
+    def test_numbers_of_neighbors_differ(self, tmp_path, arrays):
+        runs = load(
+            [results_of_data.write(tmp_path / n, arrays[n]) for n in ("a", "k")]
+        )
+        assert runs.settings("training.n_neighbors") == [2, 1]
+        assert runs.settings("training.nn_dist") == ["euclidean"]
+        with pytest.raises(UserError, match=r"a and .*k cannot be taken together: al"):
+            runs.runs("alphas")
+
+    def test_names_of_classes(self, tmp_path, arrays):
+        paths = [results_of_data.write(tmp_path / "a", arrays["a"])]
+        assert load(paths).label_name(2) == "name 2"
+        paths = [results_of_data.write(tmp_path / "a", arrays["a"], label_names=[])]
+        assert load(paths).label_name(2) == "class 2"
+
+    def test_a_set_for_each_dataset(self, tmp_path, arrays):
+        paths = [
+            results_of_data.write(tmp_path / "1", arrays["a"], dataset="other"),
+            results_of_data.write(tmp_path / "2", arrays["b"]),
+            results_of_data.write(tmp_path / "3", arrays["b"], dataset="other"),
+        ]
+        found = result_sets.load_sets({"x": paths, "y": paths[1:2]})
+        shown = [(each.name, each.dataset, each.num_runs) for each in found]
+        assert shown == [("x", "other", 3), ("x", "made", 1), ("y", "made", 1)]
+
+    @pytest.mark.parametrize(
+        "name",
+        ["test_labels", "few_classes", "label_names", "baseline_test_pred"],
+    )
+    def test_other_data(self, tmp_path, arrays, name):
+        changed = arrays["b"][name].copy()
+        changed[:] = changed[::-1].copy()
+        paths = [
+            results_of_data.write(tmp_path / "1", arrays["a"]),
+            results_of_data.write(tmp_path / "2", arrays["b"], **{name: changed}),
+        ]
+        # Also where the two belong to different experiments.
+        with pytest.raises(UserError, match=rf"'made', but of other data: {name} dif"):
+            result_sets.load_sets({"x": paths[:1], "y": paths[1:]})
+
+    @pytest.mark.parametrize(
+        "name", ["seeds", "dataset", "test_pred", "baseline_test_pred"]
+    )
+    def test_array_is_missing(self, tmp_path, arrays, name):
+        path = results_of_data.write(tmp_path / "1", arrays["a"], **{name: None})
+        with pytest.raises(UserError, match=rf"1: not a result: \['{name}'\] missing"):
+            load([path])
+
+    @pytest.mark.parametrize(
+        ("name", "ask"),
+        [
+            ("neighbors", lambda runs: runs.runs("neighbors")),
+            ("proper_name", lambda runs: runs.proper_name),
+            ("file_hashes", lambda runs: runs.files[0].file_hashes),
+        ],
+    )
+    def test_array_is_missing_that_not_all_need(self, tmp_path, arrays, name, ask):
+        runs = load(
+            [results_of_data.write(tmp_path / "1", arrays["a"], **{name: None})]
+        )
+        with pytest.raises(UserError, match=rf"1: not a whole result: '{name}' is mis"):
+            ask(runs)
+
+    def test_same_run_twice_is_told(self, tmp_path, arrays):
+        lines = []
+        paths = [results_of_data.write(tmp_path / n, arrays["a"]) for n in ("1", "2")]
+        assert load(paths, lines).num_runs == 4
+        assert "same settings and seed 0; both count" in lines[1]
+        lines.clear()
+        # Another setting with the same seed is another run.
+        paths[1] = results_of_data.write(tmp_path / "2", arrays["rho"])
+        load(paths, lines)
+        assert len(lines) == 1
+
+
+class TestSetting:
+    def file(self, **fields):
+        config = {"rho": 0.5, "training": {"sampler_builder": {"sampler_args": [""]}}}
+        return result_sets.ResultFile("r.npz", {}, config | fields)
+
+    def test_by_dotted_name(self):
+        name = "training.sampler_builder.sampler_args"
+        assert self.file().setting(name) == [""]
+
+    @pytest.mark.parametrize("name", ["none", "training.none", "rho.deep"])
+    def test_unknown(self, name):
+        with pytest.raises(
+            UserError, match=rf"r\.npz: its config has no field '{name}"
+        ):
+            self.file().setting(name)
+
+    @pytest.mark.parametrize(
+        ("arguments", "rho"),
+        [
+            ([""], 0.5),
+            (["r=0.1"], 0.1),
+            (["", "r=0.2"], 0.2),
+            (["r=0.7", ""], 0.5),
+            (["", "a=1, r=2"], 2.0),
+            (["", "r=0.3", "r=0.4"], 0.3),
+        ],
+    )
+    def test_rho_is_that_of_the_second_sampler(self, arguments, rho):
+        training = {"sampler_builder": {"sampler_args": arguments}}
+        assert self.file(training=training).rho == rho
