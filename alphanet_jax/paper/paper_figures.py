@@ -96,14 +96,14 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Accuracy and distance",
             "Accuracy of a class with the unchanged classifier against the mean "
             f"distance to its {k} nearest neighbors; a point is a class.",
-            acc="baseline",
+            acc="baseline", r_group_classes=True,
         )  # fmt: skip
         add(
             "cls_delta_vs_nndist", "accuracy_vs_distance", [one],
             "Change and distance",
             f"Change in the accuracy of a class at {at} against the mean distance to "
             f"its {k} nearest neighbors.",
-            acc="delta",
+            acc="delta", r_group_classes=True,
         )  # fmt: skip
         add(
             "euclidean_random_split_deltas_vs_rho", "change_vs_rho",
@@ -145,8 +145,8 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Change and distance at each rho",
             "Change in the accuracy of a class against the mean distance to its "
             f"{k} nearest neighbors.",
-            {"col_wrap": 3},
-            acc="delta",
+            {"col_wrap": 4},
+            acc="delta", r_group_classes=True,
         )  # fmt: skip
         add(
             "cls_acc_and_samples", "class_accuracy_and_samples", [one],

@@ -583,13 +583,15 @@ def _record(row: ComparedRow) -> dict[str, Any]:
     """Gives a row with every digit, for programs."""
 
     def number(value: float | None) -> float | None:
-        return None if value is None or math.isnan(value) else value
+        if value is None or math.isnan(value):
+            return None
+        return round(value, 8)  # without what float arithmetic adds at the end
 
     record = dict(row.facts)
     for name, cell in zip(published.COLUMNS, row.cells, strict=True):
         for whose, value in (("", cell.ours), ("_paper", cell.paper)):
             record[f"{name}{whose}"] = number(None if value is None else value.mean)
             record[f"{name}{whose}_std"] = number(None if value is None else value.std)
-        record[f"{name}_difference"] = cell.difference
-        record[f"{name}_standard_errors"] = cell.errors
+        record[f"{name}_difference"] = number(cell.difference)
+        record[f"{name}_standard_errors"] = number(cell.errors)
     return record
