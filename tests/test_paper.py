@@ -15,7 +15,7 @@ import pytest
 from alphanet_jax import cli, config, presets, registry, results
 from alphanet_jax.commands import paper as command
 from alphanet_jax.errors import UserError
-from alphanet_jax.paper import grid, page, paper_tables, published
+from alphanet_jax.paper import grid, page, paper_figures, paper_tables, published
 from alphanet_jax.paper.grid import grid_points
 from alphanet_jax.registry import DatasetEntry
 from alphanet_jax.tables import Table, Value
@@ -379,6 +379,7 @@ class TestPage:
 
 CLASSES = {"few": (0, 4, 8), "medium": (1, 5, 9, 2), "many": (3, 6, 7, 10)}
 NAME = "made <b> & data"
+SPLITS = ("few", "base", "all")
 
 
 def make_data(root, *, datagrps=("train", "val", "test"), seed=0):
@@ -835,3 +836,76 @@ class TestCommand:
         )
         counts = [job.config.training.n_neighbors for job in asked[0]]
         assert counts == [*range(1, 8), *range(1, 8)]
+
+
+@pytest.mark.slow
+class TestFigures:
+    def test_every_figure_is_drawn_once(self, ran, capsys, tmp_path, monkeypatch):
+        for group in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine"):
+            there = f"{group}/imagenetlt_resnext50_crt"
+            shutil.copytree(ran / "w" / there, tmp_path / "w" / there)
+        flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
+        flags += ["--n_boot=10", "--datasets", "imagenetlt_resnext50_crt"]
+        assert main(*flags) == 0
+        err = capsys.readouterr().err
+        # The made classes have no synsets; everything else can be drawn.
+        failed = re.findall(r"failed: no figure imagenetlt_resnext50_crt\.(\w+): ", err)
+        assert failed == [f"{split}_pred_changes_wordnet" for split in SPLITS]
+        drawn = tmp_path / "w" / "figures"
+        names = {
+            path.name.removeprefix("imagenetlt_resnext50_crt.").removesuffix(end)
+            for end in (".web_light.svg",)
+            for path in drawn.glob(f"*{end}")
+        }
+        assert names == {
+            *("pred_counts", "cls_acc_vs_nndist", "split_accs_vs_rho"),
+            *("euclidean_random_split_deltas_vs_rho", "rhos_cls_deltas"),
+            *(f"{split}_pred_changes_visual" for split in SPLITS),
+            *("cls_acc_and_samples", "cls_acc_vs_samples", "alphas", "templates"),
+            *(f"cls_delta_vs_nndist_rho_{rho}" for rho in ("0.5", "1")),
+            *(f"accs_vs_k_rho_{rho}" for rho in ("0.5", "1")),
+        }
+        assert len(list(drawn.glob("*.web_dark.svg"))) == len(names)
+        reader = check_page(tmp_path / "w" / "index.html")
+        images = [ref for tag, ref in reader.references if tag == "img"]
+        assert len(images) == 2 * len(names)
+
+        def refuse(*arguments, **more):
+            raise AssertionError("nothing should be left to draw")
+
+        monkeypatch.setattr("alphanet_jax.figures.saving.save_figure", refuse)
+        text = (tmp_path / "w" / "index.html").read_text()
+        assert main(*flags) == 0
+        assert (tmp_path / "w" / "index.html").read_text() == text
+        # What is gone, or of other results, is drawn again.
+        gone = next(drawn.glob("*.split_accs_vs_rho.csv"))
+        gone.unlink()
+        with pytest.raises(AssertionError, match="nothing should be left"):
+            main(*flags)
+
+    def test_several_datasets_share_a_figure(self, ran, tmp_path, monkeypatch):
+        plans = []
+        monkeypatch.setattr(
+            paper_figures, "_draw", lambda each, *_: plans.append(each) or []
+        )
+        monkeypatch.setattr(paper_figures, "plan", lambda *_: [])
+        monkeypatch.setattr(page, "_figure", lambda *_: "")
+        shutil.copytree(ran / "w" / "main", tmp_path / "w" / "main")
+        flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
+        assert main(*flags) == 0
+        (plan,) = plans
+        assert plan.kind == "change_vs_rho"
+        assert {runs.dataset for runs in plan.sets} == {
+            "imagenetlt_resnext50_crt",
+            "my <data>",
+        }
+
+    def test_without_matplotlib_there_are_tables(
+        self, ran, capsys, tmp_path, monkeypatch
+    ):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        shutil.copytree(ran / "w" / "main", tmp_path / "w" / "main")
+        flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
+        assert main(*flags) == 0
+        text = " ".join(check_page(tmp_path / "w" / "index.html").texts)
+        assert "no figures: figures need matplotlib: pip install" in text

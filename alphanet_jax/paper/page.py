@@ -562,7 +562,7 @@ td.far small {{ color: inherit }}
 summary {{ cursor: pointer; margin-top: 0.9rem }}
 summary h3 {{ display: inline; margin: 0 }}
 .figures {{
-  display: grid; gap: 1.4rem;
+  display: grid; gap: 1.4rem; align-items: start; grid-auto-flow: dense;
   grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
 }}
 figure {{

@@ -99,13 +99,6 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             acc="baseline", r_group_classes=True,
         )  # fmt: skip
         add(
-            "cls_delta_vs_nndist", "accuracy_vs_distance", [one],
-            "Change and distance",
-            f"Change in the accuracy of a class at {at} against the mean distance to "
-            f"its {k} nearest neighbors.",
-            acc="delta", r_group_classes=True,
-        )  # fmt: skip
-        add(
             "euclidean_random_split_deltas_vs_rho", "change_vs_rho",
             [*results.group(dataset, "main"), *results.group(dataset, "randomnns")],
             "Nearest and random neighbors",
@@ -139,14 +132,6 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Change in the accuracy of every class, sorted within its split, at each "
             "rho.",
             {"col_wrap": 4},
-        )  # fmt: skip
-        add(
-            "rhos_cls_delta_vs_nndist", "accuracy_vs_distance", every,
-            "Change and distance at each rho",
-            "Change in the accuracy of a class against the mean distance to its "
-            f"{k} nearest neighbors.",
-            {"col_wrap": 4},
-            acc="delta", r_group_classes=True,
         )  # fmt: skip
         add(
             "cls_acc_and_samples", "class_accuracy_and_samples", [one],
@@ -187,6 +172,16 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "classifier. With one neighbor nothing can be learned.",
             {"xlabel": "Neighbors"},
             col="metric",
+        )  # fmt: skip
+    for setting in main:
+        rho, k = setting
+        add(
+            f"cls_delta_vs_nndist_rho_{rho:g}", "accuracy_vs_distance",
+            [_named(results.get(dataset, "main", *setting), f"rho {rho:g}")],
+            f"Change and distance, rho {rho:g}",
+            f"Change in the accuracy of a class at rho {rho:g} against the mean "
+            f"distance to its {k} nearest neighbors.",
+            acc="delta", r_group_classes=True,
         )  # fmt: skip
     return made
 
