@@ -96,7 +96,7 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "Accuracy and distance",
             "Accuracy of a class with the unchanged classifier against the mean "
             f"distance to its {k} nearest neighbors; a point is a class.",
-            acc="baseline", r_group_classes=True,
+            acc="baseline", r_group_classes=True, splits=_splits(one, k),
         )  # fmt: skip
         add(
             "euclidean_random_split_deltas_vs_rho", "change_vs_rho",
@@ -173,15 +173,14 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             {"xlabel": "Neighbors"},
             col="metric",
         )  # fmt: skip
-    for setting in main:
-        rho, k = setting
+    for rho, k in main:
+        one = _named(results.get(dataset, "main", rho, k), f"rho {rho:g}")
         add(
-            f"cls_delta_vs_nndist_rho_{rho:g}", "accuracy_vs_distance",
-            [_named(results.get(dataset, "main", *setting), f"rho {rho:g}")],
+            f"cls_delta_vs_nndist_rho_{rho:g}", "accuracy_vs_distance", [one],
             f"Change and distance, rho {rho:g}",
             f"Change in the accuracy of a class at rho {rho:g} against the mean "
             f"distance to its {k} nearest neighbors.",
-            acc="delta", r_group_classes=True,
+            acc="delta", r_group_classes=True, splits=_splits(one, k),
         )  # fmt: skip
     return made
 
@@ -204,6 +203,12 @@ def plan_across(results: Results) -> list[FigurePlan]:
             wide=True,
         )
     ]
+
+
+def _splits(runs: ResultSet | None, k: int) -> list[str]:
+    """Tells for which splits there are distances: base classes need k few ones."""
+    enough = runs is not None and len(runs.splits["few"]) >= k
+    return ["few", "base"] if enough else ["few"]
 
 
 def _named(runs: ResultSet | None, name: str) -> ResultSet | None:
