@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphanet_jax import convert
 from alphanet_jax import wordnet as wordnet_lib
 from alphanet_jax.accuracy import neighbor_mask
 from alphanet_jax.errors import UserError
@@ -101,12 +102,12 @@ def semantic_mask(
     """
     if synsets is None:
         entry = finder.entry(file)
-        if entry.synsets_file is None:
+        synsets = convert.synsets_path(entry, finder.root(file))
+        if synsets is None:
             raise UserError(
                 f"dataset {entry.name!r} has no synsets_file in the registry; say with "
                 "--synsets which file has the WordNet id of each class"
             )
-        synsets = finder.root(file) / entry.synsets_file
     names = file.arrays["label_names"].tolist()
     ids = wordnet_lib.parse_synsets(
         synsets, names or None, num_classes=len(file.arrays["class_counts"])

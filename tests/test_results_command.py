@@ -596,7 +596,8 @@ class TestErrors:
             (
                 "--show_adjusted_acc --adjusted_acc_semantic --synsets=x "
                 "--imagenet_data_root=y",
-                "--synsets and --imagenet_data_root are the same; give one",
+                "--imagenet_data_root names a file of synsets, and so does --synsets; "
+                "give one of them",
             ),
             (
                 "--show_adjusted_acc --adjusted_acc_semantic --synsets=x --data_root=y",

@@ -81,7 +81,8 @@ class _Command:
 
     @property
     def _options(self) -> tuple[Option, ...]:
-        return (*self.kind.DATA_OPTIONS, *self.kind.DRAWING_OPTIONS)
+        files = getattr(self.kind, "FILE_OPTIONS", ())
+        return (*self.kind.DATA_OPTIONS, *self.kind.DRAWING_OPTIONS, *files)
 
     def prepare_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Joins words to the flags that take several."""
@@ -99,6 +100,8 @@ class _Command:
             )
             if _takes_data(self.kind):
                 reading.define_data_flags(values)
+            if _takes_wordnet(self.kind):
+                reading.define_wordnet_flags(values)
         for option in self._options:
             _define(values, option)
         flags.DEFINE_string(
@@ -141,10 +144,21 @@ class _Command:
                 from alphanet_jax.result_data import DataFinder
 
                 finder = DataFinder()
-            sources = Sources(reading.load_sets(values, listed), finder)
+            places: tuple[Path | None, Path | None] = (None, None)
+            if _takes_wordnet(self.kind):
+                places = reading.wordnet_paths(values)
+            sources = Sources(reading.load_sets(values, listed), finder, *places)
         numbers = self.kind.numbers(sources, **_given(values, self.kind.DATA_OPTIONS))
+        more_files = {}
+        if hasattr(self.kind, "more_files"):
+            more_files = self.kind.more_files(sources, _given(values, self._options))
         for path in saving.save_figure(
-            numbers, self.kind.draw, stem, styles, options=drawing_options
+            numbers,
+            self.kind.draw,
+            stem,
+            styles,
+            options=drawing_options,
+            more_files=more_files,
         ):
             reading.say(f"saved {path}")
 
@@ -161,6 +175,11 @@ def choose(name: str) -> Any:
 def _takes_data(kind: Any) -> bool:
     """Tells whether a kind of figure needs the dataset itself."""
     return bool(getattr(kind, "NEEDS_DATA", False))
+
+
+def _takes_wordnet(kind: Any) -> bool:
+    """Tells whether a kind of figure needs WordNet."""
+    return bool(getattr(kind, "NEEDS_WORDNET", False))
 
 
 def _define(values: flags.FlagValues, option: Option) -> None:

@@ -18,11 +18,13 @@ __all__ = [
     "define_data_flags",
     "define_list",
     "define_result_flags",
+    "define_wordnet_flags",
     "experiments",
     "fields",
     "join_words",
     "load_sets",
     "say",
+    "wordnet_paths",
 ]
 
 
@@ -94,6 +96,48 @@ def define_data_flags(values: flags.FlagValues) -> None:
         "TOML file with the datasets [as when the results were made]",
         flag_values=values,
     )
+
+
+def define_wordnet_flags(values: flags.FlagValues) -> None:
+    """Defines where WordNet and the synsets of classes are."""
+    flags.DEFINE_string(
+        "synsets",
+        None,
+        "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "imagenet_data_root",
+        None,
+        "directory whose labels_full.txt is the --synsets",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "wordnet",
+        None,
+        "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]",
+        flag_values=values,
+    )
+
+
+def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":
+    """Gives the file of synsets and the directory of WordNet that flags name.
+
+    Raises:
+      UserError: If synsets are named twice.
+    """
+    synsets, imagenet, wordnet = (
+        None if value is None else Path(value)
+        for value in (values.synsets, values.imagenet_data_root, values.wordnet)
+    )
+    if imagenet is not None:
+        if synsets is not None:
+            raise UserError(
+                "--imagenet_data_root names a file of synsets, and so does --synsets; "
+                "give one of them"
+            )
+        synsets = imagenet / "labels_full.txt"
+    return synsets, wordnet
 
 
 def define_result_flags(values: flags.FlagValues, directories: str | None) -> None:

@@ -146,15 +146,7 @@ def _define_accuracy_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
-    for name, text in (
-        ("synsets", "file with the WordNet id of each class [the registry's]"),
-        (
-            "imagenet_data_root",
-            "directory with labels_full.txt, to take for --synsets",
-        ),
-        ("wordnet", "directory of WordNet 3.0 [where nltk and Debian keep it]"),
-    ):
-        flags.DEFINE_string(name, None, text, flag_values=values)
+    reading.define_wordnet_flags(values)
 
 
 def _given(values: flags.FlagValues, *names: str) -> list[str]:
@@ -215,8 +207,6 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
     if values.adjusted_acc_semantic:
         _refuse(values, "with --adjusted_acc_semantic", "adjusted_acc_nn_dist")
         given = _given(values, "synsets", "imagenet_data_root")
-        if len(given) == 2:
-            raise UserError("--synsets and --imagenet_data_root are the same; give one")
         if given:
             _refuse(values, f"with --{given[0]}", "registry", "data_root")
     else:
@@ -254,10 +244,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
         mask = semantic.visual_mask(file, finder, nn_dist=nn_dist, flag=flag)
         return hits_of_predictions(file, mask, f"k = {count}, {metric}")
 
-    synsets = None if values.synsets is None else Path(values.synsets)
-    if values.imagenet_data_root is not None:
-        synsets = Path(values.imagenet_data_root) / "labels_full.txt"
-    wordnet = None if values.wordnet is None else Path(values.wordnet)
+    synsets, wordnet = reading.wordnet_paths(values)
     level = values.adjusted_acc_semantic_nns_level or semantic.LEVEL
 
     def in_wordnet(file: "ResultFile") -> "Hits":

@@ -10,6 +10,13 @@ Each kind of figure is a module with
     numbers(sources, *, ...)        -> `Numbers`, which are also written as CSV
     draw(numbers, style, *, ...)    -> a matplotlib figure of these numbers alone
 
+and, where it needs them,
+
+    NEEDS_DATA              True for one that takes the datasets themselves
+    NEEDS_WORDNET           True for one that takes WordNet
+    FILE_OPTIONS            options for files that are written along
+    more_files(sources, options)    -> texts of these files by their paths
+
 so a figure can be checked by its numbers, and drawn again from them. `style` has the
 looks that figures share, `statistics` the bootstrap, regression and densities,
 `saving` the files.

@@ -1,16 +1,24 @@
 """What several kinds of figure draw alike."""
 
+import itertools
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from alphanet_jax.figures.options import Option
-from alphanet_jax.figures.style import Style
+from alphanet_jax.figures.style import CONTEXTS, Style
 
 __all__ = [
     "LEGEND_OPTIONS",
     "SPLIT_TITLES",
+    "columns_that_fit",
     "draw_legend",
+    "fit_xticklabels",
+    "label_y",
     "panels",
+    "title_panels",
     "zero_line",
 ]
 
@@ -30,6 +38,8 @@ LEGEND_OPTIONS = (
         "where the legend is: above, none, or a place inside such as 'upper right'",
     ),
 )
+# Inches of a panel with its title and labels, for text of the usual size.
+_LEAST_HEIGHT = 1.4
 _PLACES = (
     *("best", "upper right", "upper left", "lower left", "lower right", "right"),
     *("center left", "center right", "lower center", "upper center", "center"),
@@ -78,7 +88,9 @@ def _draw_above(
     figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
 ) -> None:
     """Draws a legend above the axes, with no more columns than have room."""
-    for count in [columns] if columns else range(len(handles), 0, -1):
+    # Rows that are equally long, as far as they can be.
+    counts = {-(-len(handles) // rows): None for rows in range(1, len(handles) + 1)}
+    for count in [columns] if columns else counts:
         legend = figure.legend(
             handles,
             labels,
@@ -125,6 +137,9 @@ def panels(
 
     columns = min(col_wrap or count, count)
     rows = -(-count // columns)
+    # However narrow panels are, their titles and labels need the height they need.
+    width = style.size()[0] / style.scale / columns
+    aspect = min(aspect, width / (_LEAST_HEIGHT * CONTEXTS[style.context]))
     figure, grid = plt.subplots(
         rows,
         columns,
@@ -133,6 +148,11 @@ def panels(
         sharey=sharey,
         squeeze=False,
     )
+    if style.format == "pgf":
+        # Text is to be measured as LaTeX sets it.
+        from matplotlib.backends.backend_pgf import FigureCanvasPgf
+
+        FigureCanvasPgf(figure)
     axes = list(grid.flat)
     for extra in axes[count:]:
         extra.set_visible(False)
@@ -141,3 +161,107 @@ def panels(
         if sharex and place + columns >= count:
             axes[place].tick_params(labelbottom=True)
     return figure, axes[:count]
+
+
+def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
+    """Tells how many panels have room in a row.
+
+    Args:
+      style: The style.
+      count: Number of panels.
+      inches: Least width of a panel, for text of the usual size.
+    """
+    width = style.size()[0] / style.scale
+    most = max(1, int(width / (inches * CONTEXTS[style.context])))
+    rows = -(-count // most)
+    return -(-count // rows)  # rows as long as each other, as far as they can be
+
+
+def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
+    """Turns the labels of x ticks as far as they need to be beside each other.
+
+    The figure grows by what they need more below, so that panels stay as large. Tick
+    labels, and whatever takes room at the sides, must be there already.
+    """
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    more = 0.0
+    for axes in all_axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        if len(labels) < 2 or not axes.xaxis.get_tick_params()["labelbottom"]:
+            continue
+        boxes = [label.get_window_extent(renderer) for label in labels]
+        height = max(box.height for box in boxes)
+        if all(a.x1 + 0.7 * height <= b.x0 for a, b in itertools.pairwise(boxes)):
+            continue
+        places = [axes.transData.transform((x, 0.0))[0] for x in axes.get_xticks()]
+        pitch = min(b - a for a, b in itertools.pairwise(places))
+        # Slanted lines keep apart by their height, but long ones reach far to the left.
+        turn = np.radians(35.0)
+        longest = max(box.width for box in boxes) * np.cos(turn)
+        slant = pitch * np.sin(turn) >= height and longest < 1.5 * pitch
+        for label in labels:
+            label.set(
+                rotation=35.0 if slant else 90.0,
+                ha="right" if slant else "center",
+                va="top",
+                rotation_mode="anchor" if slant else "default",
+            )
+        turned = [label.get_window_extent(renderer).height for label in labels]
+        more = max(more, max(turned) - height)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + more / figure.dpi)
+
+
+def label_y(figure: Any, all_axes: Sequence[Any], text: str) -> None:
+    """Labels the y axis that panels share: once, beside their middle.
+
+    Titles and the legend must be there already.
+    """
+    rows = {axes.get_subplotspec().rowspan.start for axes in all_axes}
+    if len(rows) == 1:
+        label = all_axes[0].set_ylabel(text)
+        figure.draw_without_rendering()
+        extent = label.get_window_extent(figure.canvas.get_renderer())
+        if extent.height <= all_axes[0].bbox.height:
+            return
+        label.set_text("")
+    # One that is longer than a panel would meet what is below, this has room for it.
+    figure.supylabel(text, fontsize="medium")
+
+
+def title_panels(
+    figure: Any, all_axes: Sequence[Any], style: Style, titles: Sequence[str]
+) -> None:
+    """Gives panels their titles, in several lines where they have no room in one.
+
+    The figure grows by the lines that there are more. Whatever takes room at the sides
+    of panels must be there already.
+
+    Args:
+      figure: The figure.
+      all_axes: Axes of its panels, row by row.
+      style: The style.
+      titles: A title for each, not yet made safe to draw.
+    """
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    width = figure.bbox.width
+    more: dict[int, float] = {}
+    for axes, text in zip(all_axes, titles, strict=True):
+        title = axes.set_title(style.text(text))
+        box = title.get_window_extent(renderer)
+        place = axes.get_subplotspec()
+        middle = (axes.bbox.x0 + axes.bbox.x1) / 2.0
+        columns = place.get_gridspec().ncols
+        room = min(0.95 * width / columns, 1.95 * min(middle, width - middle))
+        if box.width <= room:
+            continue
+        length = max(1, int(len(text) * room / box.width))
+        lines = textwrap.wrap(text, length)
+        title.set_text("\n".join(style.text(line) for line in lines))
+        taller = title.get_window_extent(renderer).height - box.height
+        row = place.rowspan.start
+        more[row] = max(more.get(row, 0.0), taller)
+    inches, height = figure.get_size_inches()
+    figure.set_size_inches(inches, height + sum(more.values()) / figure.dpi)

@@ -43,6 +43,7 @@ def save_figure(
     *,
     options: Mapping[str, Any] | None = None,
     name_styles: bool | None = None,
+    more_files: Mapping[Path, str] | None = None,
 ) -> list[Path]:
     """Draws numbers in some styles, and writes them as CSV.
 
@@ -55,9 +56,10 @@ def save_figure(
       options: How to draw.
       name_styles: Whether file names hold that of the style; by default where there
         are several.
+      more_files: Texts of other files to write along, by their paths.
 
     Returns:
-      The files, those of numbers last. All are written, or none.
+      The files, those of numbers and others last. All are written, or none.
 
     Raises:
       UserError: If the figure cannot be drawn or written.
@@ -88,6 +90,12 @@ def save_figure(
                 path = stem.with_name(f"{stem.name}{end}.csv")
                 temporary = stack.enter_context(files.replacing(path))
                 temporary.write_text(csv_text(columns), encoding="utf-8")
+                written.append(path)
+            for path, text in (more_files or {}).items():
+                if path.resolve() in [other.resolve() for other in written]:
+                    raise UserError(f"{path} is also a file of the figure itself")
+                temporary = stack.enter_context(files.replacing(path))
+                temporary.write_text(text, encoding="utf-8")
                 written.append(path)
         except OSError as error:
             raise UserError(f"{stem}: {error.strerror or error}") from None

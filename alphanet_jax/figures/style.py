@@ -148,7 +148,7 @@ class Style:
             "\\": r"\textbackslash{}",
             "{": r"\{",
             "}": r"\}",
-            "$": r"\$",
+            "$": r"\textdollar{}",  # matplotlib turns \$ back into a bare one
             "&": r"\&",
             "#": r"\#",
             "_": r"\_",

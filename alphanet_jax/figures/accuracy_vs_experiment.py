@@ -1,0 +1,267 @@
+"""Accuracy of few, medium and many classes for named experiments."""
+
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import accuracy
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, statistics
+from alphanet_jax.figures.numbers import (
+    Columns,
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+)
+from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultFile, ResultSet
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Accuracy of the few, medium and many splits and of all test samples for named
+experiments, such as values of rho or numbers of neighbors, in the order in which they
+are given: means over runs with 95 percent bootstrap intervals, joined by lines. With
+--col=dataset there is a panel for each dataset, with --col=metric for each distance
+between classes that neighbors were found by. Dotted lines are the unchanged classifier.
+The original's PlotSplitAccVsExp.
+
+  python main.py plot accuracy_vs_experiment --base_res_dir=results/sweep \\
+      --exp_sub_dirs rho_0.1 rho_0.5 rho_1.0 --exp_names 0.1 0.5 1 \\
+      --xlabel='\\rho' --xlabel_style=math --out=experiments.png"""
+
+READS = "experiments"
+PARTS = ("few", "medium", "many", "overall")
+_METRICS = {"euclidean": "Euclidean", "cosine": "Cosine", "random": "Random"}
+DATA_OPTIONS = (
+    Option(
+        "y",
+        "acc",
+        "accuracy, or its change from the unchanged classifier",
+        choices=("acc", "acc_delta"),
+    ),
+    Option(
+        "col",
+        "none",
+        "what there is a panel for each of: dataset, metric, or none for one panel",
+        choices=("none", "dataset", "metric"),
+    ),
+    N_BOOT,
+    SEED,
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+    Option("xlabel", "Experiment", "label of the x axis"),
+    Option(
+        "xlabel_style",
+        "normal",
+        "how it is written: normal, italic, or math for a formula such as \\rho",
+        choices=("normal", "italic", "math"),
+    ),
+    Option("show_titles", True, "titles of panels, where there are several"),
+    Option("show_xlabels", True, "the label of the x axis"),
+)
+_NAMES = (
+    *("panel", "experiment", "dataset", "metric", "split", "accuracy", "low", "high"),
+    *("baseline", "runs", "y"),
+)
+
+
+def numbers(
+    sources: Sources,
+    *,
+    y: str = "acc",
+    col: str = "none",
+    n_boot: int = 1000,
+    boot_seed: int = 0,
+) -> Numbers:
+    """Gives mean accuracy, in percent, for every panel, experiment and split.
+
+    Args:
+      sources: Results.
+      y: 'acc' or 'acc_delta'.
+      col: What there is a panel for each of: 'dataset', 'metric' or 'none'.
+      n_boot: Number of bootstrap samples, of runs.
+      boot_seed: Their seed.
+
+    Returns:
+      Columns panel, experiment, dataset, metric, split, accuracy (or its change), low,
+      high, baseline, runs, y.
+
+    Raises:
+      UserError: If the results of an experiment differ in what is not told apart.
+    """
+    groups = _by_panel(sources, col)
+    rng = np.random.default_rng(boot_seed)
+    rows: list[tuple[Any, ...]] = []
+    for panel, runs in groups:
+        labels, splits = runs.common("test_labels"), runs.splits
+        right = accuracy.is_correct(runs.runs("test_pred"), labels)
+        before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
+        values = 100.0 * accuracy.per_split(right, labels, splits)
+        base = 100.0 * accuracy.per_split(before[None], labels, splits)[0]
+        shown = values - base if y == "acc_delta" else values
+        samples = statistics.bootstrap_means(shown, n_boot=n_boot, rng=rng)
+        low, high = statistics.interval(samples)
+        metric = runs.files[0].setting("training.nn_dist")
+        rows += [
+            (
+                *(panel, runs.name, runs.proper_name, metric, split),
+                *(shown[:, i].mean(), low[i], high[i], base[i], len(values), y),
+            )
+            for i, split in enumerate(PARTS)
+        ]
+    return {"": columns_from_rows(_NAMES, rows)}
+
+
+def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
+    """Puts runs together that make a point; gives the name of each one's panel.
+
+    Raises:
+      UserError: If results differ in their dataset or distance, unless panels do.
+    """
+    datasets = {runs.dataset: runs.proper_name for runs in sources.sets}
+    if len(set(datasets.values())) < len(datasets):
+        datasets = {name: name for name in datasets}
+    if col != "dataset" and len(datasets) > 1:
+        raise UserError(
+            f"results are of several datasets, {', '.join(datasets)}: give "
+            "--col=dataset for a panel each, or choose with --exp_sub_dirs or "
+            "--res_files_pattern"
+        )
+    made = []
+    for runs in sources.sets:
+        by_metric: dict[str, list[ResultFile]] = {}
+        for file in runs.files:
+            metric = file.setting("training.nn_dist")
+            by_metric.setdefault(metric, []).append(file)
+        if col != "metric" and len(by_metric) > 1:
+            raise UserError(
+                f"experiment {runs.name!r} has results with neighbors by "
+                f"{' and '.join(by_metric)}, which are not runs of one thing: give "
+                "--col=metric, or choose with --exp_sub_dirs or --res_files_pattern"
+            )
+        panels = {
+            "metric": {name: _METRICS.get(name, name) for name in by_metric},
+            "dataset": dict.fromkeys(by_metric, datasets[runs.dataset]),
+            "none": dict.fromkeys(by_metric, ""),
+        }[col]
+        made += [
+            (panels[metric], ResultSet(runs.name, tuple(files)))
+            for metric, files in by_metric.items()
+        ]
+    return made
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 0,
+    xlabel: str = "Experiment",
+    xlabel_style: str = "normal",
+    show_titles: bool = True,
+    show_xlabels: bool = True,
+) -> Any:
+    """Draws a panel of points joined by lines for each dataset or distance.
+
+    Raises:
+      UserError: If `xlabel` is no formula where it is to be one.
+    """
+    columns = numbers[""]
+    names = list(dict.fromkeys(columns["panel"].tolist()))
+    experiments = list(dict.fromkeys(columns["experiment"].tolist()))
+    is_change = columns["y"][0] == "acc_delta"
+    wrap = col_wrap or drawing.columns_that_fit(style, len(names))
+    figure, all_axes = drawing.panels(
+        style, len(names), col_wrap=wrap, aspect=1.6 if len(names) == 1 else 0.85
+    )
+    handles: dict[str, Any] = {}
+    for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
+        here = select(columns, panel=name)
+        for split in PARTS:
+            part = select(here, split=split)
+            if np.isfinite(part["accuracy"]).any():
+                handles[split] = _draw_split(axes, part, experiments, style)
+        if is_change:
+            drawing.zero_line(axes, style)
+        axes.set_xticks(
+            range(len(experiments)), [style.text(name) for name in experiments]
+        )
+        axes.set_xlim(-0.4, len(experiments) - 0.6)
+        if show_xlabels and place + wrap >= len(names):
+            _label_x(axes, style, xlabel, xlabel_style)
+    shown = [split for split in PARTS if split in handles]
+    drawing.draw_legend(
+        figure,
+        all_axes[0],
+        [handles[split] for split in shown],
+        [drawing.SPLIT_TITLES[split] for split in shown],
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    if show_titles and len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
+    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
+    drawing.label_y(figure, all_axes, label)
+    drawing.fit_xticklabels(figure, all_axes)
+    return figure
+
+
+def _draw_split(
+    axes: Any, columns: Columns, experiments: list[str], style: Style
+) -> Any:
+    """Draws a split's points and intervals, and what they were before."""
+    from matplotlib import rcParams
+
+    split = str(columns["split"][0])
+    x = [experiments.index(name) for name in columns["experiment"].tolist()]
+    mean = columns["accuracy"]
+    if columns["y"][0] != "acc_delta":
+        axes.axhline(
+            columns["baseline"][0],
+            color=style.splits[split],
+            linewidth=0.7 * rcParams["lines.linewidth"],
+            linestyle=":",
+            zorder=1,
+        )
+    return axes.errorbar(
+        x,
+        mean,
+        yerr=np.maximum([mean - columns["low"], columns["high"] - mean], 0.0),
+        color=style.splits[split],
+        marker=style.markers[split],
+        elinewidth=0.7 * rcParams["lines.linewidth"],
+        zorder=3 if split == "few" else 2,
+    )
+
+
+def _label_x(axes: Any, style: Style, text: str, how: str) -> None:
+    """Labels the x axis.
+
+    Raises:
+      UserError: If the text is no formula where it is to be one.
+    """
+    if how != "math":
+        axes.set_xlabel(style.text(text), fontstyle=how)
+        return
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(f"${text}$")
+    except ValueError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"--xlabel: no formula: {text!r}: {reason}") from None
+    axes.set_xlabel(f"${text}$")

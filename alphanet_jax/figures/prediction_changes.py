@@ -1,0 +1,477 @@
+"""How predictions changed: correct, wrong as a neighbor, or else wrong, and after."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alphanet_jax import semantic
+from alphanet_jax.accuracy import OUTCOMES
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, groups
+from alphanet_jax.figures.numbers import (
+    Columns,
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+)
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultSet
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "FILE_OPTIONS",
+    "NEEDS_DATA",
+    "NEEDS_WORDNET",
+    "READS",
+    "draw",
+    "more_files",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Predictions for the test samples of few, base or all classes that are correct, wrong as
+a neighbor of the true class, or else wrong: of the unchanged classifier at the left, of
+AlphaNet at the right, and between them bands for the samples whose predictions went
+from one to another; means over runs, a panel for each experiment. With --split=all, the
+part of the few classes is hatched. Neighbors are the k nearest classes of --nn_split by
+mean training feature, with the result's k and distance; those of few classes among base
+classes are the result's own. With --nn_split=semantic they are the classes within
+--semantic_nns_level edges of WordNet; samples of a class that has none stay, and all
+their wrong predictions are of the third group. The original's PlotPredChanges.
+
+  python main.py plot prediction_changes --base_res_dir=results/quickstart \\
+      --split=all --nn_split=semantic --out=changes.png"""
+
+READS = "experiments"
+NEEDS_DATA = True
+NEEDS_WORDNET = True
+DATA_OPTIONS = (
+    Option(
+        "split",
+        "few",
+        "whose test samples to look at: few, base, all",
+        choices=("few", "base", "all"),
+    ),
+    Option(
+        "nn_split",
+        "base",
+        "which classes can be neighbors: few, base, all; or semantic for WordNet's",
+        choices=("few", "base", "all", "semantic"),
+    ),
+    groups.NN_DIST,
+    Option(
+        "semantic_nns_level",
+        None,
+        f"the most edges of WordNet between semantic neighbors [{semantic.LEVEL}]",
+        of=int,
+        low=1,
+    ),
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+    Option("label_size", 0.0, "size of percentages, in points; 0 for small", low=0),
+    Option("label_rot", 0.0, "degrees by which percentages are turned"),
+)
+FILE_OPTIONS = (
+    Option(
+        "save_semantic_nns_file",
+        None,
+        "JSON file for the semantic neighbors of every class",
+    ),
+)
+
+_TITLES = {
+    "correct": "Correct",
+    "neighbor": "Wrong: neighbor",
+    "other": "Wrong: other",
+}
+_NAMES = (
+    *("panel", "experiment", "dataset", "part", "nn_split", "before", "after"),
+    *("percent", "count", "samples", "without_neighbors", "runs"),
+)
+# Where bars lie from the left edge of a panel, 0, to the right one, 1; room in percent
+# between the groups; and how a band is.
+_BAR, _GAP = 0.2, 2.0
+_CHANGED, _SAME = 0.5, 0.12
+
+
+def numbers(
+    sources: Sources,
+    *,
+    split: str = "few",
+    nn_split: str = "base",
+    nn_dist: str | None = None,
+    semantic_nns_level: int | None = None,
+) -> Numbers:
+    """Gives how many samples went from each group to each.
+
+    Args:
+      sources: Results.
+      split: 'few', 'base' or 'all': whose test samples.
+      nn_split: 'few', 'base', 'all' or 'semantic': which classes can be neighbors.
+      nn_dist: 'euclidean' or 'cosine'; by default the results' own.
+      semantic_nns_level: The most edges of WordNet between neighbors.
+
+    Returns:
+      Columns panel, experiment, dataset, part (few or base), nn_split, before, after,
+      percent (of all samples of the panel), count (both means over runs), samples,
+      without_neighbors (samples of classes that have no neighbor), runs.
+
+    Raises:
+      UserError: If a split has no test samples, neighbors cannot be told, or an option
+        is given that means nothing with these neighbors.
+    """
+    near = _neighborhoods(sources, nn_split, nn_dist, semantic_nns_level)
+    rows: list[tuple[Any, ...]] = []
+    for panel, runs in zip(groups.panel_names(sources.sets), sources.sets, strict=True):
+        grouped = groups.group_predictions(runs, sources, split=split, near=near)
+        is_few = np.isin(grouped.labels, runs.splits["few"])
+        size = len(grouped.labels)
+        for part, chosen in (("few", is_few), ("base", ~is_few)):
+            if not chosen.any():
+                continue
+            # Nine kinds of change, as numbers of two digits to the base of three.
+            kinds = 3 * grouped.before[:, chosen] + grouped.after[:, chosen]
+            counts = np.stack([(kinds == kind).sum(axis=1) for kind in range(9)])
+            lonely = int(grouped.lonely[chosen].sum())
+            rows += [
+                (
+                    *(panel, runs.name, runs.proper_name, part, nn_split),
+                    *(OUTCOMES[kind // 3], OUTCOMES[kind % 3]),
+                    *(100.0 * count / size, count, size, lonely, runs.num_runs),
+                )
+                for kind, count in enumerate(counts.mean(axis=1))
+            ]
+    return {"": columns_from_rows(_NAMES, rows)}
+
+
+def _neighborhoods(
+    sources: Sources, nn_split: str, nn_dist: str | None, level: int | None
+) -> groups.Neighborhoods:
+    """Says which classes are neighbors.
+
+    Raises:
+      UserError: If an option is given that means nothing here.
+    """
+    if nn_split == "semantic":
+        if nn_dist is not None:
+            raise UserError("--nn_dist means nothing with --nn_split=semantic")
+        return groups.Neighborhoods(nn_split, level=level or semantic.LEVEL)
+    given = {
+        "--semantic_nns_level": level,
+        "--synsets or --imagenet_data_root": sources.synsets,
+        "--wordnet": sources.wordnet,
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"{name} needs --nn_split=semantic, got --nn_split={nn_split}"
+            )
+    return groups.Neighborhoods(nn_split, nn_dist)
+
+
+def more_files(sources: Sources, options: Mapping[str, Any]) -> dict[Path, str]:
+    """Gives the file of semantic neighbors, if one is wanted.
+
+    It has the level, and for every dataset its classes with their neighbors:
+    `{"level": 4, "datasets": {"NAME": [{"class": 0, "name": "apple", "split": "few",
+    "neighbors": [53, 57]}, ...]}}`.
+
+    Args:
+      sources: Results.
+      options: Values of the figure's options by name.
+
+    Raises:
+      UserError: If neighbors are not semantic.
+    """
+    path = options["save_semantic_nns_file"]
+    if path is None:
+        return {}
+    if options["nn_split"] != "semantic":
+        raise UserError(
+            "--save_semantic_nns_file needs --nn_split=semantic, got "
+            f"--nn_split={options['nn_split']}"
+        )
+    level = options["semantic_nns_level"] or semantic.LEVEL
+    datasets: dict[str, str] = {}
+    for runs in sources.sets:
+        if runs.dataset not in datasets:
+            classes = _semantic_neighbors(runs, sources, level)
+            lines = [json.dumps(each, ensure_ascii=False) for each in classes]
+            datasets[runs.dataset] = ",\n  ".join(lines)
+    lists = ",\n ".join(
+        f"{json.dumps(name, ensure_ascii=False)}: [\n  {lines}\n ]"
+        for name, lines in datasets.items()
+    )
+    return {Path(path): f'{{"level": {level}, "datasets": {{\n {lists}\n}}}}\n'}
+
+
+def _semantic_neighbors(
+    runs: ResultSet, sources: Sources, level: int
+) -> list[dict[str, Any]]:
+    """Lists the classes of a dataset with their semantic neighbors."""
+    mask = semantic.semantic_mask(
+        runs.files[0],
+        sources.finder,
+        level=level,
+        synsets=sources.synsets,
+        wordnet=sources.wordnet,
+    )
+    split_of = {
+        label: name for name, labels in runs.splits.items() for label in labels.tolist()
+    }
+    return [
+        {
+            "class": label,
+            "name": runs.label_name(label),
+            "split": split_of[label],
+            "neighbors": np.flatnonzero(near).tolist(),
+        }
+        for label, near in enumerate(mask)
+    ]
+
+
+class _Segment(NamedTuple):
+    """A piece of a bar, from `low` to `high`: a group of a part's samples."""
+
+    outcome: str
+    part: str
+    low: float
+    high: float
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 0,
+    label_size: float = 0.0,
+    label_rot: float = 0.0,
+) -> Any:
+    """Draws a panel of two bars and bands between them for every experiment."""
+    from matplotlib.patches import Patch
+
+    columns = numbers[""]
+    names = list(dict.fromkeys(columns["panel"].tolist()))
+    figure, all_axes = drawing.panels(
+        style,
+        len(names),
+        col_wrap=col_wrap or drawing.columns_that_fit(style, len(names)),
+        aspect=1.3 if len(names) == 1 else 0.85,
+    )
+    parts = set(columns["part"].tolist())
+    labels_of: dict[Any, list[Any]] = {}
+    bands = []
+    looks = {"fontsize": label_size or "small", "rotation": label_rot}
+    for axes, name in zip(all_axes, names, strict=True):
+        here = select(columns, panel=name)
+        sides = [_segments(here, side) for side in ("before", "after")]
+        bands += _draw_bands(axes, here, sides, style)
+        for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=True):
+            _draw_bar(axes, segments, style, x=x, hatch_few=len(parts) > 1)
+        labels_of[axes] = [
+            _write_percents(axes, segments, is_left=is_left, looks=looks)
+            for segments, is_left in zip(sides, (True, False), strict=True)
+        ]
+        axes.set_xlim(0.0, 1.0)
+        axes.set_ylim(100.0 + 2.0 * _GAP, 0.0)
+        axes.set_yticks([])
+        axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", "AlphaNet"])
+        axes.tick_params(axis="x", length=0.0)
+        axes.spines[:].set_visible(False)
+    handles = [Patch(color=style.outcomes[outcome]) for outcome in OUTCOMES]
+    labels = [_TITLES[outcome] for outcome in OUTCOMES]
+    if len(parts) > 1:
+        handles.append(
+            Patch(facecolor=style.secondary, hatch="////", edgecolor=style.background)
+        )
+        labels.append("Few split")
+    drawing.draw_legend(
+        figure,
+        all_axes[0],
+        handles,
+        labels,
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    label = groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()]
+    figure.supylabel(label, fontsize="medium")
+    if len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
+    drawing.fit_xticklabels(figure, all_axes)
+    figure.draw_without_rendering()
+    for axes, pair in labels_of.items():
+        for side in pair:
+            _keep_apart(figure, axes, side)
+    for band in bands:
+        _write_on_band(figure, band, looks)
+    return figure
+
+
+def _segments(columns: Columns, side: str) -> list[_Segment]:
+    """Stacks the groups of one side, with room between.
+
+    Args:
+      columns: Numbers of a panel.
+      side: 'before' or 'after'.
+
+    Returns:
+      A piece for each group and part, the first at 0.
+    """
+    made, height = [], 0.0
+    for outcome in OUTCOMES:
+        for part in dict.fromkeys(columns["part"].tolist()):
+            rows = select(columns, part=part, **{side: outcome})
+            top = height + float(rows["percent"].sum())
+            made.append(_Segment(outcome, part, height, top))
+            height = top
+        height += _GAP
+    return made
+
+
+def _draw_bar(
+    axes: Any, segments: list[_Segment], style: Style, *, x: float, hatch_few: bool
+) -> None:
+    for segment in segments:
+        hatched = hatch_few and segment.part == "few"
+        axes.bar(
+            x,
+            segment.high - segment.low,
+            _BAR,
+            bottom=segment.low,
+            align="edge",
+            color=style.outcomes[segment.outcome],
+            edgecolor=style.background,
+            linewidth=0.0,
+            hatch="////" if hatched else None,
+            zorder=3,
+        )
+
+
+def _write_percents(
+    axes: Any, segments: list[_Segment], *, is_left: bool, looks: Mapping[str, Any]
+) -> list[Any]:
+    """Writes the percentage of every group beside a bar; returns the texts."""
+    texts = []
+    for outcome in OUTCOMES:
+        parts = [segment for segment in segments if segment.outcome == outcome]
+        percent = sum(part.high - part.low for part in parts)
+        texts.append(
+            axes.text(
+                -0.03 if is_left else 1.03,
+                (parts[0].low + parts[-1].high) / 2.0,
+                f"{round(percent, 6):.1f}",
+                ha="right" if is_left else "left",
+                va="center",
+                **looks,
+            )
+        )
+    return texts
+
+
+def _keep_apart(figure: Any, axes: Any, texts: list[Any]) -> None:
+    """Moves the texts beside a bar, whose layout is done, until none overlap."""
+    renderer = figure.canvas.get_renderer()
+    heights = [text.get_window_extent(renderer).height for text in texts]
+    to_pixels = axes.transData.transform
+    middles = [to_pixels((0.0, text.get_position()[1]))[1] for text in texts]
+    for _ in range(100):
+        moved = False
+        for upper in range(len(texts) - 1):
+            room = 1.05 * (heights[upper] + heights[upper + 1]) / 2.0
+            missing = room - (middles[upper] - middles[upper + 1])
+            if missing > 0.01:
+                middles[upper] += missing / 2.0
+                middles[upper + 1] -= missing / 2.0
+                moved = True
+        if not moved:
+            break
+    for text, middle in zip(texts, middles, strict=True):
+        text.set_y(axes.transData.inverted().transform((0.0, middle))[1])
+
+
+class _Band(NamedTuple):
+    """A band of changed predictions, where it begins."""
+
+    axes: Any
+    low: float
+    high: float
+
+
+def _write_on_band(figure: Any, band: _Band, looks: Mapping[str, Any]) -> None:
+    """Writes the percentage of a band that is thick enough for it."""
+    middle = (band.low + band.high) / 2.0
+    text = band.axes.text(
+        _BAR + 0.02,
+        middle,
+        f"{band.high - band.low:.1f}",
+        ha="left",
+        va="center",
+        zorder=4,
+        **looks,
+    )
+    height = text.get_window_extent(figure.canvas.get_renderer()).height
+    to_pixels = band.axes.transData.transform
+    thickness = to_pixels((0.0, band.low))[1] - to_pixels((0.0, band.high))[1]
+    if thickness < height:
+        text.remove()
+
+
+def _draw_bands(
+    axes: Any, columns: Columns, sides: list[list[_Segment]], style: Style
+) -> list[_Band]:
+    """Draws a band for every flow; those of samples that stay are faint.
+
+    Returns:
+      The bands of the others.
+    """
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Curve
+
+    # Where the next band of each piece begins. Bands leave a piece in the order of
+    # where they go, and come in that of whence, so that they cross no more than need.
+    starts, ends = ({(s.outcome, s.part): s.low for s in side} for side in sides)
+    changed = []
+    middle = 0.5
+    left, right = _BAR, 1.0 - _BAR
+    flows = zip(
+        *(columns[name].tolist() for name in ("part", "before", "after", "percent")),
+        strict=True,
+    )
+    for part, before, after, percent in flows:
+        a, b = starts[before, part], ends[after, part]
+        starts[before, part] += percent
+        ends[after, part] += percent
+        if percent <= 0.0:
+            continue
+        if before != after:
+            changed.append(_Band(axes, a, a + percent))
+        points = [
+            *((left, a), (middle, a), (middle, b), (right, b)),
+            *((right, b + percent), (middle, b + percent), (middle, a + percent)),
+            *((left, a + percent), (left, a)),
+        ]
+        codes = [
+            *(Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4),
+            *(Curve.LINETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4, Curve.CLOSEPOLY),
+        ]
+        axes.add_patch(
+            PathPatch(
+                Curve(points, codes),
+                facecolor=style.outcomes[before],
+                alpha=_SAME if before == after else _CHANGED,
+                linewidth=0.0,
+                zorder=1 if before == after else 2,
+            )
+        )
+    return changed

@@ -1,0 +1,246 @@
+"""How many predictions are correct, wrong as a neighbor, or else wrong."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.accuracy import OUTCOMES
+from alphanet_jax.figures import drawing, groups, statistics
+from alphanet_jax.figures.numbers import (
+    Columns,
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+)
+from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "NEEDS_DATA",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Percentage of the predictions for test samples of few or base classes that are correct,
+wrong as a neighbor of the true class, or else wrong: of the unchanged classifier and of
+AlphaNet, means over runs with 95 percent bootstrap intervals where runs differ; a panel
+for each experiment. Neighbors are the k nearest classes of --nn_split by mean training
+feature, with the result's k and distance; those of few classes among base classes are
+the result's own. The original's PlotPredCounts.
+
+  python main.py plot predictions --base_res_dir=results/quickstart --split=few \\
+      --nn_split=base --out=predictions.png"""
+
+READS = "experiments"
+NEEDS_DATA = True
+_MODELS = {"baseline": "Baseline", "alphanet": "AlphaNet"}
+_TICKS = ("Correct", "Neighbor", "Other")
+DATA_OPTIONS = (
+    Option(
+        "split",
+        "few",
+        "whose test samples to look at: few, base",
+        choices=("few", "base"),
+    ),
+    Option(
+        "nn_split",
+        "base",
+        "which classes can be neighbors: few, base, all",
+        choices=("few", "base", "all"),
+    ),
+    groups.NN_DIST,
+    Option(
+        "models",
+        ("baseline", "alphanet"),
+        "one or both of baseline, alphanet",
+        of=str,
+        choices=tuple(_MODELS),
+        several=True,
+    ),
+    N_BOOT,
+    SEED,
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+)
+_NAMES = (
+    *("panel", "experiment", "dataset", "split", "nn_split", "model", "outcome"),
+    *("percent", "low", "high", "count", "samples", "runs"),
+)
+
+
+def numbers(
+    sources: Sources,
+    *,
+    split: str = "few",
+    nn_split: str = "base",
+    nn_dist: str | None = None,
+    models: tuple[str, ...] | list[str] = ("baseline", "alphanet"),
+    n_boot: int = 1000,
+    boot_seed: int = 0,
+) -> Numbers:
+    """Gives the percentage of each outcome for every experiment.
+
+    Args:
+      sources: Results.
+      split: 'few' or 'base': whose test samples.
+      nn_split: 'few', 'base' or 'all': which classes can be neighbors.
+      nn_dist: 'euclidean' or 'cosine'; by default the results' own.
+      models: 'baseline', 'alphanet' or both.
+      n_boot: Number of bootstrap samples, of runs.
+      boot_seed: Their seed.
+
+    Returns:
+      Columns panel, experiment, dataset, split, nn_split, model, outcome, percent, low,
+      high, count (the mean over runs), samples, runs.
+
+    Raises:
+      UserError: If a split has no test samples, or neighbors cannot be told.
+    """
+    near = groups.Neighborhoods(nn_split, nn_dist)
+    rng = np.random.default_rng(boot_seed)
+    rows: list[tuple[Any, ...]] = []
+    for panel, runs in zip(groups.panel_names(sources.sets), sources.sets, strict=True):
+        grouped = groups.group_predictions(runs, sources, split=split, near=near)
+        for model in _MODELS:
+            found = grouped.before if model == "baseline" else grouped.after
+            counts = np.stack(
+                [(found == i).sum(axis=1) for i in range(len(OUTCOMES))], axis=1
+            )
+            means = statistics.bootstrap_means(counts, n_boot=n_boot, rng=rng)
+            size, count = found.shape[1], counts.mean(axis=0)
+            low, high = (100.0 * end / size for end in statistics.interval(means))
+            if model not in models:
+                continue
+            rows += [
+                (
+                    *(panel, runs.name, runs.proper_name, split, nn_split, model),
+                    *(outcome, 100.0 * count[i] / size, low[i], high[i], count[i]),
+                    *(size, runs.num_runs),
+                )
+                for i, outcome in enumerate(OUTCOMES)
+            ]
+    return {"": columns_from_rows(_NAMES, rows)}
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 0,
+) -> Any:
+    """Draws a panel of bars for every experiment, in three groups of one or two."""
+    from matplotlib.patches import Patch
+
+    columns = numbers[""]
+    names = list(dict.fromkeys(columns["panel"].tolist()))
+    models = list(dict.fromkeys(columns["model"].tolist()))
+    figure, all_axes = drawing.panels(
+        style,
+        len(names),
+        col_wrap=col_wrap or drawing.columns_that_fit(style, len(names)),
+        aspect=1.5 if len(names) == 1 else 0.95,
+    )
+    width = 0.8 / len(models)
+    tops = []
+    for axes, name in zip(all_axes, names, strict=True):
+        for number, model in enumerate(models):
+            offset = (number - (len(models) - 1) / 2) * width
+            here = select(columns, panel=name, model=model)
+            x = np.arange(len(OUTCOMES)) + offset
+            _draw_bars(axes, x, here, style, width=0.94 * width)
+            heights = np.maximum(here["high"], here["percent"])
+            tops += [
+                (axes, *top) for top in zip(x, heights, here["percent"], strict=True)
+            ]
+        axes.set_xticks(range(len(OUTCOMES)), _TICKS)
+        axes.tick_params(axis="x", length=0.0)
+    highest = max(height for _, _, height, _ in tops)
+    all_axes[0].set_ylim(0.0, 1.14 * highest)  # that of all panels
+    drawing.draw_legend(
+        figure,
+        all_axes[0],
+        [Patch(**_looks(model, style.foreground)) for model in models],
+        [_MODELS[model] for model in models],
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    if len(names) > 1:
+        drawing.title_panels(figure, all_axes, style, names)
+    phrase = groups.SPLIT_PHRASES[str(columns["split"][0])]
+    drawing.label_y(figure, all_axes, phrase)
+    drawing.fit_xticklabels(figure, all_axes)
+    _write_percents(figure, tops, width)
+    return figure
+
+
+def _looks(model: str, color: str) -> dict[str, Any]:
+    """Gives how a model's bars look: those of the unchanged classifier are pale."""
+    from matplotlib.colors import to_rgba
+
+    if model == "alphanet":
+        return {"facecolor": color, "edgecolor": color}
+    return {"facecolor": to_rgba(color, 0.3), "edgecolor": color}
+
+
+def _draw_bars(
+    axes: Any, x: np.ndarray, columns: Columns, style: Style, *, width: float
+) -> None:
+    """Draws a model's three bars, and intervals where runs differ."""
+    from matplotlib import rcParams
+
+    mean, low, high = (columns[name] for name in ("percent", "low", "high"))
+    model = str(columns["model"][0])
+    for place, height, outcome in zip(x, mean, columns["outcome"], strict=True):
+        looks = _looks(model, style.outcomes[str(outcome)])
+        axes.bar(place, height, width, **looks)
+    differ = high - low > 1e-9
+    errors = np.maximum([mean - low, high - mean], 0.0)[:, differ]
+    axes.errorbar(
+        x[differ],
+        mean[differ],
+        yerr=errors,
+        fmt="none",
+        ecolor=style.foreground,
+        elinewidth=0.8 * rcParams["lines.linewidth"],
+    )
+
+
+def _write_percents(
+    figure: Any, tops: Sequence[tuple[Any, float, float, float]], width: float
+) -> None:
+    """Writes percentages above bars, as exactly as there is room, if there is any.
+
+    Args:
+      figure: The figure, whose layout is done.
+      tops: Axes, place, height and percentage of every bar.
+      width: Of a bar.
+    """
+    axes = tops[0][0]
+    sample = axes.text(0.0, 0.0, "88.8", fontsize="small")
+    needed = sample.get_window_extent(figure.canvas.get_renderer()).width
+    sample.remove()
+    (left, _), (right, _) = axes.transData.transform([(0.0, 0.0), (width, 0.0)])
+    room = (right - left) / needed
+    if room < 0.6:
+        return
+    for axes, x, height, percent in tops:
+        axes.annotate(
+            f"{round(percent, 6):.{1 if room > 1.1 else 0}f}",
+            (x, height),
+            xytext=(0.0, 0.25),
+            textcoords="offset fontsize",
+            ha="center",
+            va="bottom",
+            fontsize="small",
+        )
