@@ -841,6 +841,24 @@ class TestCommand:
         counts = [job.config.training.n_neighbors for job in asked[0]]
         assert counts == [*range(1, 8), *range(1, 8)]
 
+    def test_wordnet_that_is_not_there(self, ran, tmp_path):
+        synsets = (REGISTRY.parents[1] / "data/CIFAR100LT/synsets.txt").read_text()
+        lines = synsets.splitlines(keepends=True)[:14]
+        (tmp_path / "synsets.txt").write_text("".join(lines))
+        write_registry(
+            tmp_path / "datasets.toml",
+            imagenetlt_resnext50_crt=("gone", ["train", "val", "test"]),
+        )
+        with (tmp_path / "datasets.toml").open("a") as file:
+            file.write('synsets_file = "synsets.txt"\n')
+        there = "main/imagenetlt_resnext50_crt"
+        shutil.copytree(ran / "w" / there, tmp_path / "w" / there)
+        flags = ("--registry=datasets.toml", "--workdir=w", "--seeds=2", "--nofigures")
+        assert main(*flags, "--notrain", "--wordnet=nowhere") == 0
+        name = "models_split_semantic4_accs_vs_rho_imagenetlt.md"
+        text = (tmp_path / "w" / "tables" / name).read_text()
+        assert "nowhere: no WordNet database here" in text
+
 
 @pytest.mark.slow
 class TestFigures:

@@ -118,6 +118,13 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "wordnet",
+        None,
+        "directory of the WordNet 3.0 database, for semantic neighbors [where nltk "
+        "keeps it]",
+        flag_values=values,
+    )
     running.define_machine_flags(values)
 
 
@@ -430,6 +437,7 @@ def _report(
         chosen.workdir,
         DataFinder(chosen.registry, chosen.data_root, report=say),
         file_hashes={name: data.file_hashes for name, data in datasets.items()},
+        wordnet=None if values.wordnet is None else Path(values.wordnet),
         report=say,
     )
     there = results.datasets()

@@ -43,6 +43,7 @@ class Results:
       workdir: The work directory.
       finder: Finds the data of results, where that is needed.
       file_hashes: SHA-256 of the files of each dataset that is there.
+      wordnet: Directory of WordNet 3.0; by default it is looked for.
       report: Takes lines of text about progress.
 
     Attributes:
@@ -58,9 +59,10 @@ class Results:
         finder: DataFinder,
         *,
         file_hashes: Mapping[str, Mapping[str, str]],
+        wordnet: Path | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.finder = finder
+        self.finder, self.wordnet = finder, wordnet
         self.problems: dict[tuple[str, str], str] = {}
         self._report = report
         self._cache = workdir / "cache"
@@ -161,7 +163,9 @@ class Results:
             else:
                 mask = None
                 if metric == "semantic4":
-                    mask = semantic.semantic_mask(file, self.finder)
+                    mask = semantic.semantic_mask(
+                        file, self.finder, wordnet=self.wordnet
+                    )
                 self._fractions[key] = _fractions(
                     file,
                     *(

@@ -283,7 +283,8 @@ def _draw(
     options = dict(each.data_options)
     if any(option.name == "n_boot" for option in kind.DATA_OPTIONS):
         options["n_boot"] = n_boot
-    numbers = kind.numbers(Sources(each.sets, results.finder), **options)
+    sources = Sources(each.sets, results.finder, wordnet=results.wordnet)
+    numbers = kind.numbers(sources, **options)
     return saving.save_figure(
         numbers,
         kind.draw,
