@@ -583,7 +583,8 @@ h4 {{ font-size: 1em; margin: 0.6rem 0 0 }}
   .contents {{ columns: auto }}
 }}
 @media print {{
-  body {{ max-width: none; padding: 0; font-size: 9pt }}
+  html {{ font-size: 9pt }}
+  body {{ max-width: none; padding: 0 }}
   .theme, nav, .contents, .links {{ display: none }}
   .scroll {{ overflow: visible; border: 0 }}
   table {{ font-size: 6.5pt }}

@@ -56,6 +56,13 @@ _ONE_NEIGHBOR = (
 )
 
 
+_SAME_RUNS = (
+    f"Our rows with {NUM_NEIGHBORS} neighbors are the runs of the table against rho, "
+    "where that has the same rho: the seeds are the same."
+)
+_NO_PAPER = " The paper has no numbers for this dataset and these features."
+
+
 class Compared(NamedTuple):
     """One number, ours and the paper's, in percent; None where there is none."""
 
@@ -201,7 +208,7 @@ def _paper_table(
         title = f"{metric} on {datasets[0]} against rho"
         keys = _keys_by_rho(configs, table.rows, results)
     rows = [_compared(key, table.metric, group, results) for key in keys]
-    notes = [_ONE_NEIGHBOR] if by_k else []
+    notes = _notes_by_k(table.distance, keys) if by_k else []
     there = {
         key.config
         for key, row in zip(keys, rows, strict=True)
@@ -226,6 +233,14 @@ def _paper_table(
     )
 
 
+def _notes_by_k(distance: str, keys: Sequence[_Key]) -> list[str]:
+    """Lists what to know of rows against the number of neighbors."""
+    notes = [_ONE_NEIGHBOR] if any(key.k == 1 for key in keys) else []
+    if distance == "euclidean" and any(key.k == NUM_NEIGHBORS for key in keys):
+        notes.append(_SAME_RUNS)
+    return notes
+
+
 def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedTable]:
     """Makes the tables of a dataset that is not the paper's."""
     made = []
@@ -236,7 +251,7 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
                 ComparedTable(
                     f"models_split_{metric}_accs_vs_rho_{path_name(name)}",
                     f"{title} on {proper_name} against rho",
-                    (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS,
+                    (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS + _NO_PAPER,
                     ("Classifier", "rho"),
                     tuple(_compared(key, metric, "main", results) for key in keys),
                     has_paper=False,
@@ -252,10 +267,10 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
                         f"rhos_split_{metric}_accs_vs_k_{path_name(name)}_{distance}",
                         f"{_METRICS[metric]} on {proper_name} against the number of "
                         f"neighbors, {called} distance",
-                        _NUMBERS,
+                        _NUMBERS + _NO_PAPER,
                         ("rho", "k"),
                         tuple(_compared(key, metric, group, results) for key in keys),
-                        (_ONE_NEIGHBOR,) if any(key.k == 1 for key in keys) else (),
+                        tuple(_notes_by_k(distance, keys)),
                         has_paper=False,
                     )
                 )
