@@ -1,0 +1,242 @@
+"""Accuracy of every class before and after, by the number of its training samples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.figures import drawing
+from alphanet_jax.figures.classes import (
+    class_accuracy,
+    draw_legend,
+    label_axes,
+    label_log,
+    names_of_sets,
+    panel_aspect,
+    set_title,
+    split_of_classes,
+)
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Accuracy of every class of the unchanged classifier and of AlphaNet's (the mean over
+runs), as bars in the order of class size, and the number of training samples of every
+class, as a line on a log axis; a panel for each experiment. Of a bar, what was gained
+or lost has a color of its own: with what was lost it is the accuracy before, with what
+was gained the accuracy after. Of more classes than --max_bars, those next to each other
+share a bar. The original's PlotClsAccAndSamples.
+
+  python main.py plot class_accuracy_and_samples --base_res_dir=results/quickstart \\
+      --width=full --out=classes.pdf"""
+
+READS = "experiments"
+DATA_OPTIONS = (
+    Option(
+        "max_bars",
+        250,
+        "most bars in a panel: of more classes, those next to each other are averaged; "
+        "0 for a bar for each class",
+        low=0,
+    ),
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 1, "panels in a row; 0 for all", low=0),
+)
+
+# From so many classes on, bars are drawn without gaps.
+_MANY_BARS = 150
+
+
+def numbers(sources: Sources, *, max_bars: int = 250) -> Numbers:
+    """Gives accuracies, in percent, and sizes of all classes, largest first.
+
+    Args:
+      sources: Results.
+      max_bars: Most bars for an experiment, about: of more classes, those of a split
+        that are next to each other are averaged. 0 for a bar for each class.
+
+    Returns:
+      A table of classes, columns experiment, rank (by size, from 0), class, name,
+      split, samples, before, after; and a table 'bars', columns experiment, first
+      (rank), classes (their number), before, after. Accuracies without test samples
+      are NaN.
+
+    Raises:
+      UserError: If there are no test samples.
+    """
+    bars: list[tuple[Any, ...]] = []
+    rows: list[tuple[Any, ...]] = []
+    for name, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
+        values = class_accuracy(runs)
+        after = values.after.mean(axis=0)
+        splits, counts = split_of_classes(runs), runs.common("class_counts")
+        order = np.argsort(-counts, kind="stable")
+        for first, end in _ranges(splits[order], max_bars):
+            pair = values.before[order[first:end]], after[order[first:end]]
+            bars.append((name, first, end - first, *map(_mean, pair)))
+        for rank, label in enumerate(order.tolist()):
+            rows.append(
+                (
+                    *(name, rank, label, runs.label_name(label), splits[label]),
+                    *(counts[label], values.before[label], after[label]),
+                )
+            )
+    columns = ("experiment", "rank", "class", "name", "split", "samples")
+    return {
+        "": columns_from_rows((*columns, "before", "after"), rows),
+        "bars": columns_from_rows(
+            ("experiment", "first", "classes", "before", "after"), bars
+        ),
+    }
+
+
+def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
+    """Gives the ranges of ranks that share a bar, which are within one split."""
+    size = -(-len(splits) // max_bars) if max_bars else 1
+    starts = _starts(splits)
+    ends = [*starts[1:], len(splits)]
+    return [
+        (first, min(first + size, end))
+        for start, end in zip(starts, ends, strict=True)
+        for first in range(start, end, size)
+    ]
+
+
+def _starts(splits: np.ndarray) -> list[int]:
+    """Gives the ranks where another split begins."""
+    changes = np.flatnonzero(splits[1:] != splits[:-1]) + 1
+    return [0, *changes.tolist()]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Averages the values that there are."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 1,
+) -> Any:
+    """Draws a panel for each experiment."""
+    columns = numbers[""]
+    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    wrap = min(col_wrap or len(names), len(names))
+    figure, all_axes = drawing.panels(
+        style,
+        len(names),
+        col_wrap=wrap,
+        aspect=panel_aspect(style, wrap, 2.2),
+        sharex=False,
+    )
+    sizes = columns["samples"]
+    handles: list[Any] = []
+    for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
+        part = select(columns, experiment=name)
+        handles = _draw_bars(axes, select(numbers["bars"], experiment=name), style)
+        _label_splits(axes, part, style)
+        right = axes.twinx()
+        handles.append(_draw_sizes(right, part, style))
+        right.set_ylim(0.8 * sizes.min(), 1.25 * sizes.max())
+        label_log(right.yaxis, sizes)
+        if place % wrap == wrap - 1 or place == len(names) - 1:
+            right.set_ylabel("Training samples")
+        else:
+            right.tick_params(labelright=False)
+        if len(names) > 1:
+            set_title(axes, style.text(name), columns=wrap)
+    all_axes[0].set_ylim(0.0, 100.0)
+    label_axes(figure, all_axes, "Classes, largest first", "Class accuracy (%)")
+    draw_legend(
+        figure,
+        all_axes[0],
+        handles,
+        ["Kept", "Gained", "Lost", "Training samples"],
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    return figure
+
+
+def _draw_bars(axes: Any, part: Any, style: Style) -> list[Any]:
+    """Draws what was kept, gained and lost; returns what a legend explains."""
+    from matplotlib.patches import Patch
+
+    before, after = part["before"], part["after"]
+    kept, top = np.minimum(before, after), np.maximum(before, after)
+    gained, lost = (
+        np.where(after > before, top, kept),
+        np.where(after < before, top, kept),
+    )
+    end = part["first"][-1] + part["classes"][-1]
+    handles = []
+    for color, alpha, low, high in (
+        (style.secondary, 0.45, np.zeros(len(kept)), kept),
+        (style.cycle[0], 1.0, kept, gained),
+        (style.cycle[4], 1.0, kept, lost),
+    ):
+        looks: dict[str, Any] = {"facecolor": color, "alpha": alpha, "linewidth": 0.0}
+        if end < _MANY_BARS and (part["classes"] == 1).all():
+            axes.bar(part["first"], high - low, bottom=low, width=0.8, **looks)
+        else:
+            edges = np.append(part["first"], end) - 0.5
+            axes.stairs(high, edges, baseline=low, fill=True, **looks)
+        handles.append(Patch(**looks))
+    axes.set_xlim(-1.0, end)
+    return handles
+
+
+def _draw_sizes(axes: Any, part: Any, style: Style) -> Any:
+    """Draws the numbers of training samples; returns what a legend explains."""
+    import matplotlib as mpl
+    from matplotlib import patheffects
+
+    width = mpl.rcParams["lines.linewidth"]
+    axes.set_yscale("log")
+    axes.spines["right"].set_visible(True)
+    (line,) = axes.plot(
+        part["rank"],
+        part["samples"],
+        color=style.foreground,
+        linewidth=width,
+        # Seen on bars of any color.
+        path_effects=[
+            patheffects.withStroke(linewidth=2.2 * width, foreground=style.background)
+        ],
+    )
+    return line
+
+
+def _label_splits(axes: Any, part: Any, style: Style) -> None:
+    """Names the splits below their classes where sizes tell them apart."""
+    splits = part["split"]
+    starts = _starts(splits)
+    names = splits[starts].tolist()
+    if len(set(names)) < len(names):
+        return  # ranks, as on any axis
+    ends = [*starts[1:], len(splits)]
+    for end in ends[:-1]:
+        axes.axvline(end - 0.5, color=style.secondary, linewidth=0.8, linestyle=":")
+    centers = [(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)]
+    axes.set_xticks(centers, _titles(names))
+    axes.tick_params(axis="x", length=0)
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    return [drawing.SPLIT_TITLES[name] for name in names]

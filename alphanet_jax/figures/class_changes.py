@@ -1,0 +1,222 @@
+"""Change in the accuracy of every class, sorted within its split."""
+
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.eval import SPLITS
+from alphanet_jax.figures import drawing
+from alphanet_jax.figures.classes import (
+    class_accuracy,
+    label_axes,
+    names_of_sets,
+    panel_aspect,
+    set_title,
+    split_of_classes,
+)
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Change in the accuracy of every class from the unchanged classifier, mean over runs: a
+bar for each class, sorted within few, medium and many. Lines with numbers are the mean
+changes of a split's classes and of all classes; a panel for each experiment. Classes
+without test samples are left out. The original's PlotClsAccDeltaBySplit.
+
+  python main.py plot class_changes --base_res_dir=results/quickstart --out=changes.png
+"""
+
+READS = "experiments"
+DATA_OPTIONS: tuple[Option, ...] = ()
+DRAWING_OPTIONS = (Option("col_wrap", 1, "panels in a row; 0 for all", low=0),)
+
+# From so many classes on, bars are drawn without gaps.
+_MANY_BARS = 150
+
+
+def numbers(sources: Sources) -> Numbers:
+    """Gives the change in accuracy of every class, in points.
+
+    Args:
+      sources: Results.
+
+    Returns:
+      A table of classes, columns experiment, split, rank (within the split, from 0, by
+      falling change), class, name, samples (of training), before, after, change; and a
+      table 'means', columns experiment, split (few, medium, many, overall), classes,
+      change: means over classes.
+
+    Raises:
+      UserError: If there are no test samples.
+    """
+    rows: list[tuple[Any, ...]] = []
+    means: list[tuple[Any, ...]] = []
+    for name, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
+        values = class_accuracy(runs)
+        after = values.after.mean(axis=0)
+        changes = after - values.before
+        splits, counts = split_of_classes(runs), runs.common("class_counts")
+        tested = np.isfinite(changes)
+        for split in SPLITS:
+            classes = np.flatnonzero((splits == split) & tested)
+            # What differs by rounding alone is the same.
+            order = np.argsort(-changes[classes].round(9), kind="stable")
+            classes = classes[order]
+            for rank, label in enumerate(classes.tolist()):
+                rows.append(
+                    (
+                        *(name, split, rank, label, runs.label_name(label)),
+                        *(counts[label], values.before[label], after[label]),
+                        changes[label],
+                    )
+                )
+            if len(classes):
+                means.append((name, split, len(classes), changes[classes].mean()))
+        means.append((name, "overall", tested.sum(), changes[tested].mean()))
+    return {
+        "": columns_from_rows(
+            (
+                *("experiment", "split", "rank", "class", "name", "samples"),
+                *("before", "after", "change"),
+            ),
+            rows,
+        ),
+        "means": columns_from_rows(("experiment", "split", "classes", "change"), means),
+    }
+
+
+def draw(numbers: Numbers, style: Style, *, col_wrap: int = 1) -> Any:
+    """Draws a panel for each experiment."""
+    columns, means = numbers[""], numbers["means"]
+    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    wrap = min(col_wrap or len(names), len(names))
+    figure, all_axes = drawing.panels(
+        style,
+        len(names),
+        col_wrap=wrap,
+        aspect=panel_aspect(style, wrap, 1.7),
+        sharex=False,
+    )
+    for axes, name in zip(all_axes, names, strict=True):
+        _draw_panel(
+            axes,
+            select(columns, experiment=name),
+            select(means, experiment=name),
+            style,
+        )
+        if len(names) > 1:
+            set_title(axes, style.text(name), columns=wrap)
+    label_axes(
+        figure,
+        all_axes,
+        "Classes, sorted within their split",
+        "Change in accuracy (points)",
+    )
+    return figure
+
+
+def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
+    import matplotlib as mpl
+
+    unit = mpl.rcParams["lines.linewidth"]
+    total = len(columns["change"])
+    gap = max(1.0, 0.03 * total)
+    overall = float(select(means, split="overall")["change"][0])
+    start, ticks, labels = 0.0, [], []
+    for split in SPLITS:
+        changes = select(columns, split=split)["change"]
+        if not changes.size:
+            continue
+        size, color = len(changes), style.splits[split]
+        if total < _MANY_BARS:
+            axes.bar(
+                start + np.arange(size) + 0.5,
+                changes,
+                width=0.8,
+                color=color,
+                linewidth=0.0,
+            )
+        else:
+            axes.stairs(
+                changes,
+                start + np.arange(size + 1),
+                fill=True,
+                color=color,
+                linewidth=0,
+            )
+        mean = float(select(means, split=split)["change"][0])
+        axes.hlines(
+            mean,
+            start,
+            start + size,
+            colors=style.foreground,
+            linewidth=unit,
+            zorder=3,
+        )
+        _write_mean(axes, style, (start, start + size), mean)
+        ticks.append(start + size / 2)
+        labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
+        start += size + gap
+    end = start - gap
+    axes.axhline(0.0, color=style.foreground, linewidth=mpl.rcParams["axes.linewidth"])
+    axes.axhline(
+        overall,
+        color=style.secondary,
+        linewidth=unit,
+        linestyle=(0, (4, 2)),
+        zorder=2.5,
+    )
+    axes.annotate(
+        f"All\n{_signed(overall)}",
+        (1.0, overall),
+        xycoords=("axes fraction", "data"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=mpl.rcParams["legend.fontsize"],
+        color=style.secondary,
+    )
+    axes.set_xticks(ticks, labels)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5 * gap, end + 0.5 * gap)
+
+
+def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> None:
+    """Writes the value of a split's mean at the end of its line where bars are short.
+
+    Bars fall from left to right: at the right end they do not reach a mean that is
+    positive, at the left end one that is negative.
+    """
+    import matplotlib as mpl
+
+    up = y >= 0.0
+    axes.annotate(
+        _signed(y),
+        (ends[1] if up else ends[0], y),
+        xytext=(0, 2 if up else -2),
+        textcoords="offset points",
+        ha="right" if up else "left",
+        va="bottom" if up else "top",
+        fontsize=mpl.rcParams["legend.fontsize"],
+        bbox={
+            "facecolor": style.background,
+            "alpha": 0.0 if style.transparent else 0.75,
+            "linewidth": 0,
+            "pad": 0.6,
+        },
+        zorder=4,
+    )
+
+
+def _signed(value: float) -> str:
+    return f"${value:+.1f}$"

@@ -1,0 +1,337 @@
+"""Accuracy of single classes: what several kinds of figure take and draw of it.
+
+Notation: R runs, C classes, n points.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alphanet_jax import accuracy
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, statistics
+from alphanet_jax.figures.style import CONTEXTS, Style
+from alphanet_jax.result_sets import ResultFile, ResultSet
+
+__all__ = [
+    "ClassAccuracy",
+    "Look",
+    "class_accuracy",
+    "draw_legend",
+    "experiment_looks",
+    "in_two_lines",
+    "label_axes",
+    "label_log",
+    "line_over_classes",
+    "names_of_datasets",
+    "names_of_sets",
+    "panel_aspect",
+    "set_title",
+    "split_of_classes",
+]
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+_LINES: tuple[Any, ...] = ("-", (0, (6, 1.2, 1, 1.2)), (0, (1, 1.2)), (0, (8, 2)))
+
+
+class ClassAccuracy(NamedTuple):
+    """Accuracy of every class, in percent; NaN for one without test samples."""
+
+    before: np.ndarray  # shape=(C,): of the unchanged classifier
+    after: np.ndarray  # shape=(R, C)
+
+
+def class_accuracy(results: ResultSet | ResultFile) -> ClassAccuracy:
+    """Gives the accuracy of every class before and after, of every run.
+
+    Raises:
+      UserError: If there are no test samples.
+    """
+    if isinstance(results, ResultFile):
+        results = ResultSet("", (results,))
+    labels = results.common("test_labels")
+    if not len(labels):
+        raise UserError(f"{results.files[0].path}: there are no test samples")
+    after, before = (
+        100.0
+        * accuracy.per_class(
+            accuracy.is_correct(np.atleast_2d(predictions), labels),
+            labels,
+            num_classes=results.num_classes,
+        )
+        for predictions in (
+            results.runs("test_pred"),
+            results.common("baseline_test_pred"),
+        )
+    )
+    return ClassAccuracy(before[0], after)
+
+
+def split_of_classes(results: ResultSet) -> np.ndarray:
+    """Names the split of every class, with shape `[C]`."""
+    names = np.full(results.num_classes, "", "<U6")
+    for split, classes in results.splits.items():
+        names[classes] = split
+    return names
+
+
+def names_of_sets(sets: Sequence[ResultSet]) -> list[str]:
+    """Names sets so that all names differ.
+
+    An experiment with results of several datasets makes several sets of its name.
+    """
+    names = [results.name for results in sets]
+    return [
+        f"{name} ({results.proper_name})" if names.count(name) > 1 else name
+        for name, results in zip(names, sets, strict=True)
+    ]
+
+
+def names_of_datasets(sets: Sequence[ResultSet]) -> list[str]:
+    """Names the dataset of every set for people; different ones differently."""
+    known: dict[str, set[str]] = {}
+    for results in sets:
+        known.setdefault(results.proper_name, set()).add(results.dataset)
+    return [
+        f"{results.proper_name} ({results.dataset})"
+        if len(known[results.proper_name]) > 1
+        else results.proper_name
+        for results in sets
+    ]
+
+
+def line_over_classes(
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: np.ndarray,
+    *,
+    n_boot: int,
+    rng: np.random.Generator,
+    percent: float = 95.0,
+    points: int = 50,
+) -> statistics.Line | None:
+    """Fits a line by least squares, with a bootstrap band over classes.
+
+    Values of one class in several runs are not independent, so whole classes are
+    drawn, with all their values.
+
+    Args:
+      x: Where values are, with shape `[n]`.
+      y: The values, with shape `[n]`.
+      classes: What is drawn together, with shape `[n]`.
+      n_boot: Number of bootstrap samples.
+      rng: Source of random numbers.
+      percent: Part of the resampled lines that is in the band; 0 for no band.
+      points: Number of points at which the line is given.
+
+    Returns:
+      The line, from the least to the greatest x; None where x does not vary.
+    """
+    if len(x) < 2 or np.ptp(x) == 0.0:
+        return None
+    x_mean, y_mean = x.mean(), y.mean()
+    dx, dy = x - x_mean, y - y_mean
+    _, index = np.unique(classes, return_inverse=True)
+    sums = np.stack(
+        [
+            np.bincount(index, part)
+            for part in (np.ones(len(x)), dx, dy, dx * dy, dx**2)
+        ],
+        axis=1,
+    )
+    grid = np.linspace(x.min(), x.max(), points)
+    offset, slope = _solve(sums.mean(axis=0, keepdims=True))
+    low = high = np.full(points, np.nan)
+    if percent > 0.0:
+        samples = statistics.bootstrap_means(sums, n_boot=n_boot, rng=rng)
+        offsets, slopes = _solve(samples)
+        fits = offsets[:, None] + slopes[:, None] * (grid - x_mean)
+        # Samples in which x is everywhere the same have no line.
+        fits = fits[np.isfinite(slopes)]
+        if len(fits):
+            low, high = statistics.interval(fits + y_mean, percent=percent)
+    y_line = y_mean + offset[0] + slope[0] * (grid - x_mean)
+    return statistics.Line(grid, y_line, low, high)
+
+
+def _solve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and slopes of lines from sums of 1, x, y, xy, xx along the last axis."""
+    x, y, xy, xx = (sums[:, 1:] / sums[:, :1]).T
+    variance = xx - x**2
+    # What rounding leaves of no variance is none.
+    flat = variance <= 1e-12 * xx
+    slopes = np.where(flat, np.nan, (xy - x * y) / np.where(flat, 1.0, variance))
+    return y - slopes * x, slopes
+
+
+class Look(NamedTuple):
+    """What tells one experiment from others."""
+
+    color: Any
+    marker: str
+    line: Any
+
+
+def experiment_looks(style: Style, count: int, *, wheel: bool = False) -> list[Look]:
+    """Gives every experiment a look of its own.
+
+    Args:
+      style: The style.
+      count: Number of experiments.
+      wheel: Whether colors are equally far apart on a wheel of hues, rather than the
+        style's own, which come again after the last.
+    """
+    if wheel:
+        dark = style.theme == "dark"
+        colors: Sequence[Any] = _hues(count, lightness=0.78 if dark else 0.6)
+    else:
+        colors = [style.cycle[i % len(style.cycle)] for i in range(count)]
+    # Shifted each time that all pairs of a color and a line have been.
+    lines = [_LINES[(i + i // 12) % len(_LINES)] for i in range(count)]
+    markers = [_MARKERS[i % len(_MARKERS)] for i in range(count)]
+    return [Look(*look) for look in zip(colors, markers, lines, strict=True)]
+
+
+def _hues(count: int, *, lightness: float) -> list[str]:
+    """Colors of the same lightness and chroma around the wheel of Oklch."""
+    angles = 2.0 * np.pi * (np.arange(count) / max(count, 1) + 0.07)
+    a, b = 0.12 * np.cos(angles), 0.12 * np.sin(angles)
+    # Björn Ottosson's Oklab: to cone responses, then to linear sRGB.
+    cones = np.stack(
+        [
+            lightness + 0.3963377774 * a + 0.2158037573 * b,
+            lightness - 0.1055613458 * a - 0.0638541728 * b,
+            lightness - 0.0894841775 * a - 1.2914855480 * b,
+        ]
+    )
+    linear = np.array(
+        [
+            [4.0767416621, -3.3077115913, 0.2309699292],
+            [-1.2684380046, 2.6097574011, -0.3413193965],
+            [-0.0041960863, -0.7034186147, 1.7076147010],
+        ]
+    ) @ (cones**3)
+    linear = np.clip(linear, 0.0, 1.0)
+    encoded = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1.0 / 2.4) - 0.055
+    )
+    return [
+        "#" + "".join(f"{round(255 * part):02x}" for part in color)
+        for color in encoded.T.tolist()
+    ]
+
+
+def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
+    """Labels the axes of all panels; a label that is too long takes two lines.
+
+    Args:
+      figure: The figure, its panels drawn.
+      axes: The panels; one has the labels itself, for several the figure has them.
+      x: Label of the x axis.
+      y: Label of the y axis.
+    """
+    if len(axes) == 1:
+        labels, room = (axes[0].set_xlabel(x), axes[0].set_ylabel(y)), (0.8, 0.7)
+    else:
+        labels = (
+            figure.supxlabel(x, fontsize="medium"),
+            figure.supylabel(y, fontsize="medium"),
+        )
+        room = (0.92, 0.92)
+    for label, text in zip(labels, (x, y), strict=True):
+        if (label.get_window_extent().size > np.multiply(room, figure.bbox.size)).any():
+            label.set_text(in_two_lines(text))
+
+
+def set_title(axes: Any, text: str, *, columns: int) -> None:
+    """Gives a panel a title; one that is wider than the panel takes two lines.
+
+    Args:
+      axes: The panel.
+      text: The title, safe to draw.
+      columns: Panels in a row.
+    """
+    title, room = axes.set_title(text), 0.95 * axes.figure.bbox.width / columns
+    if title.get_window_extent().width > room:
+        title.set_text(in_two_lines(text))
+        ratio = room / title.get_window_extent().width
+        title.set_fontsize(title.get_fontsize() * min(1.0, ratio))
+
+
+def in_two_lines(text: str) -> str:
+    r"""Breaks a text between words, into lines as equal as can be.
+
+    Examples:
+      >>> in_two_lines("Change in accuracy (points)")
+      'Change in\naccuracy (points)'
+    """
+    words = text.split(" ")
+    if len(words) == 1:
+        return text
+    pairs = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return "\n".join(min(pairs, key=lambda lines: max(map(len, lines))))
+
+
+def panel_aspect(style: Style, columns: int, aspect: float) -> float:
+    """Gives the aspect of panels, less where they would be too low for their labels.
+
+    Args:
+      style: The style.
+      columns: Panels in a row.
+      aspect: Width of a panel by its height where there is room.
+    """
+    width = style.size()[0] / style.scale / columns
+    # What labels take does not shrink with panels.
+    return float(width / max(width / aspect, 1.9 * CONTEXTS[style.context]))
+
+
+def label_log(axis: Any, values: np.ndarray) -> None:
+    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
+
+    Args:
+      axis: The axis, already logarithmic.
+      values: What is on it, positive.
+    """
+    from matplotlib import ticker
+
+    low, high = float(values.min()), float(values.max())
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    candidates: tuple[np.ndarray, ...] = (
+        decades,
+        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
+        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.unique([low, high]),
+    )
+    for ticks in candidates:
+        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
+        if len(inside) > 1:
+            break
+    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
+    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def draw_legend(
+    figure: Any, axes: Any, handles: Sequence[Any], labels: Sequence[str], **where: Any
+) -> None:
+    """Draws a legend as `drawing.draw_legend`; rows above make the figure higher.
+
+    Args:
+      figure: The figure.
+      axes: The axes that the legend is in where it is inside.
+      handles: What is explained.
+      labels: Its explanations, safe to draw.
+      **where: `legend_ncols` and `legend_loc`.
+    """
+    drawing.draw_legend(figure, axes, handles, labels, **where)
+    if figure.legends:
+        import matplotlib as mpl
+
+        renderer = figure.canvas.get_renderer()
+        height = figure.legends[0].get_window_extent(renderer).height / figure.dpi
+        # A row has room already.
+        more = height - 2.5 * mpl.rcParams["legend.fontsize"] / 72.0
+        if more > 0.0:
+            width, old = figure.get_size_inches()
+            figure.set_size_inches(width, old + more)
