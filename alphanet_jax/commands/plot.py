@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -11,6 +11,9 @@ from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import KINDS, load_kind
 from alphanet_jax.figures.options import DIRECTORIES, Option
+
+if TYPE_CHECKING:
+    from alphanet_jax.result_sets import ResultSet
 
 __all__ = ["DESCRIPTION", "choose"]
 
@@ -94,14 +97,16 @@ class _Command:
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
         """Defines the figure's flags."""
         reads = self.kind.READS
-        if reads != "nothing":
+        if reads == "file":
+            flags.DEFINE_string("res_file", None, "the result", flag_values=values)
+        elif reads != "nothing":
             reading.define_result_flags(
                 values, DIRECTORIES if reads == "experiments" else None
             )
-            if _takes_data(self.kind):
-                reading.define_data_flags(values)
-            if _takes_wordnet(self.kind):
-                reading.define_wordnet_flags(values)
+        if _takes_data(self.kind):
+            reading.define_data_flags(values)
+        if _takes_wordnet(self.kind):
+            reading.define_wordnet_flags(values)
         for option in self._options:
             _define(values, option)
         flags.DEFINE_string(
@@ -137,7 +142,6 @@ class _Command:
         drawing_options = _given(values, self.kind.DRAWING_OPTIONS)
         sources = None
         if self.kind.READS != "nothing":
-            listed = DIRECTORIES if self.kind.READS == "experiments" else None
             if _takes_data(self.kind):
                 finder = reading.data_finder(values)
             else:
@@ -147,7 +151,7 @@ class _Command:
             places: tuple[Path | None, Path | None] = (None, None)
             if _takes_wordnet(self.kind):
                 places = reading.wordnet_paths(values)
-            sources = Sources(reading.load_sets(values, listed), finder, *places)
+            sources = Sources(self._load(values), finder, *places)
         numbers = self.kind.numbers(sources, **_given(values, self.kind.DATA_OPTIONS))
         more_files = {}
         if hasattr(self.kind, "more_files"):
@@ -161,6 +165,22 @@ class _Command:
             more_files=more_files,
         ):
             reading.say(f"saved {path}")
+
+    def _load(self, values: flags.FlagValues) -> "list[ResultSet]":
+        """Loads the results that flags name."""
+        if self.kind.READS != "file":
+            listed = DIRECTORIES if self.kind.READS == "experiments" else None
+            return reading.load_sets(values, listed)
+        from alphanet_jax import result_sets
+
+        if values.res_file is None:
+            raise UserError(
+                "--res_file is missing, for example "
+                "--res_file=results/quickstart/result.npz"
+            )
+        path = Path(values.res_file)
+        name = path.resolve().parent.name
+        return result_sets.load_sets({name: [path]}, report=reading.say)
 
 
 def choose(name: str) -> Any:

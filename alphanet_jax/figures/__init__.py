@@ -3,8 +3,8 @@
 Each kind of figure is a module with
 
     DESCRIPTION             what it shows, for help
-    READS                   'experiments', 'one' (all results are one experiment) or
-                            'nothing'
+    READS                   'experiments', 'one' (all results are one experiment),
+                            'file' (a single result) or 'nothing'
     DATA_OPTIONS            what changes the numbers: keywords of `numbers`
     DRAWING_OPTIONS         what changes how they look: keywords of `draw`
     numbers(sources, *, ...)        -> `Numbers`, which are also written as CSV

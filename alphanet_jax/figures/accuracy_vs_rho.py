@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, rho
+from alphanet_jax.figures import drawing, rho, wrapping
 from alphanet_jax.figures.numbers import Numbers, Sources, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
@@ -67,13 +67,13 @@ def numbers(
       UserError: If results are of several datasets, or rho is not what tells them
         apart.
     """
-    names = {runs.proper_name for runs in sources.sets}
+    names = list(dict.fromkeys(runs.proper_name for runs in sources.sets))
     if len(names) > 1:
         raise UserError(
             f"this figure is of one dataset, the results are of {', '.join(names)}; "
             "plot change_vs_rho takes several"
         )
-    experiments = [(names.pop(), sources.sets)]
+    experiments = [(names[0], sources.sets)]
     columns = rho.split_accuracies_by_rho(
         experiments, y=y, n_boot=n_boot, boot_seed=boot_seed
     )
@@ -95,6 +95,8 @@ def draw(
     Raises:
       UserError: If there are not as many labels as ticks.
     """
+    import matplotlib as mpl
+
     columns = numbers[""]
     is_change = columns["y"][0] == "acc_delta"
     figure, (axes,) = drawing.panels(style, 1, aspect=1.6)
@@ -108,7 +110,7 @@ def draw(
                 axes.axhline(
                     part["baseline"][0],
                     color=style.splits[split],
-                    linewidth=0.9,
+                    linewidth=0.7 * mpl.rcParams["lines.linewidth"],
                     linestyle=":",
                     zorder=1,
                 )
@@ -128,7 +130,8 @@ def draw(
     if minor_xticks is not None:
         axes.set_xticks(minor_xticks, minor=True, labels=[""] * len(minor_xticks))
     axes.set_xlabel(r"$\rho$")
-    axes.set_ylabel("Change in accuracy (points)" if is_change else "Accuracy (%)")
+    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
+    wrapping.y_label(figure, style, label, axes=axes)
     drawing.draw_legend(
         figure,
         axes,

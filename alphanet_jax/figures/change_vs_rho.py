@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, rho
+from alphanet_jax.figures import drawing, rho, wrapping
 from alphanet_jax.figures.numbers import Numbers, Sources, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
@@ -110,8 +110,8 @@ def draw(
         rho.label_rhos(axes, here["rho"])
         axes.set_xlabel(r"$\rho$")
         if len(names) > 1:
-            axes.set_title(style.text(name))
-    figure.supylabel("Change in accuracy (points)", fontsize="medium")
+            wrapping.panel_title(figure, axes, style, name)
+    wrapping.y_label(figure, style, "Change in accuracy (points)")
     handles = [
         Line2D([], [], color=style.splits[split], marker=style.markers[split])
         for split in rho.PARTS

@@ -88,6 +88,10 @@ def _draw_above(
     figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
 ) -> None:
     """Draws a legend above the axes, with no more columns than have room."""
+    import matplotlib as mpl
+
+    # A document's own fonts may be wider than those that are measured here.
+    room = figure.bbox.width * (0.99 if mpl.rcParams["pgf.rcfonts"] else 0.9)
     # Rows that are equally long, as far as they can be.
     counts = {-(-len(handles) // rows): None for rows in range(1, len(handles) + 1)}
     for count in [columns] if columns else counts:
@@ -99,16 +103,21 @@ def _draw_above(
             columnspacing=1.2,
             handletextpad=0.5,
         )
-        width = legend.get_window_extent(figure.canvas.get_renderer()).width
-        if count in (1, columns) or width < 0.99 * figure.bbox.width:
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if count in (1, columns) or box.width < room:
+            # Panels stay as high as they are meant to be.
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
             return
         legend.remove()
 
 
 def zero_line(axes: Any, style: Style, *, vertical: bool = False) -> None:
     """Draws a guide at zero, behind everything."""
+    import matplotlib as mpl
+
     line = axes.axvline if vertical else axes.axhline
-    line(0.0, color=style.secondary, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    width = 0.6 * mpl.rcParams["lines.linewidth"]
+    line(0.0, color=style.secondary, linewidth=width, linestyle=(0, (4, 3)), zorder=0)
 
 
 def panels(

@@ -87,6 +87,8 @@ def draw_splits(
     axes: Any, columns: Any, style: Style, *, offset: float = 0.0, dashed: bool = False
 ) -> list[Any]:
     """Draws a line with intervals for every split; returns what a legend explains."""
+    import matplotlib as mpl
+
     handles = []
     for split in PARTS:
         part = {k: v[columns["split"] == split] for k, v in columns.items()}
@@ -105,7 +107,7 @@ def draw_splits(
                 marker=style.markers[split],
                 linestyle=(0, (4, 2)) if dashed else "-",
                 markerfacecolor=style.background if dashed else style.splits[split],
-                elinewidth=0.9,
+                elinewidth=0.7 * mpl.rcParams["lines.linewidth"],
                 zorder=3 if split == "few" else 2,
             )
         )
@@ -113,12 +115,28 @@ def draw_splits(
 
 
 def label_rhos(axes: Any, rhos: np.ndarray) -> None:
-    """Labels the rho axis with those of the values that have room."""
+    """Labels the rho axis with those of the values that have room, short ones first."""
+    import matplotlib as mpl
+
     ticks = np.unique(rhos)
     axes.set_xticks(ticks, minor=True, labels=[""] * len(ticks))
-    reach = max(float(np.ptp(ticks)), 1e-9)
-    kept: list[float] = []
-    for tick in ticks:
-        if not kept or (tick - kept[-1]) / reach > 0.085:
-            kept.append(float(tick))
-    axes.set_xticks(kept, [f"{tick:g}" for tick in kept])
+    figure = axes.get_figure()
+    em = mpl.rcParams["xtick.labelsize"] / 72.0
+    # Where the axes begin and end is known only when all is drawn: labels of the other
+    # axis take about this much.
+    columns = axes.get_subplotspec().get_gridspec().ncols
+    width = max(figure.get_figwidth() / columns - 5.0 * em, 5.0 * em)
+    inches = width / 1.1 / max(float(np.ptp(ticks)), 1e-9)
+    ruler = axes.text(0.0, 0.0, "", fontsize=mpl.rcParams["xtick.labelsize"])
+    kept: list[tuple[float, float]] = []  # middle and half width, in inches
+    labeled = []
+    for tick in sorted(ticks.tolist(), key=lambda tick: (len(f"{tick:g}"), tick)):
+        ruler.set_text(f"{tick:g}")
+        box = ruler.get_window_extent(figure.canvas.get_renderer())
+        middle, half = tick * inches, (box.width / figure.dpi + 0.5 * em) / 2.0
+        if all(abs(middle - other) >= half + room for other, room in kept):
+            kept.append((middle, half))
+            labeled.append(tick)
+    ruler.remove()
+    labeled.sort()
+    axes.set_xticks(labeled, [f"{tick:g}" for tick in labeled])

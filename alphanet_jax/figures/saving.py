@@ -1,6 +1,8 @@
 """Figures as files, each with the CSV of the numbers that it draws."""
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,8 @@ def save_figure(
       more_files: Texts of other files to write along, by their paths.
 
     Returns:
-      The files, those of numbers and others last. All are written, or none.
+      The files, those of numbers and others last. All are written, or none. Images in
+      a figure of pgf are files of their own beside it, `STEM-img0.png`.
 
     Raises:
       UserError: If the figure cannot be drawn or written.
@@ -73,18 +76,20 @@ def save_figure(
             for style in styles:
                 end = f".{style.name}" if several else ""
                 path = stem.with_name(f"{stem.name}{end}.{style.format}")
-                temporary = stack.enter_context(files.replacing(path))
-                with style.applied():
-                    figure = draw(numbers, style, **(options or {}))
-                    try:
-                        figure.savefig(
-                            temporary,
-                            format=style.format,
-                            **_METADATA.get(style.format, {}),
-                        )
-                    finally:
-                        plt.close(figure)
-                written.append(path)
+                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                others = plt.get_fignums()
+                try:
+                    with style.applied():
+                        figure = draw(numbers, style, **(options or {}))
+                        made = _write(figure, path, style.format, scratch)
+                finally:  # also a figure that could not be drawn to its end
+                    for number in set(plt.get_fignums()).difference(others):
+                        plt.close(number)
+                for file in made:
+                    target = path.with_name(file.name)
+                    temporary = stack.enter_context(files.replacing(target))
+                    shutil.copyfile(file, temporary)
+                    written.append(target)
             for name, columns in numbers.items():
                 end = f".{name}" if name else ""
                 path = stem.with_name(f"{stem.name}{end}.csv")
@@ -100,3 +105,31 @@ def save_figure(
         except OSError as error:
             raise UserError(f"{stem}: {error.strerror or error}") from None
     return written
+
+
+def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:
+    """Writes a figure into a directory under the name of its path.
+
+    Args:
+      figure: The figure.
+      path: What it will be called; a name alone, since files name each other.
+      form: Its format.
+      directory: An empty directory.
+
+    Returns:
+      The figure's file, then images that it consists of: pgf holds none itself.
+
+    Raises:
+      UserError: If LaTeX, which measures text of pgf, stops at one.
+    """
+    from matplotlib.backends.backend_pgf import LatexError
+
+    first = directory / path.name
+    try:
+        figure.savefig(first, format=form, **_METADATA.get(form, {}))
+    except (LatexError, ValueError) as error:
+        if form != "pgf":
+            raise
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: LaTeX stops at a text of it: {reason}") from error
+    return [first, *sorted(set(directory.iterdir()) - {first})]

@@ -1,0 +1,220 @@
+"""Densities of the learned coefficients, a curve for each rank of neighbor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, statistics, wrapping
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Densities of the coefficients with which neighbors take part in the new classifiers,
+over few classes and runs: a curve for each rank of neighbor, with a marker at its mean,
+a panel for each experiment. The coefficient of a class's own classifier is 1 always. A
+rank whose coefficients have two values at most, as with one neighbor, has no density:
+lines stand there for the parts of the coefficients. The original's PlotAlphaDist.
+
+  python main.py plot alphas --base_res_dir=results/sweep --out=alphas.pdf"""
+
+READS = "experiments"
+DATA_OPTIONS = (
+    Option(
+        "source_idxs",
+        None,
+        "ranks of the neighbors that are shown, 1 for the nearest [all]",
+        of=int,
+        several=True,
+    ),
+)
+DRAWING_OPTIONS = (
+    *drawing.LEGEND_OPTIONS,
+    Option("col_wrap", 0, "panels in a row; 0 for at most two", low=0),
+    Option("sharey", False, "the same y axis for all panels"),
+)
+
+_POINTS = 201
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_MARKERS = "os^vDP<>Xp*hd"
+
+
+def numbers(sources: Sources, *, source_idxs: Sequence[int] | None = None) -> Numbers:
+    """Gives the density of the coefficients of every rank, from -1 to 1.
+
+    Args:
+      sources: Results.
+      source_idxs: Ranks of neighbors, from 1; by default all.
+
+    Returns:
+      Columns experiment, dataset, rank, x, density of the curves; a table 'means' with
+      experiment, dataset, rank, mean, density (there), classes, runs; and,
+      where ranks have no density, a table 'parts' with experiment, dataset, rank, x,
+      part.
+
+    Raises:
+      UserError: If no result has a neighbor of a rank.
+    """
+    curves: list[tuple[Any, ...]] = []
+    means: list[tuple[Any, ...]] = []
+    parts: list[tuple[Any, ...]] = []
+    sets = [(runs, runs.runs("alphas")) for runs in sources.sets]
+    most = max(alphas.shape[-1] - 1 for _, alphas in sets)
+    wanted = sorted(set(source_idxs or range(1, most + 1)))
+    for rank in wanted:
+        if not 1 <= rank <= most:
+            raise UserError(
+                f"--source_idxs must be ranks of neighbors from 1 to {most}, got {rank}"
+            )
+    for runs, alphas in sets:
+        for rank in (rank for rank in wanted if rank < alphas.shape[-1]):
+            key = (runs.name, runs.proper_name, rank)
+            values = alphas[:, :, rank].astype(np.float64).ravel()
+            values = values[np.isfinite(values)]
+            mean = values.mean() if len(values) else np.nan
+            at_mean = np.nan
+            # Within what float32 holds of sums.
+            different, counts = np.unique(np.round(values, 5), return_counts=True)
+            if len(different) > 2:
+                grid = _grid(values)
+                dense = statistics.density(values, grid)
+                curves += [(*key, *point) for point in zip(grid, dense, strict=True)]
+                at_mean = statistics.density(values, np.array([mean]))[0]
+            else:
+                parts += [
+                    (*key, x, count / len(values))
+                    for x, count in zip(different, counts, strict=True)
+                ]
+            means.append((*key, mean, at_mean, alphas.shape[1], len(alphas)))
+    names = ("experiment", "dataset", "rank")
+    tables = {
+        "": columns_from_rows((*names, "x", "density"), curves),
+        "means": columns_from_rows(
+            (*names, "mean", "density", "classes", "runs"), means
+        ),
+    }
+    if parts:
+        tables["parts"] = columns_from_rows((*names, "x", "part"), parts)
+    return tables
+
+
+def _grid(values: np.ndarray) -> np.ndarray:
+    """Gives points from -1 to 1, more of them where the values are."""
+    reach = 4.0 * values.std(ddof=1) * len(values) ** -0.2  # four times Scott's width
+    low, high = np.clip([values.min() - reach, values.max() + reach], -1.0, 1.0)
+    fine = np.linspace(low, high, _POINTS)
+    return np.union1d(np.linspace(-1.0, 1.0, _POINTS), fine)
+
+
+def _ordinal(rank: int) -> str:
+    """Writes a rank out: 1st, 2nd, 3rd, 11th."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ends.get(rank % 10, 'th')}"
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    col_wrap: int = 0,
+    sharey: bool = False,
+) -> Any:
+    """Draws a panel for each experiment, a filled curve for each rank."""
+    import matplotlib as mpl
+    from matplotlib.lines import Line2D
+
+    means = numbers["means"]
+    keys = dict.fromkeys(zip(means["experiment"], means["dataset"], strict=True))
+    several_datasets = len({dataset for _, dataset in keys}) > 1
+    figure, all_axes = drawing.panels(
+        style,
+        len(keys),
+        col_wrap=col_wrap or min(len(keys), 2),
+        aspect=1.6 if len(keys) == 1 else 1.1,
+        sharey=sharey,
+    )
+    ranks = np.unique(means["rank"]).tolist()
+    looks = {
+        rank: {
+            "color": style.cycle[i % len(style.cycle)],
+            "linestyle": _LINES[i % len(_LINES)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+        }
+        for i, rank in enumerate(ranks)
+    }
+    marker_size = 0.9 * mpl.rcParams["lines.markersize"]
+    for axes, (experiment, dataset) in zip(all_axes, keys, strict=True):
+        tables = {
+            name: select(table, experiment=experiment, dataset=dataset)
+            for name, table in numbers.items()
+            if len(table["rank"])
+        }
+        for rank in ranks:
+            here = {name: select(table, rank=rank) for name, table in tables.items()}
+            if "" in here and len(here[""]["x"]):
+                _draw_curve(axes, here, looks[rank], marker_size)
+        # The height of the panel stands for all of the coefficients.
+        top = axes.get_ylim()[1] if axes.lines else 1.0
+        for rank in ranks:
+            spikes = select(tables["parts"], rank=rank) if "parts" in tables else {}
+            for x, part in zip(
+                *(spikes.get(n, ()) for n in ("x", "part")), strict=True
+            ):
+                axes.plot(
+                    [x, x],
+                    [0.0, part * top],
+                    clip_on=False,
+                    markevery=[1],
+                    markersize=marker_size,
+                    **looks[rank],
+                )
+        axes.set_ylim(0.0, top)
+        axes.set_xlim(-1.0, 1.0)
+        axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
+        axes.xaxis.set_major_formatter("{x:g}")
+        drawing.zero_line(axes, style, vertical=True)
+        if len(keys) > 1:
+            title = f"{experiment}, {dataset}" if several_datasets else experiment
+            wrapping.panel_title(figure, axes, style, title)
+    figure.supxlabel(r"Coefficient $\alpha$", fontsize="medium")
+    has_curves = len(numbers[""]["rank"]) > 0
+    wrapping.y_label(figure, style, "Density" if has_curves else "Part")
+    drawing.draw_legend(
+        figure,
+        all_axes[0],
+        [Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks],
+        [f"{_ordinal(rank)} neighbor" for rank in ranks],
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    return figure
+
+
+def _draw_curve(axes: Any, here: Any, look: Any, marker_size: float) -> None:
+    """Draws the density of one rank, with a marker at its mean."""
+    x, y = here[""]["x"], here[""]["density"]
+    line = {"color": look["color"], "linestyle": look["linestyle"]}
+    axes.plot(x, y, **line)
+    axes.fill_between(x, y, color=look["color"], alpha=0.12, linewidth=0.0, zorder=1)
+    axes.plot(
+        here["means"]["mean"],
+        here["means"]["density"],
+        color=look["color"],
+        marker=look["marker"],
+        markersize=marker_size,
+        linestyle="none",
+        zorder=3,
+    )

@@ -1,0 +1,182 @@
+"""A row of images, each with a caption."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "READS",
+    "draw",
+    "numbers",
+]
+
+DESCRIPTION = """\
+Images with captions, such as examples of a few class and of its neighbors. The middle
+of each is shown, as an equal square, or of the shape that --aspect says. It reads no
+results. The original's PlotClassExamples.
+
+  python main.py plot class_examples --srcs lion.png tiger.jpg \\
+      --labels lion "Bengal tiger" --out=examples.pdf"""
+
+READS = "nothing"
+DATA_OPTIONS = (
+    Option("srcs", None, "image files, such as PNG or JPEG", several=True),
+    Option("labels", None, "captions, one for each image", several=True),
+)
+DRAWING_OPTIONS = (Option("col_wrap", 0, "images in a row; 0 for all", low=0),)
+
+# More are no example for a figure, and a small file can claim to be of any size.
+_MOST_PIXELS = 50_000_000
+
+
+def numbers(
+    sources: Sources | None = None,
+    *,
+    srcs: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Numbers:
+    """Lists images and captions.
+
+    Args:
+      sources: Nothing.
+      srcs: Image files.
+      labels: Captions, as many.
+
+    Returns:
+      Columns file, label, width, height; sizes in pixels, the image upright.
+
+    Raises:
+      UserError: If there are no images, there are not as many captions, or a file is
+        no image that can be read.
+    """
+    if not srcs:
+        raise UserError("--srcs is missing, for example --srcs lion.png tiger.jpg")
+    if len(labels or ()) != len(srcs):
+        raise UserError(
+            f"--labels has {len(labels or ())} captions for {len(srcs)} images of "
+            "--srcs"
+        )
+    rows = [
+        (src, label, *_read_image(src).size)
+        for src, label in zip(srcs, labels or (), strict=True)
+    ]
+    return {"": columns_from_rows(("file", "label", "width", "height"), rows)}
+
+
+def _read_image(path: str) -> Any:
+    """Reads an image, upright, with 8 bits for each of red, green, blue and alpha.
+
+    Raises:
+      UserError: If it is missing, damaged, no image or absurdly large.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        # Its size is in the first bytes, and looked at before memory is taken.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = Image.open(Path(path))
+        with opened:
+            if opened.width * opened.height > _MOST_PIXELS:
+                raise UserError(
+                    f"{path}: {opened.width} x {opened.height} pixels are too many; at "
+                    f"most {_MOST_PIXELS // 10**6} million are shown"
+                )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = ImageOps.exif_transpose(opened)
+                return _with_eight_bits(image).convert("RGBA")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UserError:
+        raise
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path}: has too many pixels; at most {_MOST_PIXELS // 10**6} million "
+            "are shown"
+        ) from None
+    # Damaged files raise all sorts of errors from deep within the readers.
+    except Exception as error:
+        reason = (
+            "not an image" if isinstance(error, Image.UnidentifiedImageError) else ""
+        )
+        reason = reason or getattr(error, "strerror", None) or str(error)
+        reason = " ".join(reason.split()) or type(error).__name__
+        raise UserError(f"{path}: not a readable image ({reason})") from None
+
+
+def _with_eight_bits(image: Any) -> Any:
+    """Scales gray values of 16 bits down, which would be cut off otherwise."""
+    from PIL import Image
+
+    if not image.mode.startswith("I"):
+        return image
+    gray = np.clip(np.asarray(image, np.float64) / 257.0, 0.0, 255.0)
+    return Image.fromarray(np.round(gray).astype(np.uint8))
+
+
+def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
+    """Draws images above their captions.
+
+    Raises:
+      UserError: If an image is gone since.
+    """
+    import matplotlib as mpl
+    from matplotlib.colors import to_rgb
+    from PIL import Image, ImageOps
+
+    columns = numbers[""]
+    count = len(columns["file"])
+    figure, all_axes = drawing.panels(
+        style, count, col_wrap=col_wrap, aspect=1.0, sharex=False, sharey=False
+    )
+    grid = all_axes[0].get_gridspec()
+    shape = style.aspect or 1.0
+    side = 0.92 * figure.get_figwidth() / grid.ncols
+    size = "medium" if grid.ncols <= 3 else mpl.rcParams["xtick.labelsize"]
+    captions = [
+        wrapping.wrapped(figure, style, label, width=side, size=size)
+        for label in columns["label"].tolist()
+    ]
+    # Rows are as high as an image and the longest caption of theirs.
+    measure = wrapping.text_ruler(figure, style, size=size)
+    heights = [
+        figure.get_figwidth() / grid.ncols / shape
+        + mpl.rcParams["font.size"] / 72.0
+        + max(measure(text)[1] for text in captions[start : start + grid.ncols])
+        for start in range(0, count, grid.ncols)
+    ]
+    figure.set_figheight(sum(heights))
+    grid.set_height_ratios(heights)
+    most = max(1, round(2.0 * side * style.dpi))
+    background = Image.new(
+        "RGBA", (1, 1), tuple(round(255 * part) for part in to_rgb(style.background))
+    )
+    for axes, file, caption in zip(
+        all_axes, columns["file"].tolist(), captions, strict=True
+    ):
+        image = _read_image(file)
+        wide = max(1, round(min(image.width, image.height * shape, most)))
+        size_in_pixels = wide, max(1, round(wide / shape))
+        image = ImageOps.fit(image, size_in_pixels, Image.Resampling.LANCZOS)
+        if not style.transparent:
+            image = Image.alpha_composite(background.resize(image.size), image)
+        axes.imshow(np.asarray(image), aspect="equal")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(caption, fontsize=size)
+        axes.set_anchor("N")
+    return figure

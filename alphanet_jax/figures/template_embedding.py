@@ -1,0 +1,454 @@
+"""The classifier of a few class before and after, among its samples, in the plane."""
+
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import accuracy
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import wrapping
+from alphanet_jax.figures.drawing import LEGEND_OPTIONS, draw_legend
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.style import Style
+from alphanet_jax.result_sets import ResultFile, ResultSet
+
+__all__ = [
+    "DATA_OPTIONS",
+    "DESCRIPTION",
+    "DRAWING_OPTIONS",
+    "NEEDS_DATA",
+    "READS",
+    "draw",
+    "embed",
+    "numbers",
+]
+
+DESCRIPTION = """\
+A few class's template (its weights in the classifier) before and after, the templates
+of its neighbors, and its test samples by what they are predicted to be, in the plane:
+principal components, then multidimensional scaling, which keep distances as well as the
+plane allows. The classifier compares samples and templates by their inner product, so
+what is embedded are directions: of templates from the mean template, of samples from
+the mean test sample, all of length 1. The original's PlotTemplateDeltas.
+
+  python main.py plot template_embedding --res_file=results/quickstart/result.npz \\
+      --n_deltas=2 --out=templates.pdf"""
+
+READS = "file"
+NEEDS_DATA = True
+DATA_OPTIONS = (
+    Option("run_seed", None, "seed of the run [the first]", of=int),
+    Option(
+        "delta_type",
+        "max",
+        "the few classes whose accuracy has risen most (max) or least (min)",
+        choices=("max", "min"),
+    ),
+    Option("n_deltas", 1, "number of classes", low=1),
+    Option("n_pcs", 50, "principal components, at most", low=2),
+    Option("mds_iters", 300, "most iterations of multidimensional scaling", low=1),
+)
+DRAWING_OPTIONS = LEGEND_OPTIONS
+
+_SAMPLE_MARKERS = "s^Dv<>pPhX*d"
+_OWN, _OTHER = 0, -1  # ranks of what is no neighbor
+
+
+def numbers(
+    sources: Sources,
+    *,
+    run_seed: int | None = None,
+    delta_type: str = "max",
+    n_deltas: int = 1,
+    n_pcs: int = 50,
+    mds_iters: int = 300,
+) -> Numbers:
+    """Embeds templates and samples of few classes.
+
+    Args:
+      sources: One result file.
+      run_seed: Seed of the run; by default the first.
+      delta_type: 'max' for the classes whose accuracy has risen most, 'min' for those
+        whose accuracy has risen least, or fallen most.
+      n_deltas: Number of classes.
+      n_pcs: Principal components that distances are taken in, at most.
+      mds_iters: Most iterations of multidimensional scaling.
+
+    Returns:
+      Columns class, name, seed, before, after (accuracies in percent), kind ('before',
+      'after', 'neighbor'), label, label_name, rank, x, y, stress of templates; and a
+      table 'samples' with class, sample, x, y, before, before_rank, after, after_rank:
+      what each is predicted to be, and the rank of that neighbor, 0 for its own class
+      and -1 for any other. Stress is the root of the squared errors of distances by
+      that of the squared distances: 0.1 is fair, 0.2 poor.
+
+    Raises:
+      UserError: If there is no such run, too few classes have test samples, or
+        scikit-learn is not installed.
+    """
+    runs = sources.sets[0]
+    file = runs.files[0]
+    run, seed = _find_run(file, run_seed)
+    labels = runs.common("test_labels")
+    before = runs.common("baseline_test_pred")
+    after = file.per_run("test_pred")[run]
+    accuracies = 100.0 * accuracy.per_class(
+        accuracy.is_correct(np.stack([before, after]), labels),
+        labels,
+        num_classes=runs.num_classes,
+    )
+    rows = _choose(runs, accuracies[1] - accuracies[0], delta_type, n_deltas)
+    data = sources.finder.dataset(file)
+    neighbors, weight_few = file.per_run("neighbors")[run], file.per_run("weight_few")
+    center = data.weight.mean(axis=0, dtype=np.float64)
+    middle = np.mean(data.test.features, axis=0, dtype=np.float64)
+    templates: list[tuple[Any, ...]] = []
+    samples: list[tuple[Any, ...]] = []
+    for row in rows:
+        label = int(runs.common("few_classes")[row])
+        near = neighbors[row].tolist()
+        chosen = np.flatnonzero(labels == label)
+        weights = np.concatenate(
+            [data.weight[[label]], weight_few[run, [row]], data.weight[near]]
+        )
+        points, stress = embed(
+            np.concatenate(
+                [
+                    _directions(weights - center),
+                    _directions(data.test.features[chosen] - middle),
+                ]
+            ),
+            n_pcs=n_pcs,
+            mds_iters=mds_iters,
+        )
+        name = runs.label_name(label)
+        shown = [("before", label, 0), ("after", label, 0)]
+        shown += [("neighbor", other, rank) for rank, other in enumerate(near, 1)]
+        templates += [
+            (
+                *(label, name, seed, *accuracies[:, label]),
+                *(kind, of, runs.label_name(of), rank, *point, stress),
+            )
+            for (kind, of, rank), point in zip(shown, points[: len(shown)], strict=True)
+        ]
+        ranks = np.full(runs.num_classes, _OTHER)
+        ranks[near] = np.arange(len(near)) + 1
+        ranks[label] = _OWN
+        samples += [
+            (label, i, *point, before[i], ranks[before[i]], after[i], ranks[after[i]])
+            for i, point in zip(chosen, points[len(shown) :], strict=True)
+        ]
+    names = ("class", "name", "seed", "before", "after", "kind", "label")
+    ends = ("before", "before_rank", "after", "after_rank")
+    return {
+        "": columns_from_rows(
+            (*names, "label_name", "rank", "x", "y", "stress"), templates
+        ),
+        "samples": columns_from_rows(("class", "sample", "x", "y", *ends), samples),
+    }
+
+
+def _find_run(file: ResultFile, seed: int | None) -> tuple[int, int]:
+    """Gives the place and seed of a run."""
+    seeds = file.arrays["seeds"].tolist()
+    if seed is None:
+        return 0, seeds[0]
+    if seed not in seeds:
+        raise UserError(
+            f"--run_seed={seed}: {file.path} has the seeds {', '.join(map(str, seeds))}"
+        )
+    return seeds.index(seed), seed
+
+
+def _choose(
+    runs: ResultSet, changes: np.ndarray, delta_type: str, count: int
+) -> np.ndarray:
+    """Gives the places among few classes of those whose accuracy changed most."""
+    changes = changes[runs.common("few_classes")]
+    order = np.argsort(changes if delta_type == "min" else -changes, kind="stable")
+    order = np.asarray(order[np.isfinite(changes[order])])
+    if count > len(order):
+        raise UserError(
+            f"--n_deltas must be at most {len(order)}, the number of few classes with "
+            f"test samples, got {count}"
+        )
+    return order[:count]
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    """Scales vectors to length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0.0, lengths, 1.0))
+
+
+def embed(
+    points: np.ndarray, *, n_pcs: int, mds_iters: int
+) -> tuple[np.ndarray, float]:
+    """Puts points into the plane so that distances change as little as possible.
+
+    Scaling starts from the first two principal components, so nothing is random.
+
+    Args:
+      points: Points, with shape `[n, d]`.
+      n_pcs: Principal components that distances are taken in, at most.
+      mds_iters: Most iterations.
+
+    Returns:
+      Points of the plane, with shape `[n, 2]`, and their stress.
+
+    Raises:
+      UserError: If scikit-learn is not installed.
+    """
+    try:
+        from sklearn import decomposition, manifold
+    except ImportError:
+        raise UserError(
+            "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
+        ) from None
+    if not np.ptp(points, axis=0).any():  # nothing to tell apart
+        return np.zeros((len(points), 2)), 0.0
+    pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
+    parts = pca.fit_transform(points)
+    distances = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
+    start = np.zeros((len(points), 2))
+    start[:, : parts.shape[1]] = parts[:, :2]
+    # The function rather than the class, whose arguments change with versions.
+    found, _ = manifold.smacof(
+        distances,
+        n_components=2,
+        init=start,
+        n_init=1,
+        max_iter=mds_iters,
+        eps=1e-9,
+        normalized_stress=False,
+    )
+    flat = np.linalg.norm(found[:, None] - found[None], axis=-1)
+    errors, scale = ((flat - distances) ** 2).sum(), (flat**2).sum()
+    return found, float(np.sqrt(errors / scale)) if scale > 0.0 else 0.0
+
+
+def draw(
+    numbers: Numbers,
+    style: Style,
+    *,
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+) -> Any:
+    """Draws two panels for each class: predictions before and after."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    templates, samples = numbers[""], numbers["samples"]
+    classes = list(dict.fromkeys(templates["class"].tolist()))
+    size = style.size(aspect=1.0, rows=len(classes), columns=2)
+    # Besides the panels, a class has a title and the names of its neighbors.
+    text = 6.0 * mpl.rcParams["font.size"] / 72.0
+    figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
+    rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
+    for row, label in zip(rows, classes, strict=True):
+        row.set_facecolor("none")
+        here = select(templates, **{"class": label})
+        _draw_class(figure, row, here, select(samples, **{"class": label}), style)
+    axes = rows[0].axes[1]
+    draw_legend(
+        figure,
+        axes,
+        *_explanations(style),
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
+    return figure
+
+
+def _look(style: Style, rank: int) -> dict[str, Any]:
+    """Gives color and marker of what is predicted to be of a class."""
+    if rank == _OTHER:
+        return {"color": style.outcomes["other"], "marker": "x"}
+    if rank == _OWN:
+        return {"color": style.outcomes["correct"], "marker": "o"}
+    # The first color is that of the class itself, the last like that of others.
+    colors = style.cycle[1:-1]
+    return {
+        "color": colors[(rank - 1) % len(colors)],
+        "marker": _SAMPLE_MARKERS[(rank - 1) % len(_SAMPLE_MARKERS)],
+    }
+
+
+def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
+    """Gives how the template of the class itself is drawn."""
+    import matplotlib as mpl
+
+    own = style.outcomes["correct"]
+    return {
+        "marker": "*",
+        "markersize": 2.6 * mpl.rcParams["lines.markersize"],
+        "markerfacecolor": style.background if open_ else own,
+        "markeredgecolor": own if open_ else style.foreground,
+        "markeredgewidth": 0.7 * mpl.rcParams["lines.linewidth"],
+        "linestyle": "none",
+    }
+
+
+def _explanations(style: Style) -> tuple[list[Any], list[str]]:
+    """Gives the handles and texts of the legend."""
+    import matplotlib as mpl
+    from matplotlib.lines import Line2D
+
+    size = 0.8 * mpl.rcParams["lines.markersize"]
+    points = {"linestyle": "none", "markersize": size}
+    handles = [
+        Line2D([], [], **_template_look(style, open_=True)),
+        Line2D([], [], **_template_look(style, open_=False)),
+        Line2D([], [], **points, **_look(style, _OWN)),
+        Line2D([], [], **points, **_look(style, _OTHER)),
+    ]
+    return handles, [
+        "Template before",
+        "Template after",
+        "Sample, predicted right",
+        "Sample, another class",
+    ]
+
+
+def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) -> None:
+    """Draws the panels of one class."""
+    import matplotlib as mpl
+    from matplotlib.lines import Line2D
+
+    marker_size = mpl.rcParams["lines.markersize"]
+    line_width = mpl.rcParams["lines.linewidth"]
+    all_axes = row.subplots(1, 2)
+    limits = _limits(here, samples, style.aspect or 1.0)
+    name = str(here["name"][0])
+    width = 0.95 * figure.get_figwidth()
+    row.suptitle(
+        wrapping.wrapped(figure, style, name, width=width, lines=2),
+        fontsize=mpl.rcParams["font.size"],
+    )
+    own = {kind: select(here, kind=kind) for kind in ("before", "after")}
+    near = select(here, kind="neighbor")
+    for axes, when in zip(all_axes, ("before", "after"), strict=True):
+        axes.set_title(
+            style.text(f"{when.capitalize()} ({here[when][0]:.0f}%)"),
+            fontsize=mpl.rcParams["xtick.labelsize"],
+        )
+        # Ranks in turn, so that each is one thing of the drawing.
+        for rank in np.unique(samples[f"{when}_rank"]).tolist():
+            part = select(samples, **{f"{when}_rank": rank})
+            axes.plot(
+                part["x"],
+                part["y"],
+                linestyle="none",
+                markersize=0.8 * marker_size,
+                markeredgewidth=0.5 * line_width,
+                alpha=0.85,
+                zorder=2,
+                **_look(style, rank),
+            )
+        for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
+            color = _look(style, int(rank))["color"]
+            axes.plot(
+                x,
+                y,
+                marker="o",
+                markersize=2.1 * marker_size,
+                color=color,
+                markeredgecolor=style.foreground,
+                markeredgewidth=0.6 * line_width,
+                zorder=3,
+            )
+            axes.annotate(
+                f"{rank}",
+                (x, y),
+                ha="center",
+                va="center_baseline",
+                color=_contrast(color),
+                fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
+                zorder=3,
+            )
+        if when == "after":
+            axes.annotate(
+                "",
+                (own["after"]["x"][0], own["after"]["y"][0]),
+                (own["before"]["x"][0], own["before"]["y"][0]),
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": style.foreground,
+                    "linewidth": 0.8 * line_width,
+                    "shrinkA": marker_size,
+                    "shrinkB": marker_size,
+                    "mutation_scale": 2.0 * marker_size,
+                },
+                zorder=4,
+            )
+        for kind in ("before", "after")[: 1 + (when == "after")]:
+            axes.plot(
+                own[kind]["x"],
+                own[kind]["y"],
+                zorder=5,
+                **_template_look(style, open_=kind == "before"),
+            )
+        axes.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1])
+        axes.set_aspect("equal")
+        axes.spines[:].set(visible=True, color=style.secondary)
+    handles, labels = [], []
+    for rank, label_name in zip(near["rank"], near["label_name"], strict=True):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                markersize=marker_size,
+                **_look(style, int(rank)),
+            )
+        )
+        labels.append((f"{rank} ", str(label_name)))
+    _draw_names(figure, row, handles, labels, style)
+
+
+def _limits(here: Any, samples: Any, aspect: float) -> list[tuple[float, float]]:
+    """Gives limits of x and y that hold everything, in the ratio of the panel."""
+    values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
+    centers = [(part.min() + part.max()) / 2.0 for part in values]
+    reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
+    return [
+        (center - part * reach, center + part * reach)
+        for center, part in zip(centers, (aspect, 1.0), strict=True)
+    ]
+
+
+def _draw_names(
+    figure: Any, row: Any, handles: list[Any], labels: list[Any], style: Style
+) -> None:
+    """Names the neighbors below the panels, in as many columns as have room."""
+    import matplotlib as mpl
+
+    size = mpl.rcParams["legend.fontsize"]
+    measure = wrapping.text_ruler(figure, style, size=size)
+    # A marker and what is around it.
+    extra = 3.2 * size / 72.0
+    room = 0.96 * figure.get_figwidth()
+    texts = [
+        wrapping.wrapped(figure, style, rank + name, width=room - extra, size=size)
+        for rank, name in labels
+    ]
+    widest = max(measure(text)[0] for text in texts) + extra
+    row.legend(
+        handles,
+        texts,
+        loc="outside lower center",
+        ncols=max(1, min(len(texts), int(room / widest))),
+        handlelength=1.0,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        borderpad=0.1,
+    )
+
+
+def _contrast(color: str) -> str:
+    """Gives black or white, whatever can be read on a color."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(color)
+    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"

@@ -1,0 +1,981 @@
+"""What all figures share, the command that draws them, the two kinds against rho."""
+
+import csv
+import functools
+import importlib.util
+import inspect
+import io
+import itertools
+import re
+import subprocess
+import sys
+
+import made_results
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from alphanet_jax import cli, result_sets
+from alphanet_jax.commands import plot as plot_command
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import (
+    KINDS,
+    accuracy_vs_rho,
+    change_vs_rho,
+    drawing,
+    load_kind,
+    rho,
+    saving,
+    statistics,
+    style,
+    wrapping,
+)
+from alphanet_jax.figures.numbers import (
+    Sources,
+    columns_from_rows,
+    csv_text,
+    select,
+)
+from alphanet_jax.figures.options import Option
+from alphanet_jax.result_data import DataFinder
+
+PAPER_RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
+EXISTING = [
+    name for name in KINDS if importlib.util.find_spec(f"alphanet_jax.figures.{name}")
+]
+
+
+@pytest.fixture(autouse=True)
+def _matplotlib():
+    saving.check_matplotlib()
+    yield
+    plt.close("all")
+
+
+def needs_latex():
+    try:
+        return style.tex_system()
+    except UserError:
+        pytest.skip("needs LaTeX")
+
+
+# --- statistics
+
+
+def test_bootstrap_means_are_those_of_the_rows_drawn():
+    values = np.random.default_rng(1).normal(size=(5, 3))
+    found = statistics.bootstrap_means(values, n_boot=40, rng=np.random.default_rng(7))
+    rows = np.random.default_rng(7).integers(5, size=(40, 5))
+    slow = [np.mean([values[i] for i in row], axis=0) for row in rows]
+    np.testing.assert_allclose(found, slow)
+
+
+def test_bootstrap_of_one_value_is_that_value():
+    rng = np.random.default_rng(0)
+    found = statistics.bootstrap_means(np.array([2.5]), n_boot=3, rng=rng)
+    assert found.tolist() == [2.5] * 3
+
+
+def test_the_interval_holds_its_part():
+    samples = np.stack([np.arange(101.0), -np.arange(101.0)], axis=1)
+    low, high = statistics.interval(samples)
+    assert low.tolist() == [2.5, -97.5]
+    assert high.tolist() == [97.5, -2.5]
+    low, high = statistics.interval(samples[:, 0], percent=50.0)
+    assert (low, high) == (25.0, 75.0)
+
+
+def test_pearson_is_numpys(rng):
+    x, y = rng.normal(size=(2, 30))
+    assert statistics.pearson(x, x + y) == pytest.approx(np.corrcoef(x, x + y)[0, 1])
+    assert np.isnan(statistics.pearson(np.ones(4), np.arange(4.0)))
+    assert statistics.pearson(np.arange(4.0), -np.arange(4.0)) == -1.0
+
+
+def test_regression_is_numpys_and_its_band_that_of_resampled_lines(rng):
+    x = rng.uniform(100.0, 200.0, 25)
+    y = 3.0 * x + rng.normal(size=25)
+    line = statistics.regression(
+        x, y, n_boot=200, rng=np.random.default_rng(5), points=11
+    )
+    np.testing.assert_allclose(line.x, np.linspace(x.min(), x.max(), 11))
+    np.testing.assert_allclose(line.y, np.polyval(np.polyfit(x, y, 1), line.x))
+    rows = np.random.default_rng(5).integers(25, size=(200, 25))
+    fits = [np.polyval(np.polyfit(x[row], y[row], 1), line.x) for row in rows]
+    low, high = np.percentile(fits, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose(line.low, low)
+    np.testing.assert_allclose(line.high, high)
+    assert ((line.low < line.y) & (line.y < line.high)).all()
+
+
+def test_samples_that_have_no_line_are_left_out():
+    # Of two values, half of the samples are one of them twice.
+    x, y = np.array([0.0, 1.0]), np.array([0.0, 2.0])
+    rng = np.random.default_rng(0)
+    line = statistics.regression(x, y, n_boot=50, rng=rng, points=3)
+    for part in (line.y, line.low, line.high):
+        np.testing.assert_allclose(part, [0.0, 1.0, 2.0])
+    seed = next(  # so that there is no band at all
+        seed
+        for seed in range(99)
+        if np.ptp(np.random.default_rng(seed).integers(2, size=(1, 2))) == 0
+    )
+    rng = np.random.default_rng(seed)
+    line = statistics.regression(x, y, n_boot=1, rng=rng, points=3)
+    assert np.isnan(line.low).all()
+    assert np.isnan(line.high).all()
+    np.testing.assert_allclose(line.y, [0.0, 1.0, 2.0])
+
+
+def test_density_is_a_sum_of_gaussians_of_scotts_width(rng):
+    values, grid = rng.normal(size=17), np.linspace(-3.0, 3.0, 9)
+    width = values.std(ddof=1) * 17 ** (-1 / 5)
+    wanted = [
+        np.mean(np.exp(-0.5 * ((x - values) / width) ** 2)) / width / np.sqrt(2 * np.pi)
+        for x in grid
+    ]
+    np.testing.assert_allclose(statistics.density(values, grid), wanted)
+    for same in (np.ones(4), np.ones(1)):
+        assert np.isnan(statistics.density(same, grid)).all()
+
+
+# --- numbers
+
+
+def test_csv_has_all_digits_and_nothing_for_nan():
+    columns = {
+        "name": np.array(['a "b", c', "d\ne", "µ"]),
+        "value": np.array([0.1 + 0.2, np.nan, -1e-300]),
+        "count": np.array([1, 2, 3]),
+    }
+    rows = list(csv.reader(io.StringIO(csv_text(columns))))
+    assert rows[0] == ["name", "value", "count"]
+    assert [row[0] for row in rows[1:]] == columns["name"].tolist()
+    assert [row[2] for row in rows[1:]] == ["1", "2", "3"]
+    assert rows[2][1] == ""
+    assert [float(rows[i][1]) for i in (1, 3)] == [0.1 + 0.2, -1e-300]
+    assert csv_text({"a": np.zeros(0), "b": np.zeros(0)}) == "a,b\n"
+
+
+def test_rows_and_columns():
+    columns = columns_from_rows(("a", "b"), [("x", 1), ("y", 2), ("x", 3)])
+    assert select(columns, a="x")["b"].tolist() == [1, 3]
+    assert select(columns, a="x", b=3)["b"].tolist() == [3]
+    assert columns_from_rows(("a",), [])["a"].size == 0
+
+
+# --- style
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings"),
+    [
+        ({"theme": "dark"}, {"axes.facecolor": "#15191e", "text.color": "#e8e8e8"}),
+        ({"context": "talk"}, {"font.size": 13.5, "lines.linewidth": 1.95}),
+        ({"context": "poster"}, {"font.size": 18.0, "xtick.major.size": 6.0}),
+        ({"scale": 2.0}, {"font.size": 18.0, "lines.markersize": 8.0}),
+        ({"dpi": 50}, {"figure.dpi": 50.0, "savefig.dpi": 50.0}),
+        ({"font_default": "monospace"}, {"font.family": ["monospace"]}),
+        ({"font_default": "DejaVu Serif"}, {"font.family": ["DejaVu Serif"]}),
+        ({"font_math": "cm"}, {"mathtext.fontset": "cm"}),
+        ({"font_size": 20.0}, {"axes.labelsize": 20.0, "xtick.labelsize": 7.5}),
+        ({"small_font_size": 5.0}, {"legend.fontsize": 5.0, "font.size": 9.0}),
+        ({"bg": "red"}, {"savefig.facecolor": "red", "axes.facecolor": "red"}),
+        ({"fg_primary": "blue"}, {"axes.edgecolor": "blue", "text.color": "blue"}),
+        ({"fg_secondary": "lime"}, {"grid.color": "lime"}),
+        ({"transparent": True}, {"savefig.transparent": True}),
+    ],
+)
+def test_settings_follow_from_the_style(changes, settings):
+    look = style.make_style("png", **changes)
+    plain = {name: mpl.rcParams[name] for name in settings}
+    with style.make_style("png").applied():
+        usual = {name: mpl.rcParams[name] for name in settings}
+    with look.applied():
+        found = {name: mpl.rcParams[name] for name in settings}
+    for name, wanted in settings.items():
+        same = mpl.rcParams.validate[name](wanted)
+        assert found[name] == pytest.approx(same), name
+        assert {name: mpl.rcParams[name] for name in settings} == plain
+    assert found != usual
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape", "wanted"),
+    [
+        ({}, {}, (3.25, 1.625)),
+        ({"width": "full"}, {}, (6.75, 3.375)),
+        ({"width": "4"}, {"aspect": 1.0}, (4.0, 4.0)),
+        ({"width": "half", "default_half_width": 2.0}, {}, (2.0, 1.0)),
+        ({"width": "full", "default_full_width": 8.0}, {}, (8.0, 4.0)),
+        ({"aspect": 1.5}, {"aspect": 9.0}, (3.25, 3.25 / 1.5)),
+        ({"scale": 2.0}, {}, (6.5, 3.25)),
+        ({}, {"rows": 3, "columns": 2, "aspect": 1.0}, (3.25, 3.25 * 1.5)),
+    ],
+)
+def test_sizes_follow_from_the_style(changes, shape, wanted):
+    look = style.make_style("png", **changes)
+    assert look.size(**shape) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("name", style.STYLES)
+def test_colors_can_be_read_on_their_background(name):
+    from matplotlib.colors import to_rgb
+
+    look = style.make_style(name)
+
+    def luminance(color):
+        parts = np.array(to_rgb(color))
+        linear = np.where(
+            parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4
+        )
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    def contrast(color):
+        a, b = sorted([luminance(color), luminance(look.background)])
+        return (b + 0.05) / (a + 0.05)
+
+    assert contrast(look.foreground) > 12.0
+    assert contrast(look.secondary) > 4.0
+    for colors in (look.splits.values(), look.outcomes.values(), look.cycle):
+        assert len(set(colors)) == len(list(colors))
+        assert min(map(contrast, colors)) > 2.0
+    assert set(look.markers) == set(look.splits)
+    assert len(set(look.markers.values())) == len(look.markers)
+
+
+NASTY = r"\ { } $ & # _ ~ % ^ < > | \alpha $x^2$ a_b 100% {\bf x} # ' `` -- \\ \end{x}"
+
+
+def test_special_characters_stay_what_they_are():
+    """Not read as formulas: the parts drawn have just these characters."""
+    from matplotlib.textpath import TextPath
+
+    for text in (NASTY, "$", "$$", "a $b$ c", "a$"):
+        look = style.make_style("png")
+        figure = plt.figure()
+        shown = figure.text(0.0, 0.0, look.text(text))
+        plain, is_math = shown._preprocess_math(shown.get_text())
+        assert (plain, is_math) == (text, False)
+        figure.draw_without_rendering()
+    assert TextPath is not None
+
+
+def test_special_characters_in_latex(tmp_path):
+    """Compiled, with what it says read from the page."""
+    system = needs_latex()
+    look = style.make_style("paper")
+    texts = [*r"\{}$&#_~%^", NASTY, "$", "a $b$", "Größe"]
+    with look.applied():
+        figure = plt.figure(figsize=(6.0, 6.0))
+        for place, text in enumerate(texts):
+            figure.text(0.05, 0.98 - 0.065 * place, f"q{look.text(text)}q", va="top")
+        figure.savefig(tmp_path / "f.pgf")
+    (tmp_path / "t.tex").write_text(
+        r"\documentclass{article}\usepackage{pgf}\begin{document}\pagestyle{empty}"
+        r"\noindent\input{f.pgf}\end{document}"
+    )
+    command = [system, "-interaction=nonstopmode", "-halt-on-error", "t"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    try:
+        read = subprocess.run(
+            ["pdftotext", "-layout", "t.pdf", "-"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except FileNotFoundError:
+        pytest.skip("needs pdftotext to read what was set")
+    lines = [re.sub(r"\s", "", line) for line in read.splitlines() if line.strip()]
+    # What LaTeX makes of quotes and dashes in plain text, and shapes of signs.
+    same = {"\u201c": "``", "\u2019": "'", "\u2018": "`", "\u2013": "--"}
+    same |= {"\u02dc": "~", "\u02c6": "^", "\u223c": "~"}
+    found = ["".join(same.get(c, c) for c in line) for line in lines]
+    wanted = [re.sub(r"\s", "", f"q{text}q") for text in texts]
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width": "wide"}, "--width must be half, full or a number of inches below"),
+        ({"width": "-1"}, "--width must be half, full or a number of inches below"),
+        ({"width": "nan"}, "--width must be half, full or a number of inches below"),
+        ({"bg": "nocolor"}, "--bg must be a color, such as black or '#1f1f1f', got"),
+        ({"fg_primary": "#12"}, "--fg_primary must be a color"),
+        ({"fg_secondary": "x"}, "--fg_secondary must be a color"),
+    ],
+)
+def test_styles_that_are_refused(changes, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        style.make_style("png", **changes)
+
+
+def test_a_font_that_is_not_there():
+    look = style.make_style("png", font_default="No Such Font")
+    with pytest.raises(UserError, match="--font_default: no font 'No Such Font'"):
+        look.applied().__enter__()
+
+
+def test_no_latex(monkeypatch):
+    monkeypatch.setattr(style.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="a figure in pgf needs LaTeX"):
+        style.tex_system()
+
+
+# --- saving
+
+
+NUMBERS = {
+    "": {"x": np.array([0.0, 1.0]), "y": np.array([2.0, np.nan])},
+    "more": {"z": np.array([1])},
+}
+
+
+def draw_line(numbers, look, *, color="red"):
+    figure, axes = plt.subplots(figsize=look.size())
+    axes.plot(numbers[""]["x"], [0.0, 1.0], color=color)
+    axes.set_title(look.text("100% $a_b"))
+    return figure
+
+
+def test_files_of_one_and_of_several_styles(tmp_path):
+    one = saving.save_figure(
+        NUMBERS, draw_line, tmp_path / "a.b", [style.STYLES["png"]]
+    )
+    assert [p.name for p in one] == ["a.b.png", "a.b.csv", "a.b.more.csv"]
+    assert (tmp_path / "a.b.csv").read_text() == "x,y\n0.0,2.0\n1.0,\n"
+    assert (tmp_path / "a.b.more.csv").read_text() == "z\n1\n"
+    looks = [style.STYLES["arxiv"], style.STYLES["web_dark"], style.STYLES["book"]]
+    three = saving.save_figure(NUMBERS, draw_line, tmp_path / "d/c", looks)
+    assert [p.name for p in three] == [
+        *("c.arxiv.pdf", "c.web_dark.svg", "c.book.pdf", "c.csv", "c.more.csv"),
+    ]
+    named = saving.save_figure(
+        NUMBERS, draw_line, tmp_path / "n", looks[:1], name_styles=True
+    )
+    assert named[0].name == "n.arxiv.pdf"
+    assert all(path.is_file() for path in [*one, *three, *named])
+    assert not plt.get_fignums()
+
+
+def test_equal_bytes_twice(tmp_path):
+    looks = [style.STYLES[n] for n in ("arxiv", "web_light", "web_dark", "png")]
+    first, second = (
+        saving.save_figure(NUMBERS, draw_line, tmp_path / name / "f", looks)
+        for name in ("a", "b")
+    )
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    other = saving.save_figure(
+        NUMBERS, draw_line, tmp_path / "c/f", looks, options={"color": "blue"}
+    )
+    for one, two in zip(first[:4], other[:4], strict=True):
+        assert one.read_bytes() != two.read_bytes()
+
+
+def test_all_or_nothing(tmp_path):
+    (tmp_path / "f.png").write_text("old")
+    (tmp_path / "f.csv").write_text("old")
+
+    def fail(numbers, look):
+        plt.subplots()
+        raise UserError("no")
+
+    mine = plt.figure()
+    with pytest.raises(UserError, match=r"^no$"):
+        saving.save_figure(NUMBERS, fail, tmp_path / "f", [style.STYLES["png"]])
+    assert plt.get_fignums() == [mine.number]
+
+    def fail_in_second(numbers, look):
+        if look.name == "web_dark":
+            raise UserError("no")
+        return draw_line(numbers, look)
+
+    looks = [style.STYLES[n] for n in ("png", "web_dark")]
+    with pytest.raises(UserError, match=r"^no$"):
+        saving.save_figure(NUMBERS, fail_in_second, tmp_path / "f", looks)
+    bad = NUMBERS | {"bad": {"a": "no array"}}
+    with pytest.raises(AttributeError):
+        saving.save_figure(bad, draw_line, tmp_path / "f", looks[:1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.csv", "f.png"]
+    assert (tmp_path / "f.png").read_text() == (tmp_path / "f.csv").read_text() == "old"
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/f: (Not a directory|File exists)"):
+        saving.save_figure(
+            NUMBERS, draw_line, tmp_path / "file" / "f", [style.STYLES["png"]]
+        )
+
+
+def test_what_latex_stops_at(tmp_path):
+    needs_latex()
+
+    def draw(numbers, look):
+        figure = plt.figure()
+        figure.text(0.5, 0.5, r"\undefinedcommand")
+        return figure
+
+    with pytest.raises(UserError, match=r"f\.pgf: LaTeX stops at a text of it: "):
+        saving.save_figure(NUMBERS, draw, tmp_path / "f", [style.STYLES["paper"]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"pip install 'alphanet_jax\[plots\]'"):
+        saving.check_matplotlib()
+
+
+# --- drawing and wrapping
+
+
+@pytest.mark.parametrize("context", ["paper", "talk"])
+@pytest.mark.parametrize("count", [1, 4, 10])
+def test_the_legend_fits_the_width(context, count):
+    look = style.make_style("png", context=context)
+    with look.applied():
+        figure, (axes,) = drawing.panels(look, 1)
+        handles = axes.plot(np.zeros((2, count)))
+        labels = [f"neighbor {i}" for i in range(count)]
+        drawing.draw_legend(figure, axes, handles, labels)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().width < figure.bbox.width
+        top = legend.get_window_extent()
+        assert top.y0 >= axes.get_window_extent().y1
+        rows = -(-count // legend._ncols)
+        assert legend._ncols == -(-count // rows)
+        if rows > 1:  # a row less would be too wide
+            wider = figure.legend(
+                handles,
+                labels,
+                loc="outside upper center",
+                ncols=-(-count // (rows - 1)),
+                columnspacing=1.2,
+                handletextpad=0.5,
+            )
+            assert wider.get_window_extent().width > 0.98 * figure.bbox.width
+
+
+def test_places_of_the_legend():
+    look = style.make_style("png")
+    with look.applied():
+        figure, (axes,) = drawing.panels(look, 1)
+        lines, labels = axes.plot([0, 1]), ["a"]
+        drawing.draw_legend(figure, axes, lines, labels, legend_loc="none")
+        assert not figure.legends
+        assert axes.get_legend() is None
+        drawing.draw_legend(
+            figure, axes, lines * 3, "abc", legend_loc="lower left", legend_ncols=2
+        )
+        assert axes.get_legend()._ncols == 2
+        drawing.draw_legend(figure, axes, lines * 3, "abc", legend_ncols=2)
+        assert figure.legends[0]._ncols == 2
+        with pytest.raises(UserError, match="unknown place 'uper left'; did you mean"):
+            drawing.draw_legend(figure, axes, lines, labels, legend_loc="uper left")
+        with pytest.raises(UserError, match="'above', 'none', 'best', 'upper right'"):
+            drawing.draw_legend(figure, axes, lines, labels, legend_loc="xyz")
+
+
+def test_panels_in_rows():
+    look = style.make_style("png", width="9")
+    figure, axes = drawing.panels(look, 5, col_wrap=3, aspect=2.0)
+    assert len(axes) == 5
+    assert [a.get_visible() for a in figure.axes] == [True] * 5 + [False]
+    assert figure.get_size_inches() == pytest.approx([9.0, 3.0])
+    figure.draw_without_rendering()
+    labeled = [
+        any(t.label1.get_visible() for t in a.xaxis.get_major_ticks()) for a in axes
+    ]
+    assert labeled == [False, False, True, True, True]
+
+
+def test_a_label_is_no_longer_than_its_axis():
+    look = style.make_style("png", context="talk")
+    with look.applied():
+        figure, (axes,) = drawing.panels(look, 1, aspect=1.6)
+        text = "Change in accuracy (points)"
+        wrapping.y_label(figure, look, text, axes=axes)
+        assert axes.get_ylabel().replace("\n", " ") == text
+        figure.draw_without_rendering()
+        box = axes.yaxis.label.get_window_extent()
+        assert box.y0 >= 0
+        assert box.y1 <= figure.bbox.height
+        figure, _ = drawing.panels(look, 2, aspect=1.2)
+        wrapping.y_label(figure, look, text)
+        assert figure.get_supylabel().replace("\n", " ") == text
+        assert "\n" in figure.get_supylabel()
+
+
+@pytest.mark.parametrize("context", ["paper", "talk"])
+def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
+    look = style.make_style("png", context=context)
+    with look.applied():
+        figure, all_axes = drawing.panels(look, 4, col_wrap=2, aspect=1.0)
+        for axes in all_axes:
+            wrapping.panel_title(figure, axes, look, "ImageNet-LT | LWS and $more_")
+        wrapping.y_label(figure, look, "Change in accuracy (points)")
+        figure.draw_without_rendering()
+        boxes = [axes.title.get_window_extent() for axes in all_axes]
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other)
+        assert max(box.x1 for box in boxes) <= figure.bbox.width
+
+
+@pytest.mark.parametrize("lines", [0, 2])
+def test_lines_have_room_and_lose_nothing(lines):
+    look = style.make_style("png")
+    text = "a class with Supercalifragilisticexpialidocious names & $x_1$ 100%"
+    with look.applied():
+        figure = plt.figure(figsize=(3.0, 2.0))
+        found = wrapping.wrapped(figure, look, text, width=0.8, lines=lines)
+        measure = wrapping.text_ruler(figure, look)
+        assert all(measure(line)[0] <= 0.8 for line in found.split("\n"))
+        if lines:
+            assert found.count("\n") == lines - 1
+            assert found.endswith("...")
+        else:
+            joined = re.sub(r"\s", "", found).replace(r"\$", "$")
+            assert joined == re.sub(r"\s", "", text)
+        assert wrapping.wrapped(figure, look, "", width=1.0) == ""
+        assert wrapping.wrapped(figure, look, "a b", width=9.0) == "a b"
+
+
+def test_a_ruler_of_latex_measures_with_latex():
+    needs_latex()
+    widths = {}
+    for name in ("paper", "arxiv"):
+        look = style.make_style(name)
+        with look.applied():
+            measure = wrapping.text_ruler(plt.figure(), look)
+            widths[name] = measure("w" * 20)[0]
+            assert measure("w" * 40)[0] == pytest.approx(2 * widths[name], rel=0.02)
+    assert widths["paper"] != pytest.approx(widths["arxiv"], rel=0.01)
+
+
+# --- accuracy_vs_rho, change_vs_rho
+
+
+def read(root, *names):
+    paths = {name: sorted((root / name).rglob("result.npz")) for name in names}
+    return Sources(result_sets.load_sets(paths), DataFinder())
+
+
+def hand_accuracies(arrays):
+    """Accuracy in percent of few, medium, many and all, of each run and before."""
+    labels = arrays["test_labels"]
+    parts = [arrays[f"{name}_classes"] for name in ("few", "medium", "many")]
+    rows = []
+    for predictions in [*arrays["test_pred"], arrays["baseline_test_pred"]]:
+        hits = predictions == labels
+        row = [
+            100.0
+            * sum(hits[labels == c].sum() for c in part)
+            / sum((labels == c).sum() for c in part)
+            for part in parts
+        ]
+        rows.append([*row, 100.0 * hits.mean()])
+    return np.array(rows[:-1]), np.array(rows[-1])
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Two runs at two values of rho, one of them in two files."""
+    made = functools.partial(made_results.make_result)
+    made(tmp_path / "s/a/result.npz", rho=1.0, seed=0)
+    made(tmp_path / "s/b/result.npz", rho=0.25, seed=5)
+    made(tmp_path / "s/c/result.npz", rho=1.0, seed=9, num_seeds=1)
+    return tmp_path
+
+
+@pytest.mark.parametrize("y", ["acc", "acc_delta"])
+def test_accuracy_at_every_rho(sweep, y):
+    sources = read(sweep, "s")
+    found = accuracy_vs_rho.numbers(sources, y=y, n_boot=200, boot_seed=3)[""]
+    arrays = [dict(file.arrays) for file in sources.sets[0].files]
+    runs = [hand_accuracies(each) for each in arrays]
+    groups = [(0.25, runs[1][0]), (1.0, np.concatenate([runs[0][0], runs[2][0]]))]
+    rng, row = np.random.default_rng(3), 0
+    for value, accuracies in groups:
+        shown = accuracies - runs[0][1] if y == "acc_delta" else accuracies
+        rows = rng.integers(len(shown), size=(200, len(shown)))
+        means = np.array([shown[i].mean(axis=0) for i in rows])
+        low, high = np.percentile(means, [2.5, 97.5], axis=0)
+        for part, split in enumerate(("few", "medium", "many", "overall")):
+            here = {name: column[row] for name, column in found.items()}
+            assert (here["rho"], here["split"], here["y"]) == (value, split, y)
+            assert here["accuracy"] == pytest.approx(shown[:, part].mean())
+            assert here["low"] == pytest.approx(low[part])
+            assert here["high"] == pytest.approx(high[part])
+            assert here["baseline"] == pytest.approx(runs[0][1][part])
+            assert here["runs"] == len(shown)
+            row += 1
+    assert row == len(found["rho"])
+    other = accuracy_vs_rho.numbers(sources, y=y, n_boot=200, boot_seed=4)[""]
+    assert (other["low"] != found["low"]).any()
+    assert (other["accuracy"] == found["accuracy"]).all()
+
+
+def test_a_split_without_test_samples_is_left_out(tmp_path):
+    labels = np.repeat([0, 5, 7, 2, 3, 6], 7).astype(np.int32)
+    made_results.make_result(tmp_path / "s/result.npz", test_labels=labels)
+    found = accuracy_vs_rho.numbers(read(tmp_path, "s"))
+    assert np.isnan(select(found[""], split="few")["accuracy"]).all()
+    with style.make_style("png").applied():
+        figure = accuracy_vs_rho.draw(found, style.make_style("png"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Medium", "Many", "Overall"]
+
+
+def test_rho_of_other_samplers_is_refused(tmp_path):
+    setting = "training.sampler_builder.sampler_classes"
+    made_results.make_result(
+        tmp_path / "one/result.npz", settings={setting: ("AllFewSampler",)}
+    )
+    with pytest.raises(
+        UserError,
+        match=r"one/result\.npz: rho means something with AllFewSampler and one "
+        r"sampler of base classes alone, but this result has AllFewSampler$",
+    ):
+        accuracy_vs_rho.numbers(read(tmp_path, "one"))
+    for name, base in (("a", "ClassBalancedBaseSampler"), ("b", "AllBaseSampler")):
+        made_results.make_result(
+            tmp_path / f"two/{name}/result.npz",
+            settings={setting: ("AllFewSampler", base)},
+        )
+    with pytest.raises(
+        UserError,
+        match=r"two/b/result\.npz: has AllBaseSampler, others with rho 0.5 have "
+        "ClassBalancedBaseSampler; choose with --res_files_pattern",
+    ):
+        accuracy_vs_rho.numbers(read(tmp_path, "two"))
+
+
+def test_datasets_and_random_neighbors_apart(tmp_path):
+    made = made_results.make_result
+    arrays = {
+        (name, kind, value): made(
+            tmp_path / f"s/{name}{kind}{value}/result.npz",
+            dataset=name,
+            proper_name=f"the {name}",
+            nn_dist=kind,
+            rho=value,
+            seed=seed,
+        )
+        for seed, (name, kind, value) in enumerate(
+            [
+                ("a", "euclidean", 0.5),
+                ("a", "random", 0.5),
+                ("a", "cosine", 1.0),
+                ("b", "euclidean", 2.0),
+            ]
+        )
+    }
+    sources = read(tmp_path, "s")
+    with pytest.raises(
+        UserError,
+        match="this figure is of one dataset, the results are of the a, the b; plot "
+        "change_vs_rho takes several",
+    ):
+        accuracy_vs_rho.numbers(sources)
+    found = change_vs_rho.numbers(sources)[""]
+    for (name, metric, value), each in arrays.items():
+        runs, before = hand_accuracies(each)
+        here = select(
+            found,
+            experiment=f"the {name}",
+            neighbors="random" if metric == "random" else "nearest",
+            rho=value,
+        )
+        assert here["split"].tolist() == list(rho.PARTS)
+        assert here["accuracy"] == pytest.approx(runs.mean(axis=0) - before)
+    look = style.make_style("png")
+    with look.applied():
+        figure = change_vs_rho.draw({"": found}, look, col_wrap=1)
+        assert [axes.get_title() for axes in figure.axes] == ["the a", "the b"]
+        lines = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+        dashed = {line.get_linestyle() for line in lines}
+        assert {"-", "--"} <= dashed
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels[4:] == ["Nearest neighbors", "Random neighbors"]
+        assert figure.axes[0].get_gridspec().nrows == 2
+        wide = change_vs_rho.draw({"": found}, look)
+        assert wide.axes[0].get_gridspec().nrows == 1
+        limits = [axes.get_ylim() for axes in wide.axes]
+        assert limits[0] != limits[1]
+        shared = change_vs_rho.draw({"": found}, look, sharey=True)
+        limits = [axes.get_ylim() for axes in shared.axes]
+        assert limits[0] == limits[1]
+
+
+def test_ticks_of_rho(sweep):
+    found = accuracy_vs_rho.numbers(read(sweep, "s"))
+    look = style.make_style("png")
+
+    def labels(**options):
+        with look.applied():
+            axes = accuracy_vs_rho.draw(found, look, **options).axes[0]
+            shown = [label.get_text() for label in axes.get_xticklabels()]
+            return shown, axes.get_xticks().tolist(), axes.get_xticks(minor=True)
+
+    assert labels()[:2] == (["0.25", "1"], [0.25, 1.0])
+    shown, places, _ = labels(major_xticks=[0.5, 0.75])
+    assert (shown, places) == (["0.5", "0.75"], [0.5, 0.75])
+    shown, _, _ = labels(major_xticks=[0.5, 0.75], major_xticklabels=["$a", "b"])
+    assert shown == [r"\$a", "b"]
+    assert labels(minor_xticks=[0.3, 0.9])[2].tolist() == [0.3, 0.9]
+    with pytest.raises(UserError, match="has 1 labels for 2 ticks"):
+        labels(major_xticks=[0.5, 0.75], major_xticklabels=["a"])
+    with pytest.raises(UserError, match="--major_xticklabels needs --major_xticks"):
+        labels(major_xticklabels=["a"])
+
+
+@pytest.mark.parametrize("context", ["paper", "talk"])
+@pytest.mark.parametrize("kind", [accuracy_vs_rho, change_vs_rho])
+def test_labels_of_the_papers_rhos_do_not_overlap(tmp_path, kind, context):
+    for value in PAPER_RHOS:
+        for name in ("a", "b")[: 1 + (kind is change_vs_rho)]:
+            made_results.make_result(
+                tmp_path / f"s/{name}{value}/result.npz",
+                rho=value,
+                dataset=name,
+                proper_name=name,
+                num_seeds=1,
+            )
+    found = kind.numbers(read(tmp_path, "s"))
+    look = style.make_style("png", context=context)
+    with look.applied():
+        figure = kind.draw(found, look)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            ticks = axes.xaxis.get_majorticklabels()
+            boxes = [label.get_window_extent() for label in ticks if label.get_text()]
+            assert len(boxes) >= 3
+            for left, right in itertools.pairwise(boxes):
+                assert left.x1 + 0.3 * left.height <= right.x0
+            places = {*axes.get_xticks(), *axes.get_xticks(minor=True)}
+            np.testing.assert_allclose(sorted(places), PAPER_RHOS)
+
+
+# --- the command
+
+
+def plot(capsys, *flags):
+    status = cli.main(["main.py", "plot", *flags])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_help_lists_the_kinds(capsys):
+    status, out, err = plot(capsys, "--help")
+    assert (status, err) == (0, "")
+    for name, purpose in KINDS.items():
+        assert re.search(rf"^  {name} +{re.escape(purpose)}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", EXISTING)
+def test_help_of_every_kind(capsys, name):
+    status, out, err = plot(capsys, name, "--help")
+    assert (status, err) == (0, "")
+    kind = load_kind(name)
+    assert out.startswith(f"usage: main.py plot {name}\n")
+    assert kind.DESCRIPTION in out
+    for option in (*kind.DATA_OPTIONS, *kind.DRAWING_OPTIONS):
+        assert f"\n  --{option.name}\n" in out
+    for flag in ("out", "style", *plot_command._STYLE_FLAGS):
+        assert f"\n  --{flag}\n" in out
+    assert ("--base_res_dir\n" in out) == (kind.READS in ("experiments", "one"))
+    assert ("--exp_sub_dirs\n" in out) == (kind.READS == "experiments")
+    assert ("--res_file\n" in out) == (kind.READS == "file")
+    assert ("--data_root\n" in out) == bool(getattr(kind, "NEEDS_DATA", False))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ((), "plot needs the name of a figure: accuracy_vs_distance, "),
+        (("alpha",), "unknown figure 'alpha'; did you mean 'alphas'?"),
+        (("zzz",), "unknown figure 'zzz'; known are 'accuracy_vs_distance', "),
+        (
+            ("accuracy_vs_rho", "--out=a.bmp"),
+            "--out must end in .pgf, .pdf, .svg, .png where no --style is given, got "
+            "'a.bmp'",
+        ),
+        (
+            ("accuracy_vs_rho", "--style=paint"),
+            "--style must be of paper, arxiv, book, web_light, web_dark, png, got "
+            "'paint'",
+        ),
+        (
+            ("accuracy_vs_rho", "--style", "png", "arxiv", "--out=a.png"),
+            "--out=a.png is not of the format of --style arxiv, pdf",
+        ),
+        (("accuracy_vs_rho", "--theme=red"), "--theme must be one of light, dark"),
+        (
+            ("accuracy_vs_rho", "--context=tiny"),
+            "--context must be one of paper, notebook, talk, poster",
+        ),
+        (
+            ("accuracy_vs_rho", "--font_math=x"),
+            "--font_math must be one of dejavusans, ",
+        ),
+        (("accuracy_vs_rho", "--dpi=0"), "--dpi must be a positive number, got '0'"),
+        (("accuracy_vs_rho", "--dpi=1.5"), "--dpi must be a positive number, got"),
+        (("accuracy_vs_rho", "--aspect=3:0"), "--aspect must be a positive number"),
+        (("accuracy_vs_rho", "--scale=big"), "--scale must be a positive number"),
+        (("accuracy_vs_rho", "--width=x"), "--width must be half, full or a number"),
+        (("accuracy_vs_rho", "--bg=x"), "--bg must be a color"),
+        (
+            ("accuracy_vs_rho",),
+            "--base_res_dir is missing, for example --base_res_dir=results/quickstart",
+        ),
+        (("accuracy_vs_rho", "--base_res_dir=no"), "no such directory: no"),
+        (("accuracy_vs_rho", "--y=z"), "flag --y=z: value should be one of <acc|acc_"),
+        (("accuracy_vs_rho", "--n_boot=0"), "flag --n_boot=0: "),
+        (("accuracy_vs_rho", "more"), "unexpected argument 'more'; see --help"),
+        (("accuracy_vs_rho", "--yy=1"), "unknown flag --yy; did you mean"),
+        (
+            ("template_embedding", "--delta_type=x"),
+            "flag --delta_type=x: value should be one of <max|min>",
+        ),
+    ],
+)
+def test_commands_that_are_refused(capsys, tmp_path, monkeypatch, flags, said):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = plot(capsys, *flags)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_place_of_a_legend_is_checked_before_anything_is_written(sweep, capsys):
+    out = sweep / "o/a.png"
+    status, _, err = plot(
+        capsys,
+        "accuracy_vs_rho",
+        f"--base_res_dir={sweep / 's'}",
+        "--legend_loc=left",
+        f"--out={out}",
+    )
+    assert status == 1
+    assert err.splitlines()[-1].startswith("error: --legend_loc: unknown place 'left'")
+    assert not out.exists()
+
+
+def size_of_png(path):
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
+    monkeypatch.chdir(sweep)
+    command = ("accuracy_vs_rho", "--base_res_dir=s", "--legend_loc=none")
+
+    def made(*flags):
+        status, _, err = plot(capsys, *command, "--out=a.png", *flags)
+        assert status == 0, err
+        return size_of_png("a.png"), (sweep / "a.png").read_bytes()
+
+    usual = made()
+    assert usual[0] == (650, 406)
+    for flags, size in (
+        (("--width=full",), (1350, 843)),
+        (("--width=2", "--aspect=1.6"), (400, 250)),
+        (("--default_half_width=4",), (800, 500)),
+        (("--width=full", "--default_full_width=5"), (1000, 625)),
+        (("--aspect=3:2",), (650, 433)),
+        (("--dpi=100",), (325, 203)),
+        (("--scale=2",), (1300, 812)),
+    ):
+        assert made(*flags)[0] == size, flags
+    for flags in (
+        ("--theme=dark",),
+        ("--context=talk",),
+        ("--font_default=monospace",),
+        ("--font_math=cm",),
+        ("--font_size=5",),
+        ("--small_font_size=5",),
+        ("--bg=yellow",),
+        ("--fg_primary=blue",),
+        ("--fg_secondary=red", "--y=acc_delta"),
+        ("--transparent",),
+    ):
+        size, content = made(*flags)
+        assert size == usual[0]
+        assert content != usual[1], flags
+
+
+def test_endings_and_styles(sweep, capsys, monkeypatch):
+    monkeypatch.chdir(sweep)
+
+    def names(*flags):
+        status, _, err = plot(
+            capsys, "accuracy_vs_rho", "--base_res_dir=s", "--n_boot=5", *flags
+        )
+        assert status == 0, err
+        return [
+            line.removeprefix("saved ")
+            for line in err.splitlines()
+            if line.startswith("saved ")
+        ]
+
+    assert names() == ["accuracy_vs_rho.png", "accuracy_vs_rho.csv"]
+    assert names("--out=x/rho_0.5.svg") == ["x/rho_0.5.svg", "x/rho_0.5.csv"]
+    assert names("--out=rho_0.5", "--style=png") == ["rho_0.5.png", "rho_0.5.csv"]
+    assert names("--style", "web_dark", "png", "png", "--out=z") == [
+        *("z.web_dark.svg", "z.png.png", "z.csv"),
+    ]
+    assert names("--style=arxiv") == ["accuracy_vs_rho.pdf", "accuracy_vs_rho.csv"]
+
+
+# --- the contract of a kind
+
+
+@pytest.mark.parametrize("name", EXISTING)
+def test_every_kind_keeps_the_contract(name):
+    kind = load_kind(name)
+    assert kind.READS in ("experiments", "one", "file", "nothing")
+    assert f"python main.py plot {name}" in kind.DESCRIPTION
+    assert "The original's" in kind.DESCRIPTION
+    assert max(map(len, kind.DESCRIPTION.splitlines())) <= 88
+    for function, first, options in (
+        (kind.numbers, ["sources"], kind.DATA_OPTIONS),
+        (kind.draw, ["numbers", "style"], kind.DRAWING_OPTIONS),
+    ):
+        found = inspect.signature(function).parameters
+        assert list(found)[: len(first)] == first
+        keywords = {
+            key: each.default
+            for key, each in found.items()
+            if each.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        declared = {option.name: option.default for option in options}
+        assert list(keywords) == list(declared)
+        for key, default in declared.items():
+            assert keywords[key] == default, key
+        assert len(found) == len(first) + len(keywords)
+        for option in options:
+            assert isinstance(option, Option)
+            assert option.help
+            assert option.name in (function.__doc__ or kind.DESCRIPTION) or (
+                function is kind.draw
+            )
+            if option.choices is not None and option.default is not None:
+                values = option.default if option.several else [option.default]
+                assert set(values) <= set(option.choices)
+    names = [o.name for o in (*kind.DATA_OPTIONS, *kind.DRAWING_OPTIONS)]
+    others = {"out", "style", *plot_command._STYLE_FLAGS, "base_res_dir"}
+    assert len(set(names)) == len(names)
+    assert not others & set(names)
+    assert set(kind.__all__) >= {"DESCRIPTION", "READS", "draw", "numbers"}
