@@ -255,7 +255,7 @@ def draw_figures(
             report(f"figure {number} of {len(plans)}: {each.name}")
             try:
                 paths = _draw(each, results, stem, style_names, n_boot)
-            except (UserError, ModuleNotFoundError) as error:
+            except UserError as error:
                 remarks.append(f"no figure {each.name}: {error}")
                 report(f"failed: {remarks[-1]}")
                 continue
