@@ -729,6 +729,15 @@ class TestCommand:
         assert message in last
         assert [p.name for p in tmp_path.iterdir()] == ["datasets.toml"]
 
+    def test_reports_that_cannot_be_written(self, ran, capsys, tmp_path):
+        (tmp_path / "w").mkdir()
+        (tmp_path / "w" / "tables").write_text("a file")
+        flags = (*flags_of(ran)[:2], "--workdir=w", "--notrain", "--nofigures")
+        assert main(*flags) == 1
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "error: w/tables: File exists"
+        )
+
     def test_names_that_would_share_a_directory(self, tmp_path, capsys):
         make_data(tmp_path / "a")
         groups = ["train", "val", "test"]

@@ -228,7 +228,10 @@ def run(values: flags.FlagValues) -> None:
             say(f"failed: {entry.name}: {error}")
             failed.append(f"{entry.name}: {error}")
         asked += points
-    _report(values, chosen, asked, datasets, found, failed)
+    try:
+        _report(values, chosen, asked, datasets, found, failed)
+    except OSError as error:
+        failed.append(f"{error.filename}: {error.strerror}")
     if failed:
         raise UserError("; ".join(failed))
 
