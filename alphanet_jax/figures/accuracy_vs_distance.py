@@ -37,13 +37,12 @@ __all__ = [
 
 DESCRIPTION = """\
 Accuracy of classes, or its change from the unchanged classifier, against the mean
-distance to their k neighbors: a point for each class and run (or for each class, with
---r_group_classes), a panel for each split.
-Neighbors of few classes are the base classes that they are combined with; those of base
-classes (medium and many), for comparison, the k nearest few classes. Lines are fitted
-by least squares, with 95 percent bootstrap bands over classes; r is Pearson's. The
-dataset itself is read where base classes or random neighbors are drawn. The original's
-PlotSplitClsAccDeltaVsNNDist.
+distance to their k neighbors: a point for each class and run (with --r_group_classes,
+for each class), a panel for each split. Neighbors of few classes are the base classes
+that they are combined with; those of base classes (medium and many), for comparison,
+the k nearest few classes. Lines are fitted by least squares, with 95 percent bootstrap
+bands over classes; r is Pearson's. The dataset itself is read where base classes or
+random neighbors are drawn. The original's PlotSplitClsAccDeltaVsNNDist.
 
   python main.py plot accuracy_vs_distance --base_res_dir=results/quickstart \\
       --out=distance.png"""

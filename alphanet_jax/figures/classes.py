@@ -252,7 +252,7 @@ def set_title(axes: Any, text: str, *, columns: int) -> None:
       text: The title, safe to draw.
       columns: Panels in a row.
     """
-    title, room = axes.set_title(text), 0.95 * axes.figure.bbox.width / columns
+    title, room = axes.set_title(text), 0.8 * axes.figure.bbox.width / columns
     if title.get_window_extent().width > room:
         title.set_text(in_two_lines(text))
         ratio = room / title.get_window_extent().width
