@@ -1,5 +1,6 @@
 """What commands that read results share: their flags, and finding the results."""
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ __all__ = [
     "say",
     "wordnet_paths",
 ]
+
+
+# What begins with a minus but is no flag: a number, or standard input.
+_NUMBER = re.compile(r"-|-[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def fields() -> list[tuple[str, Any, str]]:
@@ -55,6 +60,8 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
     Examples:
       >>> join_words(["--exp_names", "a", "b", "--acc_k=5"], {"exp_names"})
       ['--exp_names=a', '--exp_names=b', '--acc_k=5']
+      >>> join_words(["--ylim", "-5", "5"], {"ylim"})
+      ['--ylim=-5', '--ylim=5']
     """
     joined: list[str] = []
     current, words = "", 0
@@ -64,7 +71,7 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
             raise UserError(f"{current} needs a value after it")
 
     for argument in arguments:
-        if argument.startswith("-") and argument != "-":
+        if argument.startswith("-") and not _NUMBER.fullmatch(argument):
             check_words()
             name, equals, _ = argument.lstrip("-").partition("=")
             current, words = "", 0

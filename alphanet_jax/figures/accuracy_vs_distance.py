@@ -117,7 +117,7 @@ DRAWING_OPTIONS = (
     Option(
         "ylim",
         None,
-        "ends of the y axis, as --ylim=-5 --ylim=5",
+        "ends of the y axis, as --ylim -5 5",
         of=float,
         several=True,
     ),
