@@ -444,6 +444,12 @@ def _report(
         report=say,
     )
     there = results.datasets()
+    for name in there:
+        if not results.has_synsets(name):
+            say(
+                f"{name}: nothing is counted by WordNet, as the registry has no "
+                "synsets_file for it"
+            )
     names = published.names() | {
         entry.name: entry.proper_name or entry.name for entry in entries
     }

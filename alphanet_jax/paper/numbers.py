@@ -118,6 +118,13 @@ class Results:
         """Gives the runs of some point of a dataset; None if there are none."""
         return next((s for key, s in self._sets.items() if key[0] == dataset), None)
 
+    def has_synsets(self, dataset: str) -> bool:
+        """Tells whether the registry knows the WordNet ids of a dataset's classes."""
+        runs = self.any_of(dataset)
+        if runs is None:
+            return False
+        return self.finder.entry(runs.files[0]).synsets_file is not None
+
     def measure(
         self,
         dataset: str,

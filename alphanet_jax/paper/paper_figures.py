@@ -112,6 +112,8 @@ def plan(results: Results, dataset: str) -> list[FigurePlan]:
             "classifier.",
         )  # fmt: skip
         for near, called in (("all", "visual"), ("semantic", "WordNet")):
+            if near == "semantic" and not results.has_synsets(dataset):
+                continue
             how = (
                 f"one of the {k} nearest classes by features"
                 if near == "all"

@@ -243,46 +243,47 @@ def _notes_by_k(distance: str, keys: Sequence[_Key]) -> list[str]:
 
 def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedTable]:
     """Makes the tables of a dataset that is not the paper's."""
-    made = []
+    made: list[tuple[str, ComparedTable]] = []  # with the metric
     for metric, title in _METRICS.items():
+        if metric == "semantic4" and not results.has_synsets(name):
+            continue
         keys = _keys_by_rho([name], (), results)
         if any(key.rho is not None for key in keys):
-            made.append(
-                ComparedTable(
-                    f"models_split_{metric}_accs_vs_rho_{path_name(name)}",
-                    f"{title} on {proper_name} against rho",
-                    (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS + _NO_PAPER,
-                    ("Classifier", "rho"),
-                    tuple(_compared(key, metric, "main", results) for key in keys),
-                    has_paper=False,
-                )
+            table = ComparedTable(
+                f"models_split_{metric}_accs_vs_rho_{path_name(name)}",
+                f"{title} on {proper_name} against rho",
+                (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS + _NO_PAPER,
+                ("Classifier", "rho"),
+                tuple(_compared(key, metric, "main", results) for key in keys),
+                has_paper=False,
             )
+            made.append((metric, table))
     for metric in ("top1", "top5"):
         for distance, called in _DISTANCES.items():
             group = f"nnsweep_{distance}"
             keys = _keys_by_k(name, (), results, group)
             if any(key.rho is not None for key in keys):
-                made.append(
-                    ComparedTable(
-                        f"rhos_split_{metric}_accs_vs_k_{path_name(name)}_{distance}",
-                        f"{_METRICS[metric]} on {proper_name} against the number of "
-                        f"neighbors, {called} distance",
-                        _NUMBERS + _NO_PAPER,
-                        ("rho", "k"),
-                        tuple(_compared(key, metric, group, results) for key in keys),
-                        tuple(_notes_by_k(distance, keys)),
-                        has_paper=False,
-                    )
+                table = ComparedTable(
+                    f"rhos_split_{metric}_accs_vs_k_{path_name(name)}_{distance}",
+                    f"{_METRICS[metric]} on {proper_name} against the number of "
+                    f"neighbors, {called} distance",
+                    _NUMBERS + _NO_PAPER,
+                    ("rho", "k"),
+                    tuple(_compared(key, metric, group, results) for key in keys),
+                    tuple(_notes_by_k(distance, keys)),
+                    has_paper=False,
                 )
+                made.append((metric, table))
     if results.group(name, "randomnns"):
-        made.append(_control_table(name, proper_name, results))
-    noted = []
-    for table in made:
-        metric = next(m for m in _METRICS if f"_{m}_" in table.name)
+        made.append(("top1", _control_table(name, proper_name, results)))
+    finished = []
+    for metric, table in made:
         problem = results.problems.get((name, metric))
         notes = (*table.notes, *([f"Not computed: {problem}."] if problem else []))
-        noted.append(dataclasses.replace(table, notes=notes))
-    return noted
+        # A dataset may be called as the paper's tables call theirs.
+        own = f"own_{table.name}" if table.name in published.tables() else table.name
+        finished.append(dataclasses.replace(table, name=own, notes=notes))
+    return finished
 
 
 def _control_table(name: str, proper_name: str, results: Results) -> ComparedTable:
