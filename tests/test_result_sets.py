@@ -259,3 +259,60 @@ class TestSetting:
     def test_rho_is_that_of_the_second_sampler(self, arguments, rho):
         training = {"sampler_builder": {"sampler_args": arguments}}
         assert self.file(training=training).rho == rho
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            (
+                "test_pred",
+                [[9] * 12, [0] * 12],
+                "test_pred must hold class ids from 0 to",
+            ),
+            (
+                "test_pred",
+                [[-1] * 12, [0] * 12],
+                "test_pred must hold class ids from 0",
+            ),
+            (
+                "test_pred",
+                [[0.5] * 12] * 2,
+                "test_pred must hold class ids from 0 to 5",
+            ),
+            (
+                "test_pred",
+                [[0] * 12],
+                r"test_pred must have shape \(2, 12\) to fit the",
+            ),
+            ("baseline_test_pred", [0], r"baseline_test_pred must have shape \(12,\)"),
+            (
+                "neighbors",
+                [[1, 6], [1, 2]],
+                "neighbors must hold class ids from 0 to 5",
+            ),
+            (
+                "alphas",
+                [[[1.0]]],
+                r"alphas must have shape \(2, 2, 3\) to fit the other",
+            ),
+            ("few_classes", [0, 6], "few_classes must hold class ids from 0 to 5"),
+            ("label_names", ["a", "b"], "2 label_names for 6 classes"),
+            ("seeds", [[0, 1]], r"seeds must have one axis, got shape \(1, 2\)"),
+        ],
+    )
+    def test_arrays_that_do_not_fit(self, tmp_path, arrays, name, value, message):
+        path = results_of_data.write(tmp_path / "r", arrays["a"], **{name: value})
+        with pytest.raises(UserError, match=f"r: {message}"):
+            load([path])
+
+    def test_names_that_a_terminal_would_obey(self, tmp_path, arrays):
+        names = [f"\x1b[2J{number}\n" for number in range(6)]
+        path = results_of_data.write(
+            tmp_path / "r", arrays["a"], label_names=names, proper_name="a\x07"
+        )
+        runs = load([path])
+        assert runs.label_name(3) == "\N{REPLACEMENT CHARACTER}[2J3" + (
+            "\N{REPLACEMENT CHARACTER}"
+        )
+        assert runs.proper_name == "a\N{REPLACEMENT CHARACTER}"
