@@ -88,7 +88,7 @@ def test_coefficients_without_a_density_are_parts(tmp_path):
     axes = figure.axes[0]
     spikes = [line.get_xydata().tolist() for line in axes.lines[:2]]
     assert spikes == [[[-1, 0], [-1, 2 / 6]], [[1, 0], [1, 4 / 6]]]
-    assert figure.get_supylabel() == "Part"
+    assert axes.get_ylabel() == "Part"
 
 
 def test_values_that_are_not_numbers_are_left_out(tmp_path):
