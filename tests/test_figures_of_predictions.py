@@ -476,7 +476,7 @@ class TestPredictionChanges:
         assert texts[:6] == ["20.0", "60.0", "20.0", "50.0", "30.0", "20.0"]
         assert sorted(texts[6:]) == ["10.0", "10.0", "10.0", "40.0"]
         assert not any(bar.get_hatch() for bar in bars)
-        assert axes.get_ylabel() == "Few-split samples (%)"
+        assert figure.get_supylabel() == "Few-split samples (%)"
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels == ["Correct", "Wrong: neighbor", "Wrong: other"]
 
@@ -492,7 +492,7 @@ class TestPredictionChanges:
         of_few = select(numbers[""], part="few")["percent"].sum()
         assert few == pytest.approx(of_few)
         assert figure.legends[0].get_texts()[-1].get_text() == "Few split"
-        assert figure.axes[0].get_ylabel() == "Test samples (%)"
+        assert figure.get_supylabel() == "Test samples (%)"
 
     def test_drawing_options(self, tmp_path, drawn):
         numbers = prediction_changes.numbers(sources_of(tmp_path, a=HAND, b=HAND))

@@ -564,7 +564,12 @@ def _write_r(
     # A long list has no room among the points.
     outside = place == "best" and count > _MOST_INSIDE
     if place == "best":
-        place = "upper right" if outside else _emptiest_corner(axes)
+        needed = size / 72.0 * axes.figure.dpi
+        place = (
+            "upper right"
+            if outside
+            else _emptiest_corner(axes, 5.0 * needed, 1.3 * count * needed)
+        )
     vertical, side = place.split()
     for row, (name, r) in enumerate(
         zip(part["experiment"].tolist(), part["r"].tolist(), strict=True)
@@ -589,8 +594,11 @@ def _write_r(
         )
 
 
-def _emptiest_corner(axes: Any) -> str:
-    """Names the corner with the fewest points."""
+def _emptiest_corner(axes: Any, width: float, height: float) -> str:
+    """Names the corner in which a note, of a size in pixels, covers fewest points."""
+    # Labels, whose layout is still to come, leave a panel about three quarters.
+    part_x = min(width / (0.75 * axes.bbox.width), 0.5)
+    part_y = min(height / (0.75 * axes.bbox.height), 0.8)
     points = np.concatenate(
         [
             axes.transAxes.inverted().transform(axes.transData.transform(xy))
@@ -604,9 +612,10 @@ def _emptiest_corner(axes: Any) -> str:
     counts = {}
     for corner in _CORNERS:
         vertical, side = corner.split()
-        x = points[:, 0] > 0.6 if side == "right" else points[:, 0] < 0.4
-        y = points[:, 1] > 0.8 if vertical == "upper" else points[:, 1] < 0.2
-        counts[corner] = int((x & y).sum())
+        # Distances from the corner.
+        x = 1.0 - points[:, 0] if side == "right" else points[:, 0]
+        y = 1.0 - points[:, 1] if vertical == "upper" else points[:, 1]
+        counts[corner] = int(((x < part_x) & (y < part_y)).sum())
     return min(counts, key=lambda corner: counts[corner])
 
 

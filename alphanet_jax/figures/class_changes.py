@@ -103,8 +103,9 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
         aspect=1.6,
         sharex=False,
     )
+    notes = []
     for axes, name in zip(all_axes, names, strict=True):
-        _draw_panel(
+        notes += _draw_panel(
             axes,
             select(columns, experiment=name),
             select(means, experiment=name),
@@ -118,17 +119,30 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
         y="Change in accuracy (points)",
         titles=names,
     )
+    figure.draw_without_rendering()
+    for note in notes:
+        _keep_inside(figure, note)
     return figure
 
 
-def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
+def _keep_inside(figure: Any, note: Any) -> None:
+    """Moves a note that is wider than its line, whose layout is done, off the axis."""
+    box = note.get_window_extent(figure.canvas.get_renderer())
+    missing = note.axes.bbox.x0 - box.x0
+    if missing > 0.0:
+        x, y = note.xyann
+        note.xyann = (x + 72.0 * missing / figure.dpi + 3.0, y)
+
+
+def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
+    """Draws the bars and means of an experiment; returns what is written at means."""
     import matplotlib as mpl
 
     unit = mpl.rcParams["lines.linewidth"]
     total = len(columns["change"])
     gap = max(1.0, 0.03 * total)
     overall = float(select(means, split="overall")["change"][0])
-    start, ticks, labels = 0.0, [], []
+    start, ticks, labels, notes = 0.0, [], [], []
     for split in SPLITS:
         changes = select(columns, split=split)["change"]
         if not changes.size:
@@ -159,7 +173,7 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
             linewidth=unit,
             zorder=3,
         )
-        _write_mean(axes, style, (start, start + size), mean)
+        notes.append(_write_mean(axes, style, (start, start + size), mean))
         ticks.append(start + size / 2)
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
         start += size + gap
@@ -182,9 +196,10 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
     axes.set_xticks(ticks, labels)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5 * gap, end + 0.5 * gap)
+    return notes
 
 
-def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> None:
+def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> Any:
     """Writes the value of a split's mean at the end of its line where bars are short.
 
     Bars fall from left to right: at the right end they do not reach a mean that is
@@ -193,7 +208,7 @@ def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) ->
     import matplotlib as mpl
 
     up = y >= 0.0
-    axes.annotate(
+    return axes.annotate(
         _signed(y),
         (ends[1] if up else ends[0], y),
         xytext=(0, 2 if up else -2),

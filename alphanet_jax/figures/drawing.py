@@ -49,7 +49,7 @@ LEGEND_OPTIONS = (
 COL_WRAP = Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0)
 # Inches of a panel with its title and labels, for text of the usual size.
 _LEAST_WIDTH = 1.55
-_LEAST_HEIGHT = 1.75
+_LEAST_HEIGHT = 1.9
 _PLACES = (
     *("best", "upper right", "upper left", "lower left", "lower right", "right"),
     *("center left", "center right", "lower center", "upper center", "center"),
@@ -238,7 +238,8 @@ def label_axes(
 
     Args:
       figure: The figure.
-      all_axes: Its panels; one has the names itself, for several the figure has them.
+      all_axes: Its panels; one has the names itself, for several the figure has them,
+        and that of y where there are no ticks that it would stand beside.
       style: The style.
       x: Name of the x axis, safe to draw; none if empty.
       y: Name of the y axis, likewise.
@@ -248,16 +249,18 @@ def label_axes(
     for axis, text in names:
         if not text:
             continue
-        if len(all_axes) == 1:
+        ticks = getattr(all_axes[0], f"get_{axis}ticks")()
+        own = len(all_axes) == 1 and len(ticks) > 0
+        if own:
             label = getattr(all_axes[0], f"set_{axis}label")(text)
         else:
             label = getattr(figure, f"sup{axis}label")(text, fontsize="medium")
-        labels.append((axis, label))
+        labels.append((axis, label, own))
     figure.draw_without_rendering()
-    for axis, label in labels:
+    for axis, label, own in labels:
         place = 0 if axis == "x" else 1
         ends = _ends(all_axes, place)
-        if len(all_axes) > 1 or axis == "x":
+        if axis == "x" or not own:
             # It may be longer than the panels, as far as the figure goes.
             middle, most = sum(ends) / 2.0, figure.bbox.size[place]
             room = 1.95 * min(middle, most - middle)
@@ -362,7 +365,7 @@ def finish(
         )
     if turn_xticklabels:
         fit_xticklabels(figure, all_axes)
-    if len(all_axes) > 1 and (x or y):
+    if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
         # Beside the middle of panels, not of all that is around them.
         figure.draw_without_rendering()
         for place, name in enumerate("xy"):
