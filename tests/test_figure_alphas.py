@@ -116,6 +116,20 @@ def test_ranks_are_chosen(sources):
             alphas.numbers(sources, source_idxs=[rank])
 
 
+@pytest.mark.parametrize(("ranks", "areas"), [(3, 3), (4, 0)])
+def test_areas_of_many_curves_are_left_out(ranks, areas):
+    x = np.linspace(-1.0, 1.0, 5)
+    key = {"experiment": np.full(ranks, "a"), "dataset": np.full(ranks, "d")}
+    key["rank"] = np.arange(ranks) + 1
+    zeros = np.zeros(ranks)
+    curves = {name: np.repeat(column, 5) for name, column in key.items()}
+    curves |= {"x": np.tile(x, ranks), "density": np.tile(1.0 - x**2, ranks)}
+    found = {"": curves, "means": key | {"mean": zeros, "density": zeros + 1.0}}
+    axes = draw(found).axes[0]
+    assert len(axes.collections) == areas
+    assert len([line for line in axes.lines if len(line.get_xdata()) == 5]) == ranks
+
+
 def test_a_panel_for_each_experiment_with_its_curves(sources):
     found = alphas.numbers(sources)
     figure = draw(found)

@@ -580,6 +580,45 @@ def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
         assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
+def test_panels_stay_as_high_whatever_is_around_them():
+    look = style.make_style("png")
+
+    def heights(**around):
+        with look.applied():
+            figure, all_axes = drawing.panels(look, 4)
+            for axes in all_axes:
+                axes.set_xticks(range(3), ["one", "two", "three"])
+            handles = [all_axes[0].plot([0, 1])[0] for _ in around.get("labels", ())]
+            drawing.finish(
+                figure, all_axes, look, x="x", y="y", handles=handles, **around
+            )
+            figure.draw_without_rendering()
+        label = figure._supylabel.get_window_extent()
+        boxes = [axes.get_window_extent() for axes in all_axes]
+        middle = (boxes[0].y1 + boxes[-1].y0) / 2.0
+        assert (label.y0 + label.y1) / 2.0 == pytest.approx(middle, abs=2.0)
+        return [box.height for box in boxes]
+
+    plain = heights(titles="abcd")
+    long = [f"a title {i} of so many words that it has several lines" for i in range(4)]
+    rows = [f"an explanation of thing {i}" for i in range(6)]
+    assert heights(titles=long) == pytest.approx(plain, rel=0.06)
+    assert heights(titles="abcd", labels=rows) == pytest.approx(plain, rel=0.06)
+    turned = heights(titles="abcd", turn_xticklabels=True)
+    assert turned == pytest.approx(plain, rel=0.06)
+
+
+def test_formulas_are_not_torn():
+    look = style.make_style("png")
+    with look.applied():
+        figure = plt.figure()
+        text = r"costs \$ 1 of $a + b + c$ and more"
+        found = wrapping.wrapped_markup(figure, look, text, width=0.7)
+    assert found.replace("\n", " ") == text
+    assert found.count("\n") >= 2
+    assert "$a + b + c$" in found
+
+
 @pytest.mark.parametrize("lines", [0, 2])
 def test_lines_have_room_and_lose_nothing(lines):
     look = style.make_style("png")
