@@ -18,7 +18,15 @@ The modules in the order in which data goes through them; imports go the same wa
     eval           predictions, accuracy, top-5, F1               (pure)
     experiment     all seeds of a setting, compiled as one
     results        one file, readable with NumPy alone
-    tables         what a person reads
+    result_sets    several such files taken together
+    accuracy       accuracy of predictions, neighbors counted or not
+    result_data    what reports need besides: the dataset, top-k, nearest classes
+    wordnet        distances between classes in meaning
+    semantic       which classes count as near, by features or by meaning
+    tables         tables, in every format; accuracy_tables makes those of accuracy
+    combos         what was learned for single classes
+    figures        figures, and the numbers that they draw
+    paper          the paper's experiments, beside its numbers
 
 Around them: `config` (every field with its default and help), `cli` and `commands`
 (what `main.py` runs), `by_name` (how what has a name is looked up and refused),

@@ -282,7 +282,7 @@ def load_sets(
         runs = sum(each.num_runs for each in made)
         report(
             f"read {number} of {len(experiments)}: {name}, {len(paths)} "
-            f"file{'s' * (len(paths) > 1)}, {runs} runs"
+            f"file{'s' * (len(paths) > 1)}, {runs} run{'s' * (runs > 1)}"
         )
         for each in made:
             _remark_on_repeats(each, report)

@@ -105,8 +105,8 @@ def semantic_mask(
         synsets = convert.synsets_path(entry, finder.root(file))
         if synsets is None:
             raise UserError(
-                f"dataset {entry.name!r} has no synsets_file in the registry; say with "
-                "--synsets which file has the WordNet id of each class"
+                f"dataset {entry.name!r} has no synsets_file in the registry; name the "
+                "file with the WordNet id of each class there, or with --synsets"
             )
     names = file.arrays["label_names"].tolist()
     ids = wordnet_lib.parse_synsets(

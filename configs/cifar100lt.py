@@ -50,8 +50,8 @@ many samples of many and medium classes an epoch has for each sample of a few cl
 
 import ml_collections
 
-from alphanet_jax.config import default_config
 from alphanet_jax.errors import UserError
+from alphanet_jax.presets import dataset_config
 
 _DATASETS = {
     "ride": "cifarlt_resnet32_ride",
@@ -70,10 +70,6 @@ def get_config(model: str = "ride") -> ml_collections.ConfigDict:
             f"configs/cifar100lt.py: model must be one of {', '.join(_DATASETS)}, "
             f"got {model!r}"
         )
-    config = default_config()
-    config.dataset = _DATASETS[model]
+    config = dataset_config(_DATASETS[model])
     config.rho = 0.5
-    config.pred_scale = 100.0 if model == "ltr" else 1.0
-    config.training.train_epochs = 10
-    config.training.val_datagrp = ""
     return config

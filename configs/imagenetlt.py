@@ -55,8 +55,8 @@ its numbers are others.
 
 import ml_collections
 
-from alphanet_jax.config import default_config
 from alphanet_jax.errors import UserError
+from alphanet_jax.presets import dataset_config
 
 _DATASETS = {
     "crt": "imagenetlt_resnext50_crt",
@@ -76,7 +76,6 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"configs/imagenetlt.py: model must be one of {', '.join(_DATASETS)}, "
             f"got {model!r}"
         )
-    config = default_config()
-    config.dataset = _DATASETS[model]
+    config = dataset_config(_DATASETS[model])
     config.rho = 0.5
     return config

@@ -43,8 +43,8 @@ many samples of many and medium classes an epoch has for each sample of a few cl
 
 import ml_collections
 
-from alphanet_jax.config import default_config
 from alphanet_jax.errors import UserError
+from alphanet_jax.presets import dataset_config
 
 _DATASETS = {"crt": "inat_resnet152_crt"}
 
@@ -60,10 +60,6 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"configs/inaturalist.py: model must be one of {', '.join(_DATASETS)}, "
             f"got {model!r}"
         )
-    config = default_config()
-    config.dataset = _DATASETS[model]
+    config = dataset_config(_DATASETS[model])
     config.rho = 0.05
-    config.training.train_epochs = 10
-    config.training.train_batch_size = 256
-    config.training.val_datagrp = ""
     return config

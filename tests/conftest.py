@@ -5,6 +5,9 @@ import numpy as np
 import oracle
 import pytest
 
+from alphanet_jax import wordnet
+from alphanet_jax.errors import UserError
+
 # Sizes that are multiples of nothing, and every degenerate one that is allowed.
 PROBLEMS = {
     "usual": {},
@@ -36,3 +39,15 @@ def x64():
     """Lets JAX compute in float64 for the length of a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def wordnet_reader():
+    """The database of WordNet 3.0, where it is installed."""
+    pytest.importorskip("nltk")
+    try:
+        return wordnet.open_wordnet()
+    except UserError as error:
+        if not str(error).startswith("no WordNet database on this machine"):
+            raise
+        pytest.skip("WordNet 3.0 is not on this machine: apt-get install wordnet-base")

@@ -166,7 +166,7 @@ class TestSample:
         assert main(*flags, "--res_files_pattern", "run_1/result.npz") == 0
         said = capsys.readouterr()
         assert said.out == SAMPLE
-        assert said.err == "read 1 of 1: rho_0.1, 1 file, 1 runs\n"
+        assert said.err == "read 1 of 1: rho_0.1, 1 file, 1 run\n"
 
     def test_everything_by_default(self, capsys):
         write(pathlib.Path("res/result.npz"), **sample_arrays())

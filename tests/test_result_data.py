@@ -239,17 +239,6 @@ SYNSETS = (
 )
 
 
-@pytest.fixture(scope="module")
-def _wordnet():
-    from alphanet_jax import wordnet
-
-    pytest.importorskip("nltk")
-    try:
-        wordnet.open_wordnet()
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 class TestSemanticMask:
     def test_no_synsets(self, file):
         with pytest.raises(UserError, match=r"'made' has no synsets_file .* --synsets"):
@@ -264,7 +253,7 @@ class TestSemanticMask:
                 file, DataFinder(), synsets=path, wordnet=tmp_path / "none"
             )
 
-    @pytest.mark.usefixtures("_wordnet")
+    @pytest.mark.usefixtures("wordnet_reader")
     def test_registry_and_flag_say_the_same(self, made, file, tmp_path):
         path = made.path("data/synsets.txt")
         path.write_text("\n".join(SYNSETS))
@@ -280,7 +269,7 @@ class TestSemanticMask:
         assert wider.sum() > given.sum()
         assert not wider[0, 4:].any()
 
-    @pytest.mark.usefixtures("_wordnet")
+    @pytest.mark.usefixtures("wordnet_reader")
     def test_not_for_these_classes(self, file, tmp_path):
         path = tmp_path / "synsets.txt"
         path.write_text("\n".join(SYNSETS[:-1]))

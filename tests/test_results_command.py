@@ -361,17 +361,6 @@ class TestAccuracy:
             moved.rename(root / "data")
 
 
-@pytest.fixture(scope="module")
-def _wordnet():
-    from alphanet_jax import wordnet
-
-    pytest.importorskip("nltk")
-    try:
-        wordnet.open_wordnet()
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 class TestSemantic:
     # dog, wolf, domestic cat, lion, car, truck
     IDS = ("n02084071", "n02114100", "n02121808", "n02129165", "n02958343", "n04490091")
@@ -383,7 +372,7 @@ class TestSemantic:
     }
 
     @pytest.fixture
-    def synsets(self, tmp_path, _wordnet):
+    def synsets(self, tmp_path, wordnet_reader):
         path = tmp_path / "labels_full.txt"
         path.write_text(
             "".join(f"{name} name {i}, more\n" for i, name in enumerate(self.IDS))

@@ -36,14 +36,8 @@ DISTANCES = {
 
 
 @pytest.fixture(scope="session")
-def reader():
-    pytest.importorskip("nltk")
-    try:
-        return wordnet.open_wordnet()
-    except UserError as error:
-        if not str(error).startswith("no WordNet database on this machine"):
-            raise
-        pytest.skip("WordNet 3.0 is not on this machine: apt-get install wordnet-base")
+def reader(wordnet_reader):
+    return wordnet_reader
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = [
     "check_config",
     "define_flags",
+    "define_machine_flags",
     "fields",
+    "keep_programs",
     "load_data",
     "memory_limit",
     "neighbor_cache",
@@ -47,20 +49,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
         sys_argv=list(argv),
     )
-    flags.DEFINE_string(
-        "compilation_cache",
-        default_compilation_cache(),
-        "directory in which compiled programs are kept; 'off' for none",
-        flag_values=values,
-    )
-    flags.DEFINE_float(
-        "memory_gib",
-        None,
-        "memory to use, in GiB (of each device); by default three quarters of what is "
-        "free, on a CPU 5 at most",
-        lower_bound=0.0,
-        flag_values=values,
-    )
+    define_machine_flags(values)
     flags.DEFINE_string(
         "coordinator_address",
         None,
@@ -76,6 +65,24 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
     # Not for people: what `prepare_arguments` makes of fields with several values.
     flags.DEFINE_string("alternatives", "{}", "", flag_values=values)
+
+
+def define_machine_flags(values: flags.FlagValues) -> None:
+    """Defines the flags of what a run may use of this machine."""
+    flags.DEFINE_string(
+        "compilation_cache",
+        default_compilation_cache(),
+        "directory in which compiled programs are kept; 'off' for none",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "memory_gib",
+        None,
+        "memory to use, in GiB (of each device); by default three quarters of what is "
+        "free, on a CPU 5 at most",
+        lower_bound=0.0,
+        flag_values=values,
+    )
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -201,8 +208,8 @@ def own_directory(name: str) -> Path | None:
     return path
 
 
-def start_jax(values: flags.FlagValues) -> None:
-    """Sets JAX up: where it keeps compiled programs, and with which processes."""
+def keep_programs(values: flags.FlagValues) -> None:
+    """Tells JAX where to keep compiled programs."""
     import jax
 
     cache = own_directory(values.compilation_cache)
@@ -210,6 +217,13 @@ def start_jax(values: flags.FlagValues) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def start_jax(values: flags.FlagValues) -> None:
+    """Sets JAX up: where it keeps compiled programs, and with which processes."""
+    import jax
+
+    keep_programs(values)
     address, count, number = (
         values[name].value
         for name in ("coordinator_address", "num_processes", "process_id")

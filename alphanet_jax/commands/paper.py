@@ -1,0 +1,551 @@
+"""Runs the paper's experiments, and reports them beside the paper's numbers."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from absl import flags
+
+import alphanet_jax
+from alphanet_jax import presets
+from alphanet_jax.commands import reading, running, training
+from alphanet_jax.commands.reading import fields
+from alphanet_jax.commands.running import say
+from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.paper import TABLE_FORMATS, grid
+
+if TYPE_CHECKING:
+    from alphanet_jax.dataset import Dataset
+    from alphanet_jax.paper.numbers import Results
+    from alphanet_jax.registry import DatasetEntry
+    from alphanet_jax.tables import Table
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Runs the experiments of the paper on every dataset of the registry whose files are
+there, and writes all tables and figures, each number beside the paper's where the paper
+has it, and a page that shows everything: WORKDIR/index.html. Datasets that are not the
+paper's get the same experiments.
+
+  python main.py paper
+  python main.py paper --datasets imagenetlt_resnext50_crt --data_root=/data
+  python main.py paper --seeds=2 --rhos 0.5 1 --parts main --workdir=results/short
+
+What is done already is not run again; a run that was stopped goes on where it was. With
+--notrain the reports are made of the results that are there."""
+
+REGISTRY = Path("configs") / "datasets.toml"
+_LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags."""
+    flags.DEFINE_string(
+        "workdir",
+        "results/paper",
+        "directory for results, tables, figures and the page",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "registry",
+        None,
+        "TOML file that lists datasets [configs/datasets.toml, here or of the "
+        "repository that the program is from]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_root",
+        None,
+        "directory that the registry's paths are relative to [this one, or that of "
+        "the repository that the program is from]",
+        flag_values=values,
+    )
+    reading.define_list(
+        values, "datasets", None, "names in the registry [all whose files are there]"
+    )
+    reading.define_list(
+        values,
+        "parts",
+        None,
+        f"which experiments to run: {', '.join(grid.PARTS)} [all; for the paper's "
+        "datasets those that the paper has]",
+    )
+    reading.define_list(
+        values, "rhos", None, "values of rho for every part [those of the paper]"
+    )
+    reading.define_list(
+        values, "neighbors", None, "numbers of neighbors for the part nnsweep [1 to 10]"
+    )
+    flags.DEFINE_integer(
+        "seeds", 10, "runs of every setting", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "selection",
+        "reference",
+        ("reference", "best", "last"),
+        "which epoch to test: the paper's numbers are those of epoch min_epochs, "
+        "'reference'",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "train",
+        True,
+        "train what is not done; otherwise report the results that are there",
+        flag_values=values,
+    )
+    reading.define_list(
+        values,
+        "formats",
+        list(TABLE_FORMATS),
+        f"files of tables: {', '.join(TABLE_FORMATS)}",
+    )
+    reading.define_list(
+        values,
+        "styles",
+        None,
+        "looks of figures beside web_light and web_dark, which the page shows: paper, "
+        "arxiv, book, png [none]",
+    )
+    flags.DEFINE_bool("figures", True, "draw figures", flag_values=values)
+    flags.DEFINE_integer(
+        "n_boot",
+        10000,
+        "bootstrap samples for the intervals of figures",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "wordnet",
+        None,
+        "directory of the WordNet 3.0 database, for semantic neighbors [where nltk "
+        "keeps it]",
+        flag_values=values,
+    )
+    running.define_machine_flags(values)
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Joins words to the flags that take several."""
+    return reading.join_words(arguments, _LISTS)
+
+
+class _Chosen(NamedTuple):
+    """What the flags say, checked."""
+
+    workdir: Path
+    registry: Path
+    data_root: Path
+    datasets: tuple[str, ...]  # empty for all
+    parts: tuple[str, ...]
+    rhos: tuple[float, ...]
+    neighbors: tuple[int, ...]
+
+
+def _check(values: flags.FlagValues) -> _Chosen:
+    """Checks flags.
+
+    Raises:
+      UserError: If one is not right.
+    """
+    workdir = Path(values.workdir)
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: {workdir} is a file")
+    for part in values.parts or ():
+        if part not in grid.PARTS:
+            raise UserError(f"--parts must be of {', '.join(grid.PARTS)}, got {part!r}")
+    for format in values.formats:
+        if format not in TABLE_FORMATS:
+            raise UserError(
+                f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
+            )
+    _check_styles(values.styles or ())
+    # The repository's own, so that the program finds it from any directory.
+    root = Path(alphanet_jax.__file__).parents[1]
+    here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
+    return _Chosen(
+        workdir=workdir,
+        registry=Path(values.registry or (REGISTRY if here else root / REGISTRY)),
+        data_root=Path(
+            values.data_root or ("." if here or values.registry else str(root))
+        ),
+        datasets=tuple(dict.fromkeys(values.datasets or ())),
+        parts=tuple(values.parts or ()),
+        rhos=tuple(_number("rhos", text, float, 0.0) for text in values.rhos or ()),
+        neighbors=tuple(
+            int(_number("neighbors", text, int, 1)) for text in values.neighbors or ()
+        ),
+    )
+
+
+def _check_styles(names: Sequence[str]) -> None:
+    from alphanet_jax.figures import style
+
+    for name in names:
+        if name not in style.STYLES:
+            raise UserError(
+                f"--styles must be of {', '.join(style.STYLES)}, got {name!r}"
+            )
+
+
+def _number(flag: str, text: str, kind: type, low: float) -> float:
+    try:
+        value = float(kind(text))
+    except ValueError:
+        value = math.nan
+    if not low <= value < math.inf:
+        what = "whole numbers from 1 on" if kind is int else "numbers from 0 on"
+        raise UserError(f"--{flag} must be {what}, got {text!r}")
+    return value
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If a flag is not right, or something failed; everything else is done
+        and reported first.
+    """
+    chosen = _check(values)
+    running.keep_programs(values)
+    found = _find_datasets(chosen, must_be_there=values.train)
+    failed: list[str] = []
+    asked: list[grid.GridPoint] = []
+    datasets: dict[str, Dataset] = {}
+    for entry in found.entries:
+        points = _points(values, chosen, entry)
+        try:
+            data = running.load_data(points[0].config, say)
+            datasets[entry.name] = data
+            if not chosen.neighbors:
+                points = _with_enough_classes(points, data)
+            if values.train:
+                failed += _train(values, data, points, chosen.workdir)
+        except UserError as error:
+            say(f"failed: {entry.name}: {error}")
+            failed.append(f"{entry.name}: {error}")
+        asked += points
+    try:
+        _report(values, chosen, asked, datasets, found, failed)
+    except OSError as error:
+        failed.append(f"{error.filename}: {error.strerror}")
+    if failed:
+        raise UserError("; ".join(failed))
+
+
+def _points(
+    values: flags.FlagValues,
+    chosen: _Chosen,
+    entry: "DatasetEntry",
+    *,
+    everything: bool = False,
+) -> list[grid.GridPoint]:
+    """Makes the points that flags ask for; or all that the paper has."""
+    return grid.grid_points(
+        entry,
+        parts=() if everything else chosen.parts,
+        rhos=() if everything else chosen.rhos,
+        neighbors=() if everything else chosen.neighbors,
+        seeds=values.seeds,
+        selection=values.selection,
+        registry=str(chosen.registry),
+        data_root=str(chosen.data_root),
+    )
+
+
+def _with_enough_classes(
+    points: Sequence[grid.GridPoint], data: "Dataset"
+) -> list[grid.GridPoint]:
+    """Leaves out numbers of neighbors that a small dataset does not have."""
+    most = max(len(data.base_classes) - 1, grid.NUM_NEIGHBORS)
+    if any(point.k > most for point in points):
+        say(
+            f"{data.name}: no more than {most} neighbors, as there are "
+            f"{len(data.base_classes)} base classes"
+        )
+    return [point for point in points if point.k <= most]
+
+
+class _Found(NamedTuple):
+    """The datasets of the registry, and those of the paper."""
+
+    entries: "list[DatasetEntry]"  # those to run
+    others: "list[DatasetEntry]"  # those that may have results from before
+    reasons: dict[str, str]  # why others are not run, by name
+
+
+def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
+    """Tells which datasets are there.
+
+    Raises:
+      UserError: If one that is asked for is not in the registry, or must be there and
+        is not.
+    """
+    from alphanet_jax import registry as registry_lib
+
+    tables = registry_lib.load_registry(chosen.registry)
+    for name in chosen.datasets:
+        if name not in tables:
+            raise UserError(
+                f"--datasets: no {name!r} in {chosen.registry}; "
+                f"{did_you_mean(name, tables)}"
+            )
+    reasons = {
+        name: f"{chosen.registry} does not list it"
+        for name in presets.CHANGES
+        if name not in tables
+    }
+    entries, others = [], []
+    for name in tables:
+        asked = name in chosen.datasets
+        try:
+            entry = registry_lib.get_entry(chosen.registry, name)
+        except UserError as error:
+            if asked or not chosen.datasets:
+                raise
+            reasons[name] = str(error)
+            continue
+        reason = _what_is_missing(entry, chosen.data_root)
+        if chosen.datasets and not asked:
+            reasons[name] = "left out: --datasets does not name it"
+            others.append(entry)
+        elif reason is None:
+            entries.append(entry)
+        elif asked and must_be_there:
+            raise UserError(f"--datasets: {name}: {reason}")
+        else:
+            reasons[name] = reason
+            others.append(entry)
+            say(f"skipping {name}: {reason}")
+    places: dict[str, str] = {}
+    for entry in (*entries, *others):
+        other = places.setdefault(grid.path_name(entry.name), entry.name)
+        if other != entry.name:
+            raise UserError(
+                f"{chosen.registry}: {other!r} and {entry.name!r} would have the same "
+                "directory; rename one"
+            )
+    return _Found(entries, others, reasons)
+
+
+def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
+    """Names a file or directory of a dataset that is not there; None if all are.
+
+    Whether they are as they should be is seen when they are loaded.
+    """
+    classifier = Path(entry.classifier_file)
+    for several in (
+        [Path(entry.split_files_dir)],
+        [Path(entry.feature_files_dir)],
+        [classifier, classifier.with_suffix(".npz")],
+    ):
+        # A path that leads out of the root is inside it once it is converted.
+        inside = [
+            Path(*(part for part in path.parts if part not in ("..", path.anchor)))
+            for path in several
+        ]
+        if not any((root / path).exists() for path in (*several, *inside)):
+            return f"no such file or directory: {root / several[0]}"
+    return None
+
+
+def _train(
+    values: flags.FlagValues,
+    data: "Dataset",
+    points: Sequence[grid.GridPoint],
+    workdir: Path,
+) -> list[str]:
+    """Trains the points of a dataset that are not done.
+
+    Returns:
+      What failed, a line for each.
+
+    Raises:
+      UserError: If nothing could be trained.
+    """
+    from alphanet_jax import results
+
+    jobs = [
+        training.make_job(
+            point.config,
+            workdir / point.directory / results.FILE_NAME,
+            title=point.directory,
+            directory=point.directory,
+        )
+        for point in points
+    ]
+    done = training.done_already(jobs, data, report=say, name_done=False)
+    say(f"{data.name}: {len(done)} of {len(jobs)} points are done already")
+    if len(done) == len(jobs):
+        return []
+    errors = training.train(
+        jobs,
+        data,
+        done=done,
+        memory_limit=running.memory_limit(values),
+        report=say,
+        every=10.0,
+        job_ended=_progress(points, done),
+    )
+    return [f"{jobs[number].title}: {error}" for number, error in errors.items()]
+
+
+def _progress(
+    points: Sequence[grid.GridPoint], done: set[int]
+) -> Callable[[int], None]:
+    """Makes what tells of every point that is saved, and when the rest may be."""
+    left = {number for number in range(len(points)) if number not in done}
+    total, clock = len(left), time.monotonic()
+    work_in_all = sum(points[number].work for number in left)
+
+    def ended(number: int) -> None:
+        left.discard(number)
+        took = time.monotonic() - clock
+        work_left = sum(points[other].work for other in left)
+        still = took * work_left / max(work_in_all - work_left, 1e-9)
+        say(
+            f"{total - len(left)} of {total} points done in {took:.0f} s, about "
+            f"{still:.0f} s left: {points[number].directory}"
+        )
+
+    return ended
+
+
+def _report(
+    values: flags.FlagValues,
+    chosen: _Chosen,
+    asked: Sequence[grid.GridPoint],
+    datasets: "Mapping[str, Dataset]",
+    found: _Found,
+    failed: Sequence[str],
+) -> None:
+    """Writes tables, figures and the page of all results that are there."""
+    from alphanet_jax import files
+    from alphanet_jax.paper import page, paper_figures, paper_tables, published
+    from alphanet_jax.paper.numbers import Results
+    from alphanet_jax.result_data import DataFinder
+
+    entries = [*found.entries, *found.others]
+    # What was run before counts, too, whatever the flags ask for now.
+    points = {
+        point.directory: point
+        for entry in entries
+        for point in _points(values, chosen, entry, everything=True)
+    } | {point.directory: point for point in asked}
+    results = Results(
+        list(points.values()),
+        chosen.workdir,
+        DataFinder(chosen.registry, chosen.data_root, report=say),
+        file_hashes={name: data.file_hashes for name, data in datasets.items()},
+        wordnet=None if values.wordnet is None else Path(values.wordnet),
+        report=say,
+    )
+    there = results.datasets()
+    for name in there:
+        if not results.has_synsets(name):
+            say(
+                f"{name}: nothing is counted by WordNet, as the registry has no "
+                "synsets_file for it"
+            )
+    names = published.names() | {
+        entry.name: entry.proper_name or entry.name for entry in entries
+    }
+    own = {
+        name: names[name]
+        for name in dict.fromkeys([*datasets, *there])
+        if name not in presets.CHANGES
+    }
+    tables = paper_tables.accuracy_tables(results, found.reasons, own)
+    static = paper_tables.static_tables(datasets)
+    written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
+    for table in written:
+        for ending in values.formats:
+            path = chosen.workdir / "tables" / f"{table.name}.{ending}"
+            with files.replacing(path) as temporary:
+                temporary.write_text(
+                    paper_tables.to_text(table, ending), encoding="utf-8"
+                )
+    figures: list[page.PageFigure] = []
+    remarks: list[str] = []
+    if values.figures:
+        figures, remarks = paper_figures.draw_figures(
+            results,
+            names,
+            chosen.workdir,
+            styles=values.styles or (),
+            n_boot=values.n_boot,
+            report=say,
+        )
+    statuses = []
+    for name in dict.fromkeys([*datasets, *there, *names, *found.reasons]):
+        wanted = {point.directory for point in asked if point.dataset == name}
+        sets = results.all_of(name)
+        statuses.append(
+            page.DatasetStatus(
+                name,
+                names.get(name, name),
+                len(sets),
+                len(wanted | {runs.name for runs in sets}),
+                sum(runs.num_runs for runs in sets),
+                found.reasons.get(name, ""),
+            )
+        )
+    content = page.Content(
+        settings=_settings(results),
+        datasets=statuses,
+        tables=tables,
+        static=static,
+        figures=figures,
+        remarks=[*failed, *results.left_out, *remarks],
+        formats=values.formats,
+        root=chosen.workdir,
+    )
+    path = chosen.workdir / "index.html"
+    with files.replacing(path) as temporary:
+        temporary.write_text(page.render_page(content), encoding="utf-8")
+    say(
+        f"{len(tables) + len(static)} tables in {chosen.workdir / 'tables'}, "
+        f"{len(figures)} figures in {chosen.workdir / 'figures'}"
+    )
+    print(path)
+
+
+_SELECTIONS = {
+    "reference": "the first epoch that may be selected (min_epochs), as in the "
+    "paper's runs",
+    "best": "the epoch of best validation accuracy, from min_epochs on",
+    "last": "the last epoch",
+}
+
+
+def _settings(results: "Results") -> list[tuple[str, str]]:
+    """Tells how the results that are there were made."""
+    files = [
+        runs.files[0] for name in results.datasets() for runs in results.all_of(name)
+    ]
+    selections = dict.fromkeys(str(file.setting("selection")) for file in files)
+    versions = dict.fromkeys(str(file.arrays["versions"]) for file in files)
+    seeds = sorted({file.num_runs for file in files})
+    tested = [_SELECTIONS[name] for name in selections]
+    if any(not file.setting("training.val_datagrp") for file in files):
+        tested.append("the last epoch where there are no validation samples")
+    runs = sum(file.num_runs for file in files)
+    return [
+        (
+            "Results",
+            f"{len(files):,} settings of {', '.join(map(str, seeds)) or '-'} runs: "
+            f"{runs:,} runs",
+        ),
+        ("Tested", "; ".join(tested) or "-"),
+        (
+            "Versions",
+            "; ".join(
+                ", ".join(f"{name} {version}" for name, version in each.items())
+                for each in map(json.loads, versions)
+            )
+            or "-",
+        ),
+    ]

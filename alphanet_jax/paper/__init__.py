@@ -1,0 +1,20 @@
+"""The paper's experiments: what was published, what to run, tables, and a page.
+
+The modules in the order in which a result goes through them:
+
+    grid           a dataset -> the points to train
+    numbers        result files -> accuracy of splits
+    published      the numbers of the paper's tables
+    paper_tables   both -> tables, each number beside the paper's
+    paper_figures  which figures are drawn of which results
+    page           tables and figures -> one HTML file
+
+`main.py paper` is what runs them.
+"""
+
+from types import MappingProxyType
+
+# Ending of a table's file -> format of `tables.render`.
+TABLE_FORMATS = MappingProxyType(
+    {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
+)

@@ -1,0 +1,610 @@
+"""One HTML file with everything: what was run, tables, and figures.
+
+It needs nothing but itself: styles and figures are inside. Colors follow the reader's
+system until the button in its head says otherwise.
+"""
+
+import base64
+import dataclasses
+import html
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from alphanet_jax.paper import published
+from alphanet_jax.paper.paper_tables import (
+    COLUMNS,
+    Compared,
+    ComparedRow,
+    ComparedTable,
+    difference_text,
+)
+from alphanet_jax.tables import Table, Value
+
+__all__ = ["Content", "DatasetStatus", "PageFigure", "noise_text", "render_page"]
+
+# Differences of more standard errors than this are marked.
+_FAR = 3.0
+
+
+class DatasetStatus(NamedTuple):
+    """What is there of a dataset."""
+
+    name: str
+    proper_name: str
+    points: int  # results that are there
+    points_in_all: int
+    runs: int
+    remark: str = ""  # why some are missing
+
+
+class PageFigure(NamedTuple):
+    """A figure of the page."""
+
+    name: str
+    section: str  # heading that it is under
+    title: str
+    caption: str
+    light: Path  # SVG files for both themes
+    dark: Path
+    files: tuple[Path, ...]  # all of its files, to link to
+    wide: bool = False  # whether it needs the width of the page
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What the page shows.
+
+    Attributes:
+      settings: What was run and how: names and texts.
+      datasets: What is there of each dataset.
+      tables: Tables of accuracy.
+      static: Tables of facts.
+      figures: Figures.
+      remarks: What went wrong, or was left out.
+      formats: Endings of the files that tables are in, below `tables/`.
+      root: Directory of the page, which links are relative to.
+    """
+
+    settings: Sequence[tuple[str, str]]
+    datasets: Sequence[DatasetStatus]
+    tables: Sequence[ComparedTable]
+    static: Sequence[Table]
+    figures: Sequence[PageFigure]
+    remarks: Sequence[str]
+    formats: Sequence[str]
+    root: Path
+
+
+def noise_text() -> str:
+    """Says how far two sets of runs of one setting are apart in the paper itself."""
+    repeats = published.independent_repeats()
+    most = {
+        metric: [
+            max(abs(r.differences[place]) for r in repeats if r.metric == metric)
+            for place in range(len(COLUMNS))
+        ]
+        for metric in ("top1", "top5")
+    }
+    rhos = ", ".join(f"{r.rho:g}" for r in repeats if r.metric == "top1")
+    top1, top5 = (
+        ", ".join(
+            f"{value:.1f} ({name.lower()})"
+            for value, name in zip(most[metric], COLUMNS, strict=True)
+        )
+        for metric in ("top1", "top5")
+    )
+    return (
+        "The paper has one setting twice, with different runs: ImageNet-LT with cRT "
+        f"and 5 nearest neighbors at rho {rhos} is in the tables against rho and in "
+        "those against the number of neighbors. Its means of ten runs differ there by "
+        f"up to {top1} points in top-1 and {top5} in top-5 accuracy. A difference of "
+        "that size says nothing."
+    )
+
+
+def _agreement(tables: Iterable[ComparedTable]) -> str:
+    """Counts how many numbers are how far from the paper's."""
+    errors = [
+        abs(cell.errors)
+        for table in tables
+        for row in table.rows
+        for cell in row.cells
+        if cell.errors is not None
+    ]
+    if not errors:
+        return (
+            "None of the numbers here can be compared with the paper's yet: the data "
+            "of none of its datasets is there."
+        )
+    near = [sum(error <= limit for error in errors) for limit in (2.0, _FAR)]
+    return (
+        f"Of {len(errors)} means that the paper has too, {near[0]} lie within 2 "
+        f"standard errors of it and {near[1]} within 3; the farthest is "
+        f"{max(errors):.1f} away."
+    )
+
+
+# --- Pieces ---------------------------------------------------------------------------
+
+
+def _tag(name: str, *content: str, **attributes: str | int | None) -> str:
+    """Makes an element of content that is HTML already."""
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+        if value not in (None, "")
+    )
+    return f"<{name}{given}>{''.join(content)}</{name}>"
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
+
+
+def _value(value: Value | None) -> str:
+    if value is None or math.isnan(value.mean):
+        return "-"
+    small = "" if value.std is None else _tag("small", f" ± {value.std:.2f}")
+    return f"{value.mean:z.1f}{small}"
+
+
+def _cells(cell: Compared, has_paper: bool) -> str:
+    ours = _tag("td", _value(cell.ours), class_="ours")
+    if not has_paper:
+        return ours
+    text, bracket, errors = difference_text(cell).partition(" (")
+    small = _tag("small", f" {errors.rstrip(')')}") if bracket else ""
+    far = cell.errors is not None and abs(cell.errors) > _FAR
+    return (
+        ours
+        + _tag("td", _value(cell.paper), class_="paper")
+        + _tag("td", text, small, class_="far" if far else "near")
+    )
+
+
+def _box(label: str, table: str) -> str:
+    # A box that scrolls must be within reach of the keyboard.
+    return _tag(
+        "div", table, class_="scroll", role="region", tabindex=0, aria_label=label
+    )
+
+
+def _accuracy_table(table: ComparedTable) -> str:
+    def head(text: str, **more: str | int | None) -> str:
+        return _tag("th", _text(text), scope="col", **more)
+
+    if table.has_paper:
+        top = [head(name, rowspan=2, class_="label") for name in table.label_columns]
+        top += [
+            _tag("th", name, scope="colgroup", colspan=3, class_="first")
+            for name in COLUMNS
+        ]
+        below = head("ours", class_="first") + head("paper") + head("difference")
+        rows = [_tag("tr", *top), _tag("tr", below * len(COLUMNS))]
+    else:
+        labels = [head(name, class_="label") for name in table.label_columns]
+        rows = [_tag("tr", *labels, *(head(name, class_="first") for name in COLUMNS))]
+    body = []
+    for place, row in enumerate(table.rows):
+        new = place == 0 or row.group != table.rows[place - 1].group
+        body.append(_row(row, table.has_paper, "group" if new else None))
+    made = _tag("table", _tag("thead", *rows), _tag("tbody", "\n".join(body)))
+    return _box(table.title, made)
+
+
+def _row(row: ComparedRow, has_paper: bool, class_: str | None) -> str:
+    labels = [
+        _tag("th", _text(label), scope="row", class_="label") for label in row.labels
+    ]
+    cells = [_cells(cell, has_paper) for cell in row.cells]
+    return _tag("tr", *labels, *cells, class_=class_)
+
+
+def _plain_table(table: Table) -> str:
+    heads = [
+        _tag("th", _text(name), scope="col", class_="label")
+        for name in table.label_columns
+    ] + [_tag("th", _text(name), scope="col") for name in table.columns]
+    body = []
+    for row in table.rows:
+        cells = [
+            _tag("th", _text(label), scope="row", class_="label")
+            if place == 0
+            else _tag("td", _text(label), class_="label")
+            for place, label in enumerate(row.labels)
+        ]
+        for cell in row.cells:
+            text = _value(cell) if isinstance(cell, Value) else _text(cell or "")
+            cells.append(_tag("td", text))
+        body.append(_tag("tr", *cells))
+    made = _tag(
+        "table", _tag("thead", _tag("tr", *heads)), _tag("tbody", "\n".join(body))
+    )
+    return _box(table.title, made)
+
+
+def _links(paths: Iterable[tuple[str, str]]) -> str:
+    """Makes links to files; paths are relative to the page."""
+    made = [_tag("a", _text(text), href=path) for text, path in paths]
+    return _tag("p", " · ".join(made), class_="links") if made else ""
+
+
+def _table_files(name: str, formats: Sequence[str]) -> str:
+    return _links((ending, f"tables/{name}.{ending}") for ending in formats)
+
+
+def _has_ours(table: ComparedTable) -> bool:
+    return any(cell.ours is not None for row in table.rows for cell in row.cells)
+
+
+def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
+    notes = [_tag("p", _text(note), class_="note") for note in table.notes]
+    content = [
+        _tag("p", _text(table.caption)),
+        _accuracy_table(table),
+        *notes,
+        _table_files(table.name, formats),
+    ]
+    if _has_ours(table):
+        return _tag("section", _tag("h3", _text(table.title)), *content, id=table.name)
+    # What has no numbers of ours takes little room.
+    summary = _tag(
+        "summary",
+        _tag("h3", _text(table.title)),
+        _tag("span", "paper only", class_="tag"),
+    )
+    return _tag("section", _tag("details", summary, *content), id=table.name)
+
+
+def _show_facts(table: Table, formats: Sequence[str]) -> str:
+    return _tag(
+        "section",
+        _tag("h3", _text(table.title)),
+        _tag("p", _text(table.caption)),
+        _plain_table(table),
+        _table_files(table.name, formats),
+        id=table.name,
+    )
+
+
+def _figure(figure: PageFigure, root: Path) -> str:
+    images = [
+        _tag_void(
+            "img",
+            src=_data_uri(path),
+            alt=f"{figure.title}. {figure.caption}",
+            class_=f"{theme}-only",
+        )
+        for theme, path in (("light", figure.light), ("dark", figure.dark))
+    ]
+    links = _links(
+        (path.name.removeprefix(f"{figure.name}."), path.relative_to(root).as_posix())
+        for path in figure.files
+    )
+    caption = _text(figure.caption)
+    return _tag(
+        "figure",
+        *images,
+        _tag("figcaption", _tag("h4", _text(figure.title)), _tag("p", caption), links),
+        id=f"figure-{figure.name}",
+        class_="wide" if figure.wide else None,
+    )
+
+
+def _tag_void(name: str, **attributes: str) -> str:
+    return _tag(name, **attributes).removesuffix(f"</{name}>")
+
+
+def _data_uri(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f"data:image/svg+xml;base64,{data}"
+
+
+def _status_table(datasets: Sequence[DatasetStatus]) -> str:
+    rows = []
+    for status in datasets:
+        state = f"{status.points} of {status.points_in_all}"
+        cells = [_tag("th", _text(status.proper_name), scope="row", class_="label")]
+        cells.append(_tag("td", _tag("code", _text(status.name)), class_="label"))
+        cells.append(_tag("td", state if status.points_in_all else "-"))
+        cells.append(_tag("td", f"{status.runs:,}" if status.runs else "-"))
+        cells.append(_tag("td", _text(status.remark), class_="label"))
+        rows.append(_tag("tr", *cells))
+    heads = [
+        _tag("th", name, scope="col", class_="label" if place in (0, 1, 4) else "")
+        for place, name in enumerate(
+            ("Dataset", "In the registry", "Settings", "Runs", "Remark")
+        )
+    ]
+    made = _tag(
+        "table", _tag("thead", _tag("tr", *heads)), _tag("tbody", "\n".join(rows))
+    )
+    return _box("Datasets", made)
+
+
+# --- The page -------------------------------------------------------------------------
+
+
+def render_page(content: Content) -> str:
+    """Makes the page.
+
+    Args:
+      content: What it shows; the files of its figures are read.
+
+    Returns:
+      HTML, with a newline at its end.
+    """
+    own = [table for table in content.tables if not table.has_paper]
+    paper = [table for table in content.tables if table.has_paper]
+    parts = {
+        "paper-tables": ("Tables of the paper", _table_section(paper, content)),
+        "own-tables": (
+            "Tables of other datasets and comparisons",
+            _table_section(own, content),
+        ),
+        "figures": ("Figures", _figure_section(content)),
+        "facts": (
+            "Datasets and settings",
+            "\n".join(_show_facts(table, content.formats) for table in content.static),
+        ),
+    }
+    order = list(parts)
+    if not any(map(_has_ours, paper)):  # what was run comes before what was not
+        order = ["own-tables", "figures", "paper-tables", "facts"]
+    sections = [
+        ("run", "What was run", _run_section(content)),
+        ("differences", "How to read differences", _difference_section(content)),
+        *((name, *parts[name]) for name in order if parts[name][1]),
+    ]
+    contents = [
+        _tag("li", _tag("a", _text(title), href=f"#{name}"))
+        for name, title, _ in sections
+    ]
+    shown = [
+        _tag("section", _tag("h2", _text(title)), text, id=name, class_="part")
+        for name, title, text in sections
+    ]
+    title = "The paper's experiments"
+    button = _tag("button", "Light or dark", type="button", id="theme", class_="theme")
+    header = _tag(
+        "header",
+        _tag("div", _tag("h1", title), button, class_="head"),
+        _tag(
+            "p",
+            "AlphaNet mends the rare classes of a trained long-tailed classifier. This "
+            "page has the tables and figures of the paper (",
+            _tag("a", "arXiv 2008.07073", href="https://arxiv.org/abs/2008.07073"),
+            "), computed here, each number beside the one published where there is "
+            "one.",
+        ),
+    )
+    body = [
+        header,
+        _tag("nav", _tag("ol", *contents), aria_label="Contents"),
+        _tag("main", "\n".join(shown)),
+        _tag("script", _SCRIPT),
+    ]
+    head = [
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        _tag("title", f"{title} - AlphaNet in JAX"),
+        _tag("style", _STYLE),
+    ]
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            _tag("head", "\n".join(head)),
+            _tag("body", "\n".join(body)),
+            "</html>\n",
+        ]
+    )
+
+
+def _table_section(tables: Sequence[ComparedTable], content: Content) -> str:
+    if not tables:
+        return ""
+    shown = [_show_table(table, content.formats) for table in tables]
+    return "\n".join([_contents(tables), *shown])
+
+
+def _figure_section(content: Content) -> str:
+    made = []
+    for heading in dict.fromkeys(figure.section for figure in content.figures):
+        shown = [
+            _figure(figure, content.root)
+            for figure in content.figures
+            if figure.section == heading
+        ]
+        made.append(_tag("h3", _text(heading)))
+        made.append(_tag("div", "\n".join(shown), class_="figures"))
+    return "\n".join(made)
+
+
+def _run_section(content: Content) -> str:
+    settings = [
+        _tag("div", _tag("dt", _text(name)), _tag("dd", _text(text)))
+        for name, text in content.settings
+    ]
+    remarks = [_tag("li", _text(remark)) for remark in content.remarks]
+    return "\n".join(
+        [
+            _tag("dl", *settings),
+            _status_table(content.datasets),
+            _tag("ul", *remarks, class_="remarks") if remarks else "",
+        ]
+    )
+
+
+def _difference_section(content: Content) -> str:
+    paragraphs = [
+        "Differences are ours less the paper's, in points, and in standard errors (se) "
+        "of both means: the square root of the sum of both variances, each divided by "
+        "its number of runs. The unchanged classifier is evaluated once, so its "
+        f"difference has no standard error. More than {_FAR:g} standard errors are "
+        "marked.",
+        noise_text(),
+        _agreement(content.tables),
+    ]
+    return "".join(_tag("p", _text(text)) for text in paragraphs)
+
+
+def _contents(tables: Sequence[ComparedTable]) -> str:
+    items = [
+        _tag("li", _tag("a", _text(table.title), href=f"#{table.name}"))
+        for table in tables
+    ]
+    return _tag("ul", *items, class_="contents")
+
+
+_DARK = """
+  --back: #15191e; --fore: #e8e8e8; --soft: #aab3bd; --line: #39424c; --box: #1d232a;
+  --link: #8cc8ff; --far: #ffb199; --ours: #202a35; color-scheme: dark;
+"""
+_DARK_IMAGES = """
+  {0} .light-only {{ display: none }} {0} .dark-only {{ display: block }}
+"""
+_STYLE = f"""
+:root {{
+  --back: #ffffff; --fore: #1f1f1f; --soft: #5a6068; --line: #d5d9de; --box: #f6f7f9;
+  --link: #0b5cad; --far: #a8320a; --ours: #eef4fb; color-scheme: light;
+}}
+@media screen and (prefers-color-scheme: dark) {{
+  :root:not([data-theme=light]) {{{_DARK}}}
+  {_DARK_IMAGES.format(":root:not([data-theme=light])")}
+}}
+@media screen {{
+  :root[data-theme=dark] {{{_DARK}}}
+  {_DARK_IMAGES.format(":root[data-theme=dark]")}
+}}
+* {{ box-sizing: border-box }}
+html {{ scroll-behavior: smooth }}
+body {{
+  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 90rem;
+  background: var(--back); color: var(--fore);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+}}
+.head {{
+  display: flex; gap: 1rem; align-items: center; justify-content: space-between;
+}}
+h1 {{ font-size: 1.8rem; line-height: 1.2; margin: 0 }}
+h2 {{
+  font-size: 1.35rem; margin: 3rem 0 0.8rem; padding-bottom: 0.3rem;
+  border-bottom: 2px solid var(--line);
+}}
+h3 {{ font-size: 1.05rem; margin: 2rem 0 0.3rem }}
+p, li, dd {{ max-width: 46rem }}
+section {{ scroll-margin-top: 1rem }}
+a {{ color: var(--link) }}
+a:focus-visible, button:focus-visible, summary:focus-visible, .scroll:focus-visible {{
+  outline: 3px solid var(--link); outline-offset: 2px;
+}}
+code {{ font-size: 0.9em }}
+small {{ font-size: 0.82em; color: var(--soft) }}
+.theme {{
+  font: inherit; font-size: 0.9rem; padding: 0.4rem 0.8rem; border-radius: 0.5rem;
+  border: 1px solid var(--soft); background: var(--box); color: var(--fore);
+  cursor: pointer; white-space: nowrap;
+}}
+nav ol {{
+  display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; padding: 0; list-style: none;
+}}
+.contents {{
+  columns: 26rem; column-gap: 2rem; padding-left: 1.2rem; font-size: 0.93rem;
+}}
+.contents li {{ break-inside: avoid }}
+dl {{
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr));
+  gap: 0.6rem; margin: 1rem 0;
+}}
+dl div {{
+  background: var(--box); border: 1px solid var(--line); border-radius: 0.5rem;
+  padding: 0.5rem 0.8rem;
+}}
+dt {{ font-size: 0.85rem; color: var(--soft) }}
+dd {{ margin: 0 }}
+.scroll {{
+  overflow-x: auto; border: 1px solid var(--line); border-radius: 0.5rem;
+  margin: 0.7rem 0; max-width: 100%; width: fit-content;
+}}
+table {{
+  border-collapse: separate; border-spacing: 0; font-size: 0.86rem;
+  font-variant-numeric: tabular-nums;
+}}
+th, td {{ padding: 0.26rem 0.55rem; text-align: right; white-space: nowrap }}
+thead th {{
+  background: var(--box); border-bottom: 1px solid var(--line); font-weight: 600;
+}}
+thead tr + tr th {{ font-weight: 400; color: var(--soft) }}
+thead th[colspan] {{ text-align: center }}
+th.first, td.ours {{ border-left: 1px solid var(--line) }}
+tbody th {{ font-weight: 500 }}
+.label {{ text-align: left }}
+/* What a row is stays in sight where the numbers are scrolled. */
+th.label:first-child {{ position: sticky; left: 0; background: var(--back) }}
+thead th.label:first-child {{ background: var(--box) }}
+td.label {{ white-space: normal; min-width: 18rem }}
+tbody tr.group th, tbody tr.group td {{ border-top: 1px solid var(--line) }}
+tbody tr:hover th, tbody tr:hover td {{ background: var(--box) }}
+td.ours {{ background: var(--ours) }}
+td.far {{ color: var(--far); font-weight: 700 }}
+td.far small {{ color: inherit }}
+.note {{ font-size: 0.9rem; color: var(--soft); overflow-wrap: anywhere }}
+.links {{ font-size: 0.88rem; margin: 0.3rem 0 }}
+.tag {{
+  font-size: 0.78rem; border: 1px solid var(--soft); border-radius: 1rem;
+  padding: 0.05rem 0.6rem; color: var(--soft); margin-left: 0.6rem;
+  white-space: nowrap;
+}}
+summary {{ cursor: pointer; margin-top: 0.9rem }}
+summary h3 {{ display: inline; margin: 0 }}
+.figures {{
+  display: grid; gap: 1.4rem; align-items: start; grid-auto-flow: dense;
+  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
+}}
+figure {{
+  margin: 0; padding: 0.8rem; border: 1px solid var(--line); border-radius: 0.5rem;
+  min-width: 0;
+}}
+figure.wide {{ grid-column: 1 / -1 }}
+figure img {{ width: 100%; height: auto; max-width: 40rem; margin: 0 auto }}
+figure.wide img {{ max-width: 70rem }}
+figcaption {{ font-size: 0.9rem }}
+figcaption p {{ margin: 0.2rem 0 }}
+h4 {{ font-size: 1em; margin: 0.6rem 0 0 }}
+.light-only {{ display: block }}
+.dark-only {{ display: none }}
+@media (max-width: 40rem) {{
+  h1 {{ font-size: 1.4rem }}
+  th, td {{ padding: 0.25rem 0.4rem }}
+  .contents {{ columns: auto }}
+}}
+@media print {{
+  html {{ font-size: 9pt }}
+  body {{ max-width: none; padding: 0 }}
+  .theme, nav, .contents, .links {{ display: none }}
+  .scroll {{ overflow: visible; border: 0 }}
+  table {{ font-size: 6.5pt }}
+  th, td {{ padding: 0.1rem 0.25rem }}
+  tr, figure {{ break-inside: avoid }}
+  h2, h3 {{ break-after: avoid }}
+}}
+"""
+_SCRIPT = """
+(function () {
+  var root = document.documentElement, key = "alphanet-theme", kept = null;
+  try { kept = localStorage.getItem(key); } catch (error) {}
+  var asked = location.hash.slice(1);
+  var theme = /^(light|dark)$/.test(asked) ? asked : kept;
+  if (theme) root.dataset.theme = theme;
+  document.getElementById("theme").addEventListener("click", function () {
+    var dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    var now = root.dataset.theme || (dark ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    try { localStorage.setItem(key, root.dataset.theme); } catch (error) {}
+  });
+})();
+"""
