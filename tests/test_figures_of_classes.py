@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from alphanet_jax.figures import (
     class_accuracy_and_samples,
     class_changes,
     classes,
+    saving,
 )
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
@@ -594,6 +596,25 @@ class TestAccuracyVsDistance:
         assert numbers[""]["accuracy"].min() > 0.0
         (axes,) = self.panels(drawn, numbers, log_yscale=True)
         assert axes.get_yscale() == "log"
+
+    def test_points_as_pixels_of_pgf_are_beside_it(self, usual, tmp_path):
+        if not any(map(shutil.which, ("xelatex", "lualatex", "pdflatex"))):
+            pytest.skip("needs LaTeX")
+        numbers = accuracy_vs_distance.numbers(usual)
+        made = {}
+        for pixels in (False, True):
+            made[pixels] = saving.save_figure(
+                numbers,
+                accuracy_vs_distance.draw,
+                tmp_path / "figure",
+                [make_style("paper")],
+                options={"rasterize_scatter": pixels},
+            )
+        images = [path for path in made[True] if path.suffix == ".png"]
+        assert [path.name for path in images] == ["figure-img0.png", "figure-img1.png"]
+        assert not any(path.suffix == ".png" for path in made[False])
+        text = (tmp_path / "figure.pgf").read_text()
+        assert all(path.is_file() and path.name in text for path in images)
 
     def test_empty_panels(self, usual, drawn):
         # The original gave them values of a class, which was then missing.
