@@ -206,7 +206,8 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
     more = 0.0
     for axes in all_axes:
         labels = [label for label in axes.get_xticklabels() if label.get_text()]
-        if len(labels) < 2 or not axes.xaxis.get_tick_params()["labelbottom"]:
+        # Panels above others have labels that are not shown.
+        if len(labels) < 2 or not labels[0].get_visible():
             continue
         boxes = [label.get_window_extent(renderer) for label in labels]
         height = max(box.height for box in boxes)
