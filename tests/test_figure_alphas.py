@@ -88,7 +88,7 @@ def test_coefficients_without_a_density_are_parts(tmp_path):
     axes = figure.axes[0]
     spikes = [line.get_xydata().tolist() for line in axes.lines[:2]]
     assert spikes == [[[-1, 0], [-1, 2 / 6]], [[1, 0], [1, 4 / 6]]]
-    assert figure.get_supylabel() == "Part"
+    assert axes.get_ylabel() == "Part"
 
 
 def test_values_that_are_not_numbers_are_left_out(tmp_path):
@@ -114,6 +114,20 @@ def test_ranks_are_chosen(sources):
             match=f"--source_idxs must be ranks of neighbors from 1 to 3, got {rank}",
         ):
             alphas.numbers(sources, source_idxs=[rank])
+
+
+@pytest.mark.parametrize(("ranks", "areas"), [(3, 3), (4, 0)])
+def test_areas_of_many_curves_are_left_out(ranks, areas):
+    x = np.linspace(-1.0, 1.0, 5)
+    key = {"experiment": np.full(ranks, "a"), "dataset": np.full(ranks, "d")}
+    key["rank"] = np.arange(ranks) + 1
+    zeros = np.zeros(ranks)
+    curves = {name: np.repeat(column, 5) for name, column in key.items()}
+    curves |= {"x": np.tile(x, ranks), "density": np.tile(1.0 - x**2, ranks)}
+    found = {"": curves, "means": key | {"mean": zeros, "density": zeros + 1.0}}
+    axes = draw(found).axes[0]
+    assert len(axes.collections) == areas
+    assert len([line for line in axes.lines if len(line.get_xdata()) == 5]) == ranks
 
 
 def test_a_panel_for_each_experiment_with_its_curves(sources):

@@ -250,6 +250,14 @@ def test_the_drawing(made):
     assert labels == [f"1 {near[0]}", f"2 {near[1]}"]
 
 
+@pytest.mark.parametrize("name", ["png", "web_dark"])
+def test_five_neighbors_have_colors_of_their_own(name):
+    look = style.make_style(name)
+    colors = [kind._look(look, rank)["color"] for rank in range(-1, 6)]
+    assert len(set(colors)) == 7
+    assert look.cycle[-1] not in colors  # a gray, too much like that of others
+
+
 def test_looks_of_ten_neighbors_are_told_apart():
     look = style.make_style("png")
     looks = [tuple(kind._look(look, rank).values()) for rank in range(-1, 11)]

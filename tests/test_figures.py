@@ -25,8 +25,8 @@ from alphanet_jax.figures import (
     change_vs_rho,
     drawing,
     load_kind,
-    rho,
     saving,
+    splits,
     statistics,
     style,
     wrapping,
@@ -418,14 +418,64 @@ def test_where_nothing_can_be_written(tmp_path):
 def test_what_latex_stops_at(tmp_path):
     needs_latex()
 
-    def draw(numbers, look):
+    def draw(numbers, look, *, measured):
         figure = plt.figure()
         figure.text(0.5, 0.5, r"\undefinedcommand")
+        if measured:  # before the file is written
+            wrapping.text_ruler(figure, look)(r"\undefinedcommand")
         return figure
 
-    with pytest.raises(UserError, match=r"f\.pgf: LaTeX stops at a text of it: "):
+    for measured in (False, True):
+        options = {"measured": measured}
+        with pytest.raises(UserError) as caught:
+            saving.save_figure(
+                NUMBERS,
+                draw,
+                tmp_path / "f",
+                [style.STYLES["paper"]],
+                options=options,
+            )
+        assert str(caught.value).endswith(
+            r"f.pgf: LaTeX stops at a text of it: \undefinedcommand "
+            "(Undefined control sequence.)"
+        )
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("exit 1", "LaTeX fails: LaTeX errored .*preamble"),
+        ("exec 0<&-; sleep 1; exit 3", "LaTeX fails: "),
+    ],
+)
+def test_a_latex_that_does_not_work(tmp_path, monkeypatch, code, error):
+    from matplotlib.backends import backend_pgf
+
+    program = tmp_path / "bin" / "xelatex"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    backend_pgf.LatexManager._get_cached_or_new_impl.cache_clear()
+    with pytest.raises(UserError, match=error) as caught:
+        saving.save_figure(
+            NUMBERS,
+            lambda numbers, look: drawing.panels(look, 2)[0],
+            tmp_path / "f",
+            [style.STYLES["paper"]],
+        )
+    backend_pgf.LatexManager._get_cached_or_new_impl.cache_clear()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_a_defect_of_a_kind_is_none_of_latex(tmp_path):
+    def draw(numbers, look):
+        raise ValueError("a defect")
+
+    with pytest.raises(ValueError, match="a defect"):
         saving.save_figure(NUMBERS, draw, tmp_path / "f", [style.STYLES["paper"]])
-    assert not list(tmp_path.iterdir())
 
 
 def test_no_matplotlib(monkeypatch):
@@ -487,10 +537,10 @@ def test_places_of_the_legend():
 
 def test_panels_in_rows():
     look = style.make_style("png", width="9")
-    figure, axes = drawing.panels(look, 5, col_wrap=3, aspect=2.0)
+    figure, axes = drawing.panels(look, 5, col_wrap=3, aspect=1.5)
     assert len(axes) == 5
     assert [a.get_visible() for a in figure.axes] == [True] * 5 + [False]
-    assert figure.get_size_inches() == pytest.approx([9.0, 3.0])
+    assert figure.get_size_inches() == pytest.approx([9.0, 4.0])
     figure.draw_without_rendering()
     labeled = [
         any(t.label1.get_visible() for t in a.xaxis.get_major_ticks()) for a in axes
@@ -503,14 +553,14 @@ def test_a_label_is_no_longer_than_its_axis():
     with look.applied():
         figure, (axes,) = drawing.panels(look, 1, aspect=1.6)
         text = "Change in accuracy (points)"
-        wrapping.y_label(figure, look, text, axes=axes)
+        drawing.label_axes(figure, [axes], look, y=text)
         assert axes.get_ylabel().replace("\n", " ") == text
         figure.draw_without_rendering()
         box = axes.yaxis.label.get_window_extent()
         assert box.y0 >= 0
         assert box.y1 <= figure.bbox.height
-        figure, _ = drawing.panels(look, 2, aspect=1.2)
-        wrapping.y_label(figure, look, text)
+        figure, all_axes = drawing.panels(look, 2, col_wrap=2)
+        drawing.label_axes(figure, all_axes, look, y=text)
         assert figure.get_supylabel().replace("\n", " ") == text
         assert "\n" in figure.get_supylabel()
 
@@ -520,14 +570,53 @@ def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
     look = style.make_style("png", context=context)
     with look.applied():
         figure, all_axes = drawing.panels(look, 4, col_wrap=2, aspect=1.0)
-        for axes in all_axes:
-            wrapping.panel_title(figure, axes, look, "ImageNet-LT | LWS and $more_")
-        wrapping.y_label(figure, look, "Change in accuracy (points)")
+        drawing.label_axes(figure, all_axes, look, y="Change in accuracy (points)")
+        titles = ["ImageNet-LT | LWS and $more_"] * 4
+        drawing.title_panels(figure, all_axes, look, titles)
         figure.draw_without_rendering()
         boxes = [axes.title.get_window_extent() for axes in all_axes]
         for box, other in itertools.combinations(boxes, 2):
             assert not box.overlaps(other)
         assert max(box.x1 for box in boxes) <= figure.bbox.width
+
+
+def test_panels_stay_as_high_whatever_is_around_them():
+    look = style.make_style("png")
+
+    def heights(**around):
+        with look.applied():
+            figure, all_axes = drawing.panels(look, 4)
+            for axes in all_axes:
+                axes.set_xticks(range(3), ["one", "two", "three"])
+            handles = [all_axes[0].plot([0, 1])[0] for _ in around.get("labels", ())]
+            drawing.finish(
+                figure, all_axes, look, x="x", y="y", handles=handles, **around
+            )
+            figure.draw_without_rendering()
+        label = figure._supylabel.get_window_extent()
+        boxes = [axes.get_window_extent() for axes in all_axes]
+        middle = (boxes[0].y1 + boxes[-1].y0) / 2.0
+        assert (label.y0 + label.y1) / 2.0 == pytest.approx(middle, abs=2.0)
+        return [box.height for box in boxes]
+
+    plain = heights(titles="abcd")
+    long = [f"a title {i} of so many words that it has several lines" for i in range(4)]
+    rows = [f"an explanation of thing {i}" for i in range(6)]
+    assert heights(titles=long) == pytest.approx(plain, rel=0.06)
+    assert heights(titles="abcd", labels=rows) == pytest.approx(plain, rel=0.06)
+    turned = heights(titles="abcd", turn_xticklabels=True)
+    assert turned == pytest.approx(plain, rel=0.06)
+
+
+def test_formulas_are_not_torn():
+    look = style.make_style("png")
+    with look.applied():
+        figure = plt.figure()
+        text = r"costs \$ 1 of $a + b + c$ and more"
+        found = wrapping.wrapped_markup(figure, look, text, width=0.7)
+    assert found.replace("\n", " ") == text
+    assert found.count("\n") >= 2
+    assert "$a + b + c$" in found
 
 
 @pytest.mark.parametrize("lines", [0, 2])
@@ -695,7 +784,7 @@ def test_datasets_and_random_neighbors_apart(tmp_path):
             neighbors="random" if metric == "random" else "nearest",
             rho=value,
         )
-        assert here["split"].tolist() == list(rho.PARTS)
+        assert here["split"].tolist() == list(splits.PARTS)
         assert here["accuracy"] == pytest.approx(runs.mean(axis=0) - before)
     look = style.make_style("png")
     with look.applied():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from alphanet_jax.figures import (
     class_accuracy_and_samples,
     class_changes,
     classes,
+    saving,
 )
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
@@ -157,7 +159,7 @@ class TestClassChanges:
             part = select(numbers[""], split=split)
             np.testing.assert_allclose(patch.get_data().values, part["change"])
 
-    @pytest.mark.parametrize(("col_wrap", "columns"), [(1, 1), (2, 2), (0, 3)])
+    @pytest.mark.parametrize(("col_wrap", "columns"), [(1, 1), (2, 2), (3, 3), (0, 1)])
     def test_panels(self, tmp_path, drawn, col_wrap, columns):
         results = {name: {"rho": rho} for name, rho in (("a", 0), ("b", 0.5), ("c", 1))}
         numbers = class_changes.numbers(sources_of(tmp_path, **results))
@@ -595,6 +597,25 @@ class TestAccuracyVsDistance:
         (axes,) = self.panels(drawn, numbers, log_yscale=True)
         assert axes.get_yscale() == "log"
 
+    def test_points_as_pixels_of_pgf_are_beside_it(self, usual, tmp_path):
+        if not any(map(shutil.which, ("xelatex", "lualatex", "pdflatex"))):
+            pytest.skip("needs LaTeX")
+        numbers = accuracy_vs_distance.numbers(usual)
+        made = {}
+        for pixels in (False, True):
+            made[pixels] = saving.save_figure(
+                numbers,
+                accuracy_vs_distance.draw,
+                tmp_path / "figure",
+                [make_style("paper")],
+                options={"rasterize_scatter": pixels},
+            )
+        images = [path for path in made[True] if path.suffix == ".png"]
+        assert [path.name for path in images] == ["figure-img0.png", "figure-img1.png"]
+        assert not any(path.suffix == ".png" for path in made[False])
+        text = (tmp_path / "figure.pgf").read_text()
+        assert all(path.is_file() and path.name in text for path in images)
+
     def test_empty_panels(self, usual, drawn):
         # The original gave them values of a class, which was then missing.
         numbers = accuracy_vs_distance.numbers(usual)
@@ -605,6 +626,7 @@ class TestAccuracyVsDistance:
                 numbers,
                 add_dummy_before=before,
                 add_dummy_after=after,
+                col_wrap=4,
             )
             shown = [axes.get_visible() for axes in figure.axes]
             assert shown == [*[False] * before, True, True, *[False] * after]
@@ -840,7 +862,7 @@ class TestClassAccuracyAndSamples:
         titles = [axes.get_title() for axes in panels]
         assert titles[0] == "a"
         assert titles[1].replace("\n", " ") == name
-        assert titles[1].count("\n") == 1
+        assert "\n" in titles[1]
         labels = [axes.get_ylabel() for axes in twins]
         assert labels == ["", "Training samples", "Training samples"]
         tops = {round(axes.get_position().y1, 3) for axes in panels}

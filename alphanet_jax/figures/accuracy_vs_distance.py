@@ -10,14 +10,9 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, statistics
 from alphanet_jax.figures.classes import (
     class_accuracy,
-    draw_legend,
     experiment_looks,
-    in_two_lines,
-    label_axes,
-    label_log,
     line_over_classes,
     names_of_sets,
-    panel_aspect,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
@@ -90,7 +85,7 @@ DRAWING_OPTIONS = (
         of=float,
         several=True,
     ),
-    Option("col_wrap", 0, "panels in a row; 0 for all", low=0),
+    drawing.COL_WRAP,
     Option("sharex", True, "the same x axis for all panels"),
     Option("sharey", True, "the same y axis for all panels"),
     Option("fit_reg", True, "draw the fitted lines"),
@@ -106,7 +101,9 @@ DRAWING_OPTIONS = (
     Option("despine", True, "leave the upper and right borders of panels out"),
     Option("add_axes_guide", False, "a panel at the end that only names the axes"),
     Option(
-        "rasterize_scatter", False, "points as pixels in pdf and svg, for very many"
+        "rasterize_scatter",
+        False,
+        "points as pixels in pdf, svg and pgf (in files beside it), for very many",
     ),
     Option("add_dummy_before", False, "room for a panel before the first"),
     Option("add_dummy_after", False, "room for a panel after the last"),
@@ -373,15 +370,10 @@ def draw(
     splits = list(dict.fromkeys(columns["split"].tolist()))
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
     total = add_dummy_before + len(splits) + add_dummy_after + add_axes_guide
-    wrap = min(col_wrap or total, total)
     figure, every = drawing.panels(
-        style,
-        total,
-        col_wrap=wrap,
-        aspect=panel_aspect(style, wrap, 1.5),
-        sharex=sharex,
-        sharey=sharey,
+        style, total, col_wrap=col_wrap, aspect=1.6, sharex=sharex, sharey=sharey
     )
+    wrap = every[0].get_gridspec().ncols
     shown = every[int(add_dummy_before) :][: len(splits)]
     guide = every[-1] if add_axes_guide else None
     _label_ticks(every, shown, wrap)
@@ -389,6 +381,7 @@ def draw(
         axes.set_visible(axes in shown or axes is guide)
     looks = experiment_looks(style, len(experiments))
     handles: dict[str, Any] = {}
+    several = len(experiments) > 1
     dist_on_x = columns["x"][0] == "distance"
     for axes, split in zip(shown, splits, strict=True):
         here = select(columns, split=split)
@@ -396,24 +389,20 @@ def draw(
             part = select(here, experiment=experiment)
             if not part["class"].size:
                 continue
-            alone = len(experiments) == 1
-            color = style.splits[split] if alone else look.color
-            marker = style.markers[split] if alone else look.marker
+            color = look.color if several else style.splits[split]
+            marker = look.marker if several else style.markers[split]
             handles[experiment] = _draw_points(
                 axes,
                 *_x_and_y(part, dist_on_x),
                 color=color,
                 marker=marker,
-                # Files in pgf would refer to others with the pixels.
-                rasterized=rasterize_scatter and style.format != "pgf",
+                rasterized=rasterize_scatter,
             )
             if fit_reg and numbers["lines"]["x"].size:
                 line = select(numbers["lines"], split=split, experiment=experiment)
-                _draw_line(axes, line, color, "-" if alone else look.line)
+                _draw_line(axes, line, color, look.line if several else "-")
         if columns["acc"][0] == "delta":
             drawing.zero_line(axes, style, vertical=not dist_on_x)
-        if len(splits) > 1:
-            axes.set_title(drawing.SPLIT_TITLES[split])
         if not despine:
             axes.spines[["top", "right"]].set_visible(True)
     x, y = _x_and_y(columns, dist_on_x)
@@ -424,9 +413,7 @@ def draw(
         for axes in shown:
             _set_axis(axes, axis, values, style, log, limits, ticks, labels)
     if plot_r:
-        colors = [
-            style.foreground if len(experiments) == 1 else look.color for look in looks
-        ]
+        colors = [look.color if several else style.foreground for look in looks]
         for axes, split in zip(shown, splits, strict=True):
             _write_r(
                 axes,
@@ -444,18 +431,20 @@ def draw(
         for text, default in zip((xlabel, ylabel), texts, strict=True)
     ]
     if guide is not None:
-        _draw_guide(guide, given[0], given[1], style, room=figure.bbox.width / wrap)
-    elif add_axlabels:
-        label_axes(figure, shown, *given)
-    if len(experiments) > 1:
-        draw_legend(
-            figure,
-            shown[0],
-            [handles[name] for name in experiments],
-            [style.text(name) for name in experiments],
-            legend_ncols=legend_ncols,
-            legend_loc=legend_loc,
-        )
+        _draw_guide(figure, guide, given[0], given[1], style)
+    named = add_axlabels and guide is None
+    drawing.finish(
+        figure,
+        shown,
+        style,
+        x=given[0] if named else "",
+        y=given[1] if named else "",
+        titles=[drawing.SPLIT_TITLES[split] for split in splits],
+        handles=[handles[name] for name in experiments] if several else (),
+        labels=[style.text(name) for name in experiments],
+        legend_ncols=legend_ncols,
+        legend_loc=legend_loc,
+    )
     if legend_bbox_to_anchor is not None:
         legend = shown[0].get_legend()
         if legend is None or len(legend_bbox_to_anchor) != 2:
@@ -530,7 +519,7 @@ def _set_axis(
                 f"{values.min():g}"
             )
         getattr(axes, f"set_{axis}scale")("log", nonpositive="mask")
-        label_log(getattr(axes, f"{axis}axis"), values)
+        drawing.label_log(getattr(axes, f"{axis}axis"), values)
     if limits is not None:
         if len(limits) != 2 or limits[0] == limits[1] or (log and min(limits) <= 0):
             raise UserError(
@@ -575,7 +564,12 @@ def _write_r(
     # A long list has no room among the points.
     outside = place == "best" and count > _MOST_INSIDE
     if place == "best":
-        place = "upper right" if outside else _emptiest_corner(axes)
+        needed = size / 72.0 * axes.figure.dpi
+        place = (
+            "upper right"
+            if outside
+            else _emptiest_corner(axes, 5.0 * needed, 1.3 * count * needed)
+        )
     vertical, side = place.split()
     for row, (name, r) in enumerate(
         zip(part["experiment"].tolist(), part["r"].tolist(), strict=True)
@@ -595,18 +589,16 @@ def _write_r(
             va="top" if vertical == "upper" else "bottom",
             fontsize=size,
             color=colors[name],
-            bbox={
-                "facecolor": style.background,
-                "alpha": 0.0 if style.transparent else 0.75,
-                "linewidth": 0,
-                "pad": 0.6,
-            },
+            bbox=drawing.note_box(style),
             zorder=4,
         )
 
 
-def _emptiest_corner(axes: Any) -> str:
-    """Names the corner with the fewest points."""
+def _emptiest_corner(axes: Any, width: float, height: float) -> str:
+    """Names the corner in which a note, of a size in pixels, covers fewest points."""
+    # Labels, whose layout is still to come, leave a panel about three quarters.
+    part_x = min(width / (0.75 * axes.bbox.width), 0.5)
+    part_y = min(height / (0.75 * axes.bbox.height), 0.8)
     points = np.concatenate(
         [
             axes.transAxes.inverted().transform(axes.transData.transform(xy))
@@ -620,21 +612,22 @@ def _emptiest_corner(axes: Any) -> str:
     counts = {}
     for corner in _CORNERS:
         vertical, side = corner.split()
-        x = points[:, 0] > 0.6 if side == "right" else points[:, 0] < 0.4
-        y = points[:, 1] > 0.8 if vertical == "upper" else points[:, 1] < 0.2
-        counts[corner] = int((x & y).sum())
+        # Distances from the corner.
+        x = 1.0 - points[:, 0] if side == "right" else points[:, 0]
+        y = 1.0 - points[:, 1] if vertical == "upper" else points[:, 1]
+        counts[corner] = int(((x < part_x) & (y < part_y)).sum())
     return min(counts, key=lambda corner: counts[corner])
 
 
-def _draw_guide(axes: Any, x: str, y: str, style: Style, *, room: float) -> None:
+def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
     """Makes a panel of two arrows with the names of the axes.
 
     Args:
+      figure: The figure.
       axes: The panel.
       x: Name of the x axis.
       y: Name of the y axis.
       style: The style.
-      room: Width of the panel, in pixels.
     """
     import matplotlib as mpl
 
@@ -650,9 +643,7 @@ def _draw_guide(axes: Any, x: str, y: str, style: Style, *, room: float) -> None
             transform=axes.transAxes,
             clip_on=False,
         )
-    for label, text in ((axes.set_xlabel(x), x), (axes.set_ylabel(y), y)):
-        if max(label.get_window_extent().size) > 0.7 * room:
-            label.set_text(in_two_lines(text))
+    drawing.label_axes(figure, [axes], style, x=x, y=y)
 
 
 def _distance_label(columns: Any) -> str:

@@ -4,11 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, statistics
+from alphanet_jax.figures import drawing, splits
 from alphanet_jax.figures.numbers import (
-    Columns,
     Numbers,
     Sources,
     columns_from_rows,
@@ -40,15 +38,9 @@ The original's PlotSplitAccVsExp.
       --xlabel='\\rho' --xlabel_style=math --out=experiments.png"""
 
 READS = "experiments"
-PARTS = ("few", "medium", "many", "overall")
 _METRICS = {"euclidean": "Euclidean", "cosine": "Cosine", "random": "Random"}
 DATA_OPTIONS = (
-    Option(
-        "y",
-        "acc",
-        "accuracy, or its change from the unchanged classifier",
-        choices=("acc", "acc_delta"),
-    ),
+    splits.Y,
     Option(
         "col",
         "none",
@@ -60,7 +52,7 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+    drawing.COL_WRAP,
     Option("xlabel", "Experiment", "label of the x axis"),
     Option(
         "xlabel_style",
@@ -105,21 +97,10 @@ def numbers(
     rng = np.random.default_rng(boot_seed)
     rows: list[tuple[Any, ...]] = []
     for panel, runs in groups:
-        labels, splits = runs.common("test_labels"), runs.splits
-        right = accuracy.is_correct(runs.runs("test_pred"), labels)
-        before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
-        values = 100.0 * accuracy.per_split(right, labels, splits)
-        base = 100.0 * accuracy.per_split(before[None], labels, splits)[0]
-        shown = values - base if y == "acc_delta" else values
-        samples = statistics.bootstrap_means(shown, n_boot=n_boot, rng=rng)
-        low, high = statistics.interval(samples)
         metric = runs.files[0].setting("training.nn_dist")
         rows += [
-            (
-                *(panel, runs.name, runs.proper_name, metric, split),
-                *(shown[:, i].mean(), low[i], high[i], base[i], len(values), y),
-            )
-            for i, split in enumerate(PARTS)
+            (panel, runs.name, runs.proper_name, metric, *row, y)
+            for row in splits.split_accuracies(runs, y=y, n_boot=n_boot, rng=rng)
         ]
     return {"": columns_from_rows(_NAMES, rows)}
 
@@ -184,17 +165,18 @@ def draw(
     names = list(dict.fromkeys(columns["panel"].tolist()))
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
     is_change = columns["y"][0] == "acc_delta"
-    wrap = col_wrap or drawing.columns_that_fit(style, len(names))
-    figure, all_axes = drawing.panels(
-        style, len(names), col_wrap=wrap, aspect=1.6 if len(names) == 1 else 0.85
-    )
+    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.6)
+    wrap = all_axes[0].get_gridspec().ncols
     handles: dict[str, Any] = {}
     for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
         here = select(columns, panel=name)
-        for split in PARTS:
+        for split in splits.PARTS:
             part = select(here, split=split)
             if np.isfinite(part["accuracy"]).any():
-                handles[split] = _draw_split(axes, part, experiments, style)
+                x = [experiments.index(each) for each in part["experiment"].tolist()]
+                handles[split] = splits.draw_split(axes, x, part, style)
+                if not is_change:
+                    splits.draw_baseline(axes, part, style)
         if is_change:
             drawing.zero_line(axes, style)
         axes.set_xticks(
@@ -203,49 +185,20 @@ def draw(
         axes.set_xlim(-0.4, len(experiments) - 0.6)
         if show_xlabels and place + wrap >= len(names):
             _label_x(axes, style, xlabel, xlabel_style)
-    shown = [split for split in PARTS if split in handles]
-    drawing.draw_legend(
+    shown = [split for split in splits.PARTS if split in handles]
+    drawing.finish(
         figure,
-        all_axes[0],
-        [handles[split] for split in shown],
-        [drawing.SPLIT_TITLES[split] for split in shown],
+        all_axes,
+        style,
+        y=splits.y_name(is_change=is_change),
+        titles=names if show_titles else (),
+        handles=[handles[split] for split in shown],
+        labels=[drawing.SPLIT_TITLES[split] for split in shown],
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
+        turn_xticklabels=True,
     )
-    if show_titles and len(names) > 1:
-        drawing.title_panels(figure, all_axes, style, names)
-    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
-    drawing.label_y(figure, all_axes, label)
-    drawing.fit_xticklabels(figure, all_axes)
     return figure
-
-
-def _draw_split(
-    axes: Any, columns: Columns, experiments: list[str], style: Style
-) -> Any:
-    """Draws a split's points and intervals, and what they were before."""
-    from matplotlib import rcParams
-
-    split = str(columns["split"][0])
-    x = [experiments.index(name) for name in columns["experiment"].tolist()]
-    mean = columns["accuracy"]
-    if columns["y"][0] != "acc_delta":
-        axes.axhline(
-            columns["baseline"][0],
-            color=style.splits[split],
-            linewidth=0.7 * rcParams["lines.linewidth"],
-            linestyle=":",
-            zorder=1,
-        )
-    return axes.errorbar(
-        x,
-        mean,
-        yerr=np.maximum([mean - columns["low"], columns["high"] - mean], 0.0),
-        color=style.splits[split],
-        marker=style.markers[split],
-        elinewidth=0.7 * rcParams["lines.linewidth"],
-        zorder=3 if split == "few" else 2,
-    )
 
 
 def _label_x(axes: Any, style: Style, text: str, how: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, rho, wrapping
+from alphanet_jax.figures import drawing, rho, splits
 from alphanet_jax.figures.numbers import Numbers, Sources, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
@@ -28,12 +28,7 @@ classifier. The original's PlotSplitAccVsRhosSingle.
 
 READS = "one"
 DATA_OPTIONS = (
-    Option(
-        "y",
-        "acc",
-        "accuracy, or its change from the unchanged classifier",
-        choices=("acc", "acc_delta"),
-    ),
+    splits.Y,
     N_BOOT,
     SEED,
 )
@@ -95,25 +90,17 @@ def draw(
     Raises:
       UserError: If there are not as many labels as ticks.
     """
-    import matplotlib as mpl
-
     columns = numbers[""]
     is_change = columns["y"][0] == "acc_delta"
     figure, (axes,) = drawing.panels(style, 1, aspect=1.6)
     handles = rho.draw_splits(axes, columns, style)
     titles = []
-    for split in rho.PARTS:
+    for split in splits.PARTS:
         part = select(columns, split=split)
-        if part["accuracy"].size and part["accuracy"][0] == part["accuracy"][0]:
+        if np.isfinite(part["accuracy"]).any():
             titles.append(drawing.SPLIT_TITLES[split])
             if not is_change:
-                axes.axhline(
-                    part["baseline"][0],
-                    color=style.splits[split],
-                    linewidth=0.7 * mpl.rcParams["lines.linewidth"],
-                    linestyle=":",
-                    zorder=1,
-                )
+                splits.draw_baseline(axes, part, style)
     if is_change:
         drawing.zero_line(axes, style)
     rho.label_rhos(axes, columns["rho"])
@@ -129,14 +116,14 @@ def draw(
         raise UserError("--major_xticklabels needs --major_xticks")
     if minor_xticks is not None:
         axes.set_xticks(minor_xticks, minor=True, labels=[""] * len(minor_xticks))
-    axes.set_xlabel(r"$\rho$")
-    label = "Change in accuracy (points)" if is_change else "Accuracy (%)"
-    wrapping.y_label(figure, style, label, axes=axes)
-    drawing.draw_legend(
+    drawing.finish(
         figure,
-        axes,
-        handles,
-        titles,
+        [axes],
+        style,
+        x=r"$\rho$",
+        y=splits.y_name(is_change=is_change),
+        handles=handles,
+        labels=titles,
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )

@@ -8,14 +8,9 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing
 from alphanet_jax.figures.classes import (
     class_accuracy,
-    draw_legend,
     experiment_looks,
-    label_axes,
-    label_log,
     line_over_classes,
     names_of_datasets,
-    panel_aspect,
-    set_title,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import SEED, Option
@@ -46,7 +41,7 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for at most four", low=0),
+    drawing.COL_WRAP,
     Option(
         "use_husl",
         False,
@@ -136,13 +131,8 @@ def draw(
             strict=True,
         )
     )
-    wrap = min(col_wrap or 4, len(names))
     figure, all_axes = drawing.panels(
-        style,
-        len(names),
-        col_wrap=wrap,
-        aspect=panel_aspect(style, wrap, 1.5),
-        sharex=False,
+        style, len(names), col_wrap=col_wrap, aspect=1.6, sharex=False
     )
     handles: dict[str, Any] = {}
     width = mpl.rcParams["lines.linewidth"]
@@ -158,19 +148,20 @@ def draw(
             color, _, line = looks[experiment]
             part = select(here, experiment=experiment)
             handles[experiment] = _draw_line(axes, part, color, linestyle=line)
-        if len(names) > 1:
-            set_title(axes, style.text(name), columns=wrap)
-        label_log(axes.xaxis, select(columns, dataset=name)["samples"])
+        drawing.label_log(axes.xaxis, select(columns, dataset=name)["samples"])
     # Bands may go where no accuracy is.
     low, high = all_axes[0].get_ylim()
     least, most = columns["accuracy"].min(), columns["accuracy"].max()
     all_axes[0].set_ylim(max(low, min(0.0, least)), min(high, max(100.0, most)))
-    label_axes(figure, all_axes, "Training samples of a class", "Class accuracy (%)")
-    draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        [handles[key] for key in ("", *experiments)],
-        [_BASELINE, *map(style.text, experiments)],
+        all_axes,
+        style,
+        x="Training samples of a class",
+        y="Class accuracy (%)",
+        titles=names,
+        handles=[handles[key] for key in ("", *experiments)],
+        labels=[_BASELINE, *map(style.text, experiments)],
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )

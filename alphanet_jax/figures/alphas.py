@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, statistics, wrapping
+from alphanet_jax.figures import drawing, statistics
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
@@ -41,11 +41,13 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for at most two", low=0),
+    drawing.COL_WRAP,
     Option("sharey", False, "the same y axis for all panels"),
 )
 
 _POINTS = 201
+# The areas below more curves would make a mud of colors.
+_MOST_FILLED = 3
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _MARKERS = "os^vDP<>Xp*hd"
 
@@ -132,7 +134,7 @@ def draw(
     col_wrap: int = 0,
     sharey: bool = False,
 ) -> Any:
-    """Draws a panel for each experiment, a filled curve for each rank."""
+    """Draws a panel for each experiment, a curve for each rank."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D
 
@@ -140,11 +142,7 @@ def draw(
     keys = dict.fromkeys(zip(means["experiment"], means["dataset"], strict=True))
     several_datasets = len({dataset for _, dataset in keys}) > 1
     figure, all_axes = drawing.panels(
-        style,
-        len(keys),
-        col_wrap=col_wrap or min(len(keys), 2),
-        aspect=1.6 if len(keys) == 1 else 1.1,
-        sharey=sharey,
+        style, len(keys), col_wrap=col_wrap, aspect=1.6, sharey=sharey
     )
     ranks = np.unique(means["rank"]).tolist()
     looks = {
@@ -165,7 +163,8 @@ def draw(
         for rank in ranks:
             here = {name: select(table, rank=rank) for name, table in tables.items()}
             if "" in here and len(here[""]["x"]):
-                _draw_curve(axes, here, looks[rank], marker_size)
+                filled = len(ranks) <= _MOST_FILLED
+                _draw_curve(axes, here, looks[rank], marker_size, filled=filled)
         # The height of the panel stands for all of the coefficients.
         top = axes.get_ylim()[1] if axes.lines else 1.0
         for rank in ranks:
@@ -186,29 +185,36 @@ def draw(
         axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         axes.xaxis.set_major_formatter("{x:g}")
         drawing.zero_line(axes, style, vertical=True)
-        if len(keys) > 1:
-            title = f"{experiment}, {dataset}" if several_datasets else experiment
-            wrapping.panel_title(figure, axes, style, title)
-    figure.supxlabel(r"Coefficient $\alpha$", fontsize="medium")
     has_curves = len(numbers[""]["rank"]) > 0
-    wrapping.y_label(figure, style, "Density" if has_curves else "Part")
-    drawing.draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        [Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks],
-        [f"{_ordinal(rank)} neighbor" for rank in ranks],
+        all_axes,
+        style,
+        x=r"Coefficient $\alpha$",
+        y="Density" if has_curves else "Part",
+        titles=[
+            f"{experiment}, {dataset}" if several_datasets else experiment
+            for experiment, dataset in keys
+        ],
+        handles=[
+            Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks
+        ],
+        labels=[f"{_ordinal(rank)} neighbor" for rank in ranks],
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
     return figure
 
 
-def _draw_curve(axes: Any, here: Any, look: Any, marker_size: float) -> None:
+def _draw_curve(
+    axes: Any, here: Any, look: Any, marker_size: float, *, filled: bool
+) -> None:
     """Draws the density of one rank, with a marker at its mean."""
     x, y = here[""]["x"], here[""]["density"]
     line = {"color": look["color"], "linestyle": look["linestyle"]}
     axes.plot(x, y, **line)
-    axes.fill_between(x, y, color=look["color"], alpha=0.12, linewidth=0.0, zorder=1)
+    if filled:
+        axes.fill_between(x, y, color=look["color"], alpha=0.1, linewidth=0.0, zorder=1)
     axes.plot(
         here["means"]["mean"],
         here["means"]["density"],

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, rho, wrapping
+from alphanet_jax.figures import drawing, rho, splits
 from alphanet_jax.figures.numbers import Numbers, Sources, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
@@ -88,7 +88,7 @@ def draw(
         style,
         len(names),
         col_wrap=col_wrap or min(len(names), 4),
-        aspect=1.6 if len(names) == 1 else 1.2,
+        aspect=1.6,
         sharex=False,
         sharey=sharey,
     )
@@ -108,25 +108,25 @@ def draw(
                 )
         drawing.zero_line(axes, style)
         rho.label_rhos(axes, here["rho"])
-        axes.set_xlabel(r"$\rho$")
-        if len(names) > 1:
-            wrapping.panel_title(figure, axes, style, name)
-    wrapping.y_label(figure, style, "Change in accuracy (points)")
     handles = [
         Line2D([], [], color=style.splits[split], marker=style.markers[split])
-        for split in rho.PARTS
+        for split in splits.PARTS
     ]
-    labels = [drawing.SPLIT_TITLES[split] for split in rho.PARTS]
+    labels = [drawing.SPLIT_TITLES[split] for split in splits.PARTS]
     if len(kinds) > 1:
         for kind in kinds:
             line = (0, (4, 2)) if kind == "random" else "-"
             handles.append(Line2D([], [], color=style.foreground, linestyle=line))
             labels.append(f"{kind.capitalize()} neighbors")
-    drawing.draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        handles,
-        labels,
+        all_axes,
+        style,
+        x=r"$\rho$",
+        y=splits.y_name(is_change=True),
+        titles=names,
+        handles=handles,
+        labels=labels,
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )

@@ -7,13 +7,10 @@ import numpy as np
 
 from alphanet_jax.figures import drawing
 from alphanet_jax.figures.classes import (
+    LEAST_WIDTH,
+    MANY_BARS,
     class_accuracy,
-    draw_legend,
-    label_axes,
-    label_log,
     names_of_sets,
-    panel_aspect,
-    set_title,
     split_of_classes,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
@@ -52,11 +49,8 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 1, "panels in a row; 0 for all", low=0),
+    drawing.COL_WRAP,
 )
-
-# From so many classes on, bars are drawn without gaps.
-_MANY_BARS = 150
 
 
 def numbers(sources: Sources, *, max_bars: int = 250) -> Numbers:
@@ -132,19 +126,20 @@ def draw(
     *,
     legend_ncols: int = 0,
     legend_loc: str = "above",
-    col_wrap: int = 1,
+    col_wrap: int = 0,
 ) -> Any:
     """Draws a panel for each experiment."""
     columns = numbers[""]
     names = list(dict.fromkeys(columns["experiment"].tolist()))
-    wrap = min(col_wrap or len(names), len(names))
     figure, all_axes = drawing.panels(
         style,
         len(names),
-        col_wrap=wrap,
-        aspect=panel_aspect(style, wrap, 2.2),
+        col_wrap=col_wrap,
+        inches=LEAST_WIDTH,
+        aspect=1.8,
         sharex=False,
     )
+    wrap = all_axes[0].get_gridspec().ncols
     sizes = columns["samples"]
     handles: list[Any] = []
     for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
@@ -154,20 +149,21 @@ def draw(
         right = axes.twinx()
         handles.append(_draw_sizes(right, part, style))
         right.set_ylim(0.8 * sizes.min(), 1.25 * sizes.max())
-        label_log(right.yaxis, sizes)
+        drawing.label_log(right.yaxis, sizes)
         if place % wrap == wrap - 1 or place == len(names) - 1:
             right.set_ylabel("Training samples")
         else:
             right.tick_params(labelright=False)
-        if len(names) > 1:
-            set_title(axes, style.text(name), columns=wrap)
     all_axes[0].set_ylim(0.0, 100.0)
-    label_axes(figure, all_axes, "Classes, largest first", "Class accuracy (%)")
-    draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        handles,
-        ["Kept", "Gained", "Lost", "Training samples"],
+        all_axes,
+        style,
+        x="Classes, largest first",
+        y="Class accuracy (%)",
+        titles=names,
+        handles=handles,
+        labels=["Kept", "Gained", "Lost", "Training samples"],
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
     )
@@ -192,7 +188,7 @@ def _draw_bars(axes: Any, part: Any, style: Style) -> list[Any]:
         (style.cycle[4], 1.0, kept, lost),
     ):
         looks: dict[str, Any] = {"facecolor": color, "alpha": alpha, "linewidth": 0.0}
-        if end < _MANY_BARS and (part["classes"] == 1).all():
+        if end < MANY_BARS and (part["classes"] == 1).all():
             axes.bar(part["first"], high - low, bottom=low, width=0.8, **looks)
         else:
             edges = np.append(part["first"], end) - 0.5

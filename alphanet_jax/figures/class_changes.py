@@ -7,11 +7,10 @@ import numpy as np
 from alphanet_jax.eval import SPLITS
 from alphanet_jax.figures import drawing
 from alphanet_jax.figures.classes import (
+    LEAST_WIDTH,
+    MANY_BARS,
     class_accuracy,
-    label_axes,
     names_of_sets,
-    panel_aspect,
-    set_title,
     split_of_classes,
 )
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
@@ -38,10 +37,7 @@ without test samples are left out. The original's PlotClsAccDeltaBySplit.
 
 READS = "experiments"
 DATA_OPTIONS: tuple[Option, ...] = ()
-DRAWING_OPTIONS = (Option("col_wrap", 1, "panels in a row; 0 for all", low=0),)
-
-# From so many classes on, bars are drawn without gaps.
-_MANY_BARS = 150
+DRAWING_OPTIONS = (drawing.COL_WRAP,)
 
 
 def numbers(sources: Sources) -> Numbers:
@@ -95,50 +91,64 @@ def numbers(sources: Sources) -> Numbers:
     }
 
 
-def draw(numbers: Numbers, style: Style, *, col_wrap: int = 1) -> Any:
+def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
     """Draws a panel for each experiment."""
     columns, means = numbers[""], numbers["means"]
     names = list(dict.fromkeys(columns["experiment"].tolist()))
-    wrap = min(col_wrap or len(names), len(names))
     figure, all_axes = drawing.panels(
         style,
         len(names),
-        col_wrap=wrap,
-        aspect=panel_aspect(style, wrap, 1.7),
+        col_wrap=col_wrap,
+        inches=LEAST_WIDTH,
+        aspect=1.6,
         sharex=False,
     )
+    notes = []
     for axes, name in zip(all_axes, names, strict=True):
-        _draw_panel(
+        notes += _draw_panel(
             axes,
             select(columns, experiment=name),
             select(means, experiment=name),
             style,
         )
-        if len(names) > 1:
-            set_title(axes, style.text(name), columns=wrap)
-    label_axes(
+    drawing.finish(
         figure,
         all_axes,
-        "Classes, sorted within their split",
-        "Change in accuracy (points)",
+        style,
+        x="Classes, sorted within their split",
+        y="Change in accuracy (points)",
+        titles=names,
     )
+    figure.draw_without_rendering()
+    for note in notes:
+        _keep_inside(figure, note)
     return figure
 
 
-def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
+def _keep_inside(figure: Any, note: Any) -> None:
+    """Moves a note that is wider than its line, whose layout is done, off the axis."""
+    box = note.get_window_extent(figure.canvas.get_renderer())
+    missing = note.axes.bbox.x0 - box.x0
+    if missing > 0.0:
+        x, y = note.xyann
+        note.xyann = (x + 72.0 * missing / figure.dpi + 3.0, y)
+
+
+def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
+    """Draws the bars and means of an experiment; returns what is written at means."""
     import matplotlib as mpl
 
     unit = mpl.rcParams["lines.linewidth"]
     total = len(columns["change"])
     gap = max(1.0, 0.03 * total)
     overall = float(select(means, split="overall")["change"][0])
-    start, ticks, labels = 0.0, [], []
+    start, ticks, labels, notes = 0.0, [], [], []
     for split in SPLITS:
         changes = select(columns, split=split)["change"]
         if not changes.size:
             continue
         size, color = len(changes), style.splits[split]
-        if total < _MANY_BARS:
+        if total < MANY_BARS:
             axes.bar(
                 start + np.arange(size) + 0.5,
                 changes,
@@ -163,19 +173,16 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
             linewidth=unit,
             zorder=3,
         )
-        _write_mean(axes, style, (start, start + size), mean)
+        notes.append(_write_mean(axes, style, (start, start + size), mean))
         ticks.append(start + size / 2)
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
         start += size + gap
     end = start - gap
-    axes.axhline(0.0, color=style.foreground, linewidth=mpl.rcParams["axes.linewidth"])
-    axes.axhline(
-        overall,
-        color=style.secondary,
-        linewidth=unit,
-        linestyle=(0, (4, 2)),
-        zorder=2.5,
-    )
+    drawing.zero_line(axes, style)
+    color = style.splits["overall"]
+    # Unlike the guide at zero.
+    dots = (0, (1, 1.2))
+    axes.axhline(overall, color=color, linewidth=unit, linestyle=dots, zorder=2.5)
     axes.annotate(
         f"All\n{_signed(overall)}",
         (1.0, overall),
@@ -184,14 +191,15 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> None:
         textcoords="offset points",
         va="center",
         fontsize=mpl.rcParams["legend.fontsize"],
-        color=style.secondary,
+        color=color,
     )
     axes.set_xticks(ticks, labels)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.5 * gap, end + 0.5 * gap)
+    return notes
 
 
-def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> None:
+def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> Any:
     """Writes the value of a split's mean at the end of its line where bars are short.
 
     Bars fall from left to right: at the right end they do not reach a mean that is
@@ -200,7 +208,7 @@ def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) ->
     import matplotlib as mpl
 
     up = y >= 0.0
-    axes.annotate(
+    return axes.annotate(
         _signed(y),
         (ends[1] if up else ends[0], y),
         xytext=(0, 2 if up else -2),
@@ -208,12 +216,7 @@ def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) ->
         ha="right" if up else "left",
         va="bottom" if up else "top",
         fontsize=mpl.rcParams["legend.fontsize"],
-        bbox={
-            "facecolor": style.background,
-            "alpha": 0.0 if style.transparent else 0.75,
-            "linewidth": 0,
-            "pad": 0.6,
-        },
+        bbox=drawing.note_box(style),
         zorder=4,
     )
 

@@ -35,8 +35,12 @@ DATA_OPTIONS = (
     Option("srcs", None, "image files, such as PNG or JPEG", several=True),
     Option("labels", None, "captions, one for each image", several=True),
 )
-DRAWING_OPTIONS = (Option("col_wrap", 0, "images in a row; 0 for all", low=0),)
+DRAWING_OPTIONS = (
+    Option("col_wrap", 0, "images in a row; 0 for as many as fit", low=0),
+)
 
+# Inches of an image, for captions of the usual size.
+_LEAST_WIDTH = 0.6
 # More are no example for a figure, and a small file can claim to be of any size.
 _MOST_PIXELS = 50_000_000
 
@@ -140,7 +144,13 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
     columns = numbers[""]
     count = len(columns["file"])
     figure, all_axes = drawing.panels(
-        style, count, col_wrap=col_wrap, aspect=1.0, sharex=False, sharey=False
+        style,
+        count,
+        col_wrap=col_wrap,
+        inches=_LEAST_WIDTH,
+        aspect=1.0,
+        sharex=False,
+        sharey=False,
     )
     grid = all_axes[0].get_gridspec()
     shape = style.aspect or 1.0

@@ -10,27 +10,27 @@ import numpy as np
 
 from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, statistics
-from alphanet_jax.figures.style import CONTEXTS, Style
+from alphanet_jax.figures import statistics
+from alphanet_jax.figures.style import Style
 from alphanet_jax.result_sets import ResultFile, ResultSet
 
 __all__ = [
+    "LEAST_WIDTH",
+    "MANY_BARS",
     "ClassAccuracy",
     "Look",
     "class_accuracy",
-    "draw_legend",
     "experiment_looks",
-    "in_two_lines",
-    "label_axes",
-    "label_log",
     "line_over_classes",
     "names_of_datasets",
     "names_of_sets",
-    "panel_aspect",
-    "set_title",
     "split_of_classes",
 ]
 
+# Inches of a panel with a bar for every class, for text of the usual size.
+LEAST_WIDTH = 3.0
+# From so many classes on, bars are drawn without gaps.
+MANY_BARS = 150
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 _LINES: tuple[Any, ...] = ("-", (0, (6, 1.2, 1, 1.2)), (0, (1, 1.2)), (0, (8, 2)))
 
@@ -220,118 +220,3 @@ def _hues(count: int, *, lightness: float) -> list[str]:
         "#" + "".join(f"{round(255 * part):02x}" for part in color)
         for color in encoded.T.tolist()
     ]
-
-
-def label_axes(figure: Any, axes: Sequence[Any], x: str, y: str) -> None:
-    """Labels the axes of all panels; a label that is too long takes two lines.
-
-    Args:
-      figure: The figure, its panels drawn.
-      axes: The panels; one has the labels itself, for several the figure has them.
-      x: Label of the x axis.
-      y: Label of the y axis.
-    """
-    if len(axes) == 1:
-        labels, room = (axes[0].set_xlabel(x), axes[0].set_ylabel(y)), (0.8, 0.7)
-    else:
-        labels = (
-            figure.supxlabel(x, fontsize="medium"),
-            figure.supylabel(y, fontsize="medium"),
-        )
-        room = (0.92, 0.92)
-    for label, text in zip(labels, (x, y), strict=True):
-        if (label.get_window_extent().size > np.multiply(room, figure.bbox.size)).any():
-            label.set_text(in_two_lines(text))
-
-
-def set_title(axes: Any, text: str, *, columns: int) -> None:
-    """Gives a panel a title; one that is wider than the panel takes two lines.
-
-    Args:
-      axes: The panel.
-      text: The title, safe to draw.
-      columns: Panels in a row.
-    """
-    title, room = axes.set_title(text), 0.8 * axes.figure.bbox.width / columns
-    if title.get_window_extent().width > room:
-        title.set_text(in_two_lines(text))
-        ratio = room / title.get_window_extent().width
-        title.set_fontsize(title.get_fontsize() * min(1.0, ratio))
-
-
-def in_two_lines(text: str) -> str:
-    r"""Breaks a text between words, into lines as equal as can be.
-
-    Examples:
-      >>> in_two_lines("Change in accuracy (points)")
-      'Change in\naccuracy (points)'
-    """
-    words = text.split(" ")
-    if len(words) == 1:
-        return text
-    pairs = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
-    return "\n".join(min(pairs, key=lambda lines: max(map(len, lines))))
-
-
-def panel_aspect(style: Style, columns: int, aspect: float) -> float:
-    """Gives the aspect of panels, less where they would be too low for their labels.
-
-    Args:
-      style: The style.
-      columns: Panels in a row.
-      aspect: Width of a panel by its height where there is room.
-    """
-    width = style.size()[0] / style.scale / columns
-    # What labels take does not shrink with panels.
-    return float(width / max(width / aspect, 1.9 * CONTEXTS[style.context]))
-
-
-def label_log(axis: Any, values: np.ndarray) -> None:
-    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
-
-    Args:
-      axis: The axis, already logarithmic.
-      values: What is on it, positive.
-    """
-    from matplotlib import ticker
-
-    low, high = float(values.min()), float(values.max())
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    candidates: tuple[np.ndarray, ...] = (
-        decades,
-        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
-        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
-        np.unique([low, high]),
-    )
-    for ticks in candidates:
-        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
-        if len(inside) > 1:
-            break
-    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
-    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
-    axis.set_minor_formatter(ticker.NullFormatter())
-
-
-def draw_legend(
-    figure: Any, axes: Any, handles: Sequence[Any], labels: Sequence[str], **where: Any
-) -> None:
-    """Draws a legend as `drawing.draw_legend`; rows above make the figure higher.
-
-    Args:
-      figure: The figure.
-      axes: The axes that the legend is in where it is inside.
-      handles: What is explained.
-      labels: Its explanations, safe to draw.
-      **where: `legend_ncols` and `legend_loc`.
-    """
-    drawing.draw_legend(figure, axes, handles, labels, **where)
-    if figure.legends:
-        import matplotlib as mpl
-
-        renderer = figure.canvas.get_renderer()
-        height = figure.legends[0].get_window_extent(renderer).height / figure.dpi
-        # A row has room already.
-        more = height - 2.5 * mpl.rcParams["legend.fontsize"] / 72.0
-        if more > 0.0:
-            width, old = figure.get_size_inches()
-            figure.set_size_inches(width, old + more)

@@ -1,22 +1,30 @@
-"""What several kinds of figure draw alike."""
+"""How figures are laid out: panels, their titles and labels, legends, guides.
+
+A kind makes `panels`, draws into them, and has `finish` write what is around them, so
+that all figures are of one hand.
+"""
 
 import itertools
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import CONTEXTS, Style
 
 __all__ = [
+    "COL_WRAP",
     "LEGEND_OPTIONS",
     "SPLIT_TITLES",
     "columns_that_fit",
     "draw_legend",
+    "finish",
     "fit_xticklabels",
-    "label_y",
+    "label_axes",
+    "label_log",
+    "note_box",
     "panels",
     "title_panels",
     "zero_line",
@@ -38,8 +46,10 @@ LEGEND_OPTIONS = (
         "where the legend is: above, none, or a place inside such as 'upper right'",
     ),
 )
+COL_WRAP = Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0)
 # Inches of a panel with its title and labels, for text of the usual size.
-_LEAST_HEIGHT = 1.4
+_LEAST_WIDTH = 1.55
+_LEAST_HEIGHT = 1.9
 _PLACES = (
     *("best", "upper right", "upper left", "lower left", "lower right", "right"),
     *("center left", "center right", "lower center", "upper center", "center"),
@@ -125,6 +135,7 @@ def panels(
     count: int,
     *,
     col_wrap: int = 0,
+    inches: float = _LEAST_WIDTH,
     aspect: float = 1.5,
     sharex: bool = True,
     sharey: bool = True,
@@ -134,8 +145,10 @@ def panels(
     Args:
       style: The style.
       count: Number of panels.
-      col_wrap: Panels in a row; 0 for all in one.
-      aspect: Width by height of a panel, where the style says nothing.
+      col_wrap: Panels in a row; 0 for as many as fit.
+      inches: Least width of a panel where as many are to fit.
+      aspect: Width by height of a panel, where the style says nothing and its labels
+        have room.
       sharex: Whether all have the same x axis.
       sharey: Whether all have the same y axis.
 
@@ -144,7 +157,7 @@ def panels(
     """
     import matplotlib.pyplot as plt
 
-    columns = min(col_wrap or count, count)
+    columns = min(col_wrap or columns_that_fit(style, count, inches=inches), count)
     rows = -(-count // columns)
     # However narrow panels are, their titles and labels need the height they need.
     width = style.size()[0] / style.scale / columns
@@ -157,11 +170,7 @@ def panels(
         sharey=sharey,
         squeeze=False,
     )
-    if style.format == "pgf":
-        # Text is to be measured as LaTeX sets it.
-        from matplotlib.backends.backend_pgf import FigureCanvasPgf
-
-        FigureCanvasPgf(figure)
+    wrapping.renderer_of(figure, style)
     axes = list(grid.flat)
     for extra in axes[count:]:
         extra.set_visible(False)
@@ -172,7 +181,7 @@ def panels(
     return figure, axes[:count]
 
 
-def columns_that_fit(style: Style, count: int, *, inches: float = 1.55) -> int:
+def columns_that_fit(style: Style, count: int, *, inches: float = _LEAST_WIDTH) -> int:
     """Tells how many panels have room in a row.
 
     Args:
@@ -197,7 +206,8 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
     more = 0.0
     for axes in all_axes:
         labels = [label for label in axes.get_xticklabels() if label.get_text()]
-        if len(labels) < 2 or not axes.xaxis.get_tick_params()["labelbottom"]:
+        # Panels above others have labels that are not shown.
+        if len(labels) < 2 or not labels[0].get_visible():
             continue
         boxes = [label.get_window_extent(renderer) for label in labels]
         height = max(box.height for box in boxes)
@@ -222,21 +232,54 @@ def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
     figure.set_size_inches(width, height + more / figure.dpi)
 
 
-def label_y(figure: Any, all_axes: Sequence[Any], text: str) -> None:
-    """Labels the y axis that panels share: once, beside their middle.
+def label_axes(
+    figure: Any, all_axes: Sequence[Any], style: Style, *, x: str = "", y: str = ""
+) -> None:
+    """Names the axes that panels share: once, in lines that have room.
 
-    Titles and the legend must be there already.
+    Args:
+      figure: The figure.
+      all_axes: Its panels; one has the names itself, for several the figure has them,
+        and that of y where there are no ticks that it would stand beside.
+      style: The style.
+      x: Name of the x axis, safe to draw; none if empty.
+      y: Name of the y axis, likewise.
     """
-    rows = {axes.get_subplotspec().rowspan.start for axes in all_axes}
-    if len(rows) == 1:
-        label = all_axes[0].set_ylabel(text)
-        figure.draw_without_rendering()
-        extent = label.get_window_extent(figure.canvas.get_renderer())
-        if extent.height <= all_axes[0].bbox.height:
-            return
-        label.set_text("")
-    # One that is longer than a panel would meet what is below, this has room for it.
-    figure.supylabel(text, fontsize="medium")
+    names = [("x", x), ("y", y)]
+    labels = []
+    for axis, text in names:
+        if not text:
+            continue
+        ticks = getattr(all_axes[0], f"get_{axis}ticks")()
+        own = len(all_axes) == 1 and len(ticks) > 0
+        if own:
+            label = getattr(all_axes[0], f"set_{axis}label")(text)
+        else:
+            label = getattr(figure, f"sup{axis}label")(text, fontsize="medium")
+        labels.append((axis, label, own))
+    figure.draw_without_rendering()
+    for axis, label, own in labels:
+        place = 0 if axis == "x" else 1
+        ends = _ends(all_axes, place)
+        if axis == "x" or not own:
+            # It may be longer than the panels, as far as the figure goes.
+            middle, most = sum(ends) / 2.0, figure.bbox.size[place]
+            room = 1.95 * min(middle, most - middle)
+        else:
+            room = ends[1] - ends[0]
+        box = label.get_window_extent(figure.canvas.get_renderer())
+        if box.size[place] > room:
+            text = wrapping.wrapped_markup(
+                figure, style, label.get_text(), width=room / figure.dpi
+            )
+            label.set_text(text)
+
+
+def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
+    """Gives where panels begin and end, in pixels, along x (0) or y (1)."""
+    boxes = [axes.get_window_extent() for axes in all_axes]
+    low, high = (min(box.min[place] for box in boxes), max(b.max[place] for b in boxes))
+    return float(low), float(high)
 
 
 def title_panels(
@@ -266,11 +309,104 @@ def title_panels(
         room = min(0.95 * width / columns, 1.95 * min(middle, width - middle))
         if box.width <= room:
             continue
-        length = max(1, int(len(text) * room / box.width))
-        lines = textwrap.wrap(text, length)
-        title.set_text("\n".join(style.text(line) for line in lines))
+        title.set_text(wrapping.wrapped(figure, style, text, width=room / figure.dpi))
         taller = title.get_window_extent(renderer).height - box.height
         row = place.rowspan.start
         more[row] = max(more.get(row, 0.0), taller)
     inches, height = figure.get_size_inches()
     figure.set_size_inches(inches, height + sum(more.values()) / figure.dpi)
+
+
+def finish(
+    figure: Any,
+    all_axes: Sequence[Any],
+    style: Style,
+    *,
+    x: str = "",
+    y: str = "",
+    titles: Sequence[str] = (),
+    handles: Sequence[Any] = (),
+    labels: Sequence[str] = (),
+    legend_ncols: int = 0,
+    legend_loc: str = "above",
+    turn_xticklabels: bool = False,
+) -> None:
+    """Writes what is around panels, when all is drawn in them.
+
+    The figure grows by a legend above, by titles of several lines, and by labels of
+    ticks that are turned.
+
+    Args:
+      figure: The figure.
+      all_axes: Axes of its panels, row by row.
+      style: The style.
+      x: Name of the x axis that panels share, safe to draw; empty for none.
+      y: Name of the y axis, likewise.
+      titles: A title for each panel, not yet made safe to draw; one panel needs none.
+      handles: What the legend explains; without any there is no legend.
+      labels: Its explanations, safe to draw.
+      legend_ncols: Columns of the legend, as `draw_legend`.
+      legend_loc: Its place, as `draw_legend`.
+      turn_xticklabels: Whether labels of x ticks are turned where they would meet.
+
+    Raises:
+      UserError: If the legend has no such place.
+    """
+    label_axes(figure, all_axes, style, x=x, y=y)
+    if len(titles) > 1:
+        title_panels(figure, all_axes, style, titles)
+    if handles:
+        draw_legend(
+            figure,
+            all_axes[0],
+            handles,
+            labels,
+            legend_ncols=legend_ncols,
+            legend_loc=legend_loc,
+        )
+    if turn_xticklabels:
+        fit_xticklabels(figure, all_axes)
+    if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
+        # Beside the middle of panels, not of all that is around them.
+        figure.draw_without_rendering()
+        for place, name in enumerate("xy"):
+            label = getattr(figure, f"_sup{name}label", None)
+            if label is not None:
+                middle = sum(_ends(all_axes, place)) / 2.0 / figure.bbox.size[place]
+                getattr(label, f"set_{name}")(middle)
+
+
+def label_log(axis: Any, values: np.ndarray) -> None:
+    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
+
+    Args:
+      axis: The axis, already logarithmic.
+      values: What is on it, positive.
+    """
+    from matplotlib import ticker
+
+    low, high = float(values.min()), float(values.max())
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    candidates: tuple[np.ndarray, ...] = (
+        decades,
+        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
+        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.unique([low, high]),
+    )
+    for ticks in candidates:
+        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
+        if len(inside) > 1:
+            break
+    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
+    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def note_box(style: Style) -> dict[str, Any]:
+    """Gives what is behind a note among data, so that it can be read there."""
+    return {
+        "facecolor": style.background,
+        "alpha": 0.0 if style.transparent else 0.75,
+        "linewidth": 0,
+        "pad": 0.6,
+    }

@@ -76,7 +76,7 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+    drawing.COL_WRAP,
     Option("label_size", 0.0, "size of percentages, in points; 0 for small", low=0),
     Option("label_rot", 0.0, "degrees by which percentages are turned"),
 )
@@ -263,12 +263,7 @@ def draw(
 
     columns = numbers[""]
     names = list(dict.fromkeys(columns["panel"].tolist()))
-    figure, all_axes = drawing.panels(
-        style,
-        len(names),
-        col_wrap=col_wrap or drawing.columns_that_fit(style, len(names)),
-        aspect=1.3 if len(names) == 1 else 0.85,
-    )
+    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.3)
     parts = set(columns["part"].tolist())
     labels_of: dict[Any, list[Any]] = {}
     bands = []
@@ -296,19 +291,18 @@ def draw(
             Patch(facecolor=style.secondary, hatch="////", edgecolor=style.background)
         )
         labels.append("Few split")
-    drawing.draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        handles,
-        labels,
+        all_axes,
+        style,
+        y=groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()],
+        titles=names,
+        handles=handles,
+        labels=labels,
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
+        turn_xticklabels=True,
     )
-    label = groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()]
-    figure.supylabel(label, fontsize="medium")
-    if len(names) > 1:
-        drawing.title_panels(figure, all_axes, style, names)
-    drawing.fit_xticklabels(figure, all_axes)
     figure.draw_without_rendering()
     for axes, pair in labels_of.items():
         for side in pair:

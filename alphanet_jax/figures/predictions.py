@@ -69,7 +69,7 @@ DATA_OPTIONS = (
 )
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0),
+    drawing.COL_WRAP,
 )
 _NAMES = (
     *("panel", "experiment", "dataset", "split", "nn_split", "model", "outcome"),
@@ -145,12 +145,7 @@ def draw(
     columns = numbers[""]
     names = list(dict.fromkeys(columns["panel"].tolist()))
     models = list(dict.fromkeys(columns["model"].tolist()))
-    figure, all_axes = drawing.panels(
-        style,
-        len(names),
-        col_wrap=col_wrap or drawing.columns_that_fit(style, len(names)),
-        aspect=1.5 if len(names) == 1 else 0.95,
-    )
+    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.6)
     width = 0.8 / len(models)
     tops = []
     for axes, name in zip(all_axes, names, strict=True):
@@ -167,19 +162,18 @@ def draw(
         axes.tick_params(axis="x", length=0.0)
     highest = max(height for _, _, height, _ in tops)
     all_axes[0].set_ylim(0.0, 1.14 * highest)  # that of all panels
-    drawing.draw_legend(
+    drawing.finish(
         figure,
-        all_axes[0],
-        [Patch(**_looks(model, style.foreground)) for model in models],
-        [_MODELS[model] for model in models],
+        all_axes,
+        style,
+        y=groups.SPLIT_PHRASES[str(columns["split"][0])],
+        titles=names,
+        handles=[Patch(**_looks(model, style.foreground)) for model in models],
+        labels=[_MODELS[model] for model in models],
         legend_ncols=legend_ncols,
         legend_loc=legend_loc,
+        turn_xticklabels=True,
     )
-    if len(names) > 1:
-        drawing.title_panels(figure, all_axes, style, names)
-    phrase = groups.SPLIT_PHRASES[str(columns["split"][0])]
-    drawing.label_y(figure, all_axes, phrase)
-    drawing.fit_xticklabels(figure, all_axes)
     _write_percents(figure, tops, width)
     return figure
 

@@ -5,16 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import statistics
-from alphanet_jax.figures.numbers import columns_from_rows
+from alphanet_jax.figures import splits
+from alphanet_jax.figures.numbers import columns_from_rows, select
 from alphanet_jax.figures.style import Style
 from alphanet_jax.result_sets import ResultFile, ResultSet
 
-__all__ = ["PARTS", "draw_splits", "label_rhos", "split_accuracies_by_rho"]
+__all__ = ["draw_splits", "label_rhos", "split_accuracies_by_rho"]
 
-PARTS = ("few", "medium", "many", "overall")
 _NAMES = ("experiment", "rho", "split", "accuracy", "low", "high", "baseline", "runs")
 
 
@@ -46,20 +44,9 @@ def split_accuracies_by_rho(
     for name, sets in experiments:
         for rho, files in _by_rho(sets):
             runs = ResultSet(name, tuple(files))
-            labels, splits = runs.common("test_labels"), runs.splits
-            right = accuracy.is_correct(runs.runs("test_pred"), labels)
-            before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
-            values = 100.0 * accuracy.per_split(right, labels, splits)
-            base = 100.0 * accuracy.per_split(before.reshape(1, -1), labels, splits)[0]
-            shown = values - base if y == "acc_delta" else values
-            samples = statistics.bootstrap_means(shown, n_boot=n_boot, rng=rng)
-            low, high = statistics.interval(samples)
             rows += [
-                (
-                    *(name, rho, split, shown[:, i].mean(), low[i], high[i]),
-                    *(base[i], len(values)),
-                )
-                for i, split in enumerate(PARTS)
+                (name, rho, *row)
+                for row in splits.split_accuracies(runs, y=y, n_boot=n_boot, rng=rng)
             ]
     return columns_from_rows(_NAMES, rows)
 
@@ -87,30 +74,12 @@ def draw_splits(
     axes: Any, columns: Any, style: Style, *, offset: float = 0.0, dashed: bool = False
 ) -> list[Any]:
     """Draws a line with intervals for every split; returns what a legend explains."""
-    import matplotlib as mpl
-
     handles = []
-    for split in PARTS:
-        part = {k: v[columns["split"] == split] for k, v in columns.items()}
-        mean = part["accuracy"]
-        if not np.isfinite(mean).any():
-            continue
-        handles.append(
-            axes.errorbar(
-                part["rho"] + offset,
-                mean,
-                yerr=[
-                    np.maximum(mean - part["low"], 0.0),
-                    np.maximum(part["high"] - mean, 0.0),
-                ],
-                color=style.splits[split],
-                marker=style.markers[split],
-                linestyle=(0, (4, 2)) if dashed else "-",
-                markerfacecolor=style.background if dashed else style.splits[split],
-                elinewidth=0.7 * mpl.rcParams["lines.linewidth"],
-                zorder=3 if split == "few" else 2,
-            )
-        )
+    for split in splits.PARTS:
+        part = select(columns, split=split)
+        if np.isfinite(part["accuracy"]).any():
+            x = part["rho"] + offset
+            handles.append(splits.draw_split(axes, x, part, style, dashed=dashed))
     return handles
 
 

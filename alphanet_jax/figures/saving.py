@@ -3,7 +3,8 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def save_figure(
                 scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 others = plt.get_fignums()
                 try:
-                    with style.applied():
+                    with style.applied(), _latex_errors(path, style):
                         figure = draw(numbers, style, **(options or {}))
                         made = _write(figure, path, style.format, scratch)
                 finally:  # also a figure that could not be drawn to its end
@@ -118,18 +119,54 @@ def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:
 
     Returns:
       The figure's file, then images that it consists of: pgf holds none itself.
+    """
+    first = directory / path.name
+    figure.savefig(first, format=form, **_METADATA.get(form, {}))
+    return [first, *sorted(set(directory.iterdir()) - {first})]
+
+
+@contextlib.contextmanager
+def _latex_errors(path: Path, style: Style) -> Iterator[None]:
+    """Tells in a line what is wrong where LaTeX, which measures text of pgf, fails.
 
     Raises:
-      UserError: If LaTeX, which measures text of pgf, stops at one.
+      UserError: If it cannot be started, ends early, or stops at a text.
     """
     from matplotlib.backends.backend_pgf import LatexError
 
-    first = directory / path.name
     try:
-        figure.savefig(first, format=form, **_METADATA.get(form, {}))
-    except (LatexError, ValueError) as error:
-        if form != "pgf":
+        yield
+    except UserError:
+        raise
+    except (LatexError, ValueError, RuntimeError, OSError) as error:
+        if style.format != "pgf" or not _is_from_latex(error):
             raise
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path}: LaTeX stops at a text of it: {reason}") from error
-    return [first, *sorted(set(directory.iterdir()) - {first})]
+        reason, _, output = str(error).partition("\n")
+        latex = next((e for e in _causes(error) if isinstance(e, LatexError)), None)
+        output += getattr(latex, "latex_output", "")
+        # What is wrong LaTeX tells in lines that begin so.
+        said = [line[2:] for line in output.splitlines() if line.startswith("! ")]
+        what = "LaTeX fails"
+        if reason.startswith("Error measuring "):
+            what = "LaTeX stops at a text of it"
+            # The text is in braces, after its font and what matplotlib defines.
+            reason = reason.rpartition(r"\def%{\%}")[2].removesuffix("}")
+        reason = f"{reason} ({said[0]})" if said else reason
+        raise UserError(f"{path}: {what}: {reason}") from error
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Gives an error, and those that it came from."""
+    found = [error]
+    while (last := found[-1].__cause__ or found[-1].__context__) is not None:
+        found.append(last)
+    return found
+
+
+def _is_from_latex(error: BaseException) -> bool:
+    """Tells whether the part of matplotlib that talks to LaTeX raised an error."""
+    return any(
+        frame.f_globals.get("__name__") == "matplotlib.backends.backend_pgf"
+        for each in _causes(error)
+        for frame, _ in traceback.walk_tb(each.__traceback__)
+    )

@@ -267,8 +267,8 @@ def _look(style: Style, rank: int) -> dict[str, Any]:
         return {"color": style.outcomes["other"], "marker": "x"}
     if rank == _OWN:
         return {"color": style.outcomes["correct"], "marker": "o"}
-    # The first color is that of the class itself, the last like that of others.
-    colors = style.cycle[1:-1]
+    # The first color is that of the class itself, the last a gray as that of others.
+    colors = (*style.cycle[1:-1], style.foreground)
     return {
         "color": colors[(rank - 1) % len(colors)],
         "marker": _SAMPLE_MARKERS[(rank - 1) % len(_SAMPLE_MARKERS)],

@@ -1,13 +1,27 @@
-"""Text in lines that are no wider than there is room."""
+"""Text measured, and broken into lines that are no wider than there is room."""
 
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 from alphanet_jax.figures.style import Style
 
-__all__ = ["panel_title", "text_ruler", "wrapped", "y_label"]
+__all__ = ["renderer_of", "text_ruler", "wrapped", "wrapped_markup"]
 
 _MORE = "..."
+
+
+def renderer_of(figure: Any, style: Style) -> Any:
+    """Gives what measures the text of a figure as it will be drawn.
+
+    LaTeX, with fonts of its own, measures what it sets.
+    """
+    from matplotlib.backends.backend_pgf import FigureCanvasPgf
+
+    if style.format == "pgf" and not isinstance(figure.canvas, FigureCanvasPgf):
+        FigureCanvasPgf(figure)
+    return figure.canvas.get_renderer()
 
 
 def text_ruler(
@@ -17,7 +31,7 @@ def text_ruler(
 
     Args:
       figure: The figure that they are for.
-      style: Its style: LaTeX, with fonts of its own, measures what it sets.
+      style: Its style.
       size: Size of the text, in points or one that matplotlib knows.
 
     Returns:
@@ -25,13 +39,9 @@ def text_ruler(
     """
     from matplotlib.text import Text
 
-    if style.format == "pgf":
-        from matplotlib.backends.backend_pgf import RendererPgf
+    renderer = renderer_of(figure, style)
 
-        renderer = RendererPgf(figure, None)
-    else:
-        renderer = figure.canvas.get_renderer()
-
+    @functools.cache
     def measure(text: str) -> tuple[float, float]:
         if not text:
             return 0.0, 0.0
@@ -53,6 +63,8 @@ def wrapped(
 ) -> str:
     """Breaks a text into lines, between words where that is possible.
 
+    Lines are as few as can be, and then as equally long.
+
     Args:
       figure: The figure that it is for.
       style: The style.
@@ -64,63 +76,81 @@ def wrapped(
     Returns:
       The text with line breaks, safe to draw.
     """
-    measure = text_ruler(figure, style, size=size)
+    ruler = text_ruler(figure, style, size=size)
 
-    def fits(line: str) -> bool:
-        return measure(style.text(line))[0] <= width
+    def measure(line: str) -> float:
+        return ruler(style.text(line))[0]
 
+    broken = _broken(text.split(), measure, width)
+    if lines and len(broken) > lines:
+        last = broken[lines - 1]
+        while last and measure(last + _MORE) > width:
+            last = last[:-1]
+        broken = [*broken[: lines - 1], last + _MORE]
+    else:
+        broken = _evened(text.split(), measure, broken)
+    return "\n".join(style.text(part) for part in broken)
+
+
+def wrapped_markup(figure: Any, style: Style, text: str, *, width: float) -> str:
+    """Breaks a text that is safe to draw already, between words alone.
+
+    Args:
+      figure: The figure that it is for.
+      style: The style.
+      text: The text; formulas with spaces are not broken.
+      width: Room for a line, in inches.
+    """
+    ruler = text_ruler(figure, style)
+    # Every other part is a formula, which must not be torn.
+    parts = re.split(r"(?<!\\)(\$.*?(?<!\\)\$)", text)
+    words = "".join(
+        part.replace(" ", "\0") if i % 2 else part for i, part in enumerate(parts)
+    ).split()
+    words = [word.replace("\0", " ") for word in words]
+
+    def measure(line: str) -> float:
+        return ruler(line)[0]
+
+    broken = _broken(words, measure, width, tear=False)
+    return "\n".join(_evened(words, measure, broken))
+
+
+def _broken(
+    words: list[str],
+    measure: Callable[[str], float],
+    width: float,
+    *,
+    tear: bool = True,
+) -> list[str]:
+    """Fills line after line; `tear` says whether a word can be broken at its end."""
     broken: list[str] = []
     line = ""
-    for word in text.split():
+    for word in words:
         joined = f"{line} {word}".strip()
-        if fits(joined):
+        if measure(joined) <= width:
             line = joined
             continue
         if line:
             broken.append(line)
         line = word
-        while len(line) > 1 and not fits(line):
+        while tear and len(line) > 1 and measure(line) > width:
             end = len(line) - 1
-            while end > 1 and not fits(line[:end]):
+            while end > 1 and measure(line[:end]) > width:
                 end -= 1
             broken.append(line[:end])
             line = line[end:]
-    broken.append(line)
-    if lines and len(broken) > lines:
-        last = broken[lines - 1]
-        while last and not fits(last + _MORE):
-            last = last[:-1]
-        broken = [*broken[: lines - 1], last + _MORE]
-    return "\n".join(style.text(part) for part in broken)
+    return [*broken, line]
 
 
-def panel_title(figure: Any, axes: Any, style: Style, text: str) -> None:
-    """Gives a panel a title, in lines about as wide as its axes, three at most."""
-    import matplotlib as mpl
-
-    place = axes.get_subplotspec()
-    part = len(place.colspan) / place.get_gridspec().ncols
-    # A label of the y axis in two lines, and the labels of the panel's own ticks.
-    em = mpl.rcParams["font.size"] / 72.0
-    width = part * (figure.get_figwidth() - 3.0 * em) - 2.5 * em
-    width = max(width, 3.0 * em)
-    axes.set_title(wrapped(figure, style, text, width=width, lines=3))
-
-
-def y_label(figure: Any, style: Style, text: str, *, axes: Any = None) -> None:
-    """Names the y axis, of all panels or of one, in lines no longer than it is high.
-
-    To be called before there is a legend above, while the figure is as high as its
-    panels.
-    """
-    import matplotlib as mpl
-
-    rows = axes.get_subplotspec().get_gridspec().nrows if axes is not None else 1
-    # That of one panel is beside it alone, not beside what is below.
-    below = 0.0 if axes is None else 2.5 * mpl.rcParams["font.size"] / 72.0
-    height = 0.96 * figure.get_figheight() / rows - below
-    label = wrapped(figure, style, text, width=height, lines=3)
-    if axes is None:
-        figure.supylabel(label, fontsize="medium")
-    else:
-        axes.set_ylabel(label)
+def _evened(
+    words: list[str], measure: Callable[[str], float], broken: list[str]
+) -> list[str]:
+    """Makes as many lines more equally long, if no word was torn."""
+    while len(broken) > 1:
+        width = max(map(measure, broken))
+        narrower = _broken(words, measure, width * (1.0 - 1e-6), tear=False)
+        if len(narrower) > len(broken) or max(map(measure, narrower)) >= width:
+            break
+        broken = narrower
+    return broken
