@@ -51,3 +51,24 @@ def wordnet_reader():
         if not str(error).startswith("no WordNet database on this machine"):
             raise
         pytest.skip("WordNet 3.0 is not on this machine: apt-get install wordnet-base")
+
+
+@pytest.fixture
+def drawn():
+    """Draws numbers, and closes the figures after the test."""
+    import matplotlib.pyplot as plt
+
+    from alphanet_jax.figures.style import make_style
+
+    figures = []
+
+    def draw(kind, numbers, style="png", changes=None, **options):
+        style = make_style(style, **(changes or {}))
+        with style.applied():
+            figures.append(kind.draw(numbers, style, **options))
+            figures[-1].draw_without_rendering()
+        return figures[-1]
+
+    yield draw
+    for figure in figures:
+        plt.close(figure)

@@ -36,25 +36,6 @@ def sources_of(directory, **results):
     return Sources(result_sets.load_sets(paths), DataFinder())
 
 
-@pytest.fixture
-def drawn():
-    """Draws numbers, and closes the figures after the test."""
-    import matplotlib.pyplot as plt
-
-    figures = []
-
-    def draw(kind, numbers, style="png", changes=None, **options):
-        style = make_style(style, **(changes or {}))
-        with style.applied():
-            figures.append(kind.draw(numbers, style, **options))
-            figures[-1].draw_without_rendering()
-        return figures[-1]
-
-    yield draw
-    for figure in figures:
-        plt.close(figure)
-
-
 def run(tmp_path, name, *flags):
     """Runs the command on two results; returns the rows of the CSV."""
     for experiment, rho in (("a", 0.1), ("b", 0.5)):

@@ -66,25 +66,6 @@ HAND = {
 }
 
 
-@pytest.fixture
-def drawn():
-    """Draws numbers, and closes the figures after the test."""
-    import matplotlib.pyplot as plt
-
-    figures = []
-
-    def draw(kind, numbers, changes=None, **options):
-        style = make_style("png", **(changes or {}))
-        with style.applied():
-            figures.append(kind.draw(numbers, style, **options))
-            figures[-1].draw_without_rendering()
-        return figures[-1]
-
-    yield draw
-    for figure in figures:
-        plt.close(figure)
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """A dataset on the disk, and results that know it: nearest, cosine and random."""
@@ -719,17 +700,6 @@ class TestTextThatHasRoom:
         ]
 
 
-@pytest.fixture(scope="module")
-def needs_wordnet():
-    pytest.importorskip("nltk")
-    try:
-        semantic._reader(None)
-    except UserError as error:
-        if not str(error).startswith("no WordNet database on this machine"):
-            raise
-        pytest.skip("WordNet 3.0 is not on this machine")
-
-
 class TestCommands:
     def plot(self, name, real, out, *flags):
         arguments = [f"--base_res_dir={real[0]}", f"--out={out}", *flags]
@@ -767,7 +737,7 @@ class TestCommands:
         (tmp_path / "labels_full.txt").write_text("\n".join(lines))
         return ["--base_res_dir", str(tmp_path / "results"), "--nn_split=semantic"]
 
-    def test_semantic_neighbors(self, needs_wordnet, tmp_path):
+    def test_semantic_neighbors(self, wordnet_reader, tmp_path):
         flags = self.semantic(tmp_path)
         found = {}
         for flag, name, level in (
@@ -799,7 +769,7 @@ class TestCommands:
         assert near[2][5]["neighbors"] == [6, 8]
         assert near[3][5]["neighbors"] == [6, 7, 8]
 
-    def test_nothing_is_written_on_error(self, needs_wordnet, tmp_path, capsys):
+    def test_nothing_is_written_on_error(self, wordnet_reader, tmp_path, capsys):
         flags = self.semantic(tmp_path)
         synsets = f"--synsets={tmp_path / 'labels_full.txt'}"
         before = made_data.names(tmp_path)
