@@ -328,7 +328,7 @@ class TestPredictions:
     def test_percentages_without_room_are_left_out(self, tmp_path, drawn):
         results = dict.fromkeys("abcdef", HAND)
         numbers = predictions.numbers(sources_of(tmp_path, **results))
-        figure = drawn(predictions, numbers, {"width": "4.2"}, col_wrap=6)
+        figure = drawn(predictions, numbers, changes={"width": "4.2"}, col_wrap=6)
         assert not any(axes.texts for axes in figure.axes)
         turned = {label.get_rotation() for label in figure.axes[0].get_xticklabels()}
         assert turned == {90.0}
