@@ -742,10 +742,35 @@ def test_rho_of_other_samplers_is_refused(tmp_path):
         )
     with pytest.raises(
         UserError,
-        match=r"two/b/result\.npz: has AllBaseSampler, others with rho 0.5 have "
-        "ClassBalancedBaseSampler; choose with --res_files_pattern",
+        match=r"two/b/result\.npz and .*two/a/result\.npz differ in more than rho: "
+        r"training\.sampler_builder\.sampler_classes .*AllBase.* and .*ClassBalanced",
     ):
         accuracy_vs_rho.numbers(read(tmp_path, "two"))
+
+
+def test_runs_that_differ_in_more_than_rho_make_no_line(tmp_path):
+    for name, rho, k in (("a", 0.5, 2), ("b", 1.0, 3)):
+        path = tmp_path / f"s/{name}/result.npz"
+        made_results.make_result(path, rho=rho, num_neighbors=k, seed=int(rho))
+    for kind in (accuracy_vs_rho, change_vs_rho):
+        with pytest.raises(
+            UserError,
+            match=r"differ in more than rho: training\.n_neighbors 3 and 2; choose "
+            "with --res_files_pattern",
+        ):
+            kind.numbers(read(tmp_path, "s"))
+
+
+def test_rho_may_be_an_argument_of_the_sampler(tmp_path):
+    setting = "training.sampler_builder.sampler_args"
+    for seed, rho in enumerate(("0.25", "1.5")):
+        made_results.make_result(
+            tmp_path / f"s/{rho}/result.npz",
+            seed=seed,
+            settings={setting: ("", f"r={rho}")},
+        )
+    found = accuracy_vs_rho.numbers(read(tmp_path, "s"))[""]
+    assert np.unique(found["rho"]).tolist() == [0.25, 1.5]
 
 
 def test_datasets_and_random_neighbors_apart(tmp_path):
@@ -763,8 +788,8 @@ def test_datasets_and_random_neighbors_apart(tmp_path):
             [
                 ("a", "euclidean", 0.5),
                 ("a", "random", 0.5),
-                ("a", "cosine", 1.0),
-                ("b", "euclidean", 2.0),
+                ("a", "euclidean", 1.0),
+                ("b", "cosine", 2.0),
             ]
         )
     }

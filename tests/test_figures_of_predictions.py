@@ -6,15 +6,18 @@ import json
 import made_data
 import numpy as np
 import pytest
+import results_of_data
 
 pytest.importorskip("matplotlib")
 
 from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 
-from alphanet_jax import cli, dataset, result_sets, semantic
+from alphanet_jax import accuracy, cli, dataset, result_sets, semantic
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import (
     accuracy_vs_experiment,
+    accuracy_vs_rho,
+    change_vs_rho,
     drawing,
     groups,
     prediction_changes,
@@ -88,6 +91,41 @@ def real(tmp_path_factory):
             settings={"registry": str(made.registry), "data_root": str(made.root)},
         )
     return root / "results", data
+
+
+@pytest.mark.parametrize(
+    "kind", [accuracy_vs_experiment, accuracy_vs_rho, change_vs_rho]
+)
+def test_top_k_accuracy_is_that_of_the_classifiers(real, drawn, kind):
+    sources, data = load_real(real, "cosine"), real[1]
+    found = kind.numbers(sources, acc_k=2, n_boot=1)
+    (file,) = sources.sets[0].files
+    labels, x = data.test.labels, np.asarray(data.test.features)
+
+    def hits(alphas):
+        logits = results_of_data.scores(data, alphas, file.arrays["neighbors"], x)
+        target = np.take_along_axis(logits, labels[:, None], axis=1)
+        return (logits > target).sum(axis=1) < 2
+
+    k = file.arrays["neighbors"].shape[1]
+    unchanged = np.eye(1, k + 1)[0] * np.ones((len(data.few_classes), 1))
+    before = accuracy.per_split(hits(unchanged), labels, data.splits)
+    after = np.mean(
+        [
+            accuracy.per_split(hits(a), labels, data.splits)
+            for a in file.arrays["alphas"]
+        ],
+        axis=0,
+    )
+    change = kind is change_vs_rho
+    wanted = 100.0 * (after - before if change else after)
+    np.testing.assert_allclose(found[""]["accuracy"], wanted, atol=1e-9)
+    np.testing.assert_allclose(found[""]["baseline"], 100.0 * before, atol=1e-9)
+    figure = drawn(kind, found)
+    text = " ".join(figure.axes[0].get_ylabel().split())
+    assert text == (
+        "Change in top-2 accuracy (points)" if change else "Top-2 accuracy (%)"
+    )
 
 
 def load_real(real, *names):

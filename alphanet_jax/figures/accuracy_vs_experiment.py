@@ -39,8 +39,10 @@ The original's PlotSplitAccVsExp.
 
 READS = "experiments"
 _METRICS = {"euclidean": "Euclidean", "cosine": "Cosine", "random": "Random"}
+NEEDS_DATA = True
 DATA_OPTIONS = (
     splits.Y,
+    splits.ACC_K,
     Option(
         "col",
         "none",
@@ -65,7 +67,7 @@ DRAWING_OPTIONS = (
 )
 _NAMES = (
     *("panel", "experiment", "dataset", "metric", "split", "accuracy", "low", "high"),
-    *("baseline", "runs", "y"),
+    *("baseline", "runs", "y", "acc_k"),
 )
 
 
@@ -73,6 +75,7 @@ def numbers(
     sources: Sources,
     *,
     y: str = "acc",
+    acc_k: int = 1,
     col: str = "none",
     n_boot: int = 1000,
     boot_seed: int = 0,
@@ -82,13 +85,14 @@ def numbers(
     Args:
       sources: Results.
       y: 'acc' or 'acc_delta'.
+      acc_k: How many of the best classes count.
       col: What there is a panel for each of: 'dataset', 'metric' or 'none'.
       n_boot: Number of bootstrap samples, of runs.
       boot_seed: Their seed.
 
     Returns:
       Columns panel, experiment, dataset, metric, split, accuracy (or its change), low,
-      high, baseline, runs, y.
+      high, baseline, runs, y, acc_k.
 
     Raises:
       UserError: If the results of an experiment differ in what is not told apart.
@@ -99,8 +103,10 @@ def numbers(
     for panel, runs in groups:
         metric = runs.files[0].setting("training.nn_dist")
         rows += [
-            (panel, runs.name, runs.proper_name, metric, *row, y)
-            for row in splits.split_accuracies(runs, y=y, n_boot=n_boot, rng=rng)
+            (panel, runs.name, runs.proper_name, metric, *row, y, acc_k)
+            for row in splits.split_accuracies(
+                runs, sources.finder, y=y, acc_k=acc_k, n_boot=n_boot, rng=rng
+            )
         ]
     return {"": columns_from_rows(_NAMES, rows)}
 
@@ -190,7 +196,7 @@ def draw(
         figure,
         all_axes,
         style,
-        y=splits.y_name(is_change=is_change),
+        y=splits.y_name(is_change=is_change, acc_k=int(columns["acc_k"][0])),
         titles=names if show_titles else (),
         handles=[handles[split] for split in shown],
         labels=[drawing.SPLIT_TITLES[split] for split in shown],

@@ -27,8 +27,10 @@ classifier. The original's PlotSplitAccVsRhosSingle.
   python main.py plot accuracy_vs_rho --base_res_dir=results/sweep --out=rho.png"""
 
 READS = "one"
+NEEDS_DATA = True
 DATA_OPTIONS = (
     splits.Y,
+    splits.ACC_K,
     N_BOOT,
     SEED,
 )
@@ -45,18 +47,24 @@ DRAWING_OPTIONS = (
 
 
 def numbers(
-    sources: Sources, *, y: str = "acc", n_boot: int = 1000, boot_seed: int = 0
+    sources: Sources,
+    *,
+    y: str = "acc",
+    acc_k: int = 1,
+    n_boot: int = 1000,
+    boot_seed: int = 0,
 ) -> Numbers:
     """Gives mean accuracy, in percent, for every rho and split.
 
     Args:
       sources: Results of one dataset.
       y: 'acc' or 'acc_delta'.
+      acc_k: How many of the best classes count.
       n_boot: Number of bootstrap samples.
       boot_seed: Their seed.
 
     Returns:
-      Columns experiment, rho, split, accuracy, low, high, baseline, runs.
+      Columns experiment, rho, split, accuracy, low, high, baseline, runs, y, acc_k.
 
     Raises:
       UserError: If results are of several datasets, or rho is not what tells them
@@ -70,9 +78,15 @@ def numbers(
         )
     experiments = [(names[0], sources.sets)]
     columns = rho.split_accuracies_by_rho(
-        experiments, y=y, n_boot=n_boot, boot_seed=boot_seed
+        experiments,
+        sources.finder,
+        y=y,
+        acc_k=acc_k,
+        n_boot=n_boot,
+        boot_seed=boot_seed,
     )
-    return {"": columns | {"y": np.full(len(columns["rho"]), y)}}
+    more = {"y": y, "acc_k": acc_k}
+    return {"": columns | {k: np.full(len(columns["rho"]), v) for k, v in more.items()}}
 
 
 def draw(
@@ -121,7 +135,7 @@ def draw(
         [axes],
         style,
         x=r"$\rho$",
-        y=splits.y_name(is_change=is_change),
+        y=splits.y_name(is_change=is_change, acc_k=int(columns["acc_k"][0])),
         handles=handles,
         labels=titles,
         legend_ncols=legend_ncols,

@@ -25,10 +25,13 @@ intervals; a panel for each dataset and classifier that the results are of. Resu
 random neighbors, where there are some, are drawn dashed beside those with the nearest.
 The original's run_plot_acc_deltas_vs_rhos.
 
-  python main.py plot change_vs_rho --base_res_dir=results/paper --out=changes.pdf"""
+  python main.py plot change_vs_rho --base_res_dir=results/paper/main --out=main.pdf
+  python main.py plot change_vs_rho --base_res_dir=results/paper --acc_k=5 \\
+      --res_files_pattern="[mr]a*/*/rho*/result.npz" --out=random.pdf"""
 
 READS = "one"
-DATA_OPTIONS = (N_BOOT, SEED)
+NEEDS_DATA = True
+DATA_OPTIONS = (splits.ACC_K, N_BOOT, SEED)
 DRAWING_OPTIONS = (
     *drawing.LEGEND_OPTIONS,
     Option("col_wrap", 0, "panels in a row; 0 for at most four", low=0),
@@ -36,17 +39,20 @@ DRAWING_OPTIONS = (
 )
 
 
-def numbers(sources: Sources, *, n_boot: int = 1000, boot_seed: int = 0) -> Numbers:
+def numbers(
+    sources: Sources, *, acc_k: int = 1, n_boot: int = 1000, boot_seed: int = 0
+) -> Numbers:
     """Gives mean changes in accuracy, in points, for every dataset, rho and split.
 
     Args:
       sources: Results.
+      acc_k: How many of the best classes count.
       n_boot: Number of bootstrap samples.
       boot_seed: Their seed.
 
     Returns:
       Columns experiment (the dataset), neighbors (nearest or random), rho, split,
-      accuracy (the change), low, high, baseline, runs.
+      accuracy (the change), low, high, baseline, runs, acc_k.
     """
     from alphanet_jax.result_sets import ResultSet
 
@@ -61,9 +67,17 @@ def numbers(sources: Sources, *, n_boot: int = 1000, boot_seed: int = 0) -> Numb
     parts = []
     for (name, kind), sets in groups.items():
         columns = rho.split_accuracies_by_rho(
-            [(name, sets)], y="acc_delta", n_boot=n_boot, boot_seed=boot_seed
+            [(name, sets)],
+            sources.finder,
+            y="acc_delta",
+            acc_k=acc_k,
+            n_boot=n_boot,
+            boot_seed=boot_seed,
         )
-        parts.append(columns | {"neighbors": np.full(len(columns["rho"]), kind)})
+        more = {"neighbors": kind, "acc_k": acc_k}
+        parts.append(
+            columns | {k: np.full(len(columns["rho"]), v) for k, v in more.items()}
+        )
     return {
         "": {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     }
@@ -123,7 +137,7 @@ def draw(
         all_axes,
         style,
         x=r"$\rho$",
-        y=splits.y_name(is_change=True),
+        y=splits.y_name(is_change=True, acc_k=int(columns["acc_k"][0])),
         titles=names,
         handles=handles,
         labels=labels,

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from alphanet_jax import results
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import splits
 from alphanet_jax.figures.numbers import columns_from_rows, select
 from alphanet_jax.figures.style import Style
+from alphanet_jax.result_data import DataFinder
 from alphanet_jax.result_sets import ResultFile, ResultSet
 
 __all__ = ["draw_splits", "label_rhos", "split_accuracies_by_rho"]
@@ -18,8 +20,10 @@ _NAMES = ("experiment", "rho", "split", "accuracy", "low", "high", "baseline", "
 
 def split_accuracies_by_rho(
     experiments: Sequence[tuple[str, Sequence[ResultSet]]],
+    finder: DataFinder,
     *,
     y: str,
+    acc_k: int,
     n_boot: int,
     boot_seed: int,
 ) -> dict[str, np.ndarray]:
@@ -28,7 +32,9 @@ def split_accuracies_by_rho(
     Args:
       experiments: Names and results; runs of an experiment with the same rho are
         taken together.
+      finder: Finds their data, where that is needed.
       y: 'acc', or 'acc_delta' for the change from the unchanged classifier.
+      acc_k: How many of the best classes count.
       n_boot: Number of bootstrap samples, of runs.
       boot_seed: Seed of the bootstrap.
 
@@ -36,8 +42,8 @@ def split_accuracies_by_rho(
       Columns, accuracies in percent, rho ascending.
 
     Raises:
-      UserError: If runs that have the same rho differ in samplers, so that rho does
-        not say what they are.
+      UserError: If runs differ in more than rho and seeds, so that rho does not say
+        what they are.
     """
     rows: list[tuple[Any, ...]] = []
     rng = np.random.default_rng(boot_seed)
@@ -46,14 +52,20 @@ def split_accuracies_by_rho(
             runs = ResultSet(name, tuple(files))
             rows += [
                 (name, rho, *row)
-                for row in splits.split_accuracies(runs, y=y, n_boot=n_boot, rng=rng)
+                for row in splits.split_accuracies(
+                    runs, finder, y=y, acc_k=acc_k, n_boot=n_boot, rng=rng
+                )
             ]
     return columns_from_rows(_NAMES, rows)
 
 
+# What runs along one line may differ in. Arguments of samplers are rho, in another way.
+_MAY_DIFFER = ("rho", "seed", "seeds", "training.sampler_builder.sampler_args")
+
+
 def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
     found: dict[float, list[ResultFile]] = {}
-    samplers: dict[float, Any] = {}
+    first: ResultFile | None = None
     for file in (file for runs in sets for file in runs.files):
         classes = file.setting("training.sampler_builder.sampler_classes")
         if len(classes) != 2 or classes[0] != "AllFewSampler":
@@ -61,10 +73,17 @@ def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
                 f"{file.path}: rho means something with AllFewSampler and one sampler "
                 f"of base classes alone, but this result has {', '.join(classes)}"
             )
-        if samplers.setdefault(file.rho, classes) != classes:
+        first = first or file
+        told = [
+            difference
+            for difference in results.config_differences(file.config, first.config)
+            if not difference.startswith(tuple(f"{name} " for name in _MAY_DIFFER))
+        ]
+        if told:
             raise UserError(
-                f"{file.path}: has {classes[1]}, others with rho {file.rho:g} have "
-                f"{samplers[file.rho][1]}; choose with --res_files_pattern"
+                f"{file.path} and {first.path} differ in more than rho: "
+                f"{told[0].replace(', now ', ' and ')}; choose with "
+                "--res_files_pattern"
             )
         found.setdefault(file.rho, []).append(file)
     return sorted(found.items())

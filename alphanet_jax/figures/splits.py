@@ -4,14 +4,23 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import accuracy
+from alphanet_jax import accuracy, result_data
 from alphanet_jax.figures import statistics
 from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
+from alphanet_jax.result_data import DataFinder
 from alphanet_jax.result_sets import ResultSet
 
-__all__ = ["PARTS", "Y", "draw_baseline", "draw_split", "split_accuracies", "y_name"]
+__all__ = [
+    "ACC_K",
+    "PARTS",
+    "Y",
+    "draw_baseline",
+    "draw_split",
+    "split_accuracies",
+    "y_name",
+]
 
 PARTS = ("few", "medium", "many", "overall")
 Y = Option(
@@ -20,16 +29,31 @@ Y = Option(
     "accuracy, or its change from the unchanged classifier",
     choices=("acc", "acc_delta"),
 )
+ACC_K = Option(
+    "acc_k",
+    1,
+    "a prediction is right when the true class is one of so many best; other than 1 "
+    "needs the data of the results",
+    low=1,
+)
 
 
 def split_accuracies(
-    runs: ResultSet, *, y: str, n_boot: int, rng: np.random.Generator
+    runs: ResultSet,
+    finder: DataFinder,
+    *,
+    y: str,
+    acc_k: int,
+    n_boot: int,
+    rng: np.random.Generator,
 ) -> list[tuple[Any, ...]]:
     """Gives the mean accuracy over runs of every split, with 95 percent intervals.
 
     Args:
       runs: Results.
+      finder: Finds their data, where that is needed.
       y: 'acc', or 'acc_delta' for the change from the unchanged classifier.
+      acc_k: How many of the best classes count.
       n_boot: Number of bootstrap samples, of runs.
       rng: Source of random numbers.
 
@@ -38,8 +62,16 @@ def split_accuracies(
       accuracies in percent.
     """
     labels, splits = runs.common("test_labels"), runs.splits
-    right = accuracy.is_correct(runs.runs("test_pred"), labels)
-    before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
+    if acc_k == 1:
+        right = accuracy.is_correct(runs.runs("test_pred"), labels)
+        before = accuracy.is_correct(runs.common("baseline_test_pred"), labels)
+    else:
+        # The unchanged classifier is the same in all files.
+        hits = [
+            result_data.top_k_hits(finder.dataset(file), file, k=acc_k)
+            for file in runs.files
+        ]
+        right, before = np.concatenate([each for each, _ in hits]), hits[0][1]
     values = 100.0 * accuracy.per_split(right, labels, splits)
     base = 100.0 * accuracy.per_split(before.reshape(1, -1), labels, splits)[0]
     shown = values - base if y == "acc_delta" else values
@@ -51,9 +83,10 @@ def split_accuracies(
     ]
 
 
-def y_name(*, is_change: bool) -> str:
+def y_name(*, is_change: bool, acc_k: int) -> str:
     """Names the y axis."""
-    return "Change in accuracy (points)" if is_change else "Accuracy (%)"
+    name = "accuracy" if acc_k == 1 else f"top-{acc_k} accuracy"
+    return f"Change in {name} (points)" if is_change else f"{name.capitalize()} (%)"
 
 
 def draw_split(
