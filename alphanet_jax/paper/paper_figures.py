@@ -6,13 +6,15 @@ not drawn again.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphanet_jax import __version__, files
+from alphanet_jax import figures as figures_package
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import load_kind, saving, style
 from alphanet_jax.figures.numbers import Sources
@@ -305,10 +307,19 @@ def _key(each: FigurePlan, styles: Sequence[str], n_boot: int) -> str:
             status = file.path.stat()
             sources.append([runs.name, status.st_size, status.st_mtime_ns])
     content = [
-        *(__version__, each.kind, dict(each.data_options)),
+        *(_code_digest(), each.kind, dict(each.data_options)),
         *(dict(each.drawing_options), each.wide, list(styles), n_boot, sources),
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Names the code that draws: a version may be worked on."""
+    made = hashlib.sha256()
+    for path in sorted(Path(figures_package.__path__[0]).glob("*.py")):
+        made.update(path.read_bytes())
+    return made.hexdigest()
 
 
 class _Kept:
