@@ -207,9 +207,14 @@ def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"no such directory: {directory}")
+    if not pattern or Path(pattern).anchor:
+        raise UserError(
+            "--res_files_pattern must be relative to the directory of results, as "
+            f"{PATTERN}, got {pattern!r}"
+        )
     try:
         found = sorted(path for path in directory.glob(pattern) if path.is_file())
-    except (ValueError, NotImplementedError) as error:
+    except ValueError as error:  # such as ** in a part with something else
         raise UserError(f"--res_files_pattern {pattern!r}: {error}") from None
     if not found:
         raise UserError(
@@ -237,7 +242,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     groups: dict[str, list[Path]] = {}
     for path in paths:
         config = _config(path, results.load_result(path, ["config"]))
-        groups.setdefault(_setting_key(config), []).append(path)
+        groups.setdefault(results.setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in group]))
         for group in groups.values()
@@ -295,18 +300,12 @@ def load_sets(
     return sets
 
 
-def _setting_key(config: Mapping[str, Any]) -> str:
-    """Names a setting, whatever its seeds and wherever its files are."""
-    left_out = ("seed", "seeds", "data_root", "registry")
-    return json.dumps({k: v for k, v in config.items() if k not in left_out})
-
-
 def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
     """Tells of runs that are there twice: they would count as two."""
     seen: dict[tuple[str, int], Path] = {}
     for file in runs.files:
         for seed in file.arrays["seeds"].tolist():
-            other = seen.setdefault((_setting_key(file.config), seed), file.path)
+            other = seen.setdefault((results.setting_key(file.config), seed), file.path)
             if other != file.path:
                 report(
                     f"note: {other} and {file.path} have the same settings and seed "

@@ -42,6 +42,7 @@ __all__ = [
     "load_result",
     "result_arrays",
     "save_result",
+    "setting_key",
     "versions",
 ]
 
@@ -173,15 +174,33 @@ def config_differences(
 
     Where files lie does not count: what they hold is compared itself.
     """
-    # What an earlier version did not have was what is the default now.
-    defaults = _plain({field.name: field.default for field in _FIELDS})
-    old = defaults | dict(_flatten(found))
-    new = defaults | dict(_flatten(_plain(config)))
+    old, new = _settings(found), _settings(_plain(config))
     return [
         f"{name} {old.get(name)!r}, now {new.get(name)!r}"
         for name in dict.fromkeys([*old, *new])
-        if name not in _PLACES and old.get(name) != new.get(name)
+        if old.get(name) != new.get(name)
     ]
+
+
+def setting_key(config: Mapping[str, Any]) -> str:
+    """Names a setting, whatever its seeds and wherever its files are.
+
+    Args:
+      config: A config, as it comes back from a file.
+    """
+    settings = _settings(config)
+    return json.dumps(
+        {name: settings[name] for name in settings if name not in ("seed", "seeds")},
+        sort_keys=True,
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives all fields of a config by their dotted names, but where files lie."""
+    # What an earlier version did not have was what is the default now.
+    settings = _plain({field.name: field.default for field in _FIELDS})
+    settings |= dict(_flatten(config))
+    return {name: settings[name] for name in settings if name not in _PLACES}
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import oracle
 import pytest
+import tools
 
 from alphanet_jax import wordnet
 from alphanet_jax.errors import UserError
@@ -44,13 +45,12 @@ def x64():
 @pytest.fixture(scope="session")
 def wordnet_reader():
     """The database of WordNet 3.0, where it is installed."""
-    pytest.importorskip("nltk")
     try:
         return wordnet.open_wordnet()
     except UserError as error:
         if not str(error).startswith("no WordNet database on this machine"):
             raise
-        pytest.skip("WordNet 3.0 is not on this machine: apt-get install wordnet-base")
+        tools.missing(str(error))
 
 
 @pytest.fixture

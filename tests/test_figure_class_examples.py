@@ -8,10 +8,10 @@ import zlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tools
 from PIL import Image
 
 from alphanet_jax import cli
-from alphanet_jax.errors import UserError
 from alphanet_jax.figures import class_examples, saving, style
 
 
@@ -203,10 +203,7 @@ def test_the_command(capsys, tmp_path):
 
 
 def test_images_of_pgf_are_files_beside_it(capsys, tmp_path):
-    try:
-        style.tex_system()
-    except UserError:
-        pytest.skip("needs LaTeX")
+    tools.need_latex()
     save("a.png", (30, 40))
     flags = ("--srcs", "a.png", "a.png", "--labels", "100% a_b", r"$\{}&#~^")
     status, said = plot(capsys, *flags, "--out=out.pgf")

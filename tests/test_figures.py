@@ -15,6 +15,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tools
 
 from alphanet_jax import cli, result_sets
 from alphanet_jax.commands import plot as plot_command
@@ -51,13 +52,6 @@ def _matplotlib():
     saving.check_matplotlib()
     yield
     plt.close("all")
-
-
-def needs_latex():
-    try:
-        return style.tex_system()
-    except UserError:
-        pytest.skip("needs LaTeX")
 
 
 # --- statistics
@@ -264,7 +258,7 @@ def test_special_characters_stay_what_they_are():
 
 def test_special_characters_in_latex(tmp_path):
     """Compiled, with what it says read from the page."""
-    system = needs_latex()
+    system = tools.need_latex()
     look = style.make_style("paper")
     texts = [*r"\{}$&#_~%^", NASTY, "$", "a $b$", "Größe"]
     with look.applied():
@@ -281,16 +275,14 @@ def test_special_characters_in_latex(tmp_path):
         command, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    try:
-        read = subprocess.run(
-            ["pdftotext", "-layout", "t.pdf", "-"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    except FileNotFoundError:
-        pytest.skip("needs pdftotext to read what was set")
+    tools.need_program("pdftotext")  # to read what was set
+    read = subprocess.run(
+        ["pdftotext", "-layout", "t.pdf", "-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     lines = [re.sub(r"\s", "", line) for line in read.splitlines() if line.strip()]
     # What LaTeX makes of quotes and dashes in plain text, and shapes of signs.
     same = {"\u201c": "``", "\u2019": "'", "\u2018": "`", "\u2013": "--"}
@@ -416,7 +408,7 @@ def test_where_nothing_can_be_written(tmp_path):
 
 
 def test_what_latex_stops_at(tmp_path):
-    needs_latex()
+    tools.need_latex()
 
     def draw(numbers, look, *, measured):
         figure = plt.figure()
@@ -639,7 +631,7 @@ def test_lines_have_room_and_lose_nothing(lines):
 
 
 def test_a_ruler_of_latex_measures_with_latex():
-    needs_latex()
+    tools.need_latex()
     widths = {}
     for name in ("paper", "arxiv"):
         look = style.make_style(name)

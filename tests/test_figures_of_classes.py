@@ -2,14 +2,11 @@
 
 import csv
 import json
-import shutil
-
-import numpy as np
-import pytest
-
-pytest.importorskip("matplotlib")
 
 import made_data
+import numpy as np
+import pytest
+import tools
 from made_results import LABEL_NAMES, SPLITS, make_result
 
 from alphanet_jax import cli, dataset, result_sets
@@ -579,8 +576,7 @@ class TestAccuracyVsDistance:
         assert axes.get_yscale() == "log"
 
     def test_points_as_pixels_of_pgf_are_beside_it(self, usual, tmp_path):
-        if not any(map(shutil.which, ("xelatex", "lualatex", "pdflatex"))):
-            pytest.skip("needs LaTeX")
+        tools.need_latex()
         numbers = accuracy_vs_distance.numbers(usual)
         made = {}
         for pixels in (False, True):

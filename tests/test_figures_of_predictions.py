@@ -7,9 +7,6 @@ import made_data
 import numpy as np
 import pytest
 import results_of_data
-
-pytest.importorskip("matplotlib")
-
 from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 
 from alphanet_jax import accuracy, cli, dataset, result_sets, semantic

@@ -245,7 +245,6 @@ class TestSemanticMask:
             semantic.semantic_mask(file, DataFinder())
 
     def test_no_wordnet(self, file, tmp_path):
-        pytest.importorskip("nltk")
         path = tmp_path / "synsets.txt"
         path.write_text("\n".join(SYNSETS))
         with pytest.raises(UserError, match="no WordNet database here"):

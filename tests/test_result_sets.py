@@ -1,6 +1,7 @@
 """Result files found, put together and loaded."""
 
 import json
+import re
 
 import made_data
 import numpy as np
@@ -58,10 +59,18 @@ class TestFindResults:
         with pytest.raises(UserError, match=r"no result matches '\*\*/result.npz' be"):
             result_sets.find_results(tmp_path)
 
-    @pytest.mark.parametrize("pattern", ["", "/abs/*.npz", "a**b/x"])
-    def test_no_pattern(self, tmp_path, pattern):
-        with pytest.raises(UserError, match="--res_files_pattern"):
+    @pytest.mark.parametrize("pattern", ["", "/abs/*.npz"])
+    def test_no_relative_pattern(self, tmp_path, pattern):
+        message = (
+            rf"must be relative .* as \*\*/result\.npz, got '{re.escape(pattern)}'$"
+        )
+        with pytest.raises(UserError, match=message):
             result_sets.find_results(tmp_path, pattern)
+
+    def test_no_pattern(self, tmp_path):
+        # From Python 3.13 on it is one, which matches nothing.
+        with pytest.raises(UserError, match=r"'a\*\*b/x'"):
+            result_sets.find_results(tmp_path, "a**b/x")
 
 
 class TestGroupBySetting:
@@ -87,6 +96,16 @@ class TestGroupBySetting:
             "r1": ["r1/run_1/result.npz", "r1/run_2/result.npz"],
             "r2": ["r2/result.npz"],
         }
+
+    def test_what_an_earlier_version_did_not_have_is_the_default(
+        self, tmp_path, arrays
+    ):
+        earlier = json.loads(str(arrays["a"]["config"]))
+        del earlier["precision"], earlier["training"]["nn_per_seed"]
+        config = json.dumps(earlier)
+        results_of_data.write(tmp_path / "r/1/result.npz", arrays["a"])
+        results_of_data.write(tmp_path / "r/2/result.npz", arrays["a"], config=config)
+        assert list(self.group(tmp_path)) == ["r"]
 
     def test_result_in_the_directory_itself(self, tmp_path, arrays):
         results_of_data.write(tmp_path / "mine" / "result.npz", arrays["a"])

@@ -5,11 +5,11 @@ import csv
 import io
 import json
 import math
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+import tools
 
 from alphanet_jax import tables
 from alphanet_jax.tables import Layout, Row, Table, Value, mean_and_std, render
@@ -260,8 +260,8 @@ class TestNames:
         assert lines(table, "text")[:2] == ["a b:", "===="]
 
     @pytest.mark.slow
-    @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
     def test_latex_compiles(self, tmp_path):
+        tools.need_program("pdflatex")
         names = [
             *("ρ = 0.5 & α", r"50% #1 $x {y} a~b^c\d", "[x] <y> |z|", "*", "rho_0.1"),
             *("ΓΔΘΛΞΠΣΥΦΨΩ", "αβγδεζηθικλμνξπρςστυφχψω", "± × ∞ ≤ ≥ → \u2212 \u2011"),
@@ -284,7 +284,7 @@ class TestNames:
         )
         log = done.stdout.decode(errors="replace")
         if "booktabs.sty' not found" in log:
-            pytest.skip("no booktabs here")
+            tools.missing("its LaTeX has no booktabs")
         assert done.returncode == 0, log[-2000:]
         assert "Missing character" not in log
 

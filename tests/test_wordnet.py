@@ -52,7 +52,7 @@ def noun_files(reader):
 @pytest.fixture
 def no_network(monkeypatch):
     """Makes whatever would download fail."""
-    nltk = pytest.importorskip("nltk")
+    import nltk
 
     def fail(*args, **kwargs):
         raise AssertionError("the network is asked")
@@ -65,7 +65,8 @@ def no_network(monkeypatch):
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """The usual places, all empty: of NLTK_DATA two, of nltk, and of Debian."""
-    nltk = pytest.importorskip("nltk")
+    import nltk
+
     names = ("given 1", "given 2", "usual", "debian")
     paths = {name: tmp_path / name for name in names}
     given = [str(paths["given 1"]), str(paths["given 2"])]
@@ -144,7 +145,6 @@ def test_no_database_where_it_is_said_to_be(tmp_path):
 
 @pytest.mark.parametrize("below", ["", "wordnet", "corpora/wordnet"])
 def test_directories(below, tmp_path):
-    pytest.importorskip("nltk")
     write_files(tmp_path / below)
     assert error_of(wordnet.open_wordnet, tmp_path) == (
         f"{tmp_path / below / NO_VERSION}"
@@ -155,7 +155,6 @@ def test_directories(below, tmp_path):
 @pytest.mark.parametrize("name", ["wordnet.zip", "corpora/wordnet.zip"])
 @pytest.mark.parametrize("directly", [False, True])
 def test_zip_files(name, inner, directly, tmp_path):
-    pytest.importorskip("nltk")
     path = tmp_path / name
     write_zip(path, {"data.noun": b"none\n", "index.noun": b"none\n"}, inner)
     error = error_of(wordnet.open_wordnet, path if directly else tmp_path)
@@ -163,14 +162,12 @@ def test_zip_files(name, inner, directly, tmp_path):
 
 
 def test_zip_file_without_a_database(tmp_path):
-    pytest.importorskip("nltk")
     write_zip(tmp_path / "wordnet.zip", {"data.noun": HEADER})
     error = error_of(wordnet.open_wordnet, tmp_path)
     assert error.startswith(f"{tmp_path}: no WordNet database here (")
 
 
 def test_damaged_zip_file(tmp_path):
-    pytest.importorskip("nltk")
     path = tmp_path / "wordnet.zip"
     path.write_bytes(b"PK")
     assert error_of(wordnet.open_wordnet, tmp_path) == (
@@ -192,7 +189,6 @@ def test_order_of_the_usual_places(places):
 
 @pytest.mark.parametrize("version", ["1.6", "2.1", "3.1", "3.0.1", "3"])
 def test_other_version(version, tmp_path):
-    pytest.importorskip("nltk")
     write_files(tmp_path, noun=HEADER.replace(b"3.0", version.encode()))
     assert error_of(wordnet.open_wordnet, tmp_path) == (
         f"{tmp_path / 'data.noun'}: WordNet {version}, whose ids differ from those of "
@@ -204,7 +200,6 @@ def test_other_version(version, tmp_path):
     "index", [b"dog n x\n", b"dog n\n", b"dog n 2 0 1 0 00000001\n", b"\xff n\n"]
 )
 def test_damaged_database(index, tmp_path):
-    pytest.importorskip("nltk")
     write_files(tmp_path, noun=HEADER, index=index)
     error = error_of(wordnet.open_wordnet, tmp_path)
     start = re.escape(f"{tmp_path}: not a readable WordNet database (")
@@ -212,7 +207,6 @@ def test_damaged_database(index, tmp_path):
 
 
 def test_directory_in_place_of_a_file(tmp_path):
-    pytest.importorskip("nltk")
     write_files(tmp_path)
     (tmp_path / "data.noun").unlink()
     (tmp_path / "data.noun").mkdir()
