@@ -20,7 +20,7 @@ from alphanet_jax.figures import (
     prediction_changes,
     predictions,
 )
-from alphanet_jax.figures.numbers import Sources, select
+from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.result_data import DataFinder
 
@@ -262,7 +262,7 @@ class TestGroups:
                 sources_of(tmp_path / str(i), **{name: arguments}).sets[0]
                 for i, (name, arguments) in enumerate(results)
             ]
-            return groups.panel_names(made)
+            return names_of_sets(made)
 
         assert names(("a", first)) == ["a"]
         assert names(("a", first), ("b", second)) == ["a", "b"]

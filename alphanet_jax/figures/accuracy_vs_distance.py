@@ -12,9 +12,14 @@ from alphanet_jax.figures.classes import (
     class_accuracy,
     experiment_looks,
     line_over_classes,
-    names_of_sets,
 )
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.numbers import (
+    Numbers,
+    Sources,
+    columns_from_rows,
+    names_of_sets,
+    select,
+)
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import CONTEXTS, Style
 from alphanet_jax.result_data import DataFinder

@@ -10,10 +10,15 @@ from alphanet_jax.figures.classes import (
     LEAST_WIDTH,
     MANY_BARS,
     class_accuracy,
-    names_of_sets,
     split_of_classes,
 )
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
+from alphanet_jax.figures.numbers import (
+    Numbers,
+    Sources,
+    columns_from_rows,
+    names_of_sets,
+    select,
+)
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
 

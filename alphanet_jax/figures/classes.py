@@ -23,7 +23,6 @@ __all__ = [
     "experiment_looks",
     "line_over_classes",
     "names_of_datasets",
-    "names_of_sets",
     "split_of_classes",
 ]
 
@@ -74,18 +73,6 @@ def split_of_classes(results: ResultSet) -> np.ndarray:
     for split, classes in results.splits.items():
         names[classes] = split
     return names
-
-
-def names_of_sets(sets: Sequence[ResultSet]) -> list[str]:
-    """Names sets so that all names differ.
-
-    An experiment with results of several datasets makes several sets of its name.
-    """
-    names = [results.name for results in sets]
-    return [
-        f"{name} ({results.proper_name})" if names.count(name) > 1 else name
-        for name, results in zip(names, sets, strict=True)
-    ]
 
 
 def names_of_datasets(sets: Sequence[ResultSet]) -> list[str]:

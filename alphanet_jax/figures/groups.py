@@ -6,7 +6,7 @@ Notation: R runs, n test samples, C classes, A candidates for neighbors, k neigh
 feature dimensions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,6 @@ __all__ = [
     "base_classes",
     "group_predictions",
     "nearest_among",
-    "panel_names",
 ]
 
 SPLIT_PHRASES = {
@@ -208,22 +207,3 @@ def nearest_among(
             mask[np.ix_(candidates, candidates)] = True
     np.fill_diagonal(mask, False)
     return mask
-
-
-def panel_names(sets: Sequence[ResultSet]) -> list[str]:
-    """Names results so that all can be told apart.
-
-    Returns:
-      Names of the experiments; or of the datasets where there is one experiment; or
-      both where neither is enough.
-    """
-    names = [runs.name for runs in sets]
-    if len(set(names)) == len(names) > 1:
-        return names
-    datasets = [runs.proper_name for runs in sets]
-    if len(set(names)) == 1 and len(set(datasets)) == len(datasets):
-        return datasets if len(sets) > 1 else names
-    both = [f"{runs.proper_name}, {runs.name}" for runs in sets]
-    if len(set(both)) == len(both):
-        return both
-    return [f"{runs.dataset}, {runs.name}" for runs in sets]

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from alphanet_jax.result_data import DataFinder
     from alphanet_jax.result_sets import ResultSet
 
-__all__ = ["Columns", "Numbers", "Sources", "columns_from_rows", "csv_text", "select"]
+__all__ = [
+    "Columns",
+    "Numbers",
+    "Sources",
+    "columns_from_rows",
+    "csv_text",
+    "names_of_sets",
+    "select",
+]
 
 # Equally long one-dimensional arrays by the name of their column.
 Columns = Mapping[str, np.ndarray]
@@ -29,6 +37,25 @@ class Sources(NamedTuple):
     finder: "DataFinder"  # for figures that need the dataset itself
     synsets: "Path | None" = None  # WordNet ids of the classes, else the registry's
     wordnet: "Path | None" = None  # the database, else where it usually is
+
+
+def names_of_sets(sets: "Sequence[ResultSet]") -> list[str]:
+    """Names results so that all can be told apart.
+
+    Returns:
+      Names of the experiments; or of the datasets where there is one experiment; or
+      both where neither is enough.
+    """
+    names = [runs.name for runs in sets]
+    if len(set(names)) == len(names) > 1:
+        return names
+    datasets = [runs.proper_name for runs in sets]
+    if len(set(names)) == 1 and len(set(datasets)) == len(datasets):
+        return datasets if len(sets) > 1 else names
+    both = [f"{runs.proper_name}, {runs.name}" for runs in sets]
+    if len(set(both)) == len(both):
+        return both
+    return [f"{runs.dataset}, {runs.name}" for runs in sets]
 
 
 def columns_from_rows(

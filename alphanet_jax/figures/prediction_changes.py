@@ -16,6 +16,7 @@ from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
     columns_from_rows,
+    names_of_sets,
     select,
 )
 from alphanet_jax.figures.options import Option
@@ -131,7 +132,7 @@ def numbers(
     """
     near = _neighborhoods(sources, nn_split, nn_dist, semantic_nns_level)
     rows: list[tuple[Any, ...]] = []
-    for panel, runs in zip(groups.panel_names(sources.sets), sources.sets, strict=True):
+    for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
         grouped = groups.group_predictions(runs, sources, split=split, near=near)
         is_few = np.isin(grouped.labels, runs.splits["few"])
         size = len(grouped.labels)

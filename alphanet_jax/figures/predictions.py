@@ -12,6 +12,7 @@ from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
     columns_from_rows,
+    names_of_sets,
     select,
 )
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
@@ -108,7 +109,7 @@ def numbers(
     near = groups.Neighborhoods(nn_split, nn_dist)
     rng = np.random.default_rng(boot_seed)
     rows: list[tuple[Any, ...]] = []
-    for panel, runs in zip(groups.panel_names(sources.sets), sources.sets, strict=True):
+    for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
         grouped = groups.group_predictions(runs, sources, split=split, near=near)
         for model in _MODELS:
             found = grouped.before if model == "baseline" else grouped.after
