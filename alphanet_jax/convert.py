@@ -43,6 +43,7 @@ __all__ = [
     "cache_roots",
     "convert_dataset",
     "ensure_converted",
+    "find_path",
     "known_hashes",
     "load_classifier",
     "read_classifier",
@@ -82,7 +83,7 @@ def _inside(name: str) -> Path:
     return Path(*(part for part in path.parts if part not in ("..", path.anchor)))
 
 
-def _find(root: Path, name: str) -> Path:
+def find_path(root: Path, name: str) -> Path:
     """Follows a path of the registry: as it is, or to where it was converted to."""
     path, inside = root / name, root / _inside(name)
     return inside if os.path.exists(inside) and not os.path.exists(path) else path
@@ -109,12 +110,12 @@ def _group_sources(entry: DatasetEntry, data_root: Path, group: str) -> list[Pat
 
 def synsets_path(entry: DatasetEntry, data_root: Path) -> Path | None:
     """Names the file of the classes' WordNet ids; None where the entry has none."""
-    return _find(data_root, entry.synsets_file) if entry.synsets_file else None
+    return find_path(data_root, entry.synsets_file) if entry.synsets_file else None
 
 
 def split_paths(entry: DatasetEntry, data_root: Path) -> dict[str, Path]:
     """Names the files of the class ids of 'few', 'medium' and 'many'."""
-    directory = _find(data_root, entry.split_files_dir)
+    directory = find_path(data_root, entry.split_files_dir)
     return {split: directory / f"{split}.txt" for split in _SPLITS}
 
 
@@ -153,7 +154,7 @@ def read_label_names(
     """
     if entry.label_names_file is None:
         return None
-    path = _find(data_root, entry.label_names_file)
+    path = find_path(data_root, entry.label_names_file)
     names = tuple(line.strip() for line in files.read_lines(path) if line.strip())
     if len(names) != num_classes:
         raise UserError(f"{path}: {len(names)} names for {num_classes} classes")
@@ -182,8 +183,8 @@ def read_classifier(entry: DatasetEntry, data_root: Path) -> Classifier:
     Raises:
       UserError: If a file is missing, not of the loader's form or not finite.
     """
-    path = _find(data_root, entry.classifier_file)
-    converted = _find(data_root, str(_plain_classifier(entry.classifier_file)))
+    path = find_path(data_root, entry.classifier_file)
+    converted = find_path(data_root, str(_plain_classifier(entry.classifier_file)))
     if os.path.exists(converted) and not os.path.exists(path):
         return load_classifier(converted, _LINEAR)
     return load_classifier(path, entry.classifier_loader)
@@ -663,7 +664,7 @@ def _copy_texts(job: _Job) -> None:
         for path in split_paths(job.entry, job.data_root).values()
     }
     if name := job.entry.label_names_file:
-        copies[_find(job.data_root, name)] = job.out_root / _inside(name)
+        copies[find_path(job.data_root, name)] = job.out_root / _inside(name)
     # Reports alone need these ids, and the data may have come without them.
     ids = synsets_path(job.entry, job.data_root)
     if job.entry.synsets_file and ids is not None and ids.is_file():
@@ -718,7 +719,7 @@ def convert_dataset(
             )
             num_classes, num_features = _convert_classifier(job)
             checks.check_splits(
-                str(_find(data_root, entry.split_files_dir)),
+                str(find_path(data_root, entry.split_files_dir)),
                 splits,
                 num_classes=num_classes,
             )

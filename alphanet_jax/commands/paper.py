@@ -336,18 +336,15 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    classifier = Path(entry.classifier_file)
+    from alphanet_jax import convert
+
+    classifier = entry.classifier_file
     for several in (
-        [Path(entry.split_files_dir)],
-        [Path(entry.feature_files_dir)],
-        [classifier, classifier.with_suffix(".npz")],
+        [entry.split_files_dir],
+        [entry.feature_files_dir],
+        [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):
-        # A path that leads out of the root is inside it once it is converted.
-        inside = [
-            Path(*(part for part in path.parts if part not in ("..", path.anchor)))
-            for path in several
-        ]
-        if not any((root / path).exists() for path in (*several, *inside)):
+        if not any(convert.find_path(root, name).exists() for name in several):
             return f"no such file or directory: {root / several[0]}"
     return None
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alphanet_jax import accuracy, files, result_data, results, semantic
+from alphanet_jax.accuracy_tables import hits_of_predictions
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
 from alphanet_jax.result_data import DataFinder
@@ -173,15 +174,8 @@ class Results:
                     mask = semantic.semantic_mask(
                         file, self.finder, wordnet=self.wordnet
                     )
-                self._fractions[key] = _fractions(
-                    file,
-                    *(
-                        accuracy.is_correct(
-                            file.arrays[name], file.arrays["test_labels"], mask
-                        )
-                        for name in ("test_pred", "baseline_test_pred")
-                    ),
-                )
+                hits = hits_of_predictions(file, mask)
+                self._fractions[key] = _fractions(file, hits.runs, hits.baseline)
         return self._fractions[key]
 
     def _top5(self, file: ResultFile) -> _Fractions:
