@@ -810,8 +810,22 @@ def test_datasets_and_random_neighbors_apart(tmp_path):
         lines = [line for line in figure.axes[0].lines if len(line.get_xdata())]
         dashed = {line.get_linestyle() for line in lines}
         assert {"-", "--"} <= dashed
+        # What is dashed, and hollow, is what the legend says.
+        for kind, pattern in (("nearest", "-"), ("random", "--")):
+            part = select(found, experiment="the a", neighbors=kind, split="few")
+            (line,) = (
+                line
+                for line in lines
+                if line.get_marker() == look.markers["few"]
+                and line.get_ydata().tolist() == part["accuracy"].tolist()
+            )
+            assert line.get_linestyle() == pattern
+            hollow = line.get_markerfacecolor() == look.background
+            assert hollow == (kind == "random")
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels[4:] == ["Nearest neighbors", "Random neighbors"]
+        patterns = [line.get_linestyle() for line in figure.legends[0].get_lines()]
+        assert patterns[-2:] == ["-", "--"]
         assert figure.axes[0].get_gridspec().nrows == 2
         wide = change_vs_rho.draw({"": found}, look)
         assert wide.axes[0].get_gridspec().nrows == 1
