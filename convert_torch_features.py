@@ -6,8 +6,7 @@ python convert_torch_features.py --registry=configs/datasets.toml --dataset=NAME
 
 import sys
 
-from alphanet_jax import cli
-from alphanet_jax.commands import convert
+from alphanet_jax.commands import cli, convert
 
 if __name__ == "__main__":
     sys.exit(cli.run_program(convert, sys.argv))

@@ -6,7 +6,7 @@ into a notebook.
 
 import sys
 
-from alphanet_jax import cli
+from alphanet_jax.commands import cli
 
 if __name__ == "__main__":
     sys.exit(cli.main(sys.argv))

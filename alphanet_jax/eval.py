@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from alphanet_jax import scores
 from alphanet_jax.scores import Frozen, ScoreTable
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "SPLITS",
@@ -30,7 +31,6 @@ __all__ = [
     "predict",
 ]
 
-SPLITS = ("few", "medium", "many")
 _NO_CLASS = np.iinfo(np.int32).max
 
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax import activations
+from alphanet_jax.lookup import activations
 from alphanet_jax.nn_search import Sources
 
 __all__ = [

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from alphanet_jax.streaming import class_means
+
 __all__ = [
     "METRICS",
     "Neighbors",
     "Sources",
     "class_means",
-    "class_sums",
     "find_neighbors",
     "make_sources",
     "source_classes",
@@ -41,61 +42,6 @@ class Sources(NamedTuple):
 
     weights: tuple[jax.Array, ...]  # for each of the k + 1 places, shape=(D_j, d).
     rows: jax.Array  # shape=(F, k + 1), dtype=jnp.int32.
-
-
-def class_sums(
-    features: ArrayLike, labels: ArrayLike, *, num_classes: int
-) -> tuple[jax.Array, jax.Array]:
-    """Sums the features of every class; sums of parts of the data add up.
-
-    Args:
-      features: Features, with shape `[n, d]` and any float dtype.
-      labels: Classes of the rows, with shape `[n]`. Rows with a label outside
-        `[0, num_classes)` are left out, which makes -1 a padding label.
-      num_classes: Number of classes C.
-
-    Returns:
-      The float32 sums, with shape `[C, d]`, and the int32 counts, with shape `[C]`.
-
-    Raises:
-      ValueError: If the shapes do not fit each other.
-    """
-    features = jnp.asarray(features, jnp.float32)
-    labels = jnp.asarray(labels)
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(
-            "features must be (n, d) and labels (n,), "
-            f"got {features.shape} and {labels.shape}."
-        )
-    # Padding goes to an extra segment: negative indices would wrap around.
-    segments = jnp.where((labels >= 0) & (labels < num_classes), labels, num_classes)
-    sums = jax.ops.segment_sum(features, segments, num_classes + 1)
-    counts = jax.ops.segment_sum(
-        jnp.ones_like(segments, jnp.int32), segments, num_classes + 1
-    )
-    return sums[:-1], counts[:-1]
-
-
-def class_means(
-    features: ArrayLike, labels: ArrayLike, *, num_classes: int
-) -> jax.Array:
-    """Computes the mean feature of every class.
-
-    Args:
-      features: Features, with shape `[n, d]`.
-      labels: Classes of the rows, with shape `[n]`.
-      num_classes: Number of classes C.
-
-    Returns:
-      The means, with shape `[C, d]`; zeros for a class without samples.
-
-    Examples:
-      >>> x = [[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]]
-      >>> class_means(x, [0, 0, 1], num_classes=2).tolist()
-      [[1.0, 1.0], [5.0, 5.0]]
-    """
-    sums, counts = class_sums(features, labels, num_classes=num_classes)
-    return sums / jnp.maximum(counts, 1)[:, None]
 
 
 def _nearest(queries: jax.Array, points: jax.Array, num: int) -> Neighbors:

@@ -31,9 +31,11 @@ import torch
 from measuring import new_record, write_record
 from torch.nn import functional
 
-from alphanet_jax import experiment, model, nn_search, preparation
-from alphanet_jax.dataset import Group
-from alphanet_jax.preparation import Problem
+from alphanet_jax import model, nn_search
+from alphanet_jax.data.dataset import Group
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.sampling import Batches
 
 LAYERS = ("batched", "original", "convolution", "linear")

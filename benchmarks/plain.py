@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alphanet_jax import activations, model, nn_search
-from alphanet_jax.preparation import Problem
+from alphanet_jax import model, nn_search
+from alphanet_jax.experiment.problem import Problem
+from alphanet_jax.lookup import activations
 from alphanet_jax.sampling import Batches
 
 

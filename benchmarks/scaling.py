@@ -36,9 +36,10 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax import experiment, preparation
-from alphanet_jax.dataset import Dataset, Group
-from alphanet_jax.preparation import Problem
+from alphanet_jax.data.dataset import Dataset, Group
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.problem import Problem
 
 dense: Any = None
 if importlib.util.find_spec("torch"):

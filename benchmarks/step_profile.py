@@ -16,16 +16,11 @@ import numpy as np
 import optax
 from measuring import in_turns, steps_of
 
-from alphanet_jax import (
-    activations,
-    experiment,
-    feature_pass,
-    model,
-    optimizers,
-    scores,
-    train_step,
-)
-from alphanet_jax.preparation import Problem
+from alphanet_jax import model, scores, train_step
+from alphanet_jax.experiment import feature_pass
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment.problem import Problem
+from alphanet_jax.lookup import activations, optimizers
 from alphanet_jax.sampling import Batches
 
 PARTS = {

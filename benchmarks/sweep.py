@@ -35,10 +35,11 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax import experiment, preparation
-from alphanet_jax.dataset import Dataset
-from alphanet_jax.experiment import Outcome, Point
-from alphanet_jax.preparation import Settings
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.loop import Outcome, Point
+from alphanet_jax.experiment.problem import Settings
 
 # The values of the paper's tables.
 RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)

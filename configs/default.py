@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from alphanet_jax.config import default_config
+from alphanet_jax.config.fields import default_config
 
 
 def get_config() -> ml_collections.ConfigDict:

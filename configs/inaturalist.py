@@ -43,8 +43,8 @@ many samples of many and medium classes an epoch has for each sample of a few cl
 
 import ml_collections
 
+from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
-from alphanet_jax.presets import dataset_config
 
 _DATASETS = {"crt": "inat_resnet152_crt"}
 

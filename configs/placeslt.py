@@ -46,8 +46,8 @@ its numbers are others.
 
 import ml_collections
 
+from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
-from alphanet_jax.presets import dataset_config
 
 _DATASETS = {
     "crt": "placeslt_resnet152_crt",

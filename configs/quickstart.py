@@ -7,7 +7,7 @@ import pathlib
 
 import ml_collections
 
-from alphanet_jax.config import default_config
+from alphanet_jax.config.fields import default_config
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 

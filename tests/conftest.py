@@ -6,8 +6,8 @@ import oracle
 import pytest
 import tools
 
-from alphanet_jax import wordnet
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import wordnet
 
 # Sizes that are multiples of nothing, and every degenerate one that is allowed.
 PROBLEMS = {

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax import cli, registry
+from alphanet_jax.commands import cli
 from alphanet_jax.commands import convert as command
+from alphanet_jax.data import registry
 
 NUM_CLASSES, NUM_FEATURES = 6, 4
 SPLITS = {"few": (0, 3), "medium": (1, 4), "many": (2, 5)}

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from alphanet_jax import config as config_lib
 from alphanet_jax import eval as evaluation
-from alphanet_jax import results
+from alphanet_jax.config import fields as config_lib
+from alphanet_jax.results import file as results
 
 NUM_CLASSES, NUM_FEATURES, NUM_EPOCHS = 9, 4, 3
 # No class has the rank of its size for its number.

@@ -24,19 +24,15 @@ import numpy as np
 # From a checkout it runs without being installed, as main.py does.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from alphanet_jax import (
-    dataset,
-    experiment,
-    model,
-    nn_search,
-    optimizers,
-    preparation,
-    registry,
-)
-from alphanet_jax.dataset import Dataset
+from alphanet_jax import model, nn_search
+from alphanet_jax.data import dataset, registry
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Outcome
-from alphanet_jax.preparation import Problem, Settings
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.loop import Outcome
+from alphanet_jax.experiment.problem import Problem, Settings
+from alphanet_jax.lookup import optimizers
 from alphanet_jax.sampling import Batches
 
 SAME = 1e-6  # of figures that are ratios of counts

@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 
-from alphanet_jax import results
-from alphanet_jax.config import default_config
-from alphanet_jax.dataset import load_dataset
+from alphanet_jax.config.fields import default_config
+from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.results import file as results
 
 
 def config_of(made, **fields):

@@ -17,7 +17,8 @@ import numpy as np
 from outcomes import arrays
 from test_points import make_points
 
-from alphanet_jax import devices, experiment, programs
+from alphanet_jax.experiment import devices, programs
+from alphanet_jax.experiment import loop as experiment
 
 # Eleven runs of five points, and a run that diverges, in one program.
 CHANGES = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alphanet_jax import accuracy
+from alphanet_jax.results import accuracy
 
 # Class 1 is a neighbor of class 0, but not the other way round.
 MASK = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], bool)

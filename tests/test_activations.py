@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import record_torch
 
-from alphanet_jax.activations import ACTIVATIONS, look_up
+from alphanet_jax.lookup.activations import ACTIVATIONS, look_up
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import experiment, preparation
-from alphanet_jax.dataset import Dataset
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from alphanet_jax.by_name import (
+from alphanet_jax.lookup.by_name import (
     call,
     check_flag,
     check_integer,

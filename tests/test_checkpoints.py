@@ -21,13 +21,17 @@ import outcomes
 import pytest
 from test_experiment import SETTINGS, make_dataset
 
-from alphanet_jax import checkpoints, cli, experiment, preparation, programs, results
-from alphanet_jax import plan as planning
-from alphanet_jax.dataset import Group
+from alphanet_jax.commands import cli
+from alphanet_jax.data.dataset import Group
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts
-from alphanet_jax.experiment import History, Point
-from alphanet_jax.plan import Plan
+from alphanet_jax.experiment import checkpoints, programs
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import memory as planning
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.loop import History, Point
+from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICKSTART = f"--config={ROOT / 'configs' / 'quickstart.py'}"

@@ -2,7 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from alphanet_jax import checks
+from alphanet_jax.data import checks
 from alphanet_jax.errors import UserError
 
 

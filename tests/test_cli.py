@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, config, results
+from alphanet_jax.commands import cli
+from alphanet_jax.config import fields as config
+from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICKSTART = f"--config={ROOT / 'configs' / 'quickstart.py'}"
@@ -261,7 +263,8 @@ class TestHelp:
 
     def test_help_imports_no_jax(self):
         program = (
-            "import sys; from alphanet_jax import cli; cli.main(['main.py', '--help']);"
+            "import sys; from alphanet_jax.commands import cli;"
+            "cli.main(['main.py', '--help']);"
             "sys.exit('jax' in sys.modules)"
         )
         subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

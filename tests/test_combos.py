@@ -9,7 +9,10 @@ import made_data
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, combos, result_sets, results
+from alphanet_jax.commands import cli
+from alphanet_jax.results import combos
+from alphanet_jax.results import file as results
+from alphanet_jax.results import sets as result_sets
 
 # The sample of the original's README.
 NAMES = [
@@ -630,7 +633,7 @@ class TestRealResult:
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
         made_data.make(tmp_path / "data")
         pathlib.Path("config.py").write_text(
-            "from alphanet_jax.config import default_config\n"
+            "from alphanet_jax.config.fields import default_config\n"
             "def get_config():\n"
             "    config = default_config()\n"
             "    config.dataset = 'made'\n"

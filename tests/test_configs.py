@@ -7,8 +7,9 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from alphanet_jax import cli, registry
-from alphanet_jax.config import FIELDS, check_fields, default_config, get
+from alphanet_jax.commands import cli
+from alphanet_jax.config.fields import FIELDS, check_fields, default_config, get
+from alphanet_jax.data import registry
 from alphanet_jax.errors import UserError
 
 # ml_collections loads config files in a way that Python calls deprecated.

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from made_data import CLASSIFIER, CONVERTED, FEATURES, GROUP_FILES, SIZES, snapshot
 
-from alphanet_jax import checks, convert, files
+from alphanet_jax import files
+from alphanet_jax.data import checks, convert
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
 
-from alphanet_jax import cli, convert, dataset, files, registry
-from alphanet_jax.dataset import load_dataset
+from alphanet_jax import files
+from alphanet_jax.commands import cli
+from alphanet_jax.data import convert, dataset, registry
+from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]

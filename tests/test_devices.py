@@ -12,7 +12,7 @@ import pytest
 import sweep_on_devices
 from outcomes import assert_outcomes_close
 
-from alphanet_jax import devices
+from alphanet_jax.experiment import devices
 
 SCRIPT = Path(sweep_on_devices.__file__)
 

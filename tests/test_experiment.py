@@ -7,17 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from alphanet_jax import (
-    experiment,
-    feature_pass,
-    model,
-    optimizers,
-    preparation,
-    train_step,
-)
-from alphanet_jax.dataset import Dataset, Group
+from alphanet_jax import model, train_step
+from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
-from alphanet_jax.preparation import Settings
+from alphanet_jax.experiment import feature_pass
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.problem import Settings
+from alphanet_jax.lookup import optimizers
 
 NUM_CLASSES, NUM_FEATURES = 12, 6
 SPLITS = {"few": [1, 4, 8], "medium": [0, 2, 7, 9], "many": [3, 5, 6, 10, 11]}

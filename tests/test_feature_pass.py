@@ -3,13 +3,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 from resident import mapped_bytes
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import feature_pass, nn_search, scores
-from alphanet_jax.dataset import Group
+from alphanet_jax import scores, streaming
+from alphanet_jax.data.dataset import Group
+from alphanet_jax.experiment import feature_pass
 
 ROWS = 8  # of a chunk
 _evaluate = jax.jit(functools.partial(evaluation.evaluate, num_classes=6))
@@ -17,8 +17,8 @@ _evaluate = jax.jit(functools.partial(evaluation.evaluate, num_classes=6))
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(feature_pass, "_MIN_ROWS", 1)
-    monkeypatch.setattr(feature_pass, "_MAX_ROWS", ROWS)
+    monkeypatch.setattr(streaming, "_MIN_ROWS", 1)
+    monkeypatch.setattr(streaming, "_MAX_ROWS", ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ class TestScoreTable:
 def test_size_of_chunks(num_features, rows, monkeypatch):
     monkeypatch.undo()
     group = Group(np.zeros((1, num_features), np.float16), np.zeros(1, np.int32))
-    assert feature_pass.rows_at_a_time(num_features) == rows
+    assert streaming.rows_at_a_time(num_features) == rows
     ((count, features, labels),) = feature_pass._chunks(group, None, rows)
     assert (count, features.shape) == (1, (rows, num_features))
     np.testing.assert_array_equal(labels, [0] + [-1] * (rows - 1))
@@ -198,40 +198,6 @@ class TestScoreChunks:
         np.testing.assert_array_equal(found.labels, [[-1] * 7])
 
 
-class TestClassMeans:
-    @pytest.mark.parametrize("rows", SIZES)
-    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
-    def test_equals_float64(self, rows, dtype, make_group):
-        group = make_group(rows, dtype)
-        found = feature_pass.class_means(group, num_classes=6)
-        assert (found.dtype, found.shape) == (np.float32, (6, 5))
-        for label in range(6):
-            members = group.features[group.labels == label].astype(np.float64)
-            wanted = members.mean(axis=0) if len(members) else np.zeros(5)
-            np.testing.assert_array_equal(found[label], wanted.astype(np.float32))
-
-    def test_equals_pure_function(self, problem):
-        group = Group(np.asarray(problem.features, np.float32), problem.labels)
-        found = feature_pass.class_means(group, num_classes=problem.num_classes)
-        means, _, _ = oracle.class_means(
-            problem.features, problem.labels, problem.num_classes
-        )
-        np.testing.assert_allclose(found, means, rtol=1e-6, atol=1e-6)
-        pure = nn_search.class_means(
-            group.features, group.labels, num_classes=problem.num_classes
-        )
-        np.testing.assert_allclose(found, pure, rtol=1e-5, atol=1e-5)
-
-    def test_many_samples_of_a_class_lose_no_digits(self):
-        """In float32 the sum would stop growing at 2**24."""
-        features = np.full((1 << 15, 2), 1.0, np.float32)
-        features[0] = 2.0**24
-        group = Group(features, np.zeros(len(features), np.int32))
-        found = feature_pass.class_means(group, num_classes=1)
-        wanted = (2.0**24 + len(features) - 1) / len(features)
-        np.testing.assert_array_equal(found, [[np.float32(wanted)] * 2])
-
-
 class TestMappedPages:
     """A pass leaves nothing of a mapped file in the process, and the file as it was."""
 
@@ -260,7 +226,9 @@ class TestMappedPages:
 
         def work(group):
             if run == "means":
-                return feature_pass.class_means(group, num_classes=6)
+                return streaming.class_means(
+                    group.features, group.labels, num_classes=6
+                )
             if run == "table":
                 return feature_pass.score_table(group, **arguments)
             if run == "some rows":

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alphanet_jax import cli, result_sets
+from alphanet_jax.commands import cli
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import alphas, saving, style
+from alphanet_jax.figures import saving, style
+from alphanet_jax.figures.kinds import alphas
 from alphanet_jax.figures.numbers import Sources, select
-from alphanet_jax.result_data import DataFinder
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.data import DataFinder
 
 
 @pytest.fixture(autouse=True)

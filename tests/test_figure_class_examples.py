@@ -11,8 +11,9 @@ import pytest
 import tools
 from PIL import Image
 
-from alphanet_jax import cli
-from alphanet_jax.figures import class_examples, saving, style
+from alphanet_jax.commands import cli
+from alphanet_jax.figures import saving, style
+from alphanet_jax.figures.kinds import class_examples
 
 
 @pytest.fixture(autouse=True)

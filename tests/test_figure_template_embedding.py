@@ -12,11 +12,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, dataset, result_sets
+from alphanet_jax.commands import cli
+from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import saving, style
-from alphanet_jax.figures import template_embedding as kind
+from alphanet_jax.figures.kinds import template_embedding as kind
 from alphanet_jax.figures.numbers import Sources, select
+from alphanet_jax.results import sets as result_sets
 
 
 @pytest.fixture(autouse=True)

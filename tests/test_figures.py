@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 import tools
 
-from alphanet_jax import cli, result_sets
+from alphanet_jax.commands import cli
 from alphanet_jax.commands import plot as plot_command
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import (
     KINDS,
-    accuracy_vs_rho,
-    change_vs_rho,
     drawing,
     load_kind,
     saving,
@@ -32,18 +30,17 @@ from alphanet_jax.figures import (
     style,
     wrapping,
 )
-from alphanet_jax.figures.numbers import (
-    Sources,
-    columns_from_rows,
-    csv_text,
-    select,
-)
+from alphanet_jax.figures.kinds import accuracy_vs_rho, change_vs_rho
+from alphanet_jax.figures.numbers import Sources, columns_from_rows, csv_text, select
 from alphanet_jax.figures.options import Option
-from alphanet_jax.result_data import DataFinder
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.data import DataFinder
 
 PAPER_RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
 EXISTING = [
-    name for name in KINDS if importlib.util.find_spec(f"alphanet_jax.figures.{name}")
+    name
+    for name in KINDS
+    if importlib.util.find_spec(f"alphanet_jax.figures.kinds.{name}")
 ]
 
 

@@ -9,19 +9,20 @@ import pytest
 import tools
 from made_results import LABEL_NAMES, SPLITS, make_result
 
-from alphanet_jax import cli, dataset, result_sets
+from alphanet_jax.commands import cli
+from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import (
+from alphanet_jax.figures import classes, saving
+from alphanet_jax.figures.kinds import (
     accuracy_vs_distance,
     accuracy_vs_samples,
     class_accuracy_and_samples,
     class_changes,
-    classes,
-    saving,
 )
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
-from alphanet_jax.result_data import DataFinder
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.data import DataFinder
 
 
 def sources_of(directory, **results):

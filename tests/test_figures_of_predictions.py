@@ -9,20 +9,22 @@ import pytest
 import results_of_data
 from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 
-from alphanet_jax import accuracy, cli, dataset, result_sets, semantic
+from alphanet_jax.commands import cli
+from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import (
+from alphanet_jax.figures import drawing, groups
+from alphanet_jax.figures.kinds import (
     accuracy_vs_experiment,
     accuracy_vs_rho,
     change_vs_rho,
-    drawing,
-    groups,
     prediction_changes,
     predictions,
 )
 from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
-from alphanet_jax.result_data import DataFinder
+from alphanet_jax.results import accuracy, semantic
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.data import DataFinder
 
 NEAR = groups.Neighborhoods("base")
 # Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,

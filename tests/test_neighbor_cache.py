@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from test_experiment import SETTINGS, make_dataset
 
-from alphanet_jax import experiment, files, preparation, scores
-from alphanet_jax.neighbor_cache import NeighborCache
+from alphanet_jax import files, scores
+from alphanet_jax.data import dataset
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.neighbor_cache import NeighborCache
 
 DATA = dataclasses.replace(
     make_dataset(),
@@ -34,7 +37,7 @@ class TestCache:
         def fail(*args, **kwargs):
             raise AssertionError("searched again")
 
-        monkeypatch.setattr(preparation.feature_pass, "class_means", fail)
+        monkeypatch.setattr(dataset.Dataset, "class_means", fail)
         again = prepare(tmp_path)
         np.testing.assert_array_equal(again.neighbors, first.neighbors)
         np.testing.assert_array_equal(

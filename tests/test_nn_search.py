@@ -8,8 +8,6 @@ import pytest
 
 from alphanet_jax import nn_search
 from alphanet_jax.nn_search import (
-    class_means,
-    class_sums,
     find_neighbors,
     make_sources,
     source_classes,
@@ -24,10 +22,6 @@ _traces = []
 def _jitted(*args, **kwargs):
     _traces.append(1)
     return find_neighbors(*args, **kwargs)
-
-
-_class_sums = jax.jit(class_sums, static_argnames="num_classes")
-_class_means = jax.jit(class_means, static_argnames="num_classes")
 
 
 def find(means, few, base, **how):
@@ -49,82 +43,6 @@ def check_against_oracle(means, few, base, k, metric="euclidean", rtol=1e-5, ato
     classes, distances = oracle.nearest(means, few, base, k, metric)
     np.testing.assert_array_equal(found.classes, classes)
     np.testing.assert_allclose(found.distances, distances, rtol=rtol, atol=atol)
-
-
-class TestClassSums:
-    # By hand it is called eagerly, in all other tests compiled.
-    def test_hand_worked(self):
-        features = np.float32([[1, 2], [10, 20], [3, 4]])
-        sums, counts = class_sums(features, np.int32([2, 0, 2]), num_classes=4)
-        np.testing.assert_array_equal(sums, [[10, 20], [0, 0], [4, 6], [0, 0]])
-        np.testing.assert_array_equal(counts, [1, 0, 2, 0])
-        assert sums.dtype == jnp.float32
-        assert counts.dtype == jnp.int32
-
-    def test_against_oracle(self, usual):
-        sums, counts = _class_sums(
-            usual.features, usual.labels, num_classes=usual.num_classes
-        )
-        _, expected, expected_counts = oracle.class_means(
-            usual.features, usual.labels, usual.num_classes
-        )
-        np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(counts, expected_counts)
-
-    def test_labels_of_no_class_are_left_out(self):
-        features = 2.0 ** np.arange(6)[:, None]
-        labels = np.array([-1, 1, 2, -2, -9, 7])
-        sums, counts = _class_sums(features, labels, num_classes=2)
-        np.testing.assert_array_equal(sums, [[0], [2]])
-        np.testing.assert_array_equal(counts, [0, 1])
-
-    def test_parts_add_up(self, usual):
-        features, labels = np.round(usual.features), usual.labels
-        whole = _class_sums(features, labels, num_classes=11)
-        first, second = (
-            _class_sums(features, np.where(part, labels, -1), num_classes=11)
-            for part in (np.arange(23) < 9, np.arange(23) >= 9)
-        )
-        for total, *parts in zip(whole, first, second, strict=True):
-            np.testing.assert_array_equal(total, np.add(*parts))
-
-    @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int8])
-    def test_adds_up_in_float32(self, dtype):
-        # Adding ones, float16 stops at 2,048, bfloat16 at 256 and int8 at 127.
-        sums, counts = _class_sums(
-            np.ones((3000, 1), dtype), np.zeros(3000, int), num_classes=1
-        )
-        assert sums.tolist() == [[3000.0]]
-        assert counts.tolist() == [3000]
-
-    @pytest.mark.parametrize(
-        ("features", "labels"),
-        [((3,), (3,)), ((3, 2), (2,)), ((3, 2), (3, 1)), ((3, 2, 1), (3,))],
-    )
-    def test_shapes_that_do_not_fit(self, features, labels):
-        with pytest.raises(ValueError, match=r"\(n, d\) and labels \(n,\), got \(3,"):
-            class_sums(np.ones(features), np.ones(labels, int), num_classes=2)
-
-
-class TestClassMeans:
-    def test_hand_worked(self):
-        features = np.array([[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]])
-        means = _class_means(features, np.array([2, 2, 0]), num_classes=4)
-        np.testing.assert_array_equal(means, [[5, 5], [0, 0], [1, 1], [0, 0]])
-
-    def test_against_oracle(self, problem):
-        means = _class_means(
-            problem.features, problem.labels, num_classes=problem.num_classes
-        )
-        expected, _, _ = oracle.class_means(
-            problem.features, problem.labels, problem.num_classes
-        )
-        np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-6)
-
-    def test_padding_does_not_count(self):
-        features = np.array([[2.0, 0.0], [4.0, 1.0], [99.0, 99.0]])
-        means = _class_means(features, np.array([1, 1, -1]), num_classes=4)
-        np.testing.assert_array_equal(means, [[0, 0], [3, 0.5], [0, 0], [0, 0]])
 
 
 class TestFindNeighbors:

@@ -8,7 +8,7 @@ import oracle
 import pytest
 import record_torch
 
-from alphanet_jax.optimizers import (
+from alphanet_jax.lookup.optimizers import (
     OPTAX_OPTIMIZERS,
     OPTIMIZERS,
     learning_rates,

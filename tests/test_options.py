@@ -9,8 +9,10 @@ import made_data
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, experiment, preparation, results
-from alphanet_jax.commands import train
+from alphanet_jax.commands import cli, train
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.results import file as results
 from alphanet_jax.sampling import SAMPLERS
 
 EPOCHS = 3
@@ -33,7 +35,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("options")
     made_data.make(root / "data")
     (root / "config.py").write_text(
-        "from alphanet_jax.config import default_config\n"
+        "from alphanet_jax.config.fields import default_config\n"
         "def get_config():\n"
         "    config = default_config()\n"
         "    config.dataset = 'made'\n"

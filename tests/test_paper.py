@@ -13,14 +13,20 @@ import types
 import numpy as np
 import pytest
 
-from alphanet_jax import cli, config, presets, registry, results
+from alphanet_jax.commands import cli
 from alphanet_jax.commands import paper as command
+from alphanet_jax.config import fields as config
+from alphanet_jax.config import presets
+from alphanet_jax.data import registry
+from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
-from alphanet_jax.paper import grid, page, paper_figures, paper_tables, published
+from alphanet_jax.paper import figures as paper_figures
+from alphanet_jax.paper import grid, page, published
+from alphanet_jax.paper import tables as paper_tables
 from alphanet_jax.paper.grid import grid_points
-from alphanet_jax.paper.numbers import Measured
-from alphanet_jax.registry import DatasetEntry
-from alphanet_jax.tables import Table, Value
+from alphanet_jax.paper.measured import Measured
+from alphanet_jax.results import file as results
+from alphanet_jax.results.tables import Table, Value
 
 REGISTRY = pathlib.Path(__file__).parents[1] / "configs" / "datasets.toml"
 MINE = DatasetEntry("mine", "splits", "features", "classifier.npz")
@@ -660,7 +666,7 @@ class TestCommand:
 
         page_before = (ran / "w" / "index.html").read_text()
         monkeypatch.setattr(command.training, "train", refuse)
-        monkeypatch.setattr("alphanet_jax.result_data.top_k_hits", refuse)
+        monkeypatch.setattr("alphanet_jax.results.data.top_k_hits", refuse)
         assert main(*flags_of(ran)) == 0
         captured = capsys.readouterr()
         assert captured.out.splitlines() == [str(ran / "w" / "index.html")]

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from alphanet_jax import plan as planning
 from alphanet_jax.errors import UserError
-from alphanet_jax.plan import Needs, make_plan, round_up
+from alphanet_jax.experiment import memory as planning
+from alphanet_jax.experiment.memory import Needs, make_plan, round_up
 
 NEEDS = Needs(
     num_runs=10,

@@ -8,10 +8,12 @@ import pytest
 from outcomes import assert_outcomes_close
 from test_experiment import SETTINGS, SPLITS, make_dataset
 
-from alphanet_jax import experiment, preparation, train_step
-from alphanet_jax import plan as planning
+from alphanet_jax import train_step
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Point
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import memory as planning
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.loop import Point
 
 DATA = make_dataset()
 # Of every point here two seeds, and numbers of rows that have the same room if they

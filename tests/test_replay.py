@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import replay_trace
 
-from alphanet_jax import dataset, registry
+from alphanet_jax.data import dataset, registry
 from alphanet_jax.errors import UserError
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import results_of_data
 
-from alphanet_jax import registry, result_data, result_sets, semantic
-from alphanet_jax.dataset import load_dataset
+from alphanet_jax.data import registry
+from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.result_data import DataFinder, nearest_classes, top_k_hits
+from alphanet_jax.results import data as result_data
+from alphanet_jax.results import semantic
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.data import DataFinder, nearest_classes, top_k_hits
 
 
 @pytest.fixture

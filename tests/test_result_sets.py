@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import results_of_data
 
-from alphanet_jax import result_sets
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import sets as result_sets
 
 
 @pytest.fixture(scope="module")

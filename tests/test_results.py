@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from alphanet_jax import results, tables
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import file as results
+from alphanet_jax.results import tables
 
 
 class TestFile:

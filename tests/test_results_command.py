@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import results_of_data
 
-from alphanet_jax import cli, results
-from alphanet_jax.commands import reading
+from alphanet_jax.commands import cli, reading
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import file as results
 
 README = """\
 ImageNet-LT | cRT:
@@ -210,7 +210,7 @@ class TestAccuracy:
 
     def test_what_training_printed(self, tmp_path, capsys, root, run):
         (tmp_path / "config.py").write_text(
-            "from alphanet_jax.config import default_config\n"
+            "from alphanet_jax.config.fields import default_config\n"
             "def get_config():\n"
             "    config = default_config()\n"
             "    config.dataset = 'made'\n"

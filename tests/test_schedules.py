@@ -8,8 +8,8 @@ import oracle
 import pytest
 import record_torch
 
-from alphanet_jax import optimizers
-from alphanet_jax.schedules import (
+from alphanet_jax.lookup import optimizers
+from alphanet_jax.lookup.schedules import (
     OPTAX_SCHEDULES,
     SCHEDULES,
     learning_rates,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tools
 
-from alphanet_jax import tables
-from alphanet_jax.tables import Layout, Row, Table, Value, mean_and_std, render
+from alphanet_jax.results import tables
+from alphanet_jax.results.tables import Layout, Row, Table, Value, mean_and_std, render
 
 NAN = Value(math.nan)
 TABLE = Table(

@@ -14,8 +14,12 @@ import pytest
 from test_checkpoints import uneven
 from test_experiment import SETTINGS, make_dataset
 
-from alphanet_jax import checkpoints, cli, experiment, preparation, results, tb_logs
-from alphanet_jax.experiment import Point
+from alphanet_jax.commands import cli
+from alphanet_jax.experiment import checkpoints, tb_logs
+from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment.loop import Point
+from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICKSTART = f"--config={ROOT / 'configs' / 'quickstart.py'}"

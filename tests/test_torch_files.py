@@ -26,8 +26,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from alphanet_jax.data.torch_files import FileFormatError, load, read_safetensors
 from alphanet_jax.errors import UserError
-from alphanet_jax.torch_files import FileFormatError, load, read_safetensors
 
 # All of one object: {"feats": 2x2 float32, "labels": list of whole numbers, "half":
 # two bfloat16, "turned": arange(6) as 2x3, transposed}.
@@ -430,7 +430,10 @@ def hostile_pickles(marker):
     )
     yield "torch.QInt8Storage", b"ctorch\nQInt8Storage\n."
     yield "numpy.f2py", b"cnumpy\nf2py\n."
-    yield "alphanet_jax.torch_files.load", b"calphanet_jax.torch_files\nload\n."
+    yield (
+        "alphanet_jax.data.torch_files.load",
+        b"calphanet_jax.data.torch_files\nload\n.",
+    )
     # A list of names is no list of values.
     yield "numpy.ndarray", b"cnumpy\nndarray\n."
     yield "torch._utils._rebuild_tensor_v2", b"]ctorch._utils\n_rebuild_tensor_v2\na."

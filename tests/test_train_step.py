@@ -6,7 +6,7 @@ import oracle
 import pytest
 from to_jax import assert_params_close, to_frozen, to_params, to_table
 
-from alphanet_jax.optimizers import make_optimizer
+from alphanet_jax.lookup.optimizers import make_optimizer
 from alphanet_jax.sampling import Batches
 from alphanet_jax.scores import ScoreTable, few_logits
 from alphanet_jax.train_step import (

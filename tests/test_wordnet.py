@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphanet_jax import registry, wordnet
+from alphanet_jax.data import registry
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import wordnet
 
 ROOT = Path(__file__).parents[1]
 HEADER = b"  1 WordNet 3.0 Copyright 2006 by Princeton University.  \n"
@@ -116,7 +117,7 @@ def test_only_nltk_missing(monkeypatch):
 
 def test_importing_is_quick_and_without_nltk():
     code = (
-        "import sys, alphanet_jax.wordnet; "
+        "import sys, alphanet_jax.results.wordnet; "
         "print([name for name in ('nltk', 'jax') if name in sys.modules])"
     )
     done = subprocess.run(

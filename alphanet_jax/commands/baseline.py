@@ -11,7 +11,7 @@ from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.registry import DatasetEntry
+    from alphanet_jax.data.registry import DatasetEntry
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -64,7 +64,11 @@ def run(values: flags.FlagValues) -> None:
     settings = running.settings_from_config(config)
     running.start_jax(values)
 
-    from alphanet_jax import experiment, preparation, registry, results, tables
+    from alphanet_jax.data import registry
+    from alphanet_jax.experiment import loop as experiment
+    from alphanet_jax.experiment import problem as preparation
+    from alphanet_jax.results import file as results
+    from alphanet_jax.results import tables
 
     entry = registry.get_entry(Path(config.registry), config.dataset)
     path = _path(values, entry, Path(config.data_root))

@@ -12,7 +12,7 @@ from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.result_sets import ResultSet
+    from alphanet_jax.results.sets import ResultSet
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -93,7 +93,7 @@ def run(values: flags.FlagValues) -> None:
     given = [name for name in _SELECTING if values[name].present]
     if values.classes and given:
         raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
-    from alphanet_jax import combos
+    from alphanet_jax.results import combos
 
     runs = _one_set(values)
     neighbors = combos.common_neighbors(runs)
@@ -124,7 +124,7 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
     Raises:
       UserError: If they are of several datasets.
     """
-    from alphanet_jax import result_sets
+    from alphanet_jax.results import sets as result_sets
 
     sets = reading.load_sets(values)
     if len(sets) > 1:

@@ -76,7 +76,7 @@ def run(values: flags.FlagValues) -> None:
     for name in ("dataset", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
-    from alphanet_jax import convert, registry
+    from alphanet_jax.data import convert, registry
 
     entry = registry.get_entry(Path(values.registry), values.dataset)
     convert.convert_dataset(

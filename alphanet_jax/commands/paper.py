@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from absl import flags
 
 import alphanet_jax
-from alphanet_jax import presets
 from alphanet_jax.commands import reading, running, training
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
+from alphanet_jax.config import presets
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.paper import TABLE_FORMATS, grid
 
 if TYPE_CHECKING:
-    from alphanet_jax.dataset import Dataset
-    from alphanet_jax.paper.numbers import Results
-    from alphanet_jax.registry import DatasetEntry
-    from alphanet_jax.tables import Table
+    from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.data.registry import DatasetEntry
+    from alphanet_jax.paper.measured import Results
+    from alphanet_jax.results.tables import Table
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -284,7 +284,7 @@ def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
       UserError: If one that is asked for is not in the registry, or must be there and
         is not.
     """
-    from alphanet_jax import registry as registry_lib
+    from alphanet_jax.data import registry as registry_lib
 
     tables = registry_lib.load_registry(chosen.registry)
     for name in chosen.datasets:
@@ -336,7 +336,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    from alphanet_jax import convert
+    from alphanet_jax.data import convert
 
     classifier = entry.classifier_file
     for several in (
@@ -363,7 +363,7 @@ def _train(
     Raises:
       UserError: If nothing could be trained.
     """
-    from alphanet_jax import results
+    from alphanet_jax.results import file as results
 
     jobs = [
         training.make_job(
@@ -421,9 +421,11 @@ def _report(
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
     from alphanet_jax import files
-    from alphanet_jax.paper import page, paper_figures, paper_tables, published
-    from alphanet_jax.paper.numbers import Results
-    from alphanet_jax.result_data import DataFinder
+    from alphanet_jax.paper import figures as paper_figures
+    from alphanet_jax.paper import page, published
+    from alphanet_jax.paper import tables as paper_tables
+    from alphanet_jax.paper.measured import Results
+    from alphanet_jax.results.data import DataFinder
 
     entries = [*found.entries, *found.others]
     # What was run before counts, too, whatever the flags ask for now.

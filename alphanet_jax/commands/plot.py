@@ -13,7 +13,7 @@ from alphanet_jax.figures import KINDS, load_kind
 from alphanet_jax.figures.options import DIRECTORIES, Option
 
 if TYPE_CHECKING:
-    from alphanet_jax.result_sets import ResultSet
+    from alphanet_jax.results.sets import ResultSet
 
 __all__ = ["DESCRIPTION", "choose"]
 
@@ -145,7 +145,7 @@ class _Command:
             if _takes_data(self.kind):
                 finder = reading.data_finder(values)
             else:
-                from alphanet_jax.result_data import DataFinder
+                from alphanet_jax.results.data import DataFinder
 
                 finder = DataFinder()
             places: tuple[Path | None, Path | None] = (None, None)
@@ -171,7 +171,7 @@ class _Command:
         if self.kind.READS != "file":
             listed = DIRECTORIES if self.kind.READS == "experiments" else None
             return reading.load_sets(values, listed)
-        from alphanet_jax import result_sets
+        from alphanet_jax.results import sets as result_sets
 
         if values.res_file is None:
             raise UserError(

@@ -11,8 +11,8 @@ from alphanet_jax.commands.running import say
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.result_data import DataFinder
-    from alphanet_jax.result_sets import ResultSet
+    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "data_finder",
@@ -180,7 +180,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
     """Finds the data of results, where the flags say or where it was."""
-    from alphanet_jax.result_data import DataFinder
+    from alphanet_jax.results.data import DataFinder
 
     registry, root = values.registry, values.data_root
     return DataFinder(
@@ -202,7 +202,7 @@ def experiments(
     Raises:
       UserError: If there are none, or names do not fit.
     """
-    from alphanet_jax import result_sets
+    from alphanet_jax.results import sets as result_sets
 
     if values.base_res_dir is None:
         raise UserError(
@@ -246,6 +246,6 @@ def load_sets(
     Raises:
       UserError: If there are none, or a file is no result.
     """
-    from alphanet_jax import result_sets
+    from alphanet_jax.results import sets as result_sets
 
     return result_sets.load_sets(experiments(values, directories), report=say)

@@ -11,9 +11,9 @@ from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.accuracy_tables import Hits, Metric
-    from alphanet_jax.result_sets import ResultFile
-    from alphanet_jax.tables import Layout
+    from alphanet_jax.results.accuracy_tables import Hits, Metric
+    from alphanet_jax.results.sets import ResultFile
+    from alphanet_jax.results.tables import Layout
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -48,7 +48,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def _define_text_flags(values: flags.FlagValues) -> None:
-    from alphanet_jax.tables import FORMATS
+    from alphanet_jax.results.tables import FORMATS
 
     for name, text in (
         ("exp_prefix", "text before the name of every experiment"),
@@ -182,7 +182,7 @@ def _format(values: flags.FlagValues) -> str:
 
 
 def _layout(values: flags.FlagValues) -> "Layout":
-    from alphanet_jax.tables import Layout
+    from alphanet_jax.results.tables import Layout
 
     return Layout(
         sig_width=values.fixed_sig_width,
@@ -225,8 +225,9 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes what counts as correct, as the flags say."""
-    from alphanet_jax import result_data, semantic
-    from alphanet_jax.accuracy_tables import Hits, Metric, hits_of_predictions
+    from alphanet_jax.results import data as result_data
+    from alphanet_jax.results import semantic
+    from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
 
     finder = reading.data_finder(values)
     k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
@@ -276,7 +277,9 @@ def run(values: flags.FlagValues) -> None:
     if out is not None and out.is_dir():
         raise UserError(f"--out: {out} is a directory")
 
-    from alphanet_jax import accuracy_tables, files, result_sets, tables
+    from alphanet_jax import files
+    from alphanet_jax.results import accuracy_tables, tables
+    from alphanet_jax.results import sets as result_sets
 
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""

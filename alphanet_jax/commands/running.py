@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 from absl import flags
 
-from alphanet_jax import config as config_lib
-from alphanet_jax import sweep
+from alphanet_jax.config import fields as config_lib
+from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from alphanet_jax.dataset import Dataset
-    from alphanet_jax.neighbor_cache import NeighborCache
-    from alphanet_jax.preparation import Settings
+    from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.experiment.neighbor_cache import NeighborCache
+    from alphanet_jax.experiment.problem import Settings
 
 __all__ = [
     "check_config",
@@ -138,8 +138,8 @@ def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
     Raises:
       UserError: If parameters are not of the form key=value.
     """
-    from alphanet_jax import optimizers
-    from alphanet_jax.preparation import Settings
+    from alphanet_jax.experiment.problem import Settings
+    from alphanet_jax.lookup import optimizers
 
     def parse(name: str, text: Any) -> dict[str, Any]:
         if not isinstance(text, str):
@@ -277,7 +277,8 @@ def load_data(
     config: ml_collections.ConfigDict, report: Callable[[str], None]
 ) -> "Dataset":
     """Loads the data of a config; of several processes, the first one does so first."""
-    from alphanet_jax import dataset, devices, registry
+    from alphanet_jax.data import dataset, registry
+    from alphanet_jax.experiment import devices
 
     with devices.one_by_one():
         return dataset.load_dataset(
@@ -294,8 +295,8 @@ def neighbor_cache(
     config: ml_collections.ConfigDict, data: "Dataset"
 ) -> "NeighborCache":
     """Keeps neighbors where the registry says, or else in the caches."""
-    from alphanet_jax import convert, registry
-    from alphanet_jax.neighbor_cache import NeighborCache
+    from alphanet_jax.data import convert, registry
+    from alphanet_jax.experiment.neighbor_cache import NeighborCache
 
     entry = registry.get_entry(Path(config.registry), config.dataset)
     root = Path(config.data_root)

@@ -7,9 +7,9 @@ from typing import Any
 
 from absl import flags
 
-from alphanet_jax import sweep
 from alphanet_jax.commands import running, training
 from alphanet_jax.commands.running import fields, prepare_arguments
+from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -103,7 +103,7 @@ def run(values: flags.FlagValues) -> None:
     points = sweep.expand(config, ast.literal_eval(values.alternatives))
     workdir = _workdir(values)
 
-    from alphanet_jax import results
+    from alphanet_jax.results import file as results
 
     jobs = [
         training.make_job(
@@ -116,7 +116,8 @@ def run(values: flags.FlagValues) -> None:
     ]
     running.start_jax(values)
 
-    from alphanet_jax import devices, tables
+    from alphanet_jax.experiment import devices
+    from alphanet_jax.results import tables
 
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None

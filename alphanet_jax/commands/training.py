@@ -12,8 +12,8 @@ from alphanet_jax.commands import running
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.dataset import Dataset
-    from alphanet_jax.preparation import Settings
+    from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.experiment.problem import Settings
 
 __all__ = ["Job", "describe_points", "done_already", "make_job", "train"]
 
@@ -74,7 +74,7 @@ def done_already(
     Returns:
       The numbers of those that are done.
     """
-    from alphanet_jax import results
+    from alphanet_jax.results import file as results
 
     done = set()
     for index, job in enumerate(jobs):
@@ -125,7 +125,10 @@ def train(
     Returns:
       What was wrong with those that failed, by their number.
     """
-    from alphanet_jax import devices, experiment, preparation, results
+    from alphanet_jax.experiment import devices
+    from alphanet_jax.experiment import loop as experiment
+    from alphanet_jax.experiment import problem as preparation
+    from alphanet_jax.results import file as results
 
     # With checkpoints, points that are done stay in the groups in which they trained:
     # those of the others go on as they were.
@@ -155,7 +158,7 @@ def train(
         store = None
         watcher = None
         if ckpt_dir:
-            from alphanet_jax import checkpoints
+            from alphanet_jax.experiment import checkpoints
 
             store, plans = checkpoints.open_store(
                 ckpt_dir,
@@ -167,7 +170,7 @@ def train(
             )
             stack.callback(store.close)
         if tb_logs and devices.is_first_process():
-            from alphanet_jax import tb_logs as logs
+            from alphanet_jax.experiment import tb_logs as logs
 
             watcher = logs.TensorBoardLogs(
                 tb_logs, {jobs[n].title: jobs[n].directory for n in numbers}

@@ -9,7 +9,7 @@ from typing import Any
 
 import ml_collections
 
-from alphanet_jax import config as config_lib
+from alphanet_jax.config import fields as config_lib
 
 __all__ = ["CHANGES", "dataset_config"]
 

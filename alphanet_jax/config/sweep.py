@@ -15,8 +15,8 @@ from typing import Any
 
 import ml_collections
 
-from alphanet_jax import config as config_lib
-from alphanet_jax.config import FIELDS, Field
+from alphanet_jax.config import fields as config_lib
+from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.errors import UserError
 
 __all__ = ["ConfigPoint", "expand", "take_alternatives"]

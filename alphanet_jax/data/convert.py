@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax import checks, files, torch_files
+from alphanet_jax import files
+from alphanet_jax.data import checks, torch_files
+from alphanet_jax.data.registry import LOADERS, DatasetEntry
 from alphanet_jax.errors import UserError
-from alphanet_jax.registry import LOADERS, DatasetEntry
 
 __all__ = [
     "CACHE_NAME",

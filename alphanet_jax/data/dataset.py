@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax import checks, convert, files
-from alphanet_jax.convert import ArrayPaths, Report
+from alphanet_jax import files, splits, streaming
+from alphanet_jax.data import checks, convert
+from alphanet_jax.data.convert import ArrayPaths, Report
+from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
-from alphanet_jax.registry import DatasetEntry
 
 __all__ = ["Dataset", "Group", "load_dataset"]
 
@@ -65,12 +66,18 @@ class Dataset:
     @property
     def base_classes(self) -> np.ndarray:
         """Ids of all other classes, ascending."""
-        return np.sort(np.concatenate([self.splits["medium"], self.splits["many"]]))
+        return splits.base_classes(self.splits)
 
     @property
     def class_counts(self) -> np.ndarray:
         """Number of training samples of every class, with shape `[C]`."""
         return np.bincount(self.train.labels, minlength=self.num_classes)
+
+    def class_means(self) -> np.ndarray:
+        """Computes the mean training feature of every class, with shape `[C, d]`."""
+        return streaming.class_means(
+            self.train.features, self.train.labels, num_classes=self.num_classes
+        )
 
 
 def _load_group(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:

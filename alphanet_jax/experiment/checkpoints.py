@@ -19,9 +19,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphanet_jax import files, results
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
-from alphanet_jax.plan import Plan
+from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.results import file as results
 
 __all__ = ["CheckpointStore", "open_store"]
 

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from alphanet_jax import devices, files, scores
 from alphanet_jax import eval as evaluation
-from alphanet_jax.dataset import Group
+from alphanet_jax import files, scores, streaming
+from alphanet_jax.data.dataset import Group
+from alphanet_jax.experiment import devices
 
-__all__ = ["class_means", "rows_at_a_time", "score_chunks", "score_table"]
+__all__ = ["score_chunks", "score_table"]
 
-_CHUNK_BYTES = 32 * 2**20
-_MIN_ROWS, _MAX_ROWS = 256, 4096
 _ALIGNMENT = 64
 
 _score_table = jax.jit(scores.score_table)
@@ -29,35 +28,6 @@ _score_table = jax.jit(scores.score_table)
 def _score_chunk(*args: Any, **arguments: Any) -> scores.ScoreTable:
     table = scores.score_table(*args, **arguments)
     return evaluation.chunk_table(table, chunk_size=table.labels.shape[0])
-
-
-def rows_at_a_time(num_features: int) -> int:
-    """Number of rows that `score_table` scores at a time."""
-    return int(np.clip(_CHUNK_BYTES // (4 * num_features), _MIN_ROWS, _MAX_ROWS))
-
-
-def class_means(group: Group, *, num_classes: int) -> np.ndarray:
-    """Computes the mean feature of every class.
-
-    Args:
-      group: The samples.
-      num_classes: Number of classes C.
-
-    Returns:
-      The means, with shape `[C, d]`, float32; zeros for a class without samples.
-    """
-    sums = np.zeros((num_classes, group.features.shape[1]), np.float64)
-    # Additions of a row in float64 run at the speed of memory; on a CPU neither
-    # segment_sum nor a product with one-hot labels does.
-    features = np.asarray(group.features)
-    size = rows_at_a_time(features.shape[1])
-    for start in range(0, len(features), size):
-        labels = group.labels[start : start + size].tolist()
-        for label, row in zip(labels, features[start : start + size], strict=True):
-            sums[label] += row
-        files.release_rows(group.features, start, min(start + size, len(features)))
-    counts = np.bincount(group.labels, minlength=num_classes)
-    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
 def score_table(
@@ -86,7 +56,7 @@ def score_table(
     total = len(group.labels) if rows is None else len(rows)
     columns: list[np.ndarray] = []
     done = 0
-    size = rows_at_a_time(group.features.shape[1])
+    size = streaming.rows_at_a_time(group.features.shape[1])
     if mesh is not None:
         size = -(-size // mesh.size) * mesh.size
     for count, features, labels in _chunks(group, rows, size):

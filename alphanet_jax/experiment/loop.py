@@ -21,20 +21,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from alphanet_jax import (
-    devices,
-    feature_pass,
-    model,
-    programs,
-    sampling,
-    scores,
-)
 from alphanet_jax import eval as evaluation
-from alphanet_jax import plan as planning
+from alphanet_jax import model, sampling, scores, streaming
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
-from alphanet_jax.plan import Plan
-from alphanet_jax.preparation import Problem, Settings
+from alphanet_jax.experiment import devices, feature_pass, programs
+from alphanet_jax.experiment import memory as planning
+from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.experiment.problem import Problem, Settings
 from alphanet_jax.sampling import Batches
 
 __all__ = [
@@ -277,7 +271,7 @@ class _Group:
             num_batches=self.num_batches,
             batch_size=settings.train_batch_size,
             eval_batch_size=settings.eval_batch_size,
-            pass_rows=feature_pass.rows_at_a_time(data.weight.shape[1]),
+            pass_rows=streaming.rows_at_a_time(data.weight.shape[1]),
         )
 
 

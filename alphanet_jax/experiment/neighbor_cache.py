@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import files
-from alphanet_jax.dataset import Dataset
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
+from alphanet_jax.experiment.problem import Settings
 from alphanet_jax.nn_search import Neighbors
-from alphanet_jax.preparation import Settings
 
 __all__ = ["NeighborCache"]
 

@@ -11,19 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import (
-    activations,
-    feature_pass,
-    model,
-    nn_search,
-    optimizers,
-    programs,
-    sampling,
-    scores,
-)
-from alphanet_jax.dataset import Dataset
+from alphanet_jax import model, nn_search, sampling, scores
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.schedules import Schedule, make_schedule
+from alphanet_jax.experiment import programs
+from alphanet_jax.lookup import activations, optimizers
+from alphanet_jax.lookup.schedules import Schedule, make_schedule
 
 __all__ = [
     "PRECISIONS",
@@ -168,7 +161,7 @@ def find_neighbors(
     Returns:
       The neighbors.
     """
-    means = feature_pass.class_means(dataset.train, num_classes=dataset.num_classes)
+    means = dataset.class_means()
     return _neighbors_from_means(means, dataset, settings, seed)
 
 
@@ -264,9 +257,7 @@ def prepare_all(
                 found = store.load(settings, seed)
             if found is None:
                 if means is None:
-                    means = feature_pass.class_means(
-                        dataset.train, num_classes=dataset.num_classes
-                    )
+                    means = dataset.class_means()
                 found = _neighbors_from_means(means, dataset, settings, seed)
                 if store is not None:
                     store.save(settings, seed, found)

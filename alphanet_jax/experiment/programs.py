@@ -20,8 +20,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import model, nn_search, optimizers, sampling, scores, train_step
+from alphanet_jax import model, nn_search, sampling, scores, train_step
 from alphanet_jax.eval import Counts
+from alphanet_jax.lookup import optimizers
 from alphanet_jax.sampling import Batches
 from alphanet_jax.train_step import TrainState
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.eval import SPLITS, Metrics
-from alphanet_jax.experiment import Outcome
+from alphanet_jax.eval import Metrics
+from alphanet_jax.experiment.loop import Outcome
+from alphanet_jax.splits import SPLITS
 
 __all__ = ["TensorBoardLogs"]
 

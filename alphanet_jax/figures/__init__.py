@@ -54,4 +54,4 @@ def load_kind(name: str) -> Any:
     """
     if name not in KINDS:
         raise UserError(f"unknown figure {name!r}; {did_you_mean(name, KINDS)}")
-    return importlib.import_module(f"alphanet_jax.figures.{name}")
+    return importlib.import_module(f"alphanet_jax.figures.kinds.{name}")

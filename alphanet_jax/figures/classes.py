@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import statistics
 from alphanet_jax.figures.style import Style
-from alphanet_jax.result_sets import ResultFile, ResultSet
+from alphanet_jax.results import accuracy
+from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "LEAST_WIDTH",

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import accuracy, nn_search, semantic
+from alphanet_jax import nn_search
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.numbers import Sources
 from alphanet_jax.figures.options import Option
-from alphanet_jax.result_sets import ResultFile, ResultSet
+from alphanet_jax.results import accuracy, semantic
+from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "NN_DIST",

@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alphanet_jax.result_data import DataFinder
-    from alphanet_jax.result_sets import ResultSet
+    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "Columns",

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import accuracy, result_data
 from alphanet_jax.figures import statistics
 from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
-from alphanet_jax.result_data import DataFinder
-from alphanet_jax.result_sets import ResultSet
+from alphanet_jax.results import accuracy
+from alphanet_jax.results import data as result_data
+from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "ACC_K",

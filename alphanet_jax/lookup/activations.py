@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from alphanet_jax import by_name
+from alphanet_jax.lookup import by_name
 
 __all__ = ["ACTIVATIONS", "look_up"]
 

@@ -18,9 +18,14 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from alphanet_jax import by_name
-from alphanet_jax.by_name import check_flag, check_number, check_pair
-from alphanet_jax.schedules import SCHEDULES, Schedule, learning_rates, make_schedule
+from alphanet_jax.lookup import by_name
+from alphanet_jax.lookup.by_name import check_flag, check_number, check_pair
+from alphanet_jax.lookup.schedules import (
+    SCHEDULES,
+    Schedule,
+    learning_rates,
+    make_schedule,
+)
 
 __all__ = [
     "OPTAX_OPTIMIZERS",

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alphanet_jax import by_name
-from alphanet_jax.by_name import check_flag, check_integer, check_number
+from alphanet_jax.lookup import by_name
+from alphanet_jax.lookup.by_name import check_flag, check_integer, check_number
 
 __all__ = [
     "OPTAX_SCHEDULES",

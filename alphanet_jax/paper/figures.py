@@ -19,9 +19,9 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import load_kind, saving, style
 from alphanet_jax.figures.numbers import Sources
 from alphanet_jax.paper.grid import path_name
-from alphanet_jax.paper.numbers import Results
+from alphanet_jax.paper.measured import Results
 from alphanet_jax.paper.page import PageFigure
-from alphanet_jax.result_sets import ResultSet
+from alphanet_jax.results.sets import ResultSet
 
 __all__ = ["PAGE_STYLES", "FigurePlan", "draw_figures", "plan", "plan_across"]
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from alphanet_jax import presets
-from alphanet_jax.registry import DatasetEntry
+from alphanet_jax.config import presets
+from alphanet_jax.data.registry import DatasetEntry
 
 __all__ = [
     "NEIGHBORS",

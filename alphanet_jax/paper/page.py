@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alphanet_jax.paper import published
-from alphanet_jax.paper.paper_tables import (
+from alphanet_jax.paper.tables import (
     COLUMNS,
     Compared,
     ComparedRow,
     ComparedTable,
     difference_text,
 )
-from alphanet_jax.tables import Table, Value
+from alphanet_jax.results.tables import Table, Value
 
 __all__ = ["Content", "DatasetStatus", "PageFigure", "noise_text", "render_page"]
 

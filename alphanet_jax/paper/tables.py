@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax.dataset import Dataset
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.paper import TABLE_FORMATS, published
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS, path_name
-from alphanet_jax.paper.numbers import Measured, Results
+from alphanet_jax.paper.measured import Measured, Results
 from alphanet_jax.paper.published import PublishedRow
-from alphanet_jax.tables import Row, Table, Value, render
+from alphanet_jax.results.tables import Row, Table, Value, render
 
 __all__ = [
     "COLUMNS",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alphanet_jax.eval import SPLITS
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "OUTCOMES",

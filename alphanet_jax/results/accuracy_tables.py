@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import accuracy, tables
-from alphanet_jax.result_sets import ResultFile, ResultSet
-from alphanet_jax.tables import Row, Table
+from alphanet_jax.results import accuracy, tables
+from alphanet_jax.results.sets import ResultFile, ResultSet
+from alphanet_jax.results.tables import Row, Table
 
 __all__ = ["Hits", "Metric", "accuracy_tables", "hits_of_predictions"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.result_sets import ResultSet
+from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "SELECT_BY",

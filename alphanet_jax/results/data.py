@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import dataset as dataset_lib
-from alphanet_jax import feature_pass, files, nn_search, registry
-from alphanet_jax.dataset import Dataset
+from alphanet_jax import files, nn_search, streaming
+from alphanet_jax.data import dataset as dataset_lib
+from alphanet_jax.data import registry
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.result_sets import ResultFile
+from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["DataFinder", "nearest_classes", "top_k_hits"]
 
@@ -91,9 +92,7 @@ class DataFinder:
         """Gives the mean training feature of every class, with shape `[C, d]`."""
         if id(data) not in self._means:
             self._report(f"averaging the training features of {data.name}")
-            self._means[id(data)] = feature_pass.class_means(
-                data.train, num_classes=data.num_classes
-            )
+            self._means[id(data)] = data.class_means()
         return self._means[id(data)]
 
     def nearest(self, data: Dataset, *, num_neighbors: int, metric: str) -> np.ndarray:
@@ -178,7 +177,7 @@ def top_k_hits(
         ],
         axis=-1,
     )
-    rows = feature_pass.rows_at_a_time(data.weight.shape[1])
+    rows = streaming.rows_at_a_time(data.weight.shape[1])
     rows = max(1, min(rows, 2**26 // max(1, len(alphas) * data.num_classes)))
     rows = min(len(data.test.labels), rows if batch_size is None else batch_size)
     weight, bias = jnp.asarray(data.weight), jnp.asarray(data.bias)

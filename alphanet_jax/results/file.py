@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import __version__, files
-from alphanet_jax.config import FIELDS
+from alphanet_jax.config.fields import FIELDS
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import Outcome
-from alphanet_jax.preparation import Problem
+from alphanet_jax.experiment.loop import Outcome
+from alphanet_jax.experiment.problem import Problem
 
 __all__ = [
     "FILE_NAME",

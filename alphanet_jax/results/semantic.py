@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax import convert
-from alphanet_jax import wordnet as wordnet_lib
-from alphanet_jax.accuracy import neighbor_mask
+from alphanet_jax.data import convert
 from alphanet_jax.errors import UserError
-from alphanet_jax.result_data import DataFinder
-from alphanet_jax.result_sets import ResultFile
+from alphanet_jax.results import wordnet as wordnet_lib
+from alphanet_jax.results.accuracy import neighbor_mask
+from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["LEVEL", "METRICS", "semantic_mask", "visual_mask", "visual_neighbors"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import results
 from alphanet_jax.errors import UserError
-from alphanet_jax.eval import SPLITS
+from alphanet_jax.results import file as results
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "PATTERN",

@@ -22,8 +22,8 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import CONTEXTS, Style
-from alphanet_jax.result_data import DataFinder
-from alphanet_jax.result_sets import ResultFile, ResultSet
+from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "DATA_OPTIONS",

@@ -6,15 +6,10 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, splits
-from alphanet_jax.figures.numbers import (
-    Numbers,
-    Sources,
-    columns_from_rows,
-    select,
-)
+from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
-from alphanet_jax.result_sets import ResultFile, ResultSet
+from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "DATA_OPTIONS",

@@ -54,7 +54,7 @@ def numbers(
       Columns experiment (the dataset), neighbors (nearest or random), rho, split,
       accuracy (the change), low, high, baseline, runs, acc_k.
     """
-    from alphanet_jax.result_sets import ResultSet
+    from alphanet_jax.results.sets import ResultSet
 
     groups: dict[tuple[str, str], list[ResultSet]] = {}
     for runs in sources.sets:

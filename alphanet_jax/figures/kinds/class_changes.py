@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.eval import SPLITS
 from alphanet_jax.figures import drawing
 from alphanet_jax.figures.classes import (
     LEAST_WIDTH,
@@ -21,6 +20,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "DATA_OPTIONS",

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax import semantic
-from alphanet_jax.accuracy import OUTCOMES
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, groups
 from alphanet_jax.figures.numbers import (
@@ -21,7 +19,9 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
-from alphanet_jax.result_sets import ResultSet
+from alphanet_jax.results import semantic
+from alphanet_jax.results.accuracy import OUTCOMES
+from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "DATA_OPTIONS",

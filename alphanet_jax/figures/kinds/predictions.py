@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.accuracy import OUTCOMES
 from alphanet_jax.figures import drawing, groups, statistics
 from alphanet_jax.figures.numbers import (
     Columns,
@@ -17,6 +16,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import Style
+from alphanet_jax.results.accuracy import OUTCOMES
 
 __all__ = [
     "DATA_OPTIONS",

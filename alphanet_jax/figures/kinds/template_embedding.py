@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import accuracy
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.drawing import LEGEND_OPTIONS, draw_legend
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
-from alphanet_jax.result_sets import ResultFile, ResultSet
+from alphanet_jax.results import accuracy
+from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "DATA_OPTIONS",

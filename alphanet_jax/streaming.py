@@ -1,0 +1,71 @@
+"""Passes over features larger than memory, in NumPy: a few thousand rows at a time.
+
+Notation: n samples, d feature dimensions, C classes.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from alphanet_jax import files
+
+__all__ = ["class_means", "rows_at_a_time"]
+
+_CHUNK_BYTES = 32 * 2**20
+_MIN_ROWS, _MAX_ROWS = 256, 4096
+
+
+def rows_at_a_time(num_features: int) -> int:
+    """Computes how many rows of `num_features` float32 numbers make up a chunk."""
+    return int(np.clip(_CHUNK_BYTES // (4 * num_features), _MIN_ROWS, _MAX_ROWS))
+
+
+def class_means(
+    features: ArrayLike, labels: ArrayLike, *, num_classes: int
+) -> np.ndarray:
+    """Computes the mean feature of every class.
+
+    Sums are float64, so that large classes lose no digits. Pages of a mapped file are
+    released as soon as they are read.
+
+    Args:
+      features: Features, with shape `[n, d]` and any float dtype, perhaps mapped from
+        a file.
+      labels: Classes of the rows, with shape `[n]`. Rows with a label outside
+        `[0, num_classes)` are left out, which makes -1 a padding label.
+      num_classes: Number of classes C.
+
+    Returns:
+      The means, with shape `[C, d]`, float32; zeros for a class without samples.
+
+    Raises:
+      ValueError: If the shapes do not fit each other.
+
+    Examples:
+      >>> x = [[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]]
+      >>> class_means(x, [0, 0, 1], num_classes=2).tolist()
+      [[1.0, 1.0], [5.0, 5.0]]
+    """
+    # A plain array: slices of np.memmap are slow to make.
+    rows, labels = np.asarray(features), np.asarray(labels)
+    if rows.ndim != 2 or labels.shape != rows.shape[:1]:
+        raise ValueError(
+            "features must be (n, d) and labels (n,), "
+            f"got {rows.shape} and {labels.shape}."
+        )
+    sums = np.zeros((num_classes + 1, rows.shape[1]), np.float64)
+    # What is of no class goes to an extra row: negative indices would wrap around.
+    places = np.where((labels >= 0) & (labels < num_classes), labels, num_classes)
+    size = rows_at_a_time(rows.shape[1])
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        if chunk.dtype.kind not in "fiu":  # bfloat16 and the like
+            chunk = chunk.astype(np.float32)
+        # Additions of a row in float64 run at the speed of memory; on a CPU neither
+        # a segment sum nor a product with one-hot labels does.
+        chunk_places = places[start : start + size].tolist()
+        for place, row in zip(chunk_places, chunk, strict=True):
+            sums[place] += row
+        if isinstance(features, np.ndarray):
+            files.release_rows(features, start, start + len(chunk))
+    counts = np.bincount(places, minlength=num_classes + 1)
+    return (sums / np.maximum(counts, 1)[:, None])[:num_classes].astype(np.float32)

@@ -1,0 +1,85 @@
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+from alphanet_jax import nn_search, streaming
+from alphanet_jax.streaming import class_means
+
+ROWS = 8  # of a chunk
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(streaming, "_MIN_ROWS", 1)
+    monkeypatch.setattr(streaming, "_MAX_ROWS", ROWS)
+
+
+def test_is_also_where_neighbors_are_searched():
+    assert nn_search.class_means is class_means
+
+
+class TestClassMeans:
+    def test_hand_worked(self):
+        features = np.array([[0.0, 2.0], [2.0, 0.0], [5.0, 5.0]])
+        means = class_means(features, np.array([2, 2, 0]), num_classes=4)
+        np.testing.assert_array_equal(means, [[5, 5], [0, 0], [1, 1], [0, 0]])
+
+    def test_against_oracle(self, problem):
+        means = class_means(
+            problem.features, problem.labels, num_classes=problem.num_classes
+        )
+        expected, _, _ = oracle.class_means(
+            problem.features, problem.labels, problem.num_classes
+        )
+        np.testing.assert_allclose(means, expected, rtol=1e-6, atol=1e-6)
+
+    def test_labels_of_no_class_are_left_out(self):
+        features = 2.0 ** np.arange(6)[:, None]
+        labels = np.array([-1, 1, 2, -2, -9, 7])
+        np.testing.assert_array_equal(
+            class_means(features, labels, num_classes=2), [[0], [2]]
+        )
+
+    @pytest.mark.parametrize(
+        "rows", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS + 2]
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+    def test_equals_float64(self, rows, dtype, tmp_path, rng):
+        np.save(tmp_path / "features.npy", rng.integers(-8, 9, (rows, 5)).astype(dtype))
+        features = np.load(tmp_path / "features.npy", mmap_mode="r")
+        labels = rng.integers(0, 6, rows)
+        found = class_means(features, labels, num_classes=6)
+        assert (found.dtype, found.shape) == (np.float32, (6, 5))
+        for label in range(6):
+            members = features[labels == label].astype(np.float64)
+            wanted = members.mean(axis=0) if len(members) else np.zeros(5)
+            np.testing.assert_array_equal(found[label], wanted.astype(np.float32))
+
+    @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int8])
+    def test_small_types_do_not_overflow(self, dtype):
+        # Adding ones, float16 stops at 2,048, bfloat16 at 256 and int8 at 127.
+        features = np.ones((3000, 1), dtype)
+        features[0] = 4
+        means = class_means(features, np.zeros(3000, int), num_classes=1)
+        assert means.tolist() == [[np.float32(3003 / 3000)]]
+
+    def test_takes_arrays_of_jax(self):
+        means = class_means(jnp.ones((3, 2)), jnp.zeros(3, int), num_classes=1)
+        assert means.tolist() == [[1.0, 1.0]]
+
+    def test_many_samples_of_a_class_lose_no_digits(self):
+        """In float32 the sum would stop growing at 2**24."""
+        features = np.full((1 << 15, 2), 1.0, np.float32)
+        features[0] = 2.0**24
+        found = class_means(features, np.zeros(len(features), np.int32), num_classes=1)
+        wanted = (2.0**24 + len(features) - 1) / len(features)
+        np.testing.assert_array_equal(found, [[np.float32(wanted)] * 2])
+
+    @pytest.mark.parametrize(
+        ("features", "labels"),
+        [((3,), (3,)), ((3, 2), (2,)), ((3, 2), (3, 1)), ((3, 2, 1), (3,))],
+    )
+    def test_shapes_that_do_not_fit(self, features, labels):
+        with pytest.raises(ValueError, match=r"\(n, d\) and labels \(n,\), got \(3,"):
+            class_means(np.ones(features), np.ones(labels, int), num_classes=2)
