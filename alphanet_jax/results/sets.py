@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import file as results
 from alphanet_jax.splits import SPLITS
@@ -242,7 +243,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     groups: dict[str, list[Path]] = {}
     for path in paths:
         config = _config(path, results.load_result(path, ["config"]))
-        groups.setdefault(results.setting_key(config), []).append(path)
+        groups.setdefault(compare.setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in group]))
         for group in groups.values()
@@ -305,7 +306,7 @@ def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
     seen: dict[tuple[str, int], Path] = {}
     for file in runs.files:
         for seed in file.arrays["seeds"].tolist():
-            other = seen.setdefault((results.setting_key(file.config), seed), file.path)
+            other = seen.setdefault((compare.setting_key(file.config), seed), file.path)
             if other != file.path:
                 report(
                     f"note: {other} and {file.path} have the same settings and seed "
