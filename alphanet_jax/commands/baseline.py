@@ -66,20 +66,20 @@ def run(values: flags.FlagValues) -> None:
     running.start_jax(values)
 
     from alphanet_jax.data import registry
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
     from alphanet_jax.results import tables
 
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     path = _path(values, entry, Path(settings.data_root))
-    data = train.load_data(settings, report=running.say)
+    data = training.load_data(settings, report=running.say)
     try:
-        (trained,) = train.train(
+        (trained,) = training.train(
             Point(settings, file_name=path.name),
             data,
             workdir=path.parent,
             done=(),  # a result that is there is written anew
             memory_limit=running.memory_limit(values),
-            neighbors=train.neighbor_cache(settings, data),
+            neighbors=training.neighbor_cache(settings, data),
             report=lambda line: None,
         )
     except OSError as error:

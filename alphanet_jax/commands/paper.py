@@ -21,7 +21,7 @@ from alphanet_jax.paper import TABLE_FORMATS, grid
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
-    from alphanet_jax.experiment.train import Trained
+    from alphanet_jax.experiment.training import Trained
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.results.tables import Table
 
@@ -217,12 +217,12 @@ def run(values: flags.FlagValues) -> None:
     failed: list[str] = []
     asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
 
     for entry in found.entries:
         points = _points(values, chosen, entry)
         try:
-            data = train.load_data(points[0].settings, report=say)
+            data = training.load_data(points[0].settings, report=say)
             datasets[entry.name] = data
             if not chosen.neighbors:
                 points = _with_enough_classes(points, data)
@@ -367,21 +367,21 @@ def _train(
     Raises:
       UserError: If nothing could be trained.
     """
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
 
     settings = points[0].settings
     asked = [Point(p.settings, p.directory, p.directory) for p in points]
-    done = train.find_done(asked, data, workdir=workdir, report=say, name_done=False)
+    done = training.find_done(asked, data, workdir=workdir, report=say, name_done=False)
     say(f"{data.name}: {len(done)} of {len(asked)} points are done already")
     if len(done) == len(asked):
         return []
-    trained = train.train(
+    trained = training.train(
         asked,
         data,
         workdir=workdir,
         done=done,
         memory_limit=running.memory_limit(values),
-        neighbors=train.neighbor_cache(settings, data),
+        neighbors=training.neighbor_cache(settings, data),
         report=say,
         report_every=10.0,
         point_ended=_progress(points, done),

@@ -215,8 +215,8 @@ def points(values: flags.FlagValues) -> list[Point]:
     Raises:
       UserError: If there is no config, or it is not right.
     """
-    swept = {
-        field.name: tuple(values[f"config.{field.name}"].value)
+    swept: dict[str, Any] = {
+        field.name: values[f"config.{field.name}"].value
         for field in FIELDS
         if f"config.{field.name}" in values
         and isinstance(values[f"config.{field.name}"].parser, _AlternativesParser)

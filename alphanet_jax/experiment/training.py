@@ -28,6 +28,7 @@ from alphanet_jax.experiment import (
     progress,
 )
 from alphanet_jax.experiment.cohorts import Part
+from alphanet_jax.experiment.hooks import Checkpoints
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.outcome import Outcome
@@ -367,7 +368,7 @@ class _Work:
         kept: _Kept,
         numbers: Sequence[int],
         plans: Sequence[Plan],
-    ) -> tuple[loop.Checkpoints | None, Sequence[Plan]]:
+    ) -> tuple[Checkpoints | None, Sequence[Plan]]:
         """Opens checkpoints, if any are to be made, and takes the plans from them."""
         if kept.ckpt_dir is None:
             return None, plans
