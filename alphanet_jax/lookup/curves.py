@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["along_cosine", "cyclic", "each_epoch", "one_cycle", "part", "warm_restarts"]
+__all__ = [
+    "along_cosine",
+    "cyclic",
+    "each_epoch",
+    "one_cycle",
+    "part_done",
+    "warm_restarts",
+]
 
 Curves = tuple[Any, Any]
 
@@ -27,8 +34,8 @@ def each_epoch(rate_in: Callable[..., float]) -> Callable[..., Curves]:
     return rule
 
 
-def part(epoch: int, total_iters: int) -> float:
-    """Part of the iterations that is over; without any PyTorch stays at the start."""
+def part_done(epoch: int, total_iters: int) -> float:
+    """Computes the part of the iterations that is over; of none, 0 as in PyTorch."""
     return min(epoch, total_iters) / (total_iters or 1)
 
 

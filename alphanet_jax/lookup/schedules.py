@@ -25,7 +25,7 @@ from alphanet_jax.lookup.curves import (
     cyclic,
     each_epoch,
     one_cycle,
-    part,
+    part_done,
     warm_restarts,
 )
 
@@ -105,7 +105,7 @@ SCHEDULES: dict[str, Row] = {
     ),
     "LinearLR": Row(
         each_epoch(lambda rate, e, p: rate * (p.start_factor
-            + (p.end_factor - p.start_factor) * part(e, p.total_iters))),
+            + (p.end_factor - p.start_factor) * part_done(e, p.total_iters))),
         start_factor=Param(1 / 3, "(0, 1]"), end_factor=Param(1.0, "[0, 1]"),
         total_iters=_ITERS,
     ),
@@ -127,7 +127,7 @@ SCHEDULES: dict[str, Row] = {
     ),
     "PolynomialLR": Row(
         each_epoch(lambda rate, e, p:
-            rate * (1 - part(e, p.total_iters)) ** p.power),
+            rate * (1 - part_done(e, p.total_iters)) ** p.power),
         total_iters=_ITERS, power=1.0,
     ),
     "StepLR": Row(

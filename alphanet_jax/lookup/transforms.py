@@ -166,7 +166,7 @@ def _acts(momentum: ArrayLike) -> bool:
 def sgd(
     *, momentum: ArrayLike, dampening: float, nesterov: bool
 ) -> optax.GradientTransformation:
-    """SGD with momentum, as optax's but for the dampening, which optax lacks."""
+    """Accumulates updates as SGD and optax do; dampens them, which optax does not."""
     if nesterov and (not _acts(momentum) or dampening):
         raise ValueError(
             "SGD: nesterov needs a momentum and no dampening, "
@@ -194,17 +194,17 @@ def _amsgrad(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
 
 
 def adam(*, amsgrad: bool, **params: Any) -> optax.GradientTransformation:
-    """Adam, as optax's, and AMSGrad.
+    """Scales updates by Adam, as optax does, or by AMSGrad.
 
-    `optax.amsgrad` remembers the largest of averages whose bias is corrected, PyTorch
-    the largest of those whose bias is not corrected yet.
+    Of AMSGrad, PyTorch remembers the largest average before the correction of bias,
+    optax the largest after.
     """
     return _amsgrad(**params) if amsgrad else optax.scale_by_adam(**params)
 
 
 @_each_array(lambda param, p: (*_zeros(2)(param, p), jnp.ones([], param.dtype)))
 def nadam(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
-    """NAdam, whose momentum warms up; that of `optax.nadam` is constant."""
+    """Scales updates by NAdam; the momentum warms up, in optax it is constant."""
     mean, square = _moments(x, p)
     # The momentum of the next step acts already.
     now, later = (
@@ -233,7 +233,7 @@ def _length_of_average(decay: float, t: jax.Array) -> jax.Array:
 
 @_each_array(_zeros(2))
 def radam(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
-    """RAdam, with `eps` added before bias is corrected; `optax.radam` adds it after."""
+    """Scales updates by RAdam; `eps` is added to what is not corrected for bias yet."""
     mean, square = _moments(x, p)
     update = mean / _one_minus_power(p.b1, x.t)
     longest = 2 / (1 - p.b2) - 1
@@ -262,9 +262,9 @@ def _centered_rmsprop(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
 def rmsprop(
     *, alpha: float, eps: float, momentum: ArrayLike, centered: bool
 ) -> optax.GradientTransformation:
-    """RMSprop, with `eps` outside of the root; that of `optax.rmsprop` is inside.
+    """Scales updates by RMSprop; `eps` is outside of the root, in optax inside.
 
-    Centered, rounding makes no variance negative, as in `optax.scale_by_stddev`.
+    Centered, a variance below 0, by rounding, is 0; in `optax.scale_by_stddev` NaN.
     """
     if centered:
         scale = _centered_rmsprop(alpha=alpha, eps=eps)
@@ -275,14 +275,14 @@ def rmsprop(
 
 @_each_array(lambda param, p: (jnp.full_like(param, p.initial_accumulator_value),))
 def adagrad(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
-    """Adagrad, with `eps` outside of the root; that of `optax.adagrad` is inside."""
+    """Scales updates by Adagrad; `eps` is outside of the root, in optax inside."""
     total = x.memory[0] + x.grad**2
     return x.grad / (1 + (x.t - 1) * p.lr_decay) / (jnp.sqrt(total) + p.eps), (total,)
 
 
 @_each_array(lambda param, p: (jnp.zeros([], param.dtype),))
 def asgd(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
-    """ASGD, which optax lacks.
+    """Computes steps of ASGD, which optax lacks.
 
     The average that gives it its name is not what is trained, so it is not kept.
     """
@@ -305,7 +305,7 @@ def _rprop(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
 
 
 def rprop(*, etas: Any, step_sizes: Any, lr: ArrayLike) -> optax.GradientTransformation:
-    """Rprop; `optax.rprop` reads the learning rate before the first step, not in it."""
+    """Computes steps of Rprop; optax takes the learning rate before the first step."""
     if not etas[0] < 1 < etas[1] or not step_sizes[0] <= step_sizes[1]:
         raise ValueError(
             "Rprop: etas must be below and above 1 and step_sizes ascend, "
@@ -322,10 +322,11 @@ def _start_of_adafactor(param: jax.Array, p: Any) -> _Memory:
 
 @_each_array(_start_of_adafactor)
 def adafactor(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
-    """Adafactor; `optax.adafactor` factors the two largest axes, and from size 128.
+    """Computes steps of Adafactor.
 
-    As in PyTorch, averages are factored over the last two axes. The original's first
-    layer has four, of which these are neighbors and features, and ours has two.
+    As in PyTorch, averages are factored over the last two axes, whatever their sizes;
+    optax takes the two largest axes, and those only from a size of 128. The original's
+    first layer has four, of which these are neighbors and features, and ours has two.
     """
     least, least_scale = p.eps
     if least is None:
