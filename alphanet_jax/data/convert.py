@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphanet_jax import files
-from alphanet_jax.data import checks, torch_files
+from alphanet_jax.data import checks, safetensors, torch_files
 from alphanet_jax.data.registry import LOADERS, DatasetEntry
 from alphanet_jax.errors import UserError
 
@@ -166,7 +166,7 @@ def _load_content(path: Path) -> Any:
     if path.suffix == ".npz":
         return files.open_npz(path)
     if path.suffix == ".safetensors":
-        return torch_files.read_safetensors(path)
+        return safetensors.load(path)
     return torch_files.load(path)
 
 
