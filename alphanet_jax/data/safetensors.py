@@ -1,4 +1,4 @@
-"""Reads the safetensors format, without its library."""
+"""Reads the safetensors format: a header in JSON, and then the bytes of the tensors."""
 
 import json
 import os
@@ -22,7 +22,7 @@ __all__ = ["load"]
 
 _MAX_JSON_HEADER: Final = 100_000_000  # the limit of the safetensors format
 _UINT64: Final = struct.Struct("<Q")
-_SAFETENSORS_DTYPES: Final = {
+_DTYPES: Final = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         spans = []
         tensors = {}
         for name, entry in header.items():
-            start, end, tensors[name] = _safetensor(name, entry, content)
+            start, end, tensors[name] = _view_tensor(name, entry, content)
             spans.append((start, end))
         # The format has neither gaps nor overlaps, so this finds cut files too.
         position = 0
@@ -96,22 +96,22 @@ def _parse_header(text: bytes) -> dict[str, object]:
     return header
 
 
-def _safetensor(
+def _view_tensor(
     name: str, entry: object, content: memoryview
 ) -> tuple[int, int, np.ndarray]:
     """Views one tensor; returns where it starts and ends, and the tensor."""
     if type(entry) is not dict or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise Refused(f"describes tensor {quote(name)} in an unknown way")
     kind = expect(entry["dtype"], str, "a dtype")
-    if kind not in _SAFETENSORS_DTYPES:
+    if kind not in _DTYPES:
         raise Refused(
             f"has tensor {quote(name)} of dtype {quote(kind)}; allowed are "
-            f"{', '.join(_SAFETENSORS_DTYPES)}"
+            f"{', '.join(_DTYPES)}"
         )
     shape = check_sizes(entry["shape"], "shape")
     offsets = check_sizes(entry["data_offsets"], "place")
     if len(offsets) != 2 or not offsets[0] <= offsets[1] <= len(content):
         raise Refused(f"has tensor {quote(name)} outside of the file")
     start, end = offsets
-    dtype = _SAFETENSORS_DTYPES[kind]
+    dtype = _DTYPES[kind]
     return start, end, whole_array(content[start:end], dtype, shape, False)

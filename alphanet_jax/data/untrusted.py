@@ -1,4 +1,9 @@
-"""Ground of the readers of files from strangers: refusals, and arrays over bytes."""
+"""What the readers of files from strangers share: refusals, and arrays over bytes.
+
+What a file declares is checked here against the bytes that are there, before any
+memory is taken. Within a reader a refusal is a `Refused`; `blame` around the whole
+makes it one line that names the file.
+"""
 
 import contextlib
 import math
@@ -22,7 +27,6 @@ __all__ = [
     "expect_size",
     "map_file",
     "quote",
-    "type_name",
     "whole_array",
 ]
 
@@ -69,15 +73,12 @@ def map_file(path: str) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def type_name(value: object) -> str:
-    """Names a type for a message."""
-    return type(value).__name__
-
-
 def expect(value: object, kind: type[_T], what: str) -> _T:
     """Returns the value if it is of the type itself, not of a subclass."""
     if type(value) is not kind:
-        raise Refused(f"has a {type_name(value)}, not a {kind.__name__}, for {what}")
+        raise Refused(
+            f"has a {type(value).__name__}, not a {kind.__name__}, for {what}"
+        )
     return value
 
 

@@ -1,4 +1,4 @@
-"""Reads the tensor files of PyTorch, NumPy pickles and safetensors, without them.
+"""Reads the files of ``torch.save`` and pickles of arrays, without torch or pickle.
 
 `load` takes three kinds of file and tells them apart by their content:
 
@@ -10,14 +10,12 @@
 * a plain pickle, any protocol, of Python objects that hold tensors (each storage
   is then a byte string with a whole ``torch.save`` stream inside) or arrays.
 
-`read_safetensors` takes the safetensors format.
-
 A pickle is a program, and these files come from strangers. They are therefore
-run by a machine of this module's own (`Machine`), which is safe by what it lacks:
+run by a machine of this package's own, which is safe by what it lacks:
 
 * It imports nothing and looks nothing up. A name in a file is a key into
-  `NAMES`, a fixed table of this module's own functions and inert markers; any
-  other name is refused, and the refusal says the name. The operations that make
+  `names.NAMES`, a fixed table of this package's own functions and inert markers;
+  any other name is refused, and the refusal says the name. The operations that make
   instances of classes or take objects from elsewhere are refused altogether.
 * Those functions take nothing on trust. They check the type and range of every
   argument and build plain values; the setters of NumPy and of PyTorch that trust
@@ -30,6 +28,9 @@ run by a machine of this module's own (`Machine`), which is safe by what it lack
 Tensors and arrays are read-only views of the memory-mapped file, which stays
 mapped for as long as one of them lives. A file must not be cut short while it is
 mapped. Checksums are not verified, because that would read every page.
+
+`unpickler` is the machine, `names` the table, `tensors` and `values` what it makes,
+and `archives` what lies around the pickles.
 """
 
 import os
@@ -61,4 +62,4 @@ def load(path: str | os.PathLike[str]) -> object:
       UserError: If the file cannot be opened.
     """
     with blame(os.fsdecode(path)):
-        return read(map_file(os.fsdecode(path)), nested=False)
+        return read(map_file(os.fsdecode(path)))

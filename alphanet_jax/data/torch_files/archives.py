@@ -1,4 +1,4 @@
-"""The files around the pickles: the zip archive and the older stream of torch.save."""
+"""What lies around the pickles: the zip archive and the older stream of torch.save."""
 
 import struct
 from collections.abc import Iterator
@@ -28,8 +28,19 @@ _FOREIGN: Final = (
 _ZIP_START: Final = b"PK\x03\x04"
 
 
-def read(data: memoryview, nested: bool) -> object:
-    """Reads a buffer of any of the three kinds."""
+def read(data: memoryview, *, nested: bool = False) -> object:
+    """Reads a buffer of any of the three kinds.
+
+    Args:
+      data: The buffer.
+      nested: Whether it is a byte string of another pickle: a storage.
+
+    Returns:
+      What was saved.
+
+    Raises:
+      Refused: If it is damaged, or asks for anything but plain data.
+    """
     if data[: len(_ZIP_START)] == _ZIP_START:
         return _read_zip(data, nested)
     for at, magic, what in _FOREIGN:
@@ -47,33 +58,30 @@ def _unpickle(
     data: memoryview, start: int, find_storage: FindStorage | None, nested: bool
 ) -> tuple[object, int]:
     """Runs one pickle; returns its object and where it ends."""
-    machine = _machine(data, start, find_storage, frozenset(), nested)
-    root = machine.run()
+
+    def run(plain_bytes: frozenset[int]) -> tuple[object, int]:
+        machine = Machine(
+            data,
+            start,
+            names=NAMES,
+            find_storage=find_storage,
+            plain_bytes=plain_bytes,
+            read_nested=None if nested else _read_nested,
+        )
+        return machine.run(), machine.pos
+
+    root, end = run(frozenset())
     # Of a nested pickle only the storage is used, whatever else it holds.
     if not nested and (plain_bytes := check_plain(root)):
         # Long byte strings are rare outside of arrays. Where there are some, a
         # second run makes them bytes, now that it is known which ones to copy.
         del root
-        machine = _machine(data, start, find_storage, plain_bytes, nested)
-        root = machine.run()
-    return root, machine.pos
+        root, end = run(plain_bytes)
+    return root, end
 
 
-def _machine(
-    data: memoryview,
-    start: int,
-    find_storage: FindStorage | None,
-    plain_bytes: frozenset[int],
-    nested: bool,
-) -> Machine:
-    return Machine(
-        data,
-        start,
-        names=NAMES,
-        find_storage=find_storage,
-        plain_bytes=plain_bytes,
-        read_nested=None if nested else lambda content: read(content, nested=True),
-    )
+def _read_nested(data: memoryview) -> object:
+    return read(data, nested=True)
 
 
 def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
@@ -171,6 +179,7 @@ def _zip_entries(data: memoryview) -> dict[str, memoryview]:
 
 
 def _walk_zip(data: memoryview) -> Iterator[tuple[str, memoryview]]:
+    """Yields the name and the content of every entry."""
     position, end, count = _zip_directory(data)
     names = set()
     for _ in range(count):

@@ -1,7 +1,13 @@
-"""The names that a file may use, and the functions of our own that they stand for."""
+"""The names that a file may use, and what each stands for here.
+
+A function stands for one of Python, NumPy or PyTorch of the same name, and takes the
+machine and then the arguments that the file gives, which can be of any type: it checks
+them all and builds plain values. Everything else is an inert marker or a dtype.
+"""
 
 import collections
 import re
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -31,7 +37,6 @@ from alphanet_jax.data.untrusted import (
     expect,
     expect_size,
     quote,
-    type_name,
     whole_array,
 )
 
@@ -39,21 +44,22 @@ _NUMPY_DTYPE_CODE: Final = re.compile(
     r"(b1|[iu][1248]|f[248]|c8|c16|[SU][0-9]{1,7})", re.ASCII
 )
 
-NAMES: Final[dict[tuple[object, object], object]] = {}
+_names: Final[dict[tuple[object, object], object]] = {}
+# Pickles find nothing but what is in here, under module and name.
+NAMES: Final = types.MappingProxyType(_names)
 
 
 def _offer(value: object, *names: str) -> None:
     """Puts a value on the list of names."""
     for name in names:
         module, _, attribute = name.rpartition(".")
-        NAMES[module, attribute] = value
+        _names[module, attribute] = value
 
 
 def _stand_in(*names: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Makes a function stand in for the ones of other libraries.
+    """Puts a function on the list of names, in place of those of other libraries.
 
-    It is given the machine and then the arguments from the file, which can be of
-    any type but as many as it has parameters.
+    It can be called with as many arguments as it has parameters beside the machine.
     """
 
     def register(function: Callable[..., object]) -> Callable[..., object]:
@@ -78,7 +84,7 @@ for _name, _dtype_name in TORCH_STORAGES.items():
 _offer(StorageClass(None), "torch.storage.UntypedStorage", "torch.UntypedStorage")
 
 
-# Python.
+# --- Python --------------------------------------------------------------------------
 
 
 @_stand_in("_codecs.encode")
@@ -150,7 +156,7 @@ def _counter(machine: Machine, counts: object = None) -> object:
     return made
 
 
-# NumPy.
+# --- NumPy ---------------------------------------------------------------------------
 
 
 @_stand_in("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
@@ -217,7 +223,7 @@ def _numpy_dtype(
     elif type(code) is str and _NUMPY_DTYPE_CODE.fullmatch(code):
         dtype = np.dtype(code)
     else:
-        name = quote(code) if type(code) is str else f"of a {type_name(code)}"
+        name = quote(code) if type(code) is str else f"of a {type(code).__name__}"
         raise Refused(f"holds an array of dtype {name}; arrays hold numbers or text")
 
     def fill(state: object) -> object:
@@ -240,7 +246,7 @@ def _numpy_scalar(machine: Machine, dtype: object, content: object) -> object:
     return _array_of(machine, content, dtype, (), False)[()]
 
 
-# PyTorch.
+# --- PyTorch -------------------------------------------------------------------------
 
 
 @_stand_in("torch.storage._load_from_bytes")

@@ -24,7 +24,7 @@ from alphanet_jax.data.torch_files.values import (
     check_key,
     refuse_name,
 )
-from alphanet_jax.data.untrusted import Refused, expect, expect_size, quote, type_name
+from alphanet_jax.data.untrusted import Refused, expect, expect_size, quote
 
 _HIGHEST_PICKLE_PROTOCOL: Final = 5
 # The magic number takes ten bytes and labels take eight at most. Python's time for
@@ -43,7 +43,7 @@ _STOP: Final = ord(".")
 
 
 class Machine:
-    """Runs one pickle over a buffer, with nothing in reach but the names it is given.
+    """Runs one pickle over a buffer, with nothing in reach but a table of names.
 
     Attributes:
       data: The buffer.
@@ -98,10 +98,10 @@ class Machine:
             raise Refused("repeats its own content too often")
 
     def call(self, function: object, args: object) -> object:
-        """Calls one of this module's functions with arguments from the file."""
+        """Calls one of the functions of the table with arguments from the file."""
         if not isinstance(function, Function):
             name = function.name if isinstance(function, Marker) else None
-            raise Refused(f"calls {name or 'a ' + type_name(function)}")
+            raise Refused(f"calls {name or 'a ' + type(function).__name__}")
         if type(args) is not tuple:
             raise Refused(f"calls {function.name} without a tuple of arguments")
         if not function.fewest <= len(args) <= function.most:
@@ -390,7 +390,7 @@ def _build(machine: Machine) -> None:
         target.value = machine.stack[-1] = target.fill(state)
     # State dicts of modules carry an attribute with versions, not needed here.
     elif type(target) is not collections.OrderedDict or type(state) is not dict:
-        raise Refused(f"refuses to set the state of a {type_name(target)}")
+        raise Refused(f"refuses to set the state of a {type(target).__name__}")
 
 
 def _bin_pers_id(machine: Machine) -> None:

@@ -6,18 +6,18 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 
-from alphanet_jax.data.untrusted import Refused, expect, quote, type_name
+from alphanet_jax.data.untrusted import Refused, expect, quote
 
 PLAIN_DATA: Final = "plain data (tensors, arrays, numbers, text, lists, dicts)"
 # From this length on, byte strings stay views of the file until it is clear that
 # they are data in their own right and not the content of an array.
 LONG_BYTES: Final = 1 << 12
-MAX_NAME: Final = 512
+MAX_NAME: Final = 512  # characters of a name in a file
 _MAX_KEY_PARTS: Final = 64
 
 
 class Function(NamedTuple):
-    """A function of this module under the name that files call it by."""
+    """A function of `names` under the name that files call it by."""
 
     name: str
     run: Callable[..., object]
@@ -86,8 +86,8 @@ def check_key(key: object) -> object:
     ):
         return key
     raise Refused(
-        f"holds a {type_name(key)} as dict key or set member; those can be numbers, "
-        "short text and short flat tuples of them"
+        f"holds a {type(key).__name__} as dict key or set member; those can be "
+        "numbers, short text and short flat tuples of them"
     )
 
 
@@ -124,5 +124,5 @@ def check_plain(root: object) -> frozenset[int]:
         elif isinstance(value, (Function, Marker)):
             refuse_name(value.name)
         elif not isinstance(value, (np.generic, np.dtype)):
-            raise Refused(f"holds a bare {type_name(value)}, not {PLAIN_DATA}")
+            raise Refused(f"holds a bare {type(value).__name__}, not {PLAIN_DATA}")
     return frozenset(long_bytes)
