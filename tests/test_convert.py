@@ -15,7 +15,7 @@ import pytest
 from made_data import CLASSIFIER, CONVERTED, FEATURES, GROUP_FILES, SIZES, snapshot
 
 from alphanet_jax import files
-from alphanet_jax.data import checks, convert
+from alphanet_jax.data import checks, class_files, classifiers, convert
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -482,9 +482,9 @@ def test_text_files_as_windows_writes_them(made, out):
     good(made.convert(out))
     assert (out / "data/splits/few.txt").read_bytes() == few.read_bytes()
     assert (out / "data/names.txt").read_bytes() == names.read_bytes()
-    splits = convert.read_splits(made.entry, out)
+    splits = class_files.read_splits(made.entry, out)
     np.testing.assert_array_equal(splits["few"], [0, 3])
-    found = convert.read_label_names(made.entry, out, num_classes=6)
+    found = class_files.read_label_names(made.entry, out, num_classes=6)
     assert found == ("a", "b, c", "d\u2028d", "e\x0cf", "g", "h")
 
 
@@ -496,7 +496,7 @@ def test_synset_ids_are_copied_where_there_are_some(made, out):
     ids.write_text("n01440764 a\n")
     good(made.convert(out))
     assert (out / "data/ids.txt").read_bytes() == ids.read_bytes()
-    assert convert.synsets_path(made.entry, out) == out / "data/ids.txt"
+    assert class_files.synsets_path(made.entry, out) == out / "data/ids.txt"
 
 
 # --- Kinds of classifiers -------------------------------------------------------------
@@ -845,8 +845,9 @@ def kill_within(made, out, *, patch):
     code = f"""
         import os, signal, sys
         from pathlib import Path
-        from alphanet_jax import checks, cli, convert, files
+        from alphanet_jax.commands import cli
         from alphanet_jax.commands import convert as command
+        from alphanet_jax.data import convert
 
         def die():
             os.kill(os.getpid(), signal.SIGKILL)
@@ -1579,7 +1580,7 @@ def test_error_of_an_expanded_tensor(torch, made, out):
 
 def test_load_classifier_checks_its_loader(made):
     with pytest.raises(UserError, match=r"must be one of Linear.*, got 'Linear'"):
-        convert.load_classifier(made.root / CLASSIFIER, "Linear")
+        classifiers.load_classifier(made.root / CLASSIFIER, "Linear")
 
 
 def test_convert_dataset_reports_nothing_unasked(made, out, capsys):
@@ -1603,8 +1604,7 @@ def test_memory(tmp_path):
         made.dump(f"{FEATURES}/train.pkl", {"feats": feats, "labels": labels})
         code = f"""
             import threading
-            from alphanet_jax import cli
-            from alphanet_jax.commands import convert
+            from alphanet_jax.commands import cli, convert
             peak, done = 0, threading.Event()
             def measure():
                 global peak

@@ -13,13 +13,13 @@ from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
 
 from alphanet_jax import files
 from alphanet_jax.commands import cli
-from alphanet_jax.data import convert, dataset, registry
+from alphanet_jax.data import convert, dataset, paths, registry
 from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 RECORDED = Path(__file__).parent / "recorded"
-CACHE = convert.CACHE_NAME
+CACHE = paths.CACHE_NAME
 
 
 @pytest.fixture(autouse=True)
@@ -284,10 +284,10 @@ class TestCache:
     def test_users_cache_by_default(self, made, monkeypatch):
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", "/home/someone")
-        place = convert.cache_roots(made.root)[1]
+        place = paths.cache_roots(made.root)[1]
         assert place.parent == Path("/home/someone/.cache/alphanet_jax/converted")
-        assert place == convert.cache_roots(made.root / "data" / "..")[1]
-        assert place != convert.cache_roots(made.root / "data")[1]
+        assert place == paths.cache_roots(made.root / "data" / "..")[1]
+        assert place != paths.cache_roots(made.root / "data")[1]
 
     def test_no_place_at_all(self, made, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")

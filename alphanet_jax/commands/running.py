@@ -295,11 +295,12 @@ def neighbor_cache(
     config: ml_collections.ConfigDict, data: "Dataset"
 ) -> "NeighborCache":
     """Keeps neighbors where the registry says, or else in the caches."""
-    from alphanet_jax.data import convert, registry
+    from alphanet_jax.data import registry
+    from alphanet_jax.data.paths import cache_roots
     from alphanet_jax.experiment.neighbor_cache import NeighborCache
 
     entry = registry.get_entry(Path(config.registry), config.dataset)
     root = Path(config.data_root)
     own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
-    others = [cache / "neighbors" for cache in convert.cache_roots(root)]
+    others = [cache / "neighbors" for cache in cache_roots(root)]
     return NeighborCache(own + others, data)

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from alphanet_jax import files, splits, streaming
-from alphanet_jax.data import checks, convert
-from alphanet_jax.data.convert import ArrayPaths, Report
+from alphanet_jax.data import checks, convert, records
+from alphanet_jax.data.class_files import read_label_names, read_splits, split_paths
+from alphanet_jax.data.classifiers import read_classifier
+from alphanet_jax.data.convert import Report
+from alphanet_jax.data.paths import ArrayPaths, cache_roots
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 
@@ -128,12 +131,12 @@ def load_dataset(
             raise UserError(f"{option} must name a group of samples, got ''")
     names = list(dict.fromkeys(filter(None, (train_group, val_group, test_group))))
     arrays = convert.ensure_converted(entry, data_root, names, report=report)
-    weight, bias, classifier_files = convert.read_classifier(entry, data_root)
+    weight, bias, classifier_files = read_classifier(entry, data_root)
     num_classes, num_features = weight.shape
-    split_paths = convert.split_paths(entry, data_root)
-    splits = convert.read_splits(entry, data_root)
-    checks.check_splits(str(split_paths["few"].parent), splits, num_classes=num_classes)
-    label_names = convert.read_label_names(entry, data_root, num_classes=num_classes)
+    split_files = split_paths(entry, data_root)
+    splits = read_splits(entry, data_root)
+    checks.check_splits(str(split_files["few"].parent), splits, num_classes=num_classes)
+    label_names = read_label_names(entry, data_root, num_classes=num_classes)
     groups = {
         name: _load_group(paths, num_classes=num_classes, num_features=num_features)
         for name, paths in arrays.items()
@@ -142,13 +145,13 @@ def load_dataset(
         str(arrays[train_group].labels),
         np.bincount(groups[train_group].labels, minlength=num_classes),
     )
-    loaded = [*classifier_files, *split_paths.values()]
+    loaded = [*classifier_files, *split_files.values()]
     known: dict[Path, str] = {}
     for paths in arrays.values():
         loaded += [paths.features, paths.labels]
-        known |= convert.known_hashes(paths)
+        known |= records.known_hashes(paths)
     hashes = known | files.file_hashes([path for path in loaded if path not in known])
-    roots = [*convert.cache_roots(data_root), data_root]
+    roots = [*cache_roots(data_root), data_root]
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
