@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from made_data import CLASSIFIER, CONVERTED, FEATURES, GROUP_FILES, SIZES, snapshot
 
-from alphanet_jax import files
+from alphanet_jax import files, streaming
 from alphanet_jax.data import checks, class_files, classifiers, convert
 from alphanet_jax.errors import UserError
 
@@ -346,7 +346,7 @@ def test_arrays_that_are_not_contiguous(made, out):
 
 @pytest.mark.parametrize("size", [1, 7, 22, 23, 24])
 def test_chunks(size, made, out, monkeypatch):
-    monkeypatch.setattr(checks, "_CHUNK_BYTES", size * 4 * made_data.NUM_FEATURES)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", size * 4 * made_data.NUM_FEATURES)
     monkeypatch.setattr(convert, "_PROGRESS_SECONDS", -1.0)
     feats, labels = made.groups["train"].values()
     lines = good(made.convert(out))
@@ -792,7 +792,7 @@ class TestAgain:
 def test_interrupted_in_the_last_group(made, out, converted, monkeypatch):
     shutil.copytree(converted, out, copy_function=shutil.copy2)
     before = snapshot(out)
-    monkeypatch.setattr(checks, "_CHUNK_BYTES", 16)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 16)
     real, calls = checks.check_finite, []
 
     def check_finite(where, features, *, dtype, first_row):
@@ -1566,7 +1566,7 @@ def test_error_half_too_small(made, out):
 
 
 def test_error_of_a_row_beyond_the_first_chunk(made, out, monkeypatch):
-    monkeypatch.setattr(checks, "_CHUNK_BYTES", 4 * 4 * 4)
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 4 * 4 * 4)
     made.dump_group("train", feats=change(feats(made, "train"), (17, 2), np.nan))
     check_error(made.convert(out), TRAIN, "got nan in row 17, column 2")
 

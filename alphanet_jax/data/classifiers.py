@@ -122,8 +122,7 @@ def _linear_classifier(path: Path, content: Any) -> Classifier:
             raise UserError(
                 f"{path}: {name} must be a tensor or array, got {describe(array)}"
             )
-        if not checks.is_float(array.dtype):
-            raise UserError(f"{path}: {name} must hold floats, got {array.dtype}")
+        checks.check_floats(str(path), name, array)
     checks.check_classifier(str(path), weight, bias)
     return Classifier(
         np.asarray(weight, np.float32),

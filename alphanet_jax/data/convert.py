@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, streaming
 from alphanet_jax.data import checks, records
 from alphanet_jax.data.class_files import (
     read_label_names,
@@ -142,7 +142,7 @@ def _write_features(
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
-            for start, chunk in checks.row_chunks(part.features):
+            for start, chunk in streaming.row_chunks(part.features):
                 checks.check_finite(str(part.path), chunk, dtype=dtype, first_row=start)
                 cast = np.ascontiguousarray(chunk, dtype)
                 if not lossy and not np.can_cast(chunk.dtype, dtype):
