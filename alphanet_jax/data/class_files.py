@@ -29,7 +29,14 @@ def split_paths(entry: DatasetEntry, data_root: Path) -> dict[str, Path]:
 
 
 def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
-    """Reads the class ids of 'few', 'medium' and 'many', in ascending order.
+    """Reads the class ids of 'few', 'medium' and 'many'.
+
+    Args:
+      entry: The dataset.
+      data_root: What its paths are relative to.
+
+    Returns:
+      Class ids by split, ascending, int64: not yet checked against each other.
 
     Raises:
       UserError: If a file is missing or a line is not a number.
@@ -53,7 +60,15 @@ def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
 def read_label_names(
     entry: DatasetEntry, data_root: Path, *, num_classes: int
 ) -> tuple[str, ...] | None:
-    """Reads the class names in label order; None if the dataset has no such file.
+    """Reads the names of classes.
+
+    Args:
+      entry: The dataset.
+      data_root: What its paths are relative to.
+      num_classes: Number of classes C.
+
+    Returns:
+      The names in the order of class ids; None if the dataset has no such file.
 
     Raises:
       UserError: If there is not one name for every class.

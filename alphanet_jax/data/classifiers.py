@@ -11,12 +11,11 @@ import numpy as np
 from alphanet_jax.data import checks
 from alphanet_jax.data.contents import brief, describe, load_content
 from alphanet_jax.data.paths import find_path, plain_classifier
-from alphanet_jax.data.registry import LOADERS, DatasetEntry
+from alphanet_jax.data.registry import LINEAR, LOADERS, DatasetEntry
 from alphanet_jax.errors import UserError
 
 __all__ = ["Classifier", "load_classifier", "read_classifier"]
 
-_LINEAR = "LinearClassifierLoader"
 _MAX_CLASSIFIERS = 256  # files of a combined classifier
 
 
@@ -31,13 +30,20 @@ class Classifier(NamedTuple):
 def read_classifier(entry: DatasetEntry, data_root: Path) -> Classifier:
     """Reads the classifier of a dataset, or what it was converted to.
 
+    Args:
+      entry: The dataset.
+      data_root: What its paths are relative to.
+
+    Returns:
+      The classifier.
+
     Raises:
       UserError: If a file is missing, not of the loader's form or not finite.
     """
     path = find_path(data_root, entry.classifier_file)
     converted = find_path(data_root, str(plain_classifier(entry.classifier_file)))
     if os.path.exists(converted) and not os.path.exists(path):
-        return load_classifier(converted, _LINEAR)
+        return load_classifier(converted, LINEAR)
     return load_classifier(path, entry.classifier_loader)
 
 
@@ -87,7 +93,7 @@ def _load_classifier(
             f"{path}: a combined classifier may have {_MAX_CLASSIFIERS} files at most"
         )
     content = load_content(path)
-    if loader == _LINEAR:
+    if loader == LINEAR:
         return _linear_classifier(path, content)
     experts: list[Classifier] = []
     for expert_loader, name in _listed(path, content):
