@@ -186,6 +186,21 @@ class Dataset:
         )
 
 
+def _checked_group(
+    features: tuple[str, np.ndarray],
+    labels: tuple[str, np.ndarray],
+    *,
+    num_classes: int,
+    num_features: int,
+) -> Group:
+    """Checks features and labels, each given with the name of where they are from."""
+    where, rows = features
+    checks.check_feature_shape(where, rows, num_features=num_features)
+    checks.check_labels(*labels, num_samples=len(rows), num_classes=num_classes)
+    checks.check_finite(where, rows)
+    return Group(rows, np.array(labels[1], np.int32))
+
+
 # --- From arrays ----------------------------------------------------------------------
 
 
@@ -271,21 +286,6 @@ def _array_sha256(array: np.ndarray) -> str:
 
 
 # --- From files -----------------------------------------------------------------------
-
-
-def _checked_group(
-    features: tuple[str, np.ndarray],
-    labels: tuple[str, np.ndarray],
-    *,
-    num_classes: int,
-    num_features: int,
-) -> Group:
-    """Checks features and labels, each given with the name of where they are from."""
-    where, rows = features
-    checks.check_feature_shape(where, rows, num_features=num_features)
-    checks.check_labels(*labels, num_samples=len(rows), num_classes=num_classes)
-    checks.check_finite(where, rows)
-    return Group(rows, np.array(labels[1], np.int32))
 
 
 def _short_name(path: Path, roots: Sequence[Path]) -> str:
