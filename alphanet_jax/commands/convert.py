@@ -58,12 +58,12 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Nothing beyond what parsing does."""
+    """Returns the arguments as they are: there are no shorthands."""
     return list(arguments)
 
 
 def fields() -> list[tuple[str, Any, str]]:
-    """Nothing beyond the flags."""
+    """Lists fields of the config: there are none beyond the flags."""
     return []
 
 
@@ -76,11 +76,11 @@ def run(values: flags.FlagValues) -> None:
     for name in ("dataset", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
-    from alphanet_jax.data import convert, registry
+    from alphanet_jax.data.convert import convert_dataset
+    from alphanet_jax.data.registry import get_entry
 
-    entry = registry.get_entry(Path(values.registry), values.dataset)
-    convert.convert_dataset(
-        entry,
+    convert_dataset(
+        get_entry(Path(values.registry), values.dataset),
         Path(values.data_root),
         Path(values.out),
         groups=values.groups,

@@ -340,7 +340,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    from alphanet_jax.data import convert
+    from alphanet_jax.data.paths import find_path
 
     classifier = entry.classifier_file
     for several in (
@@ -348,7 +348,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
         [entry.feature_files_dir],
         [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):
-        if not any(convert.find_path(root, name).exists() for name in several):
+        if not any(find_path(root, name).exists() for name in several):
             return f"no such file or directory: {root / several[0]}"
     return None
 

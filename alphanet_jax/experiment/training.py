@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import convert, dataset, registry
+from alphanet_jax.data import dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -256,7 +256,7 @@ def neighbor_cache(settings: Settings, data: Dataset) -> NeighborCache:
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     root = Path(settings.data_root)
     own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
-    others = [cache / "neighbors" for cache in convert.cache_roots(root)]
+    others = [cache / "neighbors" for cache in paths.cache_roots(root)]
     return NeighborCache(own + others, data)
 
 
