@@ -12,7 +12,7 @@ from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, groups
+from alphanet_jax.figures import drawing, outcomes
 from alphanet_jax.figures.kinds import (
     accuracy_vs_experiment,
     accuracy_vs_rho,
@@ -26,7 +26,7 @@ from alphanet_jax.results import accuracy, semantic
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.data import DataFinder
 
-NEAR = groups.Neighborhoods("base")
+NEAR = outcomes.Neighborhoods("base")
 # Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
 # apple and orange 3, edible fruit and apple 1.
 SYNSETS = {
@@ -166,14 +166,14 @@ class TestNearestAmong:
     @pytest.mark.parametrize("k", [2, 4])
     def test_as_one_class_at_a_time(self, rng, metric, candidates, k):
         means = rng.standard_normal((7, 3), np.float32)
-        mask = groups.nearest_among(
+        mask = outcomes.nearest_among(
             means, np.array(candidates), num_neighbors=k, metric=metric
         )
         np.testing.assert_array_equal(mask, slow_mask(means, candidates, k, metric))
 
     def test_equal_means(self):
         # All are as near as each other: the first of the list, and never itself.
-        mask = groups.nearest_among(
+        mask = outcomes.nearest_among(
             np.zeros((5, 2)), np.arange(1, 5), num_neighbors=2, metric="euclidean"
         )
         assert [np.flatnonzero(row).tolist() for row in mask] == [
@@ -184,7 +184,7 @@ class TestNearestAmong:
 class TestGroups:
     def test_hand_worked(self, tmp_path):
         sources = sources_of(tmp_path, a=HAND)
-        grouped = groups.group_predictions(
+        grouped = outcomes.group_predictions(
             sources.sets[0], sources, split="few", near=NEAR
         )
         assert grouped.labels.tolist() == [1, 1, 1, 4, 4]
@@ -196,7 +196,7 @@ class TestGroups:
         few = HAND["neighbors"]
         own = np.stack([few, few[[1, 0, 2]]])
         sources = sources_of(tmp_path, a=HAND | {"neighbors": own, "nn_dist": "random"})
-        grouped = groups.group_predictions(
+        grouped = outcomes.group_predictions(
             sources.sets[0], sources, split="few", near=NEAR
         )
         # In the second run, class 1 has 2 and 3, class 4 has 0 and 2.
@@ -209,11 +209,11 @@ class TestGroups:
     def test_by_class_means(self, real, split, nn_split, nn_dist):
         sources = load_real(real, "euclidean")
         (runs,), data = sources.sets, real[1]
-        grouped = groups.group_predictions(
+        grouped = outcomes.group_predictions(
             runs,
             sources,
             split=split,
-            near=groups.Neighborhoods(nn_split, nn_dist),
+            near=outcomes.Neighborhoods(nn_split, nn_dist),
         )
         few, base = data.few_classes, data.base_classes
         chosen = {"few": few, "base": base, "all": np.arange(6)}
@@ -225,7 +225,7 @@ class TestGroups:
         rows = np.isin(runs.common("test_labels"), chosen[split])
         labels = runs.common("test_labels")[rows]
         assert grouped.labels.tolist() == labels.tolist()
-        names = np.array(groups.accuracy.OUTCOMES)
+        names = np.array(outcomes.accuracy.OUTCOMES)
         for run, predicted in enumerate(runs.runs("test_pred")[:, rows]):
             found = names[grouped.after[run]].tolist()
             assert found == slow_groups(predicted, labels, mask)
@@ -236,9 +236,9 @@ class TestGroups:
         sources = load_real(real, "random")
         ask = {"split": "base", "near": NEAR}
         with pytest.raises(UserError, match=r"neighbors 'random'.*--nn_dist=euclidean"):
-            groups.group_predictions(sources.sets[0], sources, **ask)
-        chosen = groups.Neighborhoods("base", "euclidean")
-        grouped = groups.group_predictions(
+            outcomes.group_predictions(sources.sets[0], sources, **ask)
+        chosen = outcomes.Neighborhoods("base", "euclidean")
+        grouped = outcomes.group_predictions(
             sources.sets[0], sources, split="base", near=chosen
         )
         assert grouped.after.shape == (3, len(grouped.labels))
@@ -253,7 +253,7 @@ class TestGroups:
             },
         )
         with pytest.raises(UserError, match="split 'few' has no test samples"):
-            groups.group_predictions(sources.sets[0], sources, split="few", near=NEAR)
+            outcomes.group_predictions(sources.sets[0], sources, split="few", near=NEAR)
 
     def test_panel_names(self, tmp_path):
         first = {"dataset": "one", "proper_name": "One"}
@@ -414,7 +414,7 @@ class TestPredictionChanges:
         shares = predictions.numbers(sources, **options)[""]
         flows = prediction_changes.numbers(sources, **options)[""]
         for side, model in (("before", "baseline"), ("after", "alphanet")):
-            for outcome in groups.accuracy.OUTCOMES:
+            for outcome in outcomes.accuracy.OUTCOMES:
                 (percent,) = select(shares, model=model, outcome=outcome)["percent"]
                 summed = select(flows, **{side: outcome})["percent"].sum()
                 assert summed == pytest.approx(percent)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, groups
+from alphanet_jax.figures import drawing, outcomes
 from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
@@ -66,7 +66,7 @@ DATA_OPTIONS = (
         "which classes can be neighbors: few, base, all; or semantic for WordNet's",
         choices=("few", "base", "all", "semantic"),
     ),
-    groups.NN_DIST,
+    outcomes.NN_DIST,
     Option(
         "semantic_nns_level",
         None,
@@ -133,7 +133,7 @@ def numbers(
     near = _neighborhoods(sources, nn_split, nn_dist, semantic_nns_level)
     rows: list[tuple[Any, ...]] = []
     for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
-        grouped = groups.group_predictions(runs, sources, split=split, near=near)
+        grouped = outcomes.group_predictions(runs, sources, split=split, near=near)
         is_few = np.isin(grouped.labels, runs.splits["few"])
         size = len(grouped.labels)
         for part, chosen in (("few", is_few), ("base", ~is_few)):
@@ -156,7 +156,7 @@ def numbers(
 
 def _neighborhoods(
     sources: Sources, nn_split: str, nn_dist: str | None, level: int | None
-) -> groups.Neighborhoods:
+) -> outcomes.Neighborhoods:
     """Says which classes are neighbors.
 
     Raises:
@@ -165,7 +165,7 @@ def _neighborhoods(
     if nn_split == "semantic":
         if nn_dist is not None:
             raise UserError("--nn_dist means nothing with --nn_split=semantic")
-        return groups.Neighborhoods(nn_split, level=level or semantic.LEVEL)
+        return outcomes.Neighborhoods(nn_split, level=level or semantic.LEVEL)
     given = {
         "--semantic_nns_level": level,
         "--synsets or --imagenet_data_root": sources.synsets,
@@ -176,7 +176,7 @@ def _neighborhoods(
             raise UserError(
                 f"{name} needs --nn_split=semantic, got --nn_split={nn_split}"
             )
-    return groups.Neighborhoods(nn_split, nn_dist)
+    return outcomes.Neighborhoods(nn_split, nn_dist)
 
 
 def more_files(sources: Sources, options: Mapping[str, Any]) -> dict[Path, str]:
@@ -296,7 +296,7 @@ def draw(
         figure,
         all_axes,
         style,
-        y=groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()],
+        y=outcomes.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()],
         titles=names,
         handles=handles,
         labels=labels,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, groups, statistics
+from alphanet_jax.figures import drawing, outcomes, statistics
 from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
@@ -56,7 +56,7 @@ DATA_OPTIONS = (
         "which classes can be neighbors: few, base, all",
         choices=("few", "base", "all"),
     ),
-    groups.NN_DIST,
+    outcomes.NN_DIST,
     Option(
         "models",
         ("baseline", "alphanet"),
@@ -106,11 +106,11 @@ def numbers(
     Raises:
       UserError: If a split has no test samples, or neighbors cannot be told.
     """
-    near = groups.Neighborhoods(nn_split, nn_dist)
+    near = outcomes.Neighborhoods(nn_split, nn_dist)
     rng = np.random.default_rng(boot_seed)
     rows: list[tuple[Any, ...]] = []
     for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
-        grouped = groups.group_predictions(runs, sources, split=split, near=near)
+        grouped = outcomes.group_predictions(runs, sources, split=split, near=near)
         for model in _MODELS:
             found = grouped.before if model == "baseline" else grouped.after
             counts = np.stack(
@@ -167,7 +167,7 @@ def draw(
         figure,
         all_axes,
         style,
-        y=groups.SPLIT_PHRASES[str(columns["split"][0])],
+        y=outcomes.SPLIT_PHRASES[str(columns["split"][0])],
         titles=names,
         handles=[Patch(**_looks(model, style.foreground)) for model in models],
         labels=[_MODELS[model] for model in models],
