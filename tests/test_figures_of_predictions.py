@@ -12,20 +12,18 @@ from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, outcomes
-from alphanet_jax.figures.kinds import (
-    accuracy_vs_experiment,
-    accuracy_vs_rho,
-    change_vs_rho,
-    prediction_changes,
-    predictions,
-)
+from alphanet_jax.figures import drawing, load_kind, outcomes
 from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
-from alphanet_jax.results import accuracy, semantic
+from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.data import DataFinder
 
+accuracy_vs_experiment = load_kind("accuracy_vs_experiment")
+accuracy_vs_rho = load_kind("accuracy_vs_rho")
+change_vs_rho = load_kind("change_vs_rho")
+prediction_changes = load_kind("prediction_changes")
+predictions = load_kind("predictions")
 NEAR = outcomes.Neighborhoods("base")
 # Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
 # apple and orange 3, edible fruit and apple 1.
@@ -160,20 +158,20 @@ def data_means(data):
     )
 
 
-class TestNearestAmong:
+class TestNearestOthers:
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     @pytest.mark.parametrize("candidates", [[4], [1, 6], [0, 2, 5], [0, 1, 3, 4, 6]])
     @pytest.mark.parametrize("k", [2, 4])
     def test_as_one_class_at_a_time(self, rng, metric, candidates, k):
         means = rng.standard_normal((7, 3), np.float32)
-        mask = outcomes.nearest_among(
+        mask = nearest.nearest_others(
             means, np.array(candidates), num_neighbors=k, metric=metric
         )
         np.testing.assert_array_equal(mask, slow_mask(means, candidates, k, metric))
 
     def test_equal_means(self):
         # All are as near as each other: the first of the list, and never itself.
-        mask = outcomes.nearest_among(
+        mask = nearest.nearest_others(
             np.zeros((5, 2)), np.arange(1, 5), num_neighbors=2, metric="euclidean"
         )
         assert [np.flatnonzero(row).tolist() for row in mask] == [
@@ -181,10 +179,10 @@ class TestNearestAmong:
         ]
 
 
-class TestGroups:
+class TestOutcomes:
     def test_hand_worked(self, tmp_path):
         sources = sources_of(tmp_path, a=HAND)
-        grouped = outcomes.group_predictions(
+        grouped = outcomes.find_outcomes(
             sources.sets[0], sources, split="few", near=NEAR
         )
         assert grouped.labels.tolist() == [1, 1, 1, 4, 4]
@@ -196,7 +194,7 @@ class TestGroups:
         few = HAND["neighbors"]
         own = np.stack([few, few[[1, 0, 2]]])
         sources = sources_of(tmp_path, a=HAND | {"neighbors": own, "nn_dist": "random"})
-        grouped = outcomes.group_predictions(
+        grouped = outcomes.find_outcomes(
             sources.sets[0], sources, split="few", near=NEAR
         )
         # In the second run, class 1 has 2 and 3, class 4 has 0 and 2.
@@ -209,7 +207,7 @@ class TestGroups:
     def test_by_class_means(self, real, split, nn_split, nn_dist):
         sources = load_real(real, "euclidean")
         (runs,), data = sources.sets, real[1]
-        grouped = outcomes.group_predictions(
+        grouped = outcomes.find_outcomes(
             runs,
             sources,
             split=split,
@@ -225,7 +223,7 @@ class TestGroups:
         rows = np.isin(runs.common("test_labels"), chosen[split])
         labels = runs.common("test_labels")[rows]
         assert grouped.labels.tolist() == labels.tolist()
-        names = np.array(outcomes.accuracy.OUTCOMES)
+        names = np.array(accuracy.OUTCOMES)
         for run, predicted in enumerate(runs.runs("test_pred")[:, rows]):
             found = names[grouped.after[run]].tolist()
             assert found == slow_groups(predicted, labels, mask)
@@ -236,9 +234,9 @@ class TestGroups:
         sources = load_real(real, "random")
         ask = {"split": "base", "near": NEAR}
         with pytest.raises(UserError, match=r"neighbors 'random'.*--nn_dist=euclidean"):
-            outcomes.group_predictions(sources.sets[0], sources, **ask)
+            outcomes.find_outcomes(sources.sets[0], sources, **ask)
         chosen = outcomes.Neighborhoods("base", "euclidean")
-        grouped = outcomes.group_predictions(
+        grouped = outcomes.find_outcomes(
             sources.sets[0], sources, split="base", near=chosen
         )
         assert grouped.after.shape == (3, len(grouped.labels))
@@ -253,7 +251,7 @@ class TestGroups:
             },
         )
         with pytest.raises(UserError, match="split 'few' has no test samples"):
-            outcomes.group_predictions(sources.sets[0], sources, split="few", near=NEAR)
+            outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
 
     def test_panel_names(self, tmp_path):
         first = {"dataset": "one", "proper_name": "One"}
@@ -414,7 +412,7 @@ class TestPredictionChanges:
         shares = predictions.numbers(sources, **options)[""]
         flows = prediction_changes.numbers(sources, **options)[""]
         for side, model in (("before", "baseline"), ("after", "alphanet")):
-            for outcome in outcomes.accuracy.OUTCOMES:
+            for outcome in accuracy.OUTCOMES:
                 (percent,) = select(shares, model=model, outcome=outcome)["percent"]
                 summed = select(flows, **{side: outcome})["percent"].sum()
                 assert summed == pytest.approx(percent)

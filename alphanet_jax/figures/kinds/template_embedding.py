@@ -1,30 +1,33 @@
 """The classifier of a few class before and after, among its samples, in the plane."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
-from alphanet_jax.figures.drawing import LEGEND_OPTIONS, draw_legend
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.drawing import draw_legend
+from alphanet_jax.figures.embedding import embed
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import (
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+    split_by,
+)
+from alphanet_jax.figures.options import LegendOptions, about
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "NEEDS_DATA",
-    "READS",
-    "draw",
-    "embed",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 A few class's template (its weights in the classifier) before and after, the templates
 of its neighbors, and its test samples by what they are predicted to be, in the plane:
 principal components, then multidimensional scaling, which keep distances as well as the
@@ -35,45 +38,38 @@ the mean test sample, all of length 1. The original's PlotTemplateDeltas.
   python main.py plot template_embedding --res_file=results/quickstart/result.npz \\
       --n_deltas=2 --out=templates.pdf"""
 
-READS = "file"
-NEEDS_DATA = True
-DATA_OPTIONS = (
-    Option("run_seed", None, "seed of the run [the first]", of=int),
-    Option(
-        "delta_type",
-        "max",
-        "the few classes whose accuracy has risen most (max) or least (min)",
-        choices=("max", "min"),
-    ),
-    Option("n_deltas", 1, "number of classes", low=1),
-    Option("n_pcs", 50, "principal components, at most", low=2),
-    Option("mds_iters", 300, "most iterations of multidimensional scaling", low=1),
-)
-DRAWING_OPTIONS = LEGEND_OPTIONS
-
 _SAMPLE_MARKERS = "s^Dv<>pPhX*d"
 _OWN, _OTHER = 0, -1  # ranks of what is no neighbor
 
 
-def numbers(
-    sources: Sources,
-    *,
-    run_seed: int | None = None,
-    delta_type: str = "max",
-    n_deltas: int = 1,
-    n_pcs: int = 50,
-    mds_iters: int = 300,
-) -> Numbers:
+@dataclass(frozen=True)
+class _NumbersOptions:
+    run_seed: int | None = field(
+        default=None, metadata=about("seed of the run [the first]")
+    )
+    delta_type: str = field(
+        default="max",
+        metadata=about(
+            "the few classes whose accuracy has risen most (max) or least (min)",
+            choices=("max", "min"),
+        ),
+    )
+    n_deltas: int = field(default=1, metadata=about("number of classes", low=1))
+    n_pcs: int = field(
+        default=50, metadata=about("principal components, at most", low=2)
+    )
+    mds_iters: int = field(
+        default=300,
+        metadata=about("most iterations of multidimensional scaling", low=1),
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Embeds templates and samples of few classes.
 
     Args:
       sources: One result file.
-      run_seed: Seed of the run; by default the first.
-      delta_type: 'max' for the classes whose accuracy has risen most, 'min' for those
-        whose accuracy has risen least, or fallen most.
-      n_deltas: Number of classes.
-      n_pcs: Principal components that distances are taken in, at most.
-      mds_iters: Most iterations of multidimensional scaling.
+      options: What to compute.
 
     Returns:
       Columns class, name, seed, before, after (accuracies in percent), kind ('before',
@@ -89,7 +85,7 @@ def numbers(
     """
     runs = sources.sets[0]
     file = runs.files[0]
-    run, seed = _find_run(file, run_seed)
+    run, seed = _find_run(file, options.run_seed)
     labels = runs.common("test_labels")
     before = runs.common("baseline_test_pred")
     after = file.per_run("test_pred")[run]
@@ -98,7 +94,7 @@ def numbers(
         labels,
         num_classes=runs.num_classes,
     )
-    rows = _choose(runs, accuracies[1] - accuracies[0], delta_type, n_deltas)
+    rows = _choose(runs, accuracies[1] - accuracies[0], options)
     data = sources.finder.dataset(file)
     neighbors, weight_few = file.per_run("neighbors")[run], file.per_run("weight_few")
     center = data.weight.mean(axis=0, dtype=np.float64)
@@ -119,8 +115,8 @@ def numbers(
                     _directions(data.test.features[chosen] - middle),
                 ]
             ),
-            n_pcs=n_pcs,
-            mds_iters=mds_iters,
+            n_pcs=options.n_pcs,
+            mds_iters=options.mds_iters,
         )
         name = runs.label_name(label)
         shown = [("before", label, 0), ("after", label, 0)]
@@ -162,11 +158,14 @@ def _find_run(file: ResultFile, seed: int | None) -> tuple[int, int]:
 
 
 def _choose(
-    runs: ResultSet, changes: np.ndarray, delta_type: str, count: int
+    runs: ResultSet, changes: np.ndarray, options: _NumbersOptions
 ) -> np.ndarray:
-    """Gives the places among few classes of those whose accuracy changed most."""
+    """Returns the places among few classes of those whose accuracy changed most."""
+    count = options.n_deltas
     changes = changes[runs.common("few_classes")]
-    order = np.argsort(changes if delta_type == "min" else -changes, kind="stable")
+    order = np.argsort(
+        changes if options.delta_type == "min" else -changes, kind="stable"
+    )
     order = np.asarray(order[np.isfinite(changes[order])])
     if count > len(order):
         raise UserError(
@@ -182,82 +181,22 @@ def _directions(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.where(lengths > 0.0, lengths, 1.0))
 
 
-def embed(
-    points: np.ndarray, *, n_pcs: int, mds_iters: int
-) -> tuple[np.ndarray, float]:
-    """Puts points into the plane so that distances change as little as possible.
-
-    Scaling starts from the first two principal components, so nothing is random.
-
-    Args:
-      points: Points, with shape `[n, d]`.
-      n_pcs: Principal components that distances are taken in, at most.
-      mds_iters: Most iterations.
-
-    Returns:
-      Points of the plane, with shape `[n, 2]`, and their stress.
-
-    Raises:
-      UserError: If scikit-learn is not installed.
-    """
-    try:
-        from sklearn import decomposition, manifold
-    except ImportError:
-        raise UserError(
-            "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
-        ) from None
-    if not np.ptp(points, axis=0).any():  # nothing to tell apart
-        return np.zeros((len(points), 2)), 0.0
-    pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
-    parts = pca.fit_transform(points)
-    distances = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
-    start = np.zeros((len(points), 2))
-    start[:, : parts.shape[1]] = parts[:, :2]
-    # The function rather than the class, whose arguments change with versions.
-    found, _ = manifold.smacof(
-        distances,
-        n_components=2,
-        init=start,
-        n_init=1,
-        max_iter=mds_iters,
-        eps=1e-9,
-        normalized_stress=False,
-    )
-    flat = np.linalg.norm(found[:, None] - found[None], axis=-1)
-    errors, scale = ((flat - distances) ** 2).sum(), (flat**2).sum()
-    return found, float(np.sqrt(errors / scale)) if scale > 0.0 else 0.0
-
-
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
     """Draws two panels for each class: predictions before and after."""
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
-    templates, samples = numbers[""], numbers["samples"]
-    classes = list(dict.fromkeys(templates["class"].tolist()))
+    classes = split_by(numbers[""], "class")
+    samples = split_by(numbers["samples"], "class")
     size = style.size(aspect=1.0, rows=len(classes), columns=2)
     # Besides the panels, a class has a title and the names of its neighbors.
     text = 6.0 * mpl.rcParams["font.size"] / 72.0
-    figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
+    figure: Figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
     rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
-    for row, label in zip(rows, classes, strict=True):
+    for row, (label, here) in zip(rows, classes.items(), strict=True):
         row.set_facecolor("none")
-        here = select(templates, **{"class": label})
-        _draw_class(figure, row, here, select(samples, **{"class": label}), style)
-    axes = rows[0].axes[1]
-    draw_legend(
-        figure,
-        axes,
-        *_explanations(style),
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
-    )
+        _draw_class(figure, row, here, samples[label], style)
+    draw_legend(figure, rows[0].axes[1], *_explanations(style), options)
     return figure
 
 
@@ -452,3 +391,15 @@ def _contrast(color: str) -> str:
 
     red, green, blue = to_rgb(color)
     return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+
+
+KIND = Kind(
+    name="template_embedding",
+    description=_DESCRIPTION,
+    reads="file",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=LegendOptions,
+    render=_render,
+    needs_data=True,
+)
