@@ -395,7 +395,12 @@ class TestPage:
             ]
             return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
-        for block in (page._STYLE.partition("}")[0], page._DARK):
+        blocks = re.findall(r"(:root.*) \{\n([^}]*)\}", page._resource("page.css"))
+        assert [selector for selector, _ in blocks] == [
+            *(":root", ":root:not([data-theme=light])", ":root[data-theme=dark]")
+        ]
+        assert blocks[1][1] == blocks[2][1]  # the reader's system, and the button
+        for _, block in blocks:
             found = colors(block)
             assert len(found) == 8
             for fore in ("fore", "soft", "link", "far"):

@@ -1,7 +1,7 @@
 """Which figures are drawn of which results: all kinds that the paper has, and the rest.
 
-`plan` lists them for a dataset; each is drawn by the module of its kind in `figures`,
-which also writes its numbers as CSV. What is there already, of the same results, is
+`plan` lists them for a dataset; each is drawn by its kind in `figures`, and its numbers
+are written as CSV. What is there already, of the same results, is
 not drawn again.
 """
 
@@ -285,7 +285,7 @@ def _draw(
     width = "full" if each.wide else "half"
     styles = [style.make_style(name, width=width) for name in style_names]
     options = dict(each.data_options)
-    if any(option.name == "n_boot" for option in kind.DATA_OPTIONS):
+    if hasattr(kind.numbers_options, "n_boot"):
         options["n_boot"] = n_boot
     sources = Sources(each.sets, results.finder, wordnet=results.wordnet)
     numbers = kind.numbers(sources, **options)
@@ -317,7 +317,7 @@ def _key(each: FigurePlan, styles: Sequence[str], n_boot: int) -> str:
 def _code_digest() -> str:
     """Names the code that draws: a version may be worked on."""
     made = hashlib.sha256()
-    for path in sorted(Path(figures_package.__path__[0]).glob("*.py")):
+    for path in sorted(Path(figures_package.__path__[0]).rglob("*.py")):
         made.update(path.read_bytes())
     return made.hexdigest()
 
