@@ -421,8 +421,8 @@ def _report(
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
     from alphanet_jax import files
+    from alphanet_jax.paper import compared, facts, page, published
     from alphanet_jax.paper import figures as paper_figures
-    from alphanet_jax.paper import page, published
     from alphanet_jax.paper import tables as paper_tables
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.results.data import DataFinder
@@ -458,15 +458,13 @@ def _report(
         if name not in presets.CHANGES
     }
     tables = paper_tables.accuracy_tables(results, found.reasons, own)
-    static = paper_tables.static_tables(datasets)
-    written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
+    static = facts.static_tables(datasets)
+    written: list[compared.ComparedTable | Table] = [*tables, *static]
     for table in written:
         for ending in values.formats:
             path = chosen.workdir / "tables" / f"{table.name}.{ending}"
             with files.replacing(path) as temporary:
-                temporary.write_text(
-                    paper_tables.to_text(table, ending), encoding="utf-8"
-                )
+                temporary.write_text(compared.to_text(table, ending), encoding="utf-8")
     figures: list[page.PageFigure] = []
     remarks: list[str] = []
     if values.figures:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alphanet_jax.paper import published
-from alphanet_jax.paper.tables import (
+from alphanet_jax.paper.compared import (
     COLUMNS,
     Compared,
     ComparedRow,
