@@ -946,6 +946,15 @@ class TestFigures:
         with pytest.raises(AssertionError, match="nothing should be left"):
             main(*flags)
 
+    def test_figures_of_changed_code_are_drawn_again(self, tmp_path, monkeypatch):
+        package = paper_figures.figures_package
+        shutil.copytree(package.__path__[0], tmp_path / "figures")
+        monkeypatch.setattr(package, "__path__", [str(tmp_path / "figures")])
+        before = paper_figures._code_digest.__wrapped__()
+        with open(tmp_path / "figures" / "kinds" / "alphas.py", "a") as file:
+            file.write("# another\n")
+        assert paper_figures._code_digest.__wrapped__() != before
+
     def test_several_datasets_share_a_figure(self, ran, tmp_path, monkeypatch):
         plans = []
         monkeypatch.setattr(

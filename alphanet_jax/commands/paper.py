@@ -275,7 +275,7 @@ class _Found(NamedTuple):
 
 
 def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
-    """Tells which datasets are there.
+    """Finds the datasets that are there.
 
     Raises:
       UserError: If one that is asked for is not in the registry, or must be there and

@@ -217,7 +217,7 @@ def _define(values: flags.FlagValues, option: Option) -> None:
 
 
 def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any]:
-    """Gives the values of options.
+    """Returns the values of options.
 
     Raises:
       UserError: If one of several is not a choice there is.
@@ -235,7 +235,7 @@ def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any
 
 
 def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
-    """Gives the path without its ending, and the styles to draw in."""
+    """Returns the path without its ending, and the styles to draw in."""
     from alphanet_jax.figures import style
 
     out = Path(values.out)

@@ -8,10 +8,17 @@ of results: `splits` and `rho` (accuracy of splits), `classes` and `distances` (
 single classes), `outcomes` (predictions), `embedding` (points in the plane). In a
 notebook:
 
-    kind = load_kind("class_changes")
-    numbers = kind.numbers(Sources(load_sets({"mine": [path]}), DataFinder()))
-    with (style := make_style("png")).applied():
-        kind.draw(numbers, style)
+    from alphanet_jax.figures import load_kind
+    from alphanet_jax.figures.numbers import Sources
+    from alphanet_jax.figures.style import make_style
+    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.sets import load_sets
+
+    sets = load_sets({"quickstart": [Path("results/quickstart/result.npz")]})
+    kind, style = load_kind("class_changes"), make_style("png")
+    numbers = kind.numbers(Sources(sets, DataFinder()))
+    with style.applied():
+        figure = kind.draw(numbers, style)
 """
 
 from alphanet_jax.figures.kind import KINDS, Kind, load_kind

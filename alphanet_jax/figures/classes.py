@@ -43,7 +43,7 @@ class ClassAccuracy(NamedTuple):
 
 
 def class_accuracy(results: ResultSet | ResultFile) -> ClassAccuracy:
-    """Gives the accuracy of every class before and after, of every run.
+    """Computes the accuracy of every class before and after, of every run.
 
     Raises:
       UserError: If there are no test samples.
@@ -174,7 +174,7 @@ class Look(NamedTuple):
 
 
 def experiment_looks(style: Style, count: int, *, wheel: bool = False) -> list[Look]:
-    """Gives every experiment a look of its own.
+    """Makes a look of its own for every experiment.
 
     Args:
       style: The style.

@@ -10,11 +10,14 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.classes import class_accuracy, classes_in
+from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.results import nearest
 from alphanet_jax.results.data import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = ["Point", "means_of_runs", "points"]
+__all__ = ["Point", "distance_label", "means_of_runs", "points"]
+
+_METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 
 
 class Point(NamedTuple):
@@ -88,6 +91,18 @@ def means_of_runs(made: Sequence[Point]) -> list[Point]:
         )
         for same in groups.values()
     ]
+
+
+def distance_label(columns: Columns) -> str:
+    """Names distances by their metric and number of neighbors, where all have one."""
+    metrics = np.unique(columns["metric"]).tolist()
+    counts = np.unique(columns["neighbors"]).tolist()
+    kind = f"{_METRICS[metrics[0]]} " if len(metrics) == 1 else ""
+    if counts == [1]:
+        text = f"{kind}distance to the neighbor"
+        return text[0].upper() + text[1:]
+    number = f" {counts[0]}" if len(counts) == 1 else ""
+    return f"Mean {kind}distance to{number} neighbors"
 
 
 def _of_few(

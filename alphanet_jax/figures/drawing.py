@@ -160,7 +160,7 @@ def panels(
 
 
 def columns_that_fit(style: Style, count: int, *, inches: float = _LEAST_WIDTH) -> int:
-    """Tells how many panels have room in a row.
+    """Returns how many panels have room in a row.
 
     Args:
       style: The style.
@@ -254,7 +254,7 @@ def label_axes(
 
 
 def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
-    """Gives where panels begin and end, in pixels, along x (0) or y (1)."""
+    """Returns where panels begin and end, in pixels, along x (0) or y (1)."""
     boxes = [axes.get_window_extent() for axes in all_axes]
     low, high = (min(box.min[place] for box in boxes), max(b.max[place] for b in boxes))
     return float(low), float(high)
@@ -263,7 +263,7 @@ def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
 def title_panels(
     figure: Any, all_axes: Sequence[Any], style: Style, titles: Sequence[str]
 ) -> None:
-    """Gives panels their titles, in several lines where they have no room in one.
+    """Writes the titles of panels, in several lines where they have no room in one.
 
     The figure grows by the lines that there are more. Whatever takes room at the sides
     of panels must be there already.

@@ -58,7 +58,7 @@ def label_log(axis: Any, values: np.ndarray) -> None:
 
 
 def note_box(style: Style) -> dict[str, Any]:
-    """Gives what is behind a note among data, so that it can be read there."""
+    """Returns the looks of the box behind a note, so that it can be read among data."""
     return {
         "facecolor": style.background,
         "alpha": 0.0 if style.transparent else 0.75,

@@ -44,7 +44,7 @@ def split_accuracies(
     n_boot: int,
     rng: np.random.Generator,
 ) -> list[tuple[Any, ...]]:
-    """Gives the mean accuracy over runs of every split, with 95 percent intervals.
+    """Computes the mean accuracy over runs of every split, with 95 percent intervals.
 
     Args:
       runs: Results.

@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
     x: np.ndarray  # shape=(points,)
     y: np.ndarray  # shape=(points,)
-    low: np.ndarray  # shape=(points,): NaN where the band cannot be told
+    low: np.ndarray  # shape=(points,): NaN where there is no band
     high: np.ndarray  # shape=(points,)
 
 

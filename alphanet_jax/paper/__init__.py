@@ -8,7 +8,8 @@ The modules in the order in which a result goes through them:
     compared   both beside each other, and files of such tables
     tables     which of these tables there are
     facts      tables of datasets and settings
-    figures    which figures are drawn of which results
+    plans      which figures are drawn of which results
+    figures    these figures, drawn and kept
     page       tables and figures -> one HTML file
     report     all of it, into a directory
 

@@ -156,7 +156,7 @@ def _plain_table(table: ComparedTable) -> Table:
 
 
 def _record(row: ComparedRow) -> dict[str, Any]:
-    """Gives a row with every digit, for programs."""
+    """Returns a row with every digit, for programs."""
 
     def number(value: float | None) -> float | None:
         if value is None or math.isnan(value):

@@ -61,7 +61,6 @@ _ACC_LABELS = {
 }
 # Correlations that a corner of a panel has room for.
 _MOST_INSIDE = 4
-_METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 
 
 @dataclass(frozen=True)
@@ -255,29 +254,23 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     dist_on_x = columns["x"][0] == "distance"
     handles: dict[str, Any] = {}
     for axes, split in zip(shown, splits, strict=True):
-        here = split_by(select(columns, split=split), "experiment")
-        for experiment, look in zip(experiments, looks, strict=True):
-            if experiment not in here:
-                continue
+        by_experiment = split_by(select(columns, split=split), "experiment")
+        for experiment, part in by_experiment.items():
+            look = looks[experiments.index(experiment)]
             color = look.color if several else style.splits[split]
             handles[experiment] = _draw_points(
                 axes,
-                *_x_and_y(here[experiment], dist_on_x),
+                *_x_and_y(part, dist_on_x),
                 color=color,
                 marker=look.marker if several else style.markers[split],
                 rasterized=options.rasterize_scatter,
             )
-            if options.fit_reg and numbers["lines"]["x"].size:
-                line = select(numbers["lines"], split=split, experiment=experiment)
-                if line["x"].size:
-                    dashes = look.line if several else "-"
-                    draw_band(
-                        *(axes, line, "x", "y"),
-                        alpha=0.2,
-                        color=color,
-                        linestyle=dashes,
-                        zorder=3,
-                    )
+            if not (options.fit_reg and numbers["lines"]["x"].size):
+                continue
+            line = select(numbers["lines"], split=split, experiment=experiment)
+            if line["x"].size:
+                dashes = {"linestyle": look.line if several else "-", "zorder": 3}
+                draw_band(axes, line, "x", "y", alpha=0.2, color=color, **dashes)
         if columns["acc"][0] == "delta":
             zero_line(axes, style, vertical=not dist_on_x)
         if not options.despine:
@@ -291,7 +284,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
         for axes, split in zip(shown, splits, strict=True):
             part = select(numbers["correlations"], split=split)
             _write_r(axes, part, color_of, style, options)
-    texts = [_distance_label(columns), _ACC_LABELS[str(columns["acc"][0])]]
+    texts = [distances.distance_label(columns), _ACC_LABELS[str(columns["acc"][0])]]
     x_name, y_name = (
         default if text is None else style.text(text)
         for text, default in zip(
@@ -487,18 +480,6 @@ def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
             clip_on=False,
         )
     drawing.label_axes(figure, [axes], style, x=x, y=y)
-
-
-def _distance_label(columns: Columns) -> str:
-    """Names distances by their metric and number of neighbors, where all have one."""
-    metrics = np.unique(columns["metric"]).tolist()
-    counts = np.unique(columns["neighbors"]).tolist()
-    kind = f"{_METRICS[metrics[0]]} " if len(metrics) == 1 else ""
-    if counts == [1]:
-        text = f"{kind}distance to the neighbor"
-        return text[0].upper() + text[1:]
-    number = f" {counts[0]}" if len(counts) == 1 else ""
-    return f"Mean {kind}distance to{number} neighbors"
 
 
 KIND = Kind(

@@ -112,7 +112,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _grid(values: np.ndarray) -> np.ndarray:
-    """Gives points from -1 to 1, more of them where the values are."""
+    """Returns points from -1 to 1, more of them where the values are."""
     reach = 4.0 * values.std(ddof=1) * len(values) ** -0.2  # four times Scott's width
     low, high = np.clip([values.min() - reach, values.max() + reach], -1.0, 1.0)
     fine = np.linspace(low, high, _POINTS)

@@ -96,7 +96,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
-    """Gives the ranges of ranks that share a bar, which are within one split."""
+    """Returns the ranges of ranks that share a bar, which are within one split."""
     size = -(-len(splits) // max_bars) if max_bars else 1
     starts = _starts(splits)
     ends = [*starts[1:], len(splits)]
@@ -108,7 +108,7 @@ def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
 
 
 def _starts(splits: np.ndarray) -> list[int]:
-    """Gives the ranks where another split begins."""
+    """Returns the ranks where another split begins."""
     changes = np.flatnonzero(splits[1:] != splits[:-1]) + 1
     return [0, *changes.tolist()]
 

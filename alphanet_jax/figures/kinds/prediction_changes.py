@@ -118,7 +118,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
       without_neighbors (samples of classes that have no neighbor), runs.
 
     Raises:
-      UserError: If a split has no test samples, neighbors cannot be told, or an option
+      UserError: If a split has no test samples, neighbors are not known, or an option
         is given that means nothing with these neighbors.
     """
     near = _neighborhoods(sources, options)

@@ -80,7 +80,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
       high, count (the mean over runs), samples, runs.
 
     Raises:
-      UserError: If a split has no test samples, or neighbors cannot be told.
+      UserError: If a split has no test samples, or neighbors are not known.
     """
     split, nn_split = options.split, options.nn_split
     near = outcomes.Neighborhoods(nn_split, options.nn_dist)
@@ -151,7 +151,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
 
 
 def _looks(model: str, color: str) -> dict[str, Any]:
-    """Gives how a model's bars look: those of the unchanged classifier are pale."""
+    """Returns how a model's bars look: those of the unchanged classifier are pale."""
     from matplotlib.colors import to_rgba
 
     if model == "alphanet":

@@ -1,5 +1,6 @@
 """The classifier of a few class before and after, among its samples, in the plane."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from alphanet_jax.figures.drawing import draw_legend
 from alphanet_jax.figures.embedding import embed
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
+    Columns,
     Numbers,
     Sources,
     columns_from_rows,
@@ -146,7 +148,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _find_run(file: ResultFile, seed: int | None) -> tuple[int, int]:
-    """Gives the place and seed of a run."""
+    """Returns the place and seed of a run."""
     seeds = file.arrays["seeds"].tolist()
     if seed is None:
         return 0, seeds[0]
@@ -201,7 +203,7 @@ def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
 
 
 def _look(style: Style, rank: int) -> dict[str, Any]:
-    """Gives color and marker of what is predicted to be of a class."""
+    """Returns color and marker of what is predicted to be of a class."""
     if rank == _OTHER:
         return {"color": style.outcomes["other"], "marker": "x"}
     if rank == _OWN:
@@ -215,7 +217,7 @@ def _look(style: Style, rank: int) -> dict[str, Any]:
 
 
 def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
-    """Gives how the template of the class itself is drawn."""
+    """Returns how the template of the class itself is drawn."""
     import matplotlib as mpl
 
     own = style.outcomes["correct"]
@@ -230,7 +232,7 @@ def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
 
 
 def _explanations(style: Style) -> tuple[list[Any], list[str]]:
-    """Gives the handles and texts of the legend."""
+    """Returns the handles and texts of the legend."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D
 
@@ -255,99 +257,112 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
     import matplotlib as mpl
     from matplotlib.lines import Line2D
 
-    marker_size = mpl.rcParams["lines.markersize"]
-    line_width = mpl.rcParams["lines.linewidth"]
     all_axes = row.subplots(1, 2)
-    limits = _limits(here, samples, style.aspect or 1.0)
+    xlim, ylim = _limits(here, samples, style.aspect or 1.0)
     name = str(here["name"][0])
     width = 0.95 * figure.get_figwidth()
     row.suptitle(
         wrapping.wrapped(figure, style, name, width=width, lines=2),
         fontsize=mpl.rcParams["font.size"],
     )
-    own = {kind: select(here, kind=kind) for kind in ("before", "after")}
-    near = select(here, kind="neighbor")
+    by_kind = split_by(here, "kind")
+    near = by_kind["neighbor"]
     for axes, when in zip(all_axes, ("before", "after"), strict=True):
         axes.set_title(
             style.text(f"{when.capitalize()} ({here[when][0]:.0f}%)"),
             fontsize=mpl.rcParams["xtick.labelsize"],
         )
-        # Ranks in turn, so that each is one thing of the drawing.
-        for rank in np.unique(samples[f"{when}_rank"]).tolist():
-            part = select(samples, **{f"{when}_rank": rank})
-            axes.plot(
-                part["x"],
-                part["y"],
-                linestyle="none",
-                markersize=0.8 * marker_size,
-                markeredgewidth=0.5 * line_width,
-                alpha=0.85,
-                zorder=2,
-                **_look(style, rank),
-            )
-        for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
-            color = _look(style, int(rank))["color"]
-            axes.plot(
-                x,
-                y,
-                marker="o",
-                markersize=2.1 * marker_size,
-                color=color,
-                markeredgecolor=style.foreground,
-                markeredgewidth=0.6 * line_width,
-                zorder=3,
-            )
-            axes.annotate(
-                f"{rank}",
-                (x, y),
-                ha="center",
-                va="center_baseline",
-                color=_contrast(color),
-                fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
-                zorder=3,
-            )
-        if when == "after":
-            axes.annotate(
-                "",
-                (own["after"]["x"][0], own["after"]["y"][0]),
-                (own["before"]["x"][0], own["before"]["y"][0]),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": style.foreground,
-                    "linewidth": 0.8 * line_width,
-                    "shrinkA": marker_size,
-                    "shrinkB": marker_size,
-                    "mutation_scale": 2.0 * marker_size,
-                },
-                zorder=4,
-            )
-        for kind in ("before", "after")[: 1 + (when == "after")]:
-            axes.plot(
-                own[kind]["x"],
-                own[kind]["y"],
-                zorder=5,
-                **_template_look(style, open_=kind == "before"),
-            )
-        axes.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1])
+        _draw_samples(axes, samples, f"{when}_rank", style)
+        _draw_neighbors(axes, near, style)
+        _draw_templates(axes, by_kind, style, with_after=when == "after")
+        axes.set(xticks=[], yticks=[], xlim=xlim, ylim=ylim)
         axes.set_aspect("equal")
         axes.spines[:].set(visible=True, color=style.secondary)
-    handles, labels = [], []
-    for rank, label_name in zip(near["rank"], near["label_name"], strict=True):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                markersize=marker_size,
-                **_look(style, int(rank)),
-            )
-        )
-        labels.append((f"{rank} ", str(label_name)))
+    marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
+    handles = [Line2D([], [], **marker, **_look(style, r)) for r in near["rank"]]
+    labels = [
+        (f"{rank} ", str(label_name))
+        for rank, label_name in zip(near["rank"], near["label_name"], strict=True)
+    ]
     _draw_names(figure, row, handles, labels, style)
 
 
+def _draw_samples(axes: Any, samples: Columns, rank_name: str, style: Style) -> None:
+    """Draws samples in the looks of what they are predicted to be."""
+    import matplotlib as mpl
+
+    # Ranks in turn, so that each is one thing of the drawing.
+    for rank in np.unique(samples[rank_name]).tolist():
+        part = select(samples, **{rank_name: rank})
+        axes.plot(
+            part["x"],
+            part["y"],
+            linestyle="none",
+            markersize=0.8 * mpl.rcParams["lines.markersize"],
+            markeredgewidth=0.5 * mpl.rcParams["lines.linewidth"],
+            alpha=0.85,
+            zorder=2,
+            **_look(style, rank),
+        )
+
+
+def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
+    """Draws templates of neighbors, with their ranks."""
+    import matplotlib as mpl
+
+    for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
+        color = _look(style, int(rank))["color"]
+        axes.plot(
+            x,
+            y,
+            marker="o",
+            markersize=2.1 * mpl.rcParams["lines.markersize"],
+            color=color,
+            markeredgecolor=style.foreground,
+            markeredgewidth=0.6 * mpl.rcParams["lines.linewidth"],
+            zorder=3,
+        )
+        axes.annotate(
+            f"{rank}",
+            (x, y),
+            ha="center",
+            va="center_baseline",
+            color=_contrast(color),
+            fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
+            zorder=3,
+        )
+
+
+def _draw_templates(
+    axes: Any, by_kind: Mapping[str, Columns], style: Style, *, with_after: bool
+) -> None:
+    """Draws the template of the class, and where it went if that is to be shown."""
+    import matplotlib as mpl
+
+    before, after = by_kind["before"], by_kind["after"]
+    size = mpl.rcParams["lines.markersize"]
+    if with_after:
+        axes.annotate(
+            "",
+            (after["x"][0], after["y"][0]),
+            (before["x"][0], before["y"][0]),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": style.foreground,
+                "linewidth": 0.8 * mpl.rcParams["lines.linewidth"],
+                "shrinkA": size,
+                "shrinkB": size,
+                "mutation_scale": 2.0 * size,
+            },
+            zorder=4,
+        )
+    for part in (before, after)[: 1 + with_after]:
+        look = _template_look(style, open_=part is before)
+        axes.plot(part["x"], part["y"], zorder=5, **look)
+
+
 def _limits(here: Any, samples: Any, aspect: float) -> list[tuple[float, float]]:
-    """Gives limits of x and y that hold everything, in the ratio of the panel."""
+    """Returns limits of x and y that hold everything, in the ratio of the panel."""
     values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
     centers = [(part.min() + part.max()) / 2.0 for part in values]
     reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
@@ -386,7 +401,7 @@ def _draw_names(
 
 
 def _contrast(color: str) -> str:
-    """Gives black or white, whatever can be read on a color."""
+    """Returns black or white, whichever can be read on a color."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
