@@ -144,7 +144,7 @@ def slow_mask(means, candidates, k, metric):
     return mask
 
 
-def slow_groups(predictions, labels, mask):
+def slow_outcomes(predictions, labels, mask):
     return [
         "correct" if p == y else "neighbor" if mask[y, p] else "other"
         for p, y in zip(predictions, labels, strict=True)
@@ -182,24 +182,20 @@ class TestNearestOthers:
 class TestOutcomes:
     def test_hand_worked(self, tmp_path):
         sources = sources_of(tmp_path, a=HAND)
-        grouped = outcomes.find_outcomes(
-            sources.sets[0], sources, split="few", near=NEAR
-        )
-        assert grouped.labels.tolist() == [1, 1, 1, 4, 4]
-        assert grouped.before.tolist() == [[1, 1, 2, 1, 0]] * 2
-        assert grouped.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 2]]
-        assert not grouped.lonely.any()
+        tally = outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
+        assert tally.labels.tolist() == [1, 1, 1, 4, 4]
+        assert tally.before.tolist() == [[1, 1, 2, 1, 0]] * 2
+        assert tally.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 2]]
+        assert not tally.lonely.any()
 
     def test_each_run_has_neighbors_of_its_own(self, tmp_path):
         few = HAND["neighbors"]
         own = np.stack([few, few[[1, 0, 2]]])
         sources = sources_of(tmp_path, a=HAND | {"neighbors": own, "nn_dist": "random"})
-        grouped = outcomes.find_outcomes(
-            sources.sets[0], sources, split="few", near=NEAR
-        )
+        tally = outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
         # In the second run, class 1 has 2 and 3, class 4 has 0 and 2.
-        assert grouped.before.tolist() == [[1, 1, 2, 1, 0], [2, 1, 1, 1, 0]]
-        assert grouped.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 1]]
+        assert tally.before.tolist() == [[1, 1, 2, 1, 0], [2, 1, 1, 1, 0]]
+        assert tally.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 1]]
 
     @pytest.mark.parametrize("nn_split", ["few", "base", "all"])
     @pytest.mark.parametrize("split", ["few", "base", "all"])
@@ -207,7 +203,7 @@ class TestOutcomes:
     def test_by_class_means(self, real, split, nn_split, nn_dist):
         sources = load_real(real, "euclidean")
         (runs,), data = sources.sets, real[1]
-        grouped = outcomes.find_outcomes(
+        tally = outcomes.find_outcomes(
             runs,
             sources,
             split=split,
@@ -222,13 +218,13 @@ class TestOutcomes:
                 mask[label, near] = True
         rows = np.isin(runs.common("test_labels"), chosen[split])
         labels = runs.common("test_labels")[rows]
-        assert grouped.labels.tolist() == labels.tolist()
+        assert tally.labels.tolist() == labels.tolist()
         names = np.array(accuracy.OUTCOMES)
         for run, predicted in enumerate(runs.runs("test_pred")[:, rows]):
-            found = names[grouped.after[run]].tolist()
-            assert found == slow_groups(predicted, labels, mask)
-        before = slow_groups(runs.common("baseline_test_pred")[rows], labels, mask)
-        assert (names[grouped.before] == before).all()
+            found = names[tally.after[run]].tolist()
+            assert found == slow_outcomes(predicted, labels, mask)
+        before = slow_outcomes(runs.common("baseline_test_pred")[rows], labels, mask)
+        assert (names[tally.before] == before).all()
 
     def test_random_neighbors_say_nothing_of_others(self, real):
         sources = load_real(real, "random")
@@ -236,10 +232,10 @@ class TestOutcomes:
         with pytest.raises(UserError, match=r"neighbors 'random'.*--nn_dist=euclidean"):
             outcomes.find_outcomes(sources.sets[0], sources, **ask)
         chosen = outcomes.Neighborhoods("base", "euclidean")
-        grouped = outcomes.find_outcomes(
+        tally = outcomes.find_outcomes(
             sources.sets[0], sources, split="base", near=chosen
         )
-        assert grouped.after.shape == (3, len(grouped.labels))
+        assert tally.after.shape == (3, len(tally.labels))
 
     def test_no_samples(self, tmp_path):
         sources = sources_of(
@@ -524,7 +520,7 @@ class TestPredictionChanges:
         figure = drawn(prediction_changes, numbers, legend_ncols=3)
         assert figure.legends[0]._ncols == 3
 
-    def test_labels_of_small_groups_keep_apart(self, tmp_path, drawn):
+    def test_labels_of_small_segments_keep_apart(self, tmp_path, drawn):
         labels = np.int32([1] * 100)
         taken = np.int32([1] * 98 + [0] + [3])
         sources = sources_of(

@@ -15,12 +15,12 @@ from alphanet_jax.results import nearest
 from alphanet_jax.results.data import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = ["Point", "distance_label", "means_of_runs", "points"]
+__all__ = ["ClassDistance", "class_distances", "distance_label", "means_of_runs"]
 
 _METRICS = {"euclidean": "Euclidean", "cosine": "cosine"}
 
 
-class Point(NamedTuple):
+class ClassDistance(NamedTuple):
     """A class in a run."""
 
     run: float  # from 0; NaN for a mean over runs
@@ -31,10 +31,10 @@ class Point(NamedTuple):
     accuracy: float  # in percent, or its change in points
 
 
-def points(
+def class_distances(
     runs: ResultSet, finder: DataFinder, *, split: str, acc: str, dist_for_rand: str
-) -> list[Point]:
-    """Lists the points of an experiment's runs, of classes with test samples.
+) -> list[ClassDistance]:
+    """Lists the classes with test samples in every run of an experiment.
 
     Args:
       runs: Results.
@@ -48,7 +48,7 @@ def points(
       UserError: If the data is needed and not there, or there are not enough few
         classes to be neighbors.
     """
-    made: list[Point] = []
+    made: list[ClassDistance] = []
     first = 0
     classes = classes_in(runs.splits, split)
     for file in runs.files:
@@ -65,7 +65,7 @@ def points(
         number = file.per_run("neighbors").shape[-1]
         run, place = np.nonzero(np.isfinite(shown[:, classes]))
         made += [
-            Point(first + r, label, number, metric, distance, value)
+            ClassDistance(first + r, label, number, metric, distance, value)
             for r, label, distance, value in zip(
                 run.tolist(),
                 classes[place].tolist(),
@@ -78,18 +78,18 @@ def points(
     return made
 
 
-def means_of_runs(made: Sequence[Point]) -> list[Point]:
-    """Averages the points of every class, of every metric and number of neighbors."""
-    groups: dict[tuple[Any, ...], list[Point]] = {}
-    for point in made:
-        groups.setdefault(point[1:4], []).append(point)
+def means_of_runs(made: Sequence[ClassDistance]) -> list[ClassDistance]:
+    """Averages over runs for every class, metric and number of neighbors."""
+    same_class: dict[tuple[Any, ...], list[ClassDistance]] = {}
+    for each in made:
+        same_class.setdefault(each[1:4], []).append(each)
     return [
         same[0]._replace(
             run=np.nan,
-            distance=float(np.mean([point.distance for point in same])),
-            accuracy=float(np.mean([point.accuracy for point in same])),
+            distance=float(np.mean([each.distance for each in same])),
+            accuracy=float(np.mean([each.accuracy for each in same])),
         )
-        for same in groups.values()
+        for same in same_class.values()
     ]
 
 

@@ -201,7 +201,7 @@ class Results:
 
 
 def _differences(file: ResultFile, point: GridPoint) -> list[str]:
-    """Lists in what a result differs from a point, but for its seeds."""
+    """Tells in what a result is not that of a point, whatever its seeds."""
     told = results.config_differences(file.config, point.config.to_dict())
     return [each for each in told if not each.startswith(("seeds ", "seed "))]
 

@@ -200,7 +200,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     splits = dict.fromkeys(options.splits)
     for split in splits:
         for experiment, runs in sources.named():
-            part = distances.points(
+            part = distances.class_distances(
                 runs,
                 sources.finder,
                 split=split,

@@ -58,16 +58,16 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
       Columns experiment (the dataset), neighbors (nearest or random), rho, split,
       accuracy (the change), low, high, baseline, runs, acc_k.
     """
-    groups: dict[tuple[str, str], list[ResultSet]] = {}
+    by_line: dict[tuple[str, str], list[ResultSet]] = {}
     for runs in sources.sets:
         for file in runs.files:
             metric = file.setting("training.nn_dist")
             kind = "random" if metric == "random" else "nearest"
-            groups.setdefault((runs.proper_name, kind), []).append(
+            by_line.setdefault((runs.proper_name, kind), []).append(
                 ResultSet(runs.proper_name, (file,))
             )
     parts = []
-    for (name, kind), sets in groups.items():
+    for (name, kind), sets in by_line.items():
         columns = rho.split_accuracies_by_rho(
             [(name, sets)],
             sources.finder,

@@ -55,7 +55,7 @@ _NAMES = (
     *("percent", "count", "samples", "without_neighbors", "runs"),
 )
 # Where bars lie from the left edge of a panel, 0, to the right one, 1; room in percent
-# between the groups; and how a band is.
+# between the outcomes; and how a band is.
 _BAR, _GAP = 0.2, 2.0
 _CHANGED, _SAME = 0.5, 0.12
 
@@ -234,7 +234,7 @@ def _semantic_neighbors(
 
 
 class _Segment(NamedTuple):
-    """A piece of a bar, from `low` to `high`: a group of a part's samples."""
+    """A piece of a bar, from `low` to `high`: an outcome of a part's samples."""
 
     outcome: str
     part: str
@@ -298,14 +298,14 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
 
 
 def _segments(columns: Columns, side: str) -> list[_Segment]:
-    """Stacks the groups of one side, with room between.
+    """Stacks the outcomes of one side, with room between.
 
     Args:
       columns: Numbers of a panel.
       side: 'before' or 'after'.
 
     Returns:
-      A piece for each group and part, the first at 0.
+      A piece for each outcome and part, the first at 0.
     """
     made, height = [], 0.0
     for outcome in OUTCOMES:
@@ -340,7 +340,7 @@ def _draw_bar(
 def _write_percents(
     axes: Any, segments: list[_Segment], *, is_left: bool, looks: Mapping[str, Any]
 ) -> list[Any]:
-    """Writes the percentage of every group beside a bar; returns the texts."""
+    """Writes the percentage of every outcome beside a bar; returns the texts."""
     texts = []
     for outcome in OUTCOMES:
         parts = [segment for segment in segments if segment.outcome == outcome]

@@ -110,7 +110,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
-    """Draws a panel of bars for every experiment, in three groups of one or two."""
+    """Draws a panel of bars for every experiment, one or two for each outcome."""
     from matplotlib.patches import Patch
 
     columns = numbers[""]
