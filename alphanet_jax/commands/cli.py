@@ -163,7 +163,8 @@ def _help(module: Any, usage: str, values: flags.FlagValues, intro: str) -> str:
         if name not in ("help", "h") and values[name].help
     ]
     parts = [f"usage: {usage}", module.DESCRIPTION, intro]
-    parts.append("Flags, with [defaults]:\n" + "\n".join(own))
+    if own:
+        parts.append("Flags, with [defaults]:\n" + "\n".join(own))
     if fields := [_describe(*field) for field in module.fields()]:
         parts.append("Fields of the config, with [defaults]:\n" + "\n".join(fields))
     return "\n\n".join(part for part in parts if part)

@@ -1,6 +1,5 @@
 """Runs the paper's experiments, and reports them beside the paper's numbers."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
     from alphanet_jax.experiment.training import Trained
-    from alphanet_jax.paper.measured import Results
-    from alphanet_jax.results.tables import Table
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -282,7 +279,7 @@ class _Found(NamedTuple):
 
 
 def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
-    """Tells which datasets are there.
+    """Finds the datasets that are there.
 
     Raises:
       UserError: If one that is asked for is not in the registry, or must be there and
@@ -422,11 +419,9 @@ def _report(
     failed: Sequence[str],
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
-    from alphanet_jax import files
-    from alphanet_jax.paper import figures as paper_figures
-    from alphanet_jax.paper import page, published
-    from alphanet_jax.paper import tables as paper_tables
+    from alphanet_jax.paper import published
     from alphanet_jax.paper.measured import Results
+    from alphanet_jax.paper.report import write_report
     from alphanet_jax.results.data import DataFinder
 
     entries = [*found.entries, *found.others]
@@ -444,109 +439,25 @@ def _report(
         wordnet=None if values.wordnet is None else Path(values.wordnet),
         report=say,
     )
-    there = results.datasets()
-    for name in there:
+    for name in results.datasets():
         if not results.has_synsets(name):
             say(
                 f"{name}: nothing is counted by WordNet, as the registry has no "
                 "synsets_file for it"
             )
-    names = published.names() | {
-        entry.name: entry.proper_name or entry.name for entry in entries
-    }
-    own = {
-        name: names[name]
-        for name in dict.fromkeys([*datasets, *there])
-        if name not in presets.CHANGES
-    }
-    tables = paper_tables.accuracy_tables(results, found.reasons, own)
-    static = paper_tables.static_tables(datasets)
-    written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
-    for table in written:
-        for ending in values.formats:
-            path = chosen.workdir / "tables" / f"{table.name}.{ending}"
-            with files.replacing(path) as temporary:
-                temporary.write_text(
-                    paper_tables.to_text(table, ending), encoding="utf-8"
-                )
-    figures: list[page.PageFigure] = []
-    remarks: list[str] = []
-    if values.figures:
-        figures, remarks = paper_figures.draw_figures(
-            results,
-            names,
-            chosen.workdir,
-            styles=values.styles or (),
-            n_boot=values.n_boot,
-            report=say,
-        )
-    statuses = []
-    for name in dict.fromkeys([*datasets, *there, *names, *found.reasons]):
-        wanted = {point.directory for point in asked if point.dataset == name}
-        sets = results.all_of(name)
-        statuses.append(
-            page.DatasetStatus(
-                name,
-                names.get(name, name),
-                len(sets),
-                len(wanted | {runs.name for runs in sets}),
-                sum(runs.num_runs for runs in sets),
-                found.reasons.get(name, ""),
-            )
-        )
-    content = page.Content(
-        settings=_settings(results),
-        datasets=statuses,
-        tables=tables,
-        static=static,
-        figures=figures,
-        remarks=[*failed, *results.left_out, *remarks],
+    names = {entry.name: entry.proper_name or entry.name for entry in entries}
+    path = write_report(
+        results,
+        chosen.workdir,
+        asked=asked,
+        datasets=datasets,
+        names=published.names() | names,
+        reasons=found.reasons,
+        failed=failed,
         formats=values.formats,
-        root=chosen.workdir,
-    )
-    path = chosen.workdir / "index.html"
-    with files.replacing(path) as temporary:
-        temporary.write_text(page.render_page(content), encoding="utf-8")
-    say(
-        f"{len(tables) + len(static)} tables in {chosen.workdir / 'tables'}, "
-        f"{len(figures)} figures in {chosen.workdir / 'figures'}"
+        figures=values.figures,
+        styles=values.styles or (),
+        n_boot=values.n_boot,
+        report=say,
     )
     print(path)
-
-
-_SELECTIONS = {
-    "reference": "the first epoch that may be selected (min_epochs), as in the "
-    "paper's runs",
-    "best": "the epoch of best validation accuracy, from min_epochs on",
-    "last": "the last epoch",
-}
-
-
-def _settings(results: "Results") -> list[tuple[str, str]]:
-    """Tells how the results that are there were made."""
-    files = [
-        runs.files[0] for name in results.datasets() for runs in results.all_of(name)
-    ]
-    selections = dict.fromkeys(str(file.setting("selection")) for file in files)
-    versions = dict.fromkeys(str(file.arrays["versions"]) for file in files)
-    seeds = sorted({file.num_runs for file in files})
-    tested = [_SELECTIONS[name] for name in selections]
-    if any(not file.setting("training.val_datagrp") for file in files):
-        tested.append("the last epoch where there are no validation samples")
-    runs = sum(file.num_runs for file in files)
-    return [
-        (
-            "Results",
-            f"{len(files):,} settings of {', '.join(map(str, seeds)) or '-'} runs: "
-            f"{runs:,} runs",
-        ),
-        ("Tested", "; ".join(tested) or "-"),
-        (
-            "Versions",
-            "; ".join(
-                ", ".join(f"{name} {version}" for name, version in each.items())
-                for each in map(json.loads, versions)
-            )
-            or "-",
-        ),
-    ]

@@ -128,7 +128,7 @@ def define_wordnet_flags(values: flags.FlagValues) -> None:
 
 
 def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":
-    """Gives the file of synsets and the directory of WordNet that flags name.
+    """Returns the file of synsets and the directory of WordNet that flags name.
 
     Raises:
       UserError: If synsets are named twice.
