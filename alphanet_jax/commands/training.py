@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ml_collections
 
 from alphanet_jax.commands import running
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
@@ -259,11 +259,15 @@ def describe_points(points: Sequence[Any]) -> str:
     if len(points) > 1:
         runs = sum(len(point.seeds) for point in points)
         epochs = settings.train_epochs
-        return f"{first}{len(points)} points, {runs} runs of {epochs} epochs"
+        return (
+            f"{first}{count_of(len(points), 'point')}, {count_of(runs, 'run')} of "
+            f"{count_of(epochs, 'epoch')}"
+        )
     sizes = " + ".join(_rows_drawn(sampler) for sampler in problem.samplers)
     return (
-        f"{first}{len(seeds)} seeds, {settings.train_epochs} epochs of {sizes} "
-        f"samples, {settings.n_neighbors} neighbors ({settings.nn_dist}), "
+        f"{first}{count_of(len(seeds), 'seed')}, "
+        f"{count_of(settings.train_epochs, 'epoch')} of {sizes} samples, "
+        f"{count_of(settings.n_neighbors, 'neighbor')} ({settings.nn_dist}), "
         f"selection {settings.selection if data.val is not None else 'last'}"
     )
 
