@@ -55,6 +55,7 @@ its numbers are others.
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -77,5 +78,7 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/ImageNetLT")
     config.rho = 0.5
     return config

@@ -43,6 +43,7 @@ many samples of many and medium classes an epoch has for each sample of a few cl
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -61,5 +62,7 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/iNaturalist")
     config.rho = 0.05
     return config
