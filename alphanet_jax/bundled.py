@@ -9,16 +9,30 @@ from pathlib import Path
 
 from alphanet_jax.errors import UserError
 
-__all__ = ["REGISTRY", "config_names", "find", "find_config", "root", "root_of"]
+__all__ = [
+    "REGISTRY",
+    "config_names",
+    "find",
+    "find_config",
+    "is_packaged",
+    "root",
+    "root_of",
+]
 
 REGISTRY = "configs/datasets.toml"
+
+_PACKAGE = Path(__file__).resolve().parent
+_INSIDE = _PACKAGE / "_bundled"
 
 
 def root() -> Path:
     """Returns the directory that holds `configs/` and `data/`."""
-    package = Path(__file__).resolve().parent
-    inside = package / "_bundled"
-    return inside if inside.is_dir() else package.parent
+    return _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent
+
+
+def is_packaged(path: Path) -> bool:
+    """Tells whether a path lies in an installed package, where nothing is written."""
+    return path.resolve().is_relative_to(_INSIDE)
 
 
 def root_of(path: str) -> str:

@@ -1,12 +1,16 @@
 """What a user types, end to end."""
 
+import importlib
+import importlib.util
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from alphanet_jax.commands import cli
 from alphanet_jax.config import fields as config
@@ -164,11 +168,24 @@ class TestErrors:
         ("arguments", "message"),
         [
             (["tain"], "unknown command 'tain'; did you mean 'train'?"),
-            ([], "--config is missing, for example"),
+            (["train"], "--config is missing, for example --config=quickstart"),
+            (["--workdir=x"], "--config is missing, for example"),
+            (["quickstrat"], "unknown command 'quickstrat'; did you mean 'quickstart'"),
+            (["help", "tain"], "unknown command 'tain'; did you mean 'train'?"),
             (["--confg=x"], "unknown flag --confg; did you mean 'config'?"),
             ([QUICKSTART, "extra"], "unexpected argument 'extra'"),
             (["--config=nowhere.py"], "--config: no such file: 'nowhere.py'"),
             (["--config", "nowhere.py"], "--config: no such file: 'nowhere.py'"),
+            (["--config"], "--config: no such file: ''"),
+            (["--config=quikstart"], "did you mean 'quickstart'? there are cifar100lt"),
+            (
+                ["--config=imagenetlt:rid"],
+                "configs/imagenetlt.py: model must be one of crt, lws, ride, got 'rid'",
+            ),
+            (
+                ["quickstart", "--config=imagenetlt"],
+                "quickstart has a config of its own, got '--config=imagenetlt'",
+            ),
             ([f"{QUICKSTART}:x"], "--config cannot be loaded: TypeError: get_config"),
             (
                 [QUICKSTART, "--config.training.n_neighbor=3"],
@@ -207,7 +224,9 @@ class TestErrors:
         ],
     )
     def test_one_line(self, capsys, arguments, message):
-        assert main(*arguments, *(["--workdir=x"] if arguments[1:] else [])) == 1
+        if arguments[1:] and arguments[0].startswith("-"):
+            arguments = [*arguments, "--workdir=x"]
+        assert main(*arguments) == 1
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.startswith("error: ")
@@ -217,7 +236,6 @@ class TestErrors:
 
     def test_config_files_of_ones_own(self, capsys):
         good = (ROOT / "configs" / "quickstart.py").read_text()
-        good = good.replace("parents[1]", f"parents[0] / {str(ROOT)!r}")
         for text, message in (
             ("def get_config(:", "--config cannot be loaded: SyntaxError"),
             ("x = 1", "--config cannot be loaded"),
@@ -251,6 +269,200 @@ class TestErrors:
         assert path.read_bytes() == b"precious"
 
 
+class TestNegatedFlags:
+    """`--nox` is how a boolean flag x is turned off; other spellings are near it."""
+
+    @pytest.mark.parametrize(
+        ("command", "flag", "meant"),
+        [
+            ("combos", "--no-select-max", "--noselect_max"),
+            ("combos", "--no_select_max", "--noselect_max"),
+            ("combos", "--no-select_max", "--noselect_max"),
+            ("combos", "--noselectmax", "--noselect_max"),
+            ("combos", "--no-slect-max", "--noselect_max"),
+            ("train", "--no-load-from-ckpt", "--noload_from_ckpt"),
+            ("quickstart", "--no-load-from-ckpt", "--noload_from_ckpt"),
+            ("results", "--no-show-hdr", "--noshow_hdr"),
+            ("paper", "--no-train", "--notrain"),
+            ("train", "--no-config.alphanet.debug", "--noconfig.alphanet.debug"),
+        ],
+    )
+    def test_is_said_as_it_is_typed(self, capsys, command, flag, meant):
+        assert main(command, flag) == 1
+        assert capsys.readouterr().err == (
+            f"error: unknown flag {flag}; did you mean {meant!r}?\n"
+        )
+
+    @pytest.mark.parametrize("command", ["combos", "results", "paper", "train"])
+    def test_every_boolean_flag(self, capsys, command):
+        values = flags.FlagValues()
+        module = importlib.import_module(f"alphanet_jax.commands.{command}")
+        module.define_flags(values, ["main.py"])
+        switches = [name for name in values if values[name].boolean]
+        assert switches
+        for name in switches:
+            for start in ("--no-", "--no_"):
+                assert main(command, start + name.replace("_", "-")) == 1
+                assert f"did you mean '--no{name}'?" in capsys.readouterr().err
+            assert values(["main.py", f"--no{name}"]) == ["main.py"]  # is accepted
+
+    def test_others(self, capsys):
+        for flag, hint in (
+            ("--num-processes=2", "did you mean 'num_processes'"),
+            ("--select-max", "see --help"),
+        ):
+            assert main("train", flag) == 1
+            assert hint in capsys.readouterr().err
+
+
+class TestInterrupted:
+    """What is said then is what the same command would do."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (
+                ["train", QUICKSTART],
+                "; the same command trains again what has no result yet; with "
+                "--ckpt_dir=DIR it would go on after the last epoch",
+            ),
+            (
+                ["quickstart", "--ckpt_dir=c"],
+                "; the same command goes on after the last epoch in c",
+            ),
+            (
+                [QUICKSTART, "--ckpt_dir=c", "--noload_from_ckpt"],
+                "; the same command trains again what has no result yet; without "
+                "--noload_from_ckpt it goes on after the last epoch in c",
+            ),
+            (["paper"], "; the same command goes on with what has no result yet"),
+            (["paper", "--notrain"], ""),
+            (["baseline", QUICKSTART], ""),
+            (["results", "--base_res_dir=."], ""),
+        ],
+    )
+    def test_one_line(self, capsys, monkeypatch, arguments, said):
+        def interrupt(values):
+            raise KeyboardInterrupt
+
+        name = arguments[0] if arguments[0].isalpha() else "train"
+        module = importlib.import_module(f"alphanet_jax.commands.{name}")
+        monkeypatch.setattr(module, "run", interrupt)
+        assert main(*arguments) == 130
+        assert capsys.readouterr().err == f"error: interrupted{said}\n"
+
+
+class TestQuickstart:
+    def test_from_an_empty_directory(self, trained, capsys):
+        workdir, done = trained
+        assert main("quickstart", *SHORT) == 0
+        result = pathlib.Path("results/quickstart/result.npz")
+        assert result.read_bytes() == (workdir / "result.npz").read_bytes()
+        captured = capsys.readouterr()
+        assert captured.out == done.stdout
+        # What it suggests can be copied: every command is one that is understood.
+        suggested = [
+            line.removeprefix("  python main.py ")
+            for line in captured.err.splitlines()
+            if line.startswith("  python main.py ")
+        ]
+        assert [line.split()[0] for line in suggested] == ["combos", "plot", "train"]
+        assert main(*shlex.split(suggested[0])) == 0
+        for line in suggested[1:]:
+            assert main(*shlex.split(line), "--help") == 0
+
+    def test_workdir_is_quoted(self):
+        from alphanet_jax.commands import quickstart
+
+        values = flags.FlagValues()
+        quickstart.define_flags(values, ["alphanet"])
+        values(["alphanet", "--workdir=my results"])
+        text = quickstart.what_next(values, "alphanet")
+        assert "\n  alphanet combos '--base_res_dir=my results' --select_n=1" in text
+
+    def test_only_matplotlib_is_missing(self, monkeypatch):
+        from alphanet_jax.commands import quickstart
+
+        values = flags.FlagValues()
+        quickstart.define_flags(values, ["alphanet"])
+        values(["alphanet"])
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda n: None if n == "matplotlib" else find(n),
+        )
+        text = quickstart.what_next(values, "alphanet")
+        assert "changes.png   # after: pip install matplotlib\n" in text
+
+    def test_names_work_like_paths(self, trained, capsys):
+        workdir, _ = trained
+        assert main("train", "--config", "quickstart", "--workdir=x", *SHORT) == 0
+        once = (workdir / "result.npz").read_bytes()
+        assert pathlib.Path("x/result.npz").read_bytes() == once
+
+
+class TestOverview:
+    @pytest.mark.parametrize("arguments", [[], ["help"], ["help", "help"]])
+    def test_lists_all_commands_and_what_to_try(self, capsys, arguments):
+        assert main(*arguments) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        lines = captured.out.splitlines()
+        assert "usage: python main.py COMMAND --flags" in lines
+        for heading, commands in cli.SECTIONS.items():
+            place = lines.index(heading)
+            for number, (name, (_, purpose)) in enumerate(commands.items(), 1):
+                assert lines[place + number].split(maxsplit=1) == [name, purpose]
+        assert "  python main.py quickstart" in lines
+        assert "quickstart." in lines[-1]
+        assert max(map(len, lines)) <= 88
+
+    @pytest.mark.parametrize(
+        "words", [["train"], ["convert"], ["plot"], ["plot", "class_changes"]]
+    )
+    def test_help_of_a_command(self, capsys, words):
+        assert main("help", *words) == 0
+        shown = capsys.readouterr().out
+        assert main(*words, "--help") == 0
+        assert capsys.readouterr().out == shown
+        assert shown.startswith("usage: python main.py ")
+
+    @pytest.mark.parametrize(
+        ("started", "program"),
+        [
+            ("main.py", "python main.py"),
+            ("../here/main.py", "python ../here/main.py"),
+            ("/usr/bin/alphanet", "alphanet"),
+            ("bin/alphanet.exe", "alphanet"),
+            ("/lib/alphanet_jax/__main__.py", "python -m alphanet_jax"),
+        ],
+    )
+    def test_shows_the_program_as_it_was_started(self, capsys, started, program):
+        for command in cli.COMMANDS:
+            assert cli.main([started, "help", command]) == 0
+            shown = capsys.readouterr().out
+            usage = f"[{command}] --flags" if command == "train" else command
+            assert shown.startswith(f"usage: {program} {usage}\n")
+            if program != "python main.py":
+                assert "python main.py" not in shown
+                assert f"  {program} {command}" in shown or command == "train"
+            assert "convert_torch_features.py" not in shown
+        assert cli.main([started]) == 0
+        assert f"  {program} quickstart\n" in capsys.readouterr().out
+
+    def test_is_quick_and_imports_little(self, tmp_path):
+        program = (
+            "import sys; from alphanet_jax.commands import cli;"
+            "cli.main(['main.py']);"
+            "sys.exit(' '.join({'jax', 'numpy', 'ml_collections'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.stderr == "\n"  # nothing of these is there
+
+
 class TestHelp:
     def test_every_field_is_explained(self, capsys):
         assert main("--help") == 0
@@ -269,13 +481,15 @@ class TestHelp:
         )
         subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
-    def test_converter(self):
+    def test_converter_says_how_it_was_started(self):
         done = subprocess.run(
             [sys.executable, ROOT / "convert_torch_features.py", "--help"],
             capture_output=True,
             text=True,
             check=True,
         )
+        assert done.stdout.startswith("usage: python ")
+        assert "  python convert_torch_features.py --registry=" in done.stdout
         for flag in ("registry", "dataset", "data_root", "out", "feature_dtype"):
             assert f"--{flag}\n" in done.stdout
 

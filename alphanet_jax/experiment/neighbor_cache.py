@@ -12,7 +12,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import bundled, files
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment.problem import Settings
@@ -32,7 +32,8 @@ class NeighborCache:
     """
 
     def __init__(self, directories: list[Path], dataset: Dataset) -> None:
-        self._directories, self._dataset = directories, dataset
+        self._directories = [d for d in directories if not bundled.is_packaged(d)]
+        self._dataset = dataset
 
     def _name(self, settings: Settings, seed: int) -> str:
         data = self._dataset
