@@ -1,7 +1,7 @@
 """Ten seeds on the embedded CIFAR-100-LT features: seconds on a laptop.
 
 alphanet quickstart
-python main.py --config=configs/quickstart.py --workdir=results/quickstart
+alphanet train --config=quickstart --config.rho=0.1 --workdir=results/rho_0.1
 """
 
 import ml_collections

@@ -27,7 +27,8 @@ class NeighborCache:
     """Keeps the neighbors of a dataset; a `NeighborStore` of `preparation.prepare_all`.
 
     Args:
-      directories: Where files may be; new ones go to the first that can be written to.
+      directories: Where files may be, but for those of an installed package; new ones
+        go to the first that can be written to.
       dataset: The dataset, with the names of its training files.
     """
 
