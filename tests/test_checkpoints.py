@@ -717,7 +717,9 @@ class TestCommand:
 
             patch.setattr(checkpoints.CheckpointStore, "save", save)
             assert main(*arguments) == 130
-        assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "error: interrupted; the same command goes on after the last epoch in c"
+        )
         assert not pathlib.Path("w").exists()
         before = snapshot("c")
 

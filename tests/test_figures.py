@@ -877,7 +877,7 @@ def test_help_of_every_kind(capsys, name):
     status, out, err = plot(capsys, name, "--help")
     assert (status, err) == (0, "")
     kind = load_kind(name)
-    assert out.startswith(f"usage: main.py plot {name}\n")
+    assert out.startswith(f"usage: python main.py plot {name}\n")
     assert kind.description in out
     for option in kind.options:
         assert f"\n  --{option.name}\n" in out

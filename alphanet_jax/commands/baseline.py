@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config.sweep import Point
@@ -47,6 +48,11 @@ def _path(values: flags.FlagValues, entry: "DatasetEntry", data_root: Path) -> P
     else:
         # The original's own file, a pickle, is never written over.
         path = (data_root / entry.baseline_eval_file).with_suffix(".npz")
+        if bundled.is_packaged(path):
+            raise UserError(
+                f"the data of {entry.name!r} is that of the installed program, where "
+                "nothing is written; say with --out where to save"
+            )
     if path.is_dir():
         raise UserError(f"--out: {path} is a directory")
     return path

@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.errors import UserError
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
@@ -25,7 +26,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     del argv
     flags.DEFINE_string(
         "registry",
-        "configs/datasets.toml",
+        bundled.find(bundled.REGISTRY),
         "TOML file that lists datasets",
         flag_values=values,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-import alphanet_jax
+from alphanet_jax import bundled
 from alphanet_jax.commands import reading, running
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
@@ -37,7 +37,6 @@ paper's get the same experiments.
 What is done already is not run again; a run that was stopped goes on where it was. With
 --notrain the reports are made of the results that are there."""
 
-REGISTRY = Path("configs") / "datasets.toml"
 _LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
 
 
@@ -52,15 +51,15 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "registry",
         None,
-        "TOML file that lists datasets [configs/datasets.toml, here or of the "
-        "repository that the program is from]",
+        "TOML file that lists datasets [configs/datasets.toml, here or else the one "
+        "that comes with the program]",
         flag_values=values,
     )
     flags.DEFINE_string(
         "data_root",
         None,
         "directory that the registry's paths are relative to [this one, or that of "
-        "the repository that the program is from]",
+        "the program where its registry is used]",
         flag_values=values,
     )
     reading.define_list(
@@ -162,15 +161,11 @@ def _check(values: flags.FlagValues) -> _Chosen:
                 f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
             )
     _check_styles(values.styles or ())
-    # The repository's own, so that the program finds it from any directory.
-    root = Path(alphanet_jax.__file__).parents[1]
-    here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
+    root = bundled.root_of(bundled.REGISTRY)
     return _Chosen(
         workdir=workdir,
-        registry=Path(values.registry or (REGISTRY if here else root / REGISTRY)),
-        data_root=Path(
-            values.data_root or ("." if here or values.registry else str(root))
-        ),
+        registry=Path(values.registry or bundled.find(bundled.REGISTRY)),
+        data_root=Path(values.data_root or ("." if values.registry else root)),
         datasets=tuple(dict.fromkeys(values.datasets or ())),
         parts=tuple(values.parts or ()),
         rhos=tuple(_number("rhos", text, float, 0.0) for text in values.rhos or ()),
