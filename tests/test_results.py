@@ -5,7 +5,7 @@ import pytest
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import file as results
-from alphanet_jax.results import tables
+from alphanet_jax.results.accuracy_tables import training_table
 
 
 class TestFile:
@@ -79,10 +79,10 @@ def make_result(num_seeds):
     }
 
 
-class TestAccuracyTable:
+class TestTrainingTable:
     def test_numbers(self):
         result = make_result(4)
-        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
+        lines = training_table({"AlphaNet": result}).splitlines()
         assert lines[:2] == ["Toy | cRT", "========="]
         assert lines[5].split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
         cells = lines[6].split("  ")
@@ -98,13 +98,19 @@ class TestAccuracyTable:
         assert len(set(map(len, lines[3:]))) == 1
 
     def test_one_seed_has_no_deviation(self):
-        assert "±" not in tables.accuracy_table({"AlphaNet": make_result(1)})
+        assert "±" not in training_table({"AlphaNet": make_result(1)})
+
+    def test_baseline_alone(self):
+        (row,) = training_table({}, baseline=make_result(2)).splitlines()[5:]
+        assert row.split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
+        with pytest.raises(ValueError, match="rows must not be empty"):
+            training_table({})
 
     def test_split_without_samples(self):
         result = make_result(2)
         result["test_acc_per_split"][:, 1] = np.nan
         result["baseline_test_acc_per_split"][1] = np.nan
-        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
+        lines = training_table({"AlphaNet": result}).splitlines()
         assert lines[5].split()[2] == "-"
         cells = [cell.strip() for cell in lines[6].split("  ") if cell.strip()]
         assert cells[2] == "-"

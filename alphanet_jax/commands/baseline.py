@@ -67,8 +67,8 @@ def run(values: flags.FlagValues) -> None:
     from alphanet_jax.data import registry
     from alphanet_jax.experiment import loop as experiment
     from alphanet_jax.experiment import problem as preparation
+    from alphanet_jax.results import accuracy_tables
     from alphanet_jax.results import file as results
-    from alphanet_jax.results import tables
 
     entry = registry.get_entry(Path(config.registry), config.dataset)
     path = _path(values, entry, Path(config.data_root))
@@ -89,4 +89,4 @@ def run(values: flags.FlagValues) -> None:
             f"{path}: {error.strerror}; say with --out where to save"
         ) from (None)
     running.say(f"saved {path}\n")
-    print(tables.accuracy_table({}, baseline=arrays))
+    print(accuracy_tables.training_table({}, baseline=arrays))

@@ -117,7 +117,7 @@ def run(values: flags.FlagValues) -> None:
     running.start_jax(values)
 
     from alphanet_jax.experiment import devices
-    from alphanet_jax.results import tables
+    from alphanet_jax.results import accuracy_tables
 
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None
@@ -145,7 +145,7 @@ def run(values: flags.FlagValues) -> None:
     }
     if rows:
         report("")
-        print(tables.accuracy_table(rows))
+        print(accuracy_tables.training_table(rows))
     if errors and len(points) == 1:
         raise errors[0]
     if errors:

@@ -23,7 +23,7 @@ __all__ = [
     "y_name",
 ]
 
-PARTS = ("few", "medium", "many", "overall")
+PARTS = accuracy.PARTS
 Y = Option(
     "y",
     "acc",

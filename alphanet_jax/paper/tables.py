@@ -15,6 +15,7 @@ from alphanet_jax.paper import TABLE_FORMATS, published
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS, path_name
 from alphanet_jax.paper.measured import Measured, Results
 from alphanet_jax.paper.published import PublishedRow
+from alphanet_jax.results.accuracy_tables import FULL_COLUMNS
 from alphanet_jax.results.tables import Row, Table, Value, render
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
     "value_text",
 ]
 
-COLUMNS = ("Few", "Medium", "Many", "Overall")
+COLUMNS = FULL_COLUMNS
 
 _METRICS = {
     "top1": "Top-1 accuracy",

@@ -11,12 +11,16 @@ from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "OUTCOMES",
+    "PARTS",
     "is_correct",
     "neighbor_mask",
     "outcomes",
     "per_class",
     "per_split",
 ]
+
+# What accuracy is given of, in the order of the numbers that `per_split` gives.
+PARTS = (*SPLITS, "overall")
 
 # What a prediction can be, in the order of the numbers that `outcomes` gives.
 OUTCOMES = ("correct", "neighbor", "other")
@@ -116,8 +120,8 @@ def per_split(
       splits: Classes of 'few', 'medium' and 'many'.
 
     Returns:
-      Fractions, with shape `[..., 4]`: few, medium, many, overall; NaN for a split
-      without samples.
+      Fractions, with shape `[..., 4]`, in the order of `PARTS`; NaN for a split without
+      samples.
 
     Examples:
       >>> splits = {"few": [0], "medium": [1], "many": [2]}

@@ -21,14 +21,10 @@ __all__ = [
     "Row",
     "Table",
     "Value",
-    "accuracy_table",
     "format_table",
     "mean_and_std",
     "render",
 ]
-
-COLUMNS = ("Few", "Med.", "Many", "Overall")
-FULL_COLUMNS = ("Few", "Medium", "Many", "Overall")
 
 # The last two are for programs: every digit, no titles.
 FORMATS = ("text", "plain", "markdown", "web", "latex", "csv", "json")
@@ -126,42 +122,6 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(_line_up(cells, widths, 1)).rstrip()
         for cells in [header, rule, *rows]
     )
-
-
-def accuracy_table(
-    results: Mapping[str, Mapping[str, np.ndarray]],
-    *,
-    baseline: Mapping[str, np.ndarray] | None = None,
-) -> str:
-    """Makes the table of test accuracy per split, baseline first.
-
-    Args:
-      results: Arrays of result files of one dataset, by the names of their rows.
-      baseline: Arrays of the one whose baseline is shown; by default the first.
-
-    Returns:
-      Percentages in text; mean and sample standard deviation over seeds.
-    """
-
-    def row(title: str, result: Mapping[str, np.ndarray], prefix: str) -> Row:
-        values = np.concatenate(
-            [
-                np.atleast_2d(result[f"{prefix}_acc_per_split"]),
-                np.atleast_1d(result[f"{prefix}_accuracy"])[:, None],
-            ],
-            axis=1,
-        )
-        return Row((title,), tuple(mean_and_std(column) for column in values.T))
-
-    first = next(iter(results.values())) if baseline is None else baseline
-    rows = [row(name, result, "test") for name, result in results.items()]
-    table = Table(
-        str(first["proper_name"]),
-        ("Experiment",),
-        COLUMNS,
-        (row("Baseline", first, "baseline_test"), *rows),
-    )
-    return render(table, "plain")
 
 
 def render(
