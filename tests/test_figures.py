@@ -34,7 +34,7 @@ from alphanet_jax.figures.kinds import accuracy_vs_rho, change_vs_rho
 from alphanet_jax.figures.numbers import Sources, columns_from_rows, csv_text, select
 from alphanet_jax.figures.options import Option
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 PAPER_RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
 EXISTING = [

@@ -22,7 +22,7 @@ from alphanet_jax.figures.kinds import (
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 
 def sources_of(directory, **results):

@@ -24,7 +24,7 @@ from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import accuracy, semantic
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 NEAR = groups.Neighborhoods("base")
 # Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,

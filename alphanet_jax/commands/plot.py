@@ -145,7 +145,7 @@ class _Command:
             if _takes_data(self.kind):
                 finder = reading.data_finder(values)
             else:
-                from alphanet_jax.results.data import DataFinder
+                from alphanet_jax.results.datasets import DataFinder
 
                 finder = DataFinder()
             places: tuple[Path | None, Path | None] = (None, None)

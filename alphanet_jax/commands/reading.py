@@ -11,7 +11,7 @@ from alphanet_jax.commands.running import say
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
@@ -180,7 +180,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
     """Finds the data of results, where the flags say or where it was."""
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root
     return DataFinder(

@@ -225,7 +225,7 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes what counts as correct, as the flags say."""
-    from alphanet_jax.results import data as result_data
+    from alphanet_jax.results import datasets as result_data
     from alphanet_jax.results import semantic
     from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
 

@@ -9,8 +9,8 @@ from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.figures.options import Option
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy
-from alphanet_jax.results import data as result_data
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results import datasets as result_data
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultSet
 
 __all__ = [

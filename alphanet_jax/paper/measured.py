@@ -15,10 +15,10 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
 from alphanet_jax.results import accuracy, semantic
-from alphanet_jax.results import data as result_data
+from alphanet_jax.results import datasets as result_data
 from alphanet_jax.results import file as results
 from alphanet_jax.results.accuracy_tables import hits_of_predictions
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet, load_sets
 from alphanet_jax.results.tables import Value, mean_and_std
 

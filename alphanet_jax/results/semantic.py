@@ -12,7 +12,7 @@ from alphanet_jax.data import convert
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet as wordnet_lib
 from alphanet_jax.results.accuracy import neighbor_mask
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["LEVEL", "METRICS", "semantic_mask", "visual_mask", "visual_neighbors"]

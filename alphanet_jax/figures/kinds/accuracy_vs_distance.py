@@ -22,7 +22,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import N_BOOT, SEED, Option
 from alphanet_jax.figures.style import CONTEXTS, Style
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [

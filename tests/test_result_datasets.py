@@ -10,10 +10,10 @@ import results_of_data
 from alphanet_jax.data import registry
 from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import data as result_data
+from alphanet_jax.results import datasets as result_data
 from alphanet_jax.results import semantic
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder, nearest_classes, top_k_hits
+from alphanet_jax.results.datasets import DataFinder, nearest_classes, top_k_hits
 
 
 @pytest.fixture
