@@ -225,18 +225,17 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes what counts as correct, as the flags say."""
-    from alphanet_jax.results import datasets as result_data
-    from alphanet_jax.results import semantic
+    from alphanet_jax.results import semantic, top_k
     from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
 
     finder = reading.data_finder(values)
     k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
 
-    def top_k(file: "ResultFile") -> "Hits":
+    def best_k(file: "ResultFile") -> "Hits":
         data = finder.dataset(file)
         reading.say(f"ranking the classes of {file.path}")
         return Hits(
-            *result_data.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
+            *top_k.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
         )
 
     def visual(file: "ResultFile") -> "Hits":
@@ -255,7 +254,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
         return hits_of_predictions(file, mask)
 
     if k != 1:
-        return Metric(top_k, f"top-{k} accuracy", f", top-{k}")
+        return Metric(best_k, f"top-{k} accuracy", f", top-{k}")
     if not values.show_adjusted_acc:
         return Metric(hits_of_predictions)
     if values.adjusted_acc_semantic:

@@ -14,8 +14,7 @@ import numpy as np
 from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
-from alphanet_jax.results import accuracy, semantic
-from alphanet_jax.results import datasets as result_data
+from alphanet_jax.results import accuracy, semantic, top_k
 from alphanet_jax.results import file as results
 from alphanet_jax.results.accuracy_tables import hits_of_predictions
 from alphanet_jax.results.datasets import DataFinder
@@ -193,7 +192,7 @@ class Results:
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)
-        found = _fractions(file, *result_data.top_k_hits(data, file, k=5))
+        found = _fractions(file, *top_k.top_k_hits(data, file, k=5))
         with files.replacing(path) as temporary:
             lists = {name: array.tolist() for name, array in found._asdict().items()}
             temporary.write_text(json.dumps(lists))

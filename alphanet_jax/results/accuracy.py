@@ -13,7 +13,6 @@ __all__ = [
     "OUTCOMES",
     "PARTS",
     "is_correct",
-    "neighbor_mask",
     "outcomes",
     "per_class",
     "per_split",
@@ -24,32 +23,6 @@ PARTS = (*SPLITS, "overall")
 
 # What a prediction can be, in the order of the numbers that `outcomes` gives.
 OUTCOMES = ("correct", "neighbor", "other")
-
-
-def neighbor_mask(neighbors: np.ndarray, *, num_classes: int) -> np.ndarray:
-    """Turns lists of neighbors into a table of who is whose.
-
-    Args:
-      neighbors: Neighbors of every class, with shape `[C, k]`.
-      num_classes: Number of classes C.
-
-    Returns:
-      A bool array with shape `[C, C]`: whether class j is a neighbor of class i.
-
-    Raises:
-      ValueError: If there are not neighbors for every class.
-
-    Examples:
-      >>> neighbor_mask(np.array([[1], [0], [1]]), num_classes=3).astype(int).tolist()
-      [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
-    """
-    if neighbors.ndim != 2 or len(neighbors) != num_classes:
-        raise ValueError(
-            f"neighbors must be ({num_classes}, k), got {neighbors.shape}."
-        )
-    mask = np.zeros((num_classes, num_classes), bool)
-    np.put_along_axis(mask, neighbors, True, axis=1)
-    return mask
 
 
 def outcomes(

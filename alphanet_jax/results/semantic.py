@@ -11,16 +11,14 @@ import numpy as np
 from alphanet_jax.data import convert
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet as wordnet_lib
-from alphanet_jax.results.accuracy import neighbor_mask
 from alphanet_jax.results.datasets import DataFinder
+from alphanet_jax.results.nearest import METRICS
 from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["LEVEL", "METRICS", "semantic_mask", "visual_mask", "visual_neighbors"]
 
 # The paper's: at most this many edges of WordNet between neighbors.
 LEVEL = 4
-# Distances that say which classes look alike; 'random' is a control for training.
-METRICS = ("euclidean", "cosine")
 
 
 def visual_neighbors(
@@ -72,9 +70,7 @@ def visual_mask(
       UserError: If the result's neighbors are random, or its data is not there.
     """
     metric, count = visual_neighbors(file, nn_dist=nn_dist, flag=flag)
-    data = finder.dataset(file)
-    found = finder.nearest(data, num_neighbors=count, metric=metric)
-    return neighbor_mask(found, num_classes=data.num_classes)
+    return finder.nearest(finder.dataset(file), num_neighbors=count, metric=metric)
 
 
 def semantic_mask(
