@@ -55,7 +55,8 @@ def distances_to(
       array([[5., 3.]])
     """
     rows = _rows(means, metric)
-    squared = ((rows[np.asarray(others)] - rows[classes][:, None]) ** 2).sum(axis=-1)
+    own = rows[np.asarray(classes)]
+    squared = ((rows[np.asarray(others)] - own[:, None]) ** 2).sum(axis=-1)
     return np.asarray(0.5 * squared if metric == "cosine" else np.sqrt(squared))
 
 

@@ -88,7 +88,7 @@ def count_ahead(
       >>> count_ahead(scores, np.array([0, 2, 5]), np.array([3.0]), np.array([2]))
       array([1])
     """
-    ahead = np.count_nonzero(scores > target, axis=0)
+    ahead: np.ndarray = np.count_nonzero(scores > target, axis=0)
     equal = np.count_nonzero(scores >= target, axis=0) - ahead
     # Few samples have ties: the order of classes is asked for in those alone.
     (tied,) = np.nonzero(equal > np.isin(labels, classes))
@@ -152,7 +152,7 @@ class _Ranking:
     ) -> np.ndarray:
         """Computes logits of a run, `[F, n]`, adding up in the order of training."""
         num_base = len(self._base)
-        logits = self._bias[num_base:] + alphas[:, :1] * scores[num_base:]
+        logits: np.ndarray = self._bias[num_base:] + alphas[:, :1] * scores[num_base:]
         for place in range(neighbors.shape[1]):
             logits += alphas[:, place + 1, None] * scores[neighbors[:, place]]
         return logits
