@@ -316,7 +316,7 @@ class TestChecks:
                 r"alphas must have shape \(2, 2, 3\) to fit the other",
             ),
             ("few_classes", [0, 6], "few_classes must hold class ids from 0 to 5"),
-            ("label_names", ["a", "b"], "2 label_names for 6 classes"),
+            ("label_names", ["a", "b"], r"label_names must have shape \(6,\) to fit"),
             ("seeds", [[0, 1]], r"seeds must have one axis, got shape \(1, 2\)"),
         ],
     )

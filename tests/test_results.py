@@ -10,7 +10,7 @@ from alphanet_jax.results.accuracy_tables import training_table
 
 class TestFile:
     ARRAYS = {  # noqa: RUF012
-        "alphas": np.ones((2, 3)),
+        "alphas": np.ones((2, 1, 3)),
         "test_acc_per_split": np.zeros((2, 3)),
         "config": np.asarray('{"a": 1}'),
         "label_names": np.asarray(["ä", "bb"]),

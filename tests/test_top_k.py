@@ -144,18 +144,7 @@ def test_is_what_training_counted(made, tmp_path, monkeypatch, capsys, scale):
     """For a classifier of zeros too, where every score is the same."""
     monkeypatch.chdir(tmp_path)
     made.dump_classifier(weight=scale * made.weight, bias=scale * made.bias)
-    arguments = [
-        *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
-        *("--config.dataset=made", "--config.seeds=2", "--config.alphanet.hdims=(4,)"),
-        *("--config.training.n_neighbors=2", "--config.training.train_epochs=2"),
-        *("--config.training.min_epochs=1", "--workdir=w"),
-    ]
-    config = tmp_path / "made_config.py"
-    config.write_text(
-        "from alphanet_jax.config.fields import default_config as get_config\n"
-    )
-    assert cli.main(["main.py", f"--config={config}", *arguments]) == 0
-    (path,) = (tmp_path / "w").glob("**/result.npz")
+    path = results_of_data.train(made, tmp_path / "w")
     trained = load_result(path)
 
     def shown(k):

@@ -77,8 +77,8 @@ class ResultFile:
         if name == _LATER:
             return results.load_result(self.path, [_LATER])[_LATER]
         array = self.array(name)
-        if name in ("neighbors", "neighbor_distances") and array.ndim == 2:
-            return np.broadcast_to(array, (self.num_runs, *array.shape))
+        if name in ("neighbors", "neighbor_distances"):
+            return np.broadcast_to(array, (self.num_runs, *array.shape[-2:]))
         return array
 
     @property
@@ -318,55 +318,7 @@ def _load(path: Path) -> ResultFile:
     arrays = results.load_result(path, without=[_LATER])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    _check_arrays(path, arrays)
     return ResultFile(path, arrays, _config(path, arrays))
-
-
-def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Checks shapes and class ids, of which reports make indices.
-
-    Raises:
-      UserError: If one is not right, naming it.
-    """
-
-    def size(name: str) -> int:
-        if arrays[name].ndim != 1:
-            raise UserError(
-                f"{path}: {name} must have one axis, got shape {arrays[name].shape}"
-            )
-        return len(arrays[name])
-
-    seeds, classes, samples = size("seeds"), size("class_counts"), size("test_labels")
-    few, names = size("few_classes"), size("label_names")
-    if 0 < names < classes:
-        raise UserError(f"{path}: {names} label_names for {classes} classes")
-    shape = arrays["neighbors"].shape if "neighbors" in arrays else (few, 0)
-    k = shape[-1] if shape else 0
-    # Neighbors may be the same for all seeds.
-    of_seeds = (seeds,) if len(shape) == 3 else ()
-    for name, wanted, holds_classes in (
-        *((f"{split}_classes", (size(f"{split}_classes"),), True) for split in SPLITS),
-        ("test_labels", (samples,), True),
-        ("test_pred", (seeds, samples), True),
-        ("baseline_test_pred", (samples,), True),
-        ("neighbors", (*of_seeds, few, k), True),
-        ("alphas", (seeds, few, k + 1), False),
-    ):
-        array = arrays.get(name)
-        if array is None or (name == "alphas" and "neighbors" not in arrays):
-            continue
-        if array.shape != wanted:
-            raise UserError(
-                f"{path}: {name} must have shape {wanted} to fit the other arrays, "
-                f"got {array.shape}"
-            )
-        if (holds_classes and array.size) and (
-            array.dtype.kind not in "iu"
-            or not 0 <= array.min() <= array.max() < classes
-        ):
-            raise UserError(
-                f"{path}: {name} must hold class ids from 0 to {classes - 1}"
-            )
 
 
 def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
