@@ -1,8 +1,12 @@
-"""Result files and the table of a result."""
+"""Result files, the table of a result, and the names that a notebook uses."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+import alphanet_jax.results
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import file as results
 from alphanet_jax.results.accuracy_tables import training_table
@@ -131,3 +135,29 @@ class TestConfigDifferences:
         assert results.config_differences(old, old | {"precision": "fast"}) == [
             "precision 'highest', now 'fast'"
         ]
+
+
+class TestPublicNames:
+    def test_each_is_there_and_listed(self):
+        names = alphanet_jax.results.__all__
+        assert len(set(names)) == len(names)
+        for name in names:
+            assert getattr(alphanet_jax.results, name) is not None
+        assert set(names) <= set(dir(alphanet_jax.results))
+        assert alphanet_jax.results.load_result is results.load_result
+
+    def test_others_are_not(self):
+        with pytest.raises(AttributeError, match=r"results' has no attribute 'nope'"):
+            alphanet_jax.results.nope  # noqa: B018
+
+    def test_nothing_is_loaded_before_it_is_used(self):
+        """Also not NumPy: a program that prints help imports this."""
+        code = (
+            "import sys, alphanet_jax.results as results\n"
+            "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
+            "results.per_split\n"
+            "mine = {n for n in sys.modules if n.startswith('alphanet_jax.results.')}\n"
+            "assert mine == {'alphanet_jax.results.accuracy'}, mine\n"
+            "assert 'jax' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)

@@ -284,7 +284,7 @@ def run(values: flags.FlagValues) -> None:
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
     sets = result_sets.load_sets(named, report=reading.say)
-    made = accuracy_tables.accuracy_tables(
+    made = accuracy_tables.make_accuracy_tables(
         sets,
         _metric(values),
         show_baselines=values.show_baselines,

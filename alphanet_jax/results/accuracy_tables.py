@@ -19,8 +19,8 @@ __all__ = [
     "FULL_COLUMNS",
     "Hits",
     "Metric",
-    "accuracy_tables",
     "hits_of_predictions",
+    "make_accuracy_tables",
     "training_table",
 ]
 
@@ -72,9 +72,9 @@ def hits_of_predictions(
     return Hits(runs, baseline, kind)
 
 
-def accuracy_tables(
+def make_accuracy_tables(
     sets: Sequence[ResultSet],
-    metric: Metric,
+    metric: Metric | None = None,
     *,
     show_baselines: bool = True,
     heading: str = "Experiment",
@@ -83,7 +83,7 @@ def accuracy_tables(
 
     Args:
       sets: The experiments; their order is that of the rows.
-      metric: What counts as correct.
+      metric: What counts as correct; by default what is predicted right.
       show_baselines: Whether rows of the unchanged classifier come first.
       heading: Heading of the experiments' names.
 
@@ -91,6 +91,7 @@ def accuracy_tables(
       The tables: mean and sample standard deviation over runs, in percent, of few,
       medium and many, and overall.
     """
+    metric = Metric(hits_of_predictions) if metric is None else metric
     by_dataset: dict[str, list[ResultSet]] = {}
     for each in sets:
         by_dataset.setdefault(each.dataset, []).append(each)
