@@ -1,7 +1,9 @@
 """Result files, the table of a result, and the names that a notebook uses."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +147,17 @@ class TestPublicNames:
             assert getattr(alphanet_jax.results, name) is not None
         assert set(names) <= set(dir(alphanet_jax.results))
         assert alphanet_jax.results.load_result is results.load_result
+
+    def test_type_checkers_see_the_same(self):
+        path = Path(alphanet_jax.results.__file__)
+        told = {
+            alias.name: node.module.rpartition(".")[2]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and "results" in node.module
+            for alias in node.names
+        }
+        assert told == alphanet_jax.results._MODULES
+        assert set(told) == set(alphanet_jax.results.__all__)
 
     def test_others_are_not(self):
         with pytest.raises(AttributeError, match=r"results' has no attribute 'nope'"):

@@ -102,7 +102,8 @@ __all__ = [
 
 _PLACES = {
     "accuracy": "OUTCOMES PARTS per_class per_split",
-    "accuracy_tables": "Hits Metric hits_of_predictions make_accuracy_tables training_table",
+    "accuracy_tables": "Hits Metric hits_of_predictions make_accuracy_tables "
+    "training_table",
     "combos": "Combination combination common_neighbors find_classes select_classes",
     "datasets": "DataFinder",
     "file": "FILE_NAME load_result save_result",
