@@ -603,7 +603,7 @@ class TestErrors:
             ("--rel_exp_paths rho_0.1/ rho_0.1", "has a directory twice"),
             (
                 "--exp_names a",
-                "--exp_names has 1 names for 2 experiments: rho_0.1 rho_",
+                "--exp_names has 1 name for 2 experiments: rho_0.1 rho_",
             ),
             ("--exp_names a b c", "--exp_names has 3 names for 2 experiments"),
             ("--exp_names a a", "--exp_names has a name twice: a, a"),

@@ -31,11 +31,13 @@ _SELECTING = ("select_by", "select_max", "select_n")
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags, whatever the arguments are."""
     del argv
+    from alphanet_jax.results.combos import SELECT_BY
+
     reading.define_result_flags(values, None)
     flags.DEFINE_enum(
         "select_by",
         "acc_delta",
-        ["acc", "acc_delta"],
+        SELECT_BY,
         "select classes by 'acc', their mean test accuracy, or by 'acc_delta', its "
         "change from the baseline; the default is that of the original's code, where "
         "its README says acc",
@@ -74,9 +76,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "'text', or 'json' with the coefficients of every run",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "out", None, "file for the report [standard output]", flag_values=values
-    )
+    reading.define_out(values, "report")
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -93,6 +93,7 @@ def run(values: flags.FlagValues) -> None:
     given = [name for name in _SELECTING if values[name].present]
     if values.classes and given:
         raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
+    out = reading.out_path(values)
     from alphanet_jax.results import combos
 
     runs = _one_set(values)
@@ -112,10 +113,7 @@ def run(values: flags.FlagValues) -> None:
     else:
         content = combos.json_values(runs, found, mistake_n=values.mistake_n)
         report = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    if values.out is None:
-        print(report)
-    else:
-        _write(Path(values.out), f"{report}\n")
+    reading.print_or_save(report, out)
 
 
 def _one_set(values: flags.FlagValues) -> "ResultSet":
@@ -142,16 +140,3 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
             f"{', '.join(settings)}"
         )
     return sets[0]
-
-
-def _write(path: Path, text: str) -> None:
-    from alphanet_jax import files
-
-    if path.is_dir():
-        raise UserError(f"--out: {path} is a directory")
-    try:
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(text.encode())
-    except OSError as error:
-        raise UserError(f"--out: {path}: {error.strerror}") from None
-    reading.say(f"saved {path}")

@@ -1,4 +1,4 @@
-"""What commands that read results share: their flags, and finding the results."""
+"""What commands that read results share: flags, finding results, saving reports."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from alphanet_jax import files
 from alphanet_jax.commands.running import say
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
     from alphanet_jax.results.datasets import DataFinder
@@ -18,12 +19,15 @@ __all__ = [
     "data_finder",
     "define_data_flags",
     "define_list",
+    "define_out",
     "define_result_flags",
     "define_wordnet_flags",
     "experiments",
     "fields",
     "join_words",
     "load_sets",
+    "out_path",
+    "print_or_save",
     "say",
     "wordnet_paths",
 ]
@@ -86,6 +90,43 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
             joined.append(argument)
     check_words()
     return joined
+
+
+def define_out(values: flags.FlagValues, what: str) -> None:
+    """Defines the file that a report is saved to."""
+    text = f"file for the {what} [standard output]"
+    flags.DEFINE_string("out", None, text, flag_values=values)
+
+
+def out_path(values: flags.FlagValues) -> Path | None:
+    """Gives the file that --out names; None for standard output.
+
+    Raises:
+      UserError: If it is a directory.
+    """
+    if values.out is None:
+        return None
+    path = Path(values.out)
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a directory")
+    return path
+
+
+def print_or_save(text: str, out: Path | None) -> None:
+    """Prints a report, or saves it whole or not at all; adds the newline at its end.
+
+    Raises:
+      UserError: If it cannot be saved.
+    """
+    if out is None:
+        print(text)
+        return
+    try:
+        with files.replacing(out) as temporary:
+            temporary.write_bytes(f"{text}\n".encode())
+    except OSError as error:
+        raise UserError(f"--out: {out}: {error.strerror}") from None
+    say(f"saved {out}")
 
 
 def define_data_flags(values: flags.FlagValues) -> None:
@@ -179,7 +220,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
-    """Finds the data of results, where the flags say or where it was."""
+    """Makes what finds the data of results: where flags say, or else where it was."""
     from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root
@@ -230,8 +271,8 @@ def experiments(
         return found
     if len(names) != len(found):
         raise UserError(
-            f"--exp_names has {len(names)} names for {len(found)} experiments: "
-            f"{' '.join(found)}"
+            f"--exp_names has {count_of(len(names), 'name')} for "
+            f"{count_of(len(found), 'experiment')}: {' '.join(found)}"
         )
     if len(set(names)) < len(names):
         raise UserError(f"--exp_names has a name twice: {', '.join(names)}")

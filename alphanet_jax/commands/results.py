@@ -1,7 +1,6 @@
 """Prints tables of accuracy over seeds, result files and experiments."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -68,9 +67,7 @@ def _define_text_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_bool("for_web", False, "the same as --format=web", flag_values=values)
-    flags.DEFINE_string(
-        "out", None, "file for the tables [standard output]", flag_values=values
-    )
+    reading.define_out(values, "tables")
     flags.DEFINE_bool(
         "print_csv",
         None,
@@ -272,11 +269,8 @@ def run(values: flags.FlagValues) -> None:
     """
     form = _format(values)
     _check_accuracy_flags(values)
-    out = None if values.out is None else Path(values.out)
-    if out is not None and out.is_dir():
-        raise UserError(f"--out: {out} is a directory")
+    out = reading.out_path(values)
 
-    from alphanet_jax import files
     from alphanet_jax.results import accuracy_tables, tables
     from alphanet_jax.results import sets as result_sets
 
@@ -290,13 +284,4 @@ def run(values: flags.FlagValues) -> None:
         show_baselines=values.show_baselines,
         heading=values.exp_str,
     )
-    text = tables.render(made, form, _layout(values))
-    if out is None:
-        print(text)
-        return
-    try:
-        with files.replacing(out) as temporary:
-            temporary.write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out: {out}: {error.strerror}") from None
-    reading.say(f"saved {out}")
+    reading.print_or_save(tables.render(made, form, _layout(values)), out)
