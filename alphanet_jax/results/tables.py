@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphanet_jax.results import escapes
+
 __all__ = [
     "FORMATS",
     "Layout",
@@ -296,64 +298,6 @@ def _underline(title: str) -> list[str]:
     return [title, "=" * len(title), ""]
 
 
-# --- What has a meaning of its own in a format ----------------------------------------
-
-# In the order of Unicode; those that look Latin have no command of their own.
-_SMALL_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi - pi rho "
-    "varsigma sigma tau upsilon phi chi psi omega"
-)
-_CAPITAL_GREEK = (
-    "- - Gamma Delta - - - Theta - - Lambda - - Xi - Pi - - Sigma - Upsilon Phi - Psi "
-    "Omega"
-)
-_MATH = {
-    **{chr(0x3B1 + place): name for place, name in enumerate(_SMALL_GREEK.split())},
-    **{chr(0x391 + place): name for place, name in enumerate(_CAPITAL_GREEK.split())},
-    "\N{PLUS-MINUS SIGN}": "pm",
-    "\N{MULTIPLICATION SIGN}": "times",
-    "\N{INFINITY}": "infty",
-    "\N{LESS-THAN OR EQUAL TO}": "leq",
-    "\N{GREATER-THAN OR EQUAL TO}": "geq",
-    "\N{RIGHTWARDS ARROW}": "to",
-}
-_LATEX = {
-    **{sign: f"$\\{name}$" for sign, name in _MATH.items() if name != "-"},
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    # After the end of a row these would be taken for its options.
-    **{sign: f"{{{sign}}}" for sign in "[*"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{NON-BREAKING HYPHEN}": "-",
-}
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in _plain(text))
-
-
-def _escape_markdown(text: str) -> str:
-    # An underscore inside a word means nothing else.
-    return re.sub(r"([\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text))
-
-
-def _escape_pipe(text: str) -> str:
-    return _escape_markdown(text).replace("|", r"\|")
-
-
-def _escape_web(text: str) -> str:
-    return re.sub(r"([\^~$@])", r"\\\1", _escape_markdown(text))
-
-
 def _text_caption(caption: str, name: str) -> list[str]:
     return ["", caption]
 
@@ -370,7 +314,7 @@ def _latex_caption(caption: str, name: str) -> list[str]:
 _STYLES = {
     "text": _Style(
         lambda mean, std: mean if std is None else f"{mean}^±{std}^",
-        _plain,
+        escapes.collapse,
         _simple_lines,
         lambda title: _underline(f"{title}:"),
         _text_caption,
@@ -378,7 +322,7 @@ _STYLES = {
     ),
     "plain": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
-        _plain,
+        escapes.collapse,
         _simple_lines,
         _underline,
         _text_caption,
@@ -386,23 +330,23 @@ _STYLES = {
     ),
     "markdown": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
-        _escape_pipe,
+        escapes.escape_pipe,
         _pipe_lines,
-        lambda title: _underline(_escape_markdown(title)),
+        lambda title: _underline(escapes.escape_markdown(title)),
         _text_caption,
         fill=False,
     ),
     "web": _Style(
         lambda mean, std: mean if std is None else f"{mean}^{std}^",
-        _escape_web,
+        escapes.escape_pandoc,
         _simple_lines,
-        lambda title: _underline(f"{_escape_web(title)}:"),
+        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
         _web_caption,
         fill=True,
     ),
     "latex": _Style(
         lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
-        _escape_latex,
+        escapes.escape_latex,
         _latex_lines,
         lambda title: [f"% {title}"],
         _latex_caption,
