@@ -94,7 +94,7 @@ def run(values: flags.FlagValues) -> None:
     if values.classes and given:
         raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
     out = reading.out_path(values)
-    from alphanet_jax.results import combos
+    from alphanet_jax.results import combo_reports, combos
 
     runs = _one_set(values)
     neighbors = combos.common_neighbors(runs)
@@ -109,9 +109,9 @@ def run(values: flags.FlagValues) -> None:
         )
     found = [combos.combination(runs, label, neighbors) for label in labels]
     if values.format == "text":
-        report = combos.format_text(found, mistake_n=values.mistake_n)
+        report = combo_reports.format_text(found, mistake_n=values.mistake_n)
     else:
-        content = combos.json_values(runs, found, mistake_n=values.mistake_n)
+        content = combo_reports.json_values(runs, found, mistake_n=values.mistake_n)
         report = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     reading.print_or_save(report, out)
 
