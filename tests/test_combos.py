@@ -3,11 +3,11 @@
 import json
 import pathlib
 import statistics
-import sys
 
 import made_data
 import numpy as np
 import pytest
+import results_of_data
 
 from alphanet_jax.commands import cli
 from alphanet_jax.results import combos
@@ -630,24 +630,8 @@ class TestErrors:
 class TestRealResult:
     def test_what_was_trained_is_shown(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.delitem(sys.modules, "config_config", raising=False)
-        made_data.make(tmp_path / "data")
-        pathlib.Path("config.py").write_text(
-            "from alphanet_jax.config.fields import default_config\n"
-            "def get_config():\n"
-            "    config = default_config()\n"
-            "    config.dataset = 'made'\n"
-            "    config.registry = 'data/datasets.toml'\n"
-            "    config.data_root = 'data'\n"
-            "    config.seeds = 2\n"
-            "    config.alphanet.hdims = (4,)\n"
-            "    config.training.n_neighbors = 2\n"
-            "    config.training.train_epochs = 2\n"
-            "    config.training.min_epochs = 1\n"
-            "    return config\n"
-        )
-        train = ["main.py", "--config=config.py", "--workdir=w"]
-        assert cli.main([*train, "--compilation_cache=off"]) == 0
+        made = made_data.make(tmp_path / "data")
+        results_of_data.train(made, tmp_path / "w")
         capsys.readouterr()
         assert main("--base_res_dir=w", "--classes", "name 3") == 0
         lines = capsys.readouterr().out.splitlines()

@@ -47,7 +47,7 @@ def define_list(
 ) -> None:
     """Defines a flag with several values: words after it, or the flag repeated."""
     flags.DEFINE_multi_string(name, default, text, flag_values=values)
-    # absl adds that it can be repeated, and nothing of words after it.
+    # absl adds that it can be repeated, but not that words may follow.
     values[name].help = f"{text}; several words, or the flag several times"
 
 
@@ -99,7 +99,7 @@ def define_out(values: flags.FlagValues, what: str) -> None:
 
 
 def out_path(values: flags.FlagValues) -> Path | None:
-    """Gives the file that --out names; None for standard output.
+    """Returns the file that --out names; None for standard output.
 
     Raises:
       UserError: If it is a directory.
@@ -169,7 +169,7 @@ def define_wordnet_flags(values: flags.FlagValues) -> None:
 
 
 def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":
-    """Gives the file of synsets and the directory of WordNet that flags name.
+    """Returns the file of synsets and the directory of WordNet that flags name.
 
     Raises:
       UserError: If synsets are named twice.
@@ -220,7 +220,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
-    """Makes what finds the data of results: where flags say, or else where it was."""
+    """Makes a finder of the data of results: where flags say, or else where it was."""
     from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root

@@ -152,13 +152,13 @@ def _given(values: flags.FlagValues, *names: str) -> list[str]:
 
 
 def _refuse(values: flags.FlagValues, reason: str, *names: str) -> None:
-    """Refuses flags that would do nothing."""
+    """Refuses flags that have no effect."""
     if given := _given(values, *names):
         raise UserError(f"--{given[0]} has no effect {reason}")
 
 
 def _format(values: flags.FlagValues) -> str:
-    """Gives the format, and refuses what has no effect with it."""
+    """Returns the format; refuses flags that have no effect with it."""
     form = str(values["format"].value)
     if values.for_web:
         if _given(values, "format") and form != "web":

@@ -18,17 +18,17 @@ __all__ = [
     "per_split",
 ]
 
-# What accuracy is given of, in the order of the numbers that `per_split` gives.
+# What accuracy is taken of, in the order of the numbers that `per_split` returns.
 PARTS = (*SPLITS, "overall")
 
-# What a prediction can be, in the order of the numbers that `outcomes` gives.
+# What a prediction can be, in the order of the numbers that `outcomes` returns.
 OUTCOMES = ("correct", "neighbor", "other")
 
 
 def outcomes(
     predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Tells what each prediction is: correct, wrong as a neighbor, or else wrong.
+    """Sorts predictions into correct, wrong as a neighbor, or else wrong.
 
     Args:
       predictions: Predicted classes, with shape `[..., n]`.
@@ -45,7 +45,7 @@ def outcomes(
 def is_correct(
     predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None
 ) -> np.ndarray:
-    """Tells which predictions count as correct, with shape `[..., n]`.
+    """Computes which predictions count as correct, with shape `[..., n]`.
 
     Args:
       predictions: Predicted classes, with shape `[..., n]`.
@@ -60,7 +60,7 @@ def is_correct(
 def per_class(
     correct: np.ndarray, labels: np.ndarray, *, num_classes: int
 ) -> np.ndarray:
-    """Gives the fraction correct of every class, NaN for one without samples.
+    """Computes the fraction correct of every class, NaN for one without samples.
 
     Args:
       correct: Which samples are, with shape `[..., n]`.
@@ -82,7 +82,7 @@ def per_class(
 def per_split(
     correct: np.ndarray, labels: np.ndarray, splits: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Gives the fraction correct of the samples of every split, and of all.
+    """Computes the fraction correct of the samples of every split, and of all.
 
     Every sample weighs the same, as in the paper: a split's accuracy is not the mean
     of its classes' accuracies.

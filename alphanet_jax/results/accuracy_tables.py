@@ -44,7 +44,7 @@ class Metric:
     """What counts as correct.
 
     Attributes:
-      hits: Tells it for a result.
+      hits: Computes it for a result.
       name: Its name, for programs.
       title: What follows the dataset's name in a title.
     """
@@ -194,7 +194,7 @@ def _per_split(hits: np.ndarray, runs: ResultSet) -> np.ndarray:
 
 
 def _facts(runs: ResultSet, metric: Metric, name: str) -> dict[str, str | int | None]:
-    """Says what a row is, for programs."""
+    """Lists what a row is, for programs."""
     return {
         "dataset": runs.dataset,
         "dataset_name": runs.proper_name,

@@ -1,11 +1,11 @@
 """Reports on learned combinations, for people and for programs."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from alphanet_jax.results.combos import Combination, Confusion, Term
 from alphanet_jax.results.sets import ResultSet
+from alphanet_jax.results.tables import finite_or_none
 
 __all__ = ["format_text", "json_values"]
 
@@ -16,7 +16,7 @@ _INDENT = " " * 8
 def format_text(
     combinations: Sequence[Combination], *, mistake_n: int | None = None
 ) -> str:
-    """Makes the report for people.
+    """Writes the report for people.
 
     Args:
       combinations: What to show.
@@ -35,7 +35,7 @@ def json_values(
     *,
     mistake_n: int | None = None,
 ) -> dict[str, Any]:
-    """Makes the report for programs: values that JSON can hold.
+    """Collects the report for programs: values that JSON can hold.
 
     Args:
       runs: The runs.
@@ -44,7 +44,7 @@ def json_values(
 
     Returns:
       The runs, and for each class its neighbors with their coefficients in every run,
-      numbers of samples, accuracies and misclassifications; null for what is no
+      numbers of samples, accuracies and misclassifications; None for what is no
       number.
     """
     return {
@@ -65,9 +65,9 @@ def json_values(
                         "class": term.label,
                         "name": term.name,
                         "split": term.split,
-                        "mean": _finite(term.mean),
-                        "std": _finite(term.std),
-                        "alphas": [_finite(alpha) for alpha in term.alphas],
+                        "mean": finite_or_none(term.mean),
+                        "std": finite_or_none(term.std),
+                        "alphas": [finite_or_none(alpha) for alpha in term.alphas],
                     }
                     for term in each.terms
                 ],
@@ -152,11 +152,6 @@ def _format_confusions(
             + change(each.reverse_baseline, each.reverse_total),
         ]
     return lines
-
-
-def _finite(number: float | None) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return number if number is not None and math.isfinite(number) else None
 
 
 def _confusion_values(confusion: Confusion, num_runs: int) -> dict[str, Any]:

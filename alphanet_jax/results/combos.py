@@ -127,13 +127,13 @@ class Combination:
 
 
 def common_neighbors(runs: ResultSet) -> np.ndarray:
-    """Gives the neighbors of all 'few' classes, which must be those of every run.
+    """Finds the neighbors of all 'few' classes, which must be those of every run.
 
     Returns:
       Class ids, nearest first, with shape `[F, k]`.
 
     Raises:
-      UserError: If runs differ: a mean of their coefficients would mean nothing.
+      UserError: If runs differ: their coefficients belong to different classes.
     """
     first = runs.files[0]
     neighbors: np.ndarray = first.per_run("neighbors")[0]
@@ -201,7 +201,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
 
     Raises:
       UserError: If a word is no 'few' class with test samples, is several of them, or
-        names one a second time.
+        repeats one.
     """
     names = [runs.label_name(label) for label in range(runs.num_classes)]
     few = sorted(runs.splits["few"].tolist())
@@ -224,7 +224,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
             )
         those = [label for label in labels if label in few]
         if not those:
-            split = _splits(runs)[labels[0]]
+            split = str(runs.split_names[labels[0]])
             raise UserError(
                 f"--classes: {word!r} is of split {split!r}; combinations are learned "
                 "for 'few' classes only"
@@ -260,7 +260,7 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
     labels = runs.common("test_labels")
     if len(rows) != 1 or label not in labels:
         raise ValueError(f"label must be a 'few' class with test samples, got {label}.")
-    splits, size = _splits(runs), runs.num_classes
+    splits, size = runs.split_names.tolist(), runs.num_classes
     alphas = runs.runs("alphas")[:, rows[0]].astype(np.float64)
     base, predictions = runs.common("baseline_test_pred"), runs.runs("test_pred")
 
@@ -309,15 +309,6 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
         baseline_confusions=confusions(taken_for[0]),
         confusions=confusions(taken_for[1]),
     )
-
-
-def _splits(runs: ResultSet) -> dict[int, str]:
-    """Tells the split of every class."""
-    return {
-        label: split
-        for split, classes in runs.splits.items()
-        for label in classes.tolist()
-    }
 
 
 def _count_true(which: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "Table",
     "Value",
+    "finite_or_none",
     "format_table",
     "mean_and_std",
     "render",
@@ -43,7 +44,7 @@ class Row(NamedTuple):
     """A row of a table."""
 
     labels: tuple[str, ...]  # what it is: the cells of its first columns
-    cells: tuple[Value | str | None, ...]  # None is a cell with nothing in it
+    cells: tuple[Value | str | None, ...]  # None is an empty cell
     # What it is, for programs; without these, the title of the table and the labels.
     facts: Mapping[str, str | int | None] = MappingProxyType({})
 
@@ -93,7 +94,7 @@ class Layout:
 
 
 def mean_and_std(fractions: np.ndarray) -> Value:
-    """Gives mean and sample standard deviation (ddof 1) over runs, in percent.
+    """Computes mean and sample standard deviation (ddof 1) over runs, in percent.
 
     Args:
       fractions: A fraction for every run, with shape `[R]`.
@@ -109,8 +110,18 @@ def mean_and_std(fractions: np.ndarray) -> Value:
     return Value(float(percent.mean()), std)
 
 
+def finite_or_none(number: float | None) -> float | None:
+    """Returns a number fit for JSON, which has no NaN and no infinity: None for these.
+
+    Examples:
+      >>> [finite_or_none(number) for number in (0.5, math.nan, None)]
+      [0.5, None, None]
+    """
+    return number if number is not None and math.isfinite(number) else None
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines columns up: the first to the left, the others to the right.
+    """Aligns columns of text: the first to the left, the others to the right.
 
     Examples:
       >>> print(format_table(["Experiment", "Few"], [["Baseline", "31.7"]]))
@@ -129,7 +140,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def render(
     tables: Table | Sequence[Table], format: str, layout: Layout | None = None
 ) -> str:
-    r"""Makes a table, or several, into text.
+    r"""Writes a table, or several, as text.
 
     Args:
       tables: The tables. For 'csv', all must have the same columns.
@@ -213,7 +224,7 @@ def _render(table: Table, style: _Style, layout: Layout, titled: bool) -> str:
 
 
 def _texts(table: Table, style: _Style, layout: Layout) -> _Lines:
-    """Makes all cells of a table into text."""
+    """Writes all cells of a table as text."""
     columns: list[list[str]] = []
     num_labels = len(table.label_columns)
     for place, heading in enumerate(table.label_columns):
@@ -359,7 +370,7 @@ _STYLES = {
 
 
 def _csv_lines(table: Table) -> list[str]:
-    """The means once more, as the original prints them after its table."""
+    """Writes the means once more, as the original prints them after its table."""
     lines = [[*table.label_columns, *(table.full_columns or table.columns)]]
     lines += [[*row.labels, *map(_csv_mean, row.cells)] for row in table.rows]
     return _write_csv(lines).split("\n")
@@ -388,10 +399,6 @@ def _facts(table: Table, row: Row) -> dict[str, str | int | None]:
     return {"table": table.title, **dict(labels)}
 
 
-def _finite(number: float | None) -> float | None:
-    return None if number is None or math.isnan(number) else number
-
-
 def _render_json(tables: Sequence[Table]) -> str:
     records: list[dict[str, Any]] = []
     for table in tables:
@@ -401,7 +408,7 @@ def _render_json(tables: Sequence[Table]) -> str:
             for key, cell in zip(keys, row.cells, strict=True):
                 record[key] = cell
                 if isinstance(cell, Value):
-                    mean, std = map(_finite, cell)
+                    mean, std = map(finite_or_none, cell)
                     record[key] = {"mean": mean, "std": std}
             records.append(record)
     return json.dumps(records, ensure_ascii=False, allow_nan=False, indent=2)
@@ -418,7 +425,7 @@ def _render_csv(tables: Sequence[Table], *, header: bool) -> str:
             ):
                 numbers = any(isinstance(r.cells[place], Value) for r in table.rows)
                 if isinstance(cell, Value) or (numbers and cell is None):
-                    mean, std = map(_finite, cell or (None, None))
+                    mean, std = map(finite_or_none, cell or (None, None))
                     record |= {f"{_key(heading)}_mean": mean}
                     record |= {f"{_key(heading)}_std": std}
                 else:
