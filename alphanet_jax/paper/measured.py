@@ -215,8 +215,8 @@ def _fractions(file: ResultFile, right: np.ndarray, baseline: np.ndarray) -> _Fr
 
 
 def _digest(file: ResultFile) -> str:
-    """Names what top-5 accuracy depends on: the coefficients, and the data."""
-    made = hashlib.sha256()
+    """Names what top-5 accuracy depends on: coefficients, data and the rule of ties."""
+    made = hashlib.sha256(b"equal scores rank by class")
     for name in ("alphas", "neighbors", "few_classes", "test_labels"):
         made.update(np.ascontiguousarray(file.arrays[name]).tobytes())
     made.update(" ".join(sorted(file.file_hashes.values())).encode())

@@ -8,7 +8,7 @@ there are no samples, as everywhere in `val_*` without validation data. A reader
 expect arrays that it does not know.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,109 +23,89 @@ class ArraySpec(NamedTuple):
 
     name: str
     shape: tuple[str, ...]  # a letter, a letter and a number, or a number for each axis
-    holds: Literal["numbers", "class ids", "text"]
     meaning: str
+    holds: Literal["numbers", "class ids", "text"] = "numbers"
     own: bool = False  # whether there may be an axis of seeds before these
     empty: bool = False  # whether it may be of length 0 instead
 
 
 def _metrics(
-    prefix: str, lead: tuple[str, ...], samples: str, *, per_class: bool = True
-) -> Iterator[ArraySpec]:
-    """Yields what `eval.Metrics` holds, measured on some samples."""
-    numbers: Literal["numbers"] = "numbers"
-    yield ArraySpec(
-        f"{prefix}_accuracy", lead, numbers, f"fraction of {samples} predicted right"
-    )
-    yield ArraySpec(
-        f"{prefix}_top5",
-        lead,
-        numbers,
-        f"fraction of {samples} whose class is among the best five",
-    )
-    yield ArraySpec(
-        f"{prefix}_f1", lead, numbers, f"mean over classes of the F1 of {samples}"
-    )
-    yield ArraySpec(
-        f"{prefix}_acc_per_split",
-        (*lead, str(len(SPLITS))),
-        numbers,
-        f"accuracy of the {samples} of every split",
-    )
-    if per_class:
-        yield ArraySpec(
-            f"{prefix}_acc_per_class",
-            (*lead, "C"),
-            numbers,
-            f"accuracy of the {samples} of every class",
+    prefix: str, lead: tuple[str, ...], group: str, when: str = ""
+) -> tuple[ArraySpec, ...]:
+    """Lists what is measured on a group of samples: the fields of `eval.Metrics`."""
+    samples, splits = f"{group} samples", (*lead, str(len(SPLITS)))
+    return tuple(
+        ArraySpec(f"{prefix}_{name}", shape, meaning + when)
+        for name, shape, meaning in (
+            ("accuracy", lead, f"fraction of {samples} predicted right"),
+            ("top5", lead, f"fraction of {samples} with the class among the best five"),
+            ("f1", lead, f"mean F1 over classes, of {samples}"),
+            ("acc_per_split", splits, f"accuracy of the {samples} of every split"),
+            ("acc_per_class", (*lead, "C"), f"accuracy of {samples} of every class"),
         )
+    )
 
 
 # Arrays of the same letters fit each other. The first that is there says its size.
 SCHEMA: tuple[ArraySpec, ...] = (
-    ArraySpec("seeds", ("S",), "numbers", "seeds of the runs"),
-    ArraySpec("dataset", (), "text", "name of the dataset in the registry"),
-    ArraySpec("proper_name", (), "text", "name of the dataset for people"),
-    ArraySpec("class_counts", ("C",), "numbers", "training samples of every class"),
-    ArraySpec("label_names", ("C",), "text", "names of the classes", empty=True),
-    ArraySpec("few_classes", ("F",), "class ids", "the 'few' classes, ascending"),
-    ArraySpec("medium_classes", ("medium",), "class ids", "the 'medium' classes"),
-    ArraySpec("many_classes", ("many",), "class ids", "the 'many' classes"),
+    ArraySpec("seeds", ("S",), "seeds of the runs"),
+    ArraySpec("dataset", (), "name of the dataset in the registry", "text"),
+    ArraySpec("proper_name", (), "name of the dataset for people", "text"),
+    ArraySpec("class_counts", ("C",), "training samples of every class"),
+    ArraySpec("label_names", ("C",), "names of the classes", "text", empty=True),
+    ArraySpec("few_classes", ("F",), "the 'few' classes, ascending", "class ids"),
+    ArraySpec("medium_classes", ("medium",), "the 'medium' classes", "class ids"),
+    ArraySpec("many_classes", ("many",), "the 'many' classes", "class ids"),
     ArraySpec(
         "neighbors",
         ("F", "k"),
-        "class ids",
         "neighbors of every 'few' class, nearest first",
+        "class ids",
         own=True,
     ),
-    ArraySpec(
-        "neighbor_distances", ("F", "k"), "numbers", "how far they are", own=True
-    ),
+    ArraySpec("neighbor_distances", ("F", "k"), "distances of the neighbors", own=True),
     ArraySpec(
         "alphas",
         ("S", "F", "k + 1"),
-        "numbers",
         "coefficients: of the class itself, always 1, then of its neighbors",
     ),
     ArraySpec(
         "weight_few",
         ("S", "F", "d"),
-        "numbers",
         "new weights of the 'few' classes; all else of the classifier stays",
     ),
     ArraySpec(
-        "selected_epoch", ("S",), "numbers", "epoch that they are from, from 0 on"
+        "selected_epoch", ("S",), "epoch that alphas and predictions are of, from 0"
     ),
-    ArraySpec("epoch_loss", ("S", "E"), "numbers", "mean training loss"),
+    ArraySpec("epoch_loss", ("S", "E"), "mean training loss"),
     ArraySpec(
         "epoch_mean_alphas",
         ("S", "E", "k + 1"),
-        "numbers",
         "coefficients after an epoch, mean over 'few' classes",
     ),
-    ArraySpec("learning_rate", ("E",), "numbers", "learning rate in every epoch"),
+    ArraySpec("learning_rate", ("E",), "learning rate in every epoch"),
     ArraySpec(
         "momentum",
         ("E",),
-        "numbers",
         "momentum in every epoch, where the schedule changes it",
         empty=True,
     ),
-    ArraySpec("test_labels", ("n",), "class ids", "classes of the test samples"),
-    *_metrics("val", ("S", "E"), "validation samples", per_class=False),
-    *_metrics("test", ("S",), "test samples"),
-    ArraySpec("test_pred", ("S", "n"), "class ids", "predictions of test samples"),
-    *_metrics("baseline_val", (), "validation samples, before training"),
-    *_metrics("baseline_test", (), "test samples, before training"),
+    ArraySpec("test_labels", ("n",), "classes of the test samples", "class ids"),
+    # Of every class and epoch it would be S * E * C numbers that no report needs.
+    *_metrics("val", ("S", "E"), "validation")[:-1],
+    *_metrics("test", ("S",), "test"),
+    ArraySpec("test_pred", ("S", "n"), "predictions of test samples", "class ids"),
+    *_metrics("baseline_val", (), "validation", ", before training"),
+    *_metrics("baseline_test", (), "test", ", before training"),
     ArraySpec(
         "baseline_test_pred",
         ("n",),
-        "class ids",
         "predictions of test samples, before training",
+        "class ids",
     ),
-    ArraySpec("config", (), "text", "all settings, in JSON"),
-    ArraySpec("versions", (), "text", "versions of software, in JSON"),
-    ArraySpec("file_hashes", (), "text", "SHA-256 of the input files, in JSON"),
+    ArraySpec("config", (), "all settings, in JSON", "text"),
+    ArraySpec("versions", (), "versions of software, in JSON", "text"),
+    ArraySpec("file_hashes", (), "SHA-256 of the input files, in JSON", "text"),
 )
 
 _KINDS = {"numbers": "iuf", "class ids": "iu", "text": "U"}
