@@ -74,9 +74,7 @@ SCHEMA: tuple[ArraySpec, ...] = (
         ("S", "F", "d"),
         "new weights of the 'few' classes; all else of the classifier stays",
     ),
-    ArraySpec(
-        "selected_epoch", ("S",), "epoch that alphas and predictions are of, from 0"
-    ),
+    ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
     ArraySpec("epoch_loss", ("S", "E"), "mean training loss"),
     ArraySpec(
         "epoch_mean_alphas",
