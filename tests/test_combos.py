@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.commands import cli
 from alphanet_jax.results import combos
-from alphanet_jax.results import file as results
-from alphanet_jax.results import sets as result_sets
 
 # The sample of the original's README.
 NAMES = [
@@ -151,8 +150,8 @@ def random_arrays(seed=0, *, num_runs=3, num_classes=9, samples=80):
 
 
 def load(directory):
-    paths = result_sets.find_results(pathlib.Path(directory))
-    (runs,) = result_sets.load_sets({"toy": paths})
+    paths = results.find_results(pathlib.Path(directory))
+    (runs,) = results.load_sets({"toy": paths})
     return runs
 
 

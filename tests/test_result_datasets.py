@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.data import registry
 from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest, semantic
-from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
 
 
@@ -28,7 +28,7 @@ def file(made, tmp_path):
 
 def load(tmp_path, arrays, **changes):
     path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
-    (found,) = result_sets.load_sets({"x": [path]})
+    (found,) = results.load_sets({"x": [path]})
     return found.files[0]
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.commands import cli, reading
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import file as results
 
 README = """\
 ImageNet-LT | cRT:

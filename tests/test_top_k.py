@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.commands import cli
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.file import load_result
 from alphanet_jax.results.top_k import count_ahead, top_k_hits
@@ -28,7 +28,7 @@ def file(made, tmp_path):
 
 def load(tmp_path, arrays, **changes):
     path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
-    (found,) = result_sets.load_sets({"x": [path]})
+    (found,) = results.load_sets({"x": [path]})
     return found.files[0]
 
 
@@ -161,7 +161,7 @@ def test_is_what_training_counted(made, tmp_path, monkeypatch, capsys, scale):
     labels = trained["test_labels"]
     if scale == 0.0:  # of six equal classes, all but the last are among the best five
         assert trained["test_top5"] == pytest.approx([(labels < 5).mean()] * 2)
-    (runs,) = result_sets.load_sets({"x": [path]})
+    (runs,) = results.load_sets({"x": [path]})
     data = DataFinder().dataset(runs.files[0])
     for hits, best in zip(
         top_k_hits(data, runs.files[0], k=1),

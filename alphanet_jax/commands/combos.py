@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import results
 from alphanet_jax.commands import reading
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
@@ -122,8 +123,6 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
     Raises:
       UserError: If they are of several datasets.
     """
-    from alphanet_jax.results import sets as result_sets
-
     sets = reading.load_sets(values)
     if len(sets) > 1:
         raise UserError(
@@ -131,7 +130,7 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
             f"{', '.join(each.dataset for each in sets)}; choose those of one with "
             "--res_files_pattern"
         )
-    settings = result_sets.group_by_setting(
+    settings = results.group_by_setting(
         [file.path for file in sets[0].files], Path(values.base_res_dir)
     )
     if len(settings) > 1:

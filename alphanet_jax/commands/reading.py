@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from alphanet_jax import files
+from alphanet_jax import results
 from alphanet_jax.commands.running import say
 from alphanet_jax.errors import UserError, count_of
 
@@ -121,6 +121,8 @@ def print_or_save(text: str, out: Path | None) -> None:
     if out is None:
         print(text)
         return
+    from alphanet_jax import files
+
     try:
         with files.replacing(out) as temporary:
             temporary.write_bytes(f"{text}\n".encode())
@@ -243,29 +245,23 @@ def experiments(
     Raises:
       UserError: If there are none, or names do not fit.
     """
-    from alphanet_jax.results import sets as result_sets
-
     if values.base_res_dir is None:
         raise UserError(
             "--base_res_dir is missing, for example --base_res_dir=results/quickstart"
         )
     base, pattern = Path(values.base_res_dir), values.res_files_pattern
     if directories is None:
-        return {base.resolve().name: result_sets.find_results(base, pattern)}
+        return {base.resolve().name: results.find_results(base, pattern)}
     given = values[directories].value
     if given:
         found = {
-            Path(directory).as_posix(): result_sets.find_results(
-                base / directory, pattern
-            )
+            Path(directory).as_posix(): results.find_results(base / directory, pattern)
             for directory in given
         }
         if len(found) < len(given):
             raise UserError(f"--{directories} has a directory twice: {' '.join(given)}")
     else:
-        found = result_sets.group_by_setting(
-            result_sets.find_results(base, pattern), base
-        )
+        found = results.group_by_setting(results.find_results(base, pattern), base)
     names = values.exp_names
     if not names:
         return found
@@ -287,6 +283,4 @@ def load_sets(
     Raises:
       UserError: If there are none, or a file is no result.
     """
-    from alphanet_jax.results import sets as result_sets
-
-    return result_sets.load_sets(experiments(values, directories), report=say)
+    return results.load_sets(experiments(values, directories), report=say)

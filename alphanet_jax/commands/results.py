@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import results
 from alphanet_jax.commands import reading
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
@@ -272,12 +273,11 @@ def run(values: flags.FlagValues) -> None:
     out = reading.out_path(values)
 
     from alphanet_jax.results import accuracy_tables, tables
-    from alphanet_jax.results import sets as result_sets
 
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
-    sets = result_sets.load_sets(named, report=reading.say)
+    sets = results.load_sets(named, report=reading.say)
     made = accuracy_tables.make_accuracy_tables(
         sets,
         _metric(values),
