@@ -6,6 +6,7 @@ import numpy as np
 
 from alphanet_jax import eval as evaluation
 from alphanet_jax.config import fields as config_lib
+from alphanet_jax.experiment import outcome
 from alphanet_jax.results import file as results
 
 NUM_CLASSES, NUM_FEATURES, NUM_EPOCHS = 9, 4, 3
@@ -127,7 +128,7 @@ def make_result(
     )
     made |= {
         "config": np.asarray(json.dumps(config, sort_keys=True)),
-        "versions": np.asarray(json.dumps(results.versions(), sort_keys=True)),
+        "versions": np.asarray(json.dumps(outcome.versions(), sort_keys=True)),
         "file_hashes": np.asarray("{}"),
     }
     made |= {name: np.asarray(array) for name, array in arrays.items()}

@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from alphanet_jax.commands import cli
-from alphanet_jax.config.fields import FIELDS, check_fields, default_config, get
+from alphanet_jax.config.fields import FIELDS, check_config, default_config, get
 from alphanet_jax.data import registry
 from alphanet_jax.errors import UserError
 
@@ -111,7 +111,7 @@ def test_every_config_file_is_tested_here():
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_config_is_complete_and_its_dataset_is_in_the_registry(name):
     config = load(name)
-    check_fields(config)
+    check_config(config)
     entry = registry.get_entry(REGISTRY, config.dataset)
     training = config.training
     assert {training.train_datagrp, training.test_datagrp} <= set(entry.datagrps)
@@ -146,7 +146,7 @@ def test_defaults_are_the_settings_of_the_paper():
 
 def test_default_config_asks_for_a_dataset():
     with pytest.raises(UserError, match=r"^config\.dataset is not set: name of the"):
-        check_fields(load("default.py"))
+        check_config(load("default.py"))
 
 
 def test_quickstart_is_found_from_anywhere(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli, train
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.results import file as results
 from alphanet_jax.sampling import SAMPLERS
 
@@ -110,13 +110,13 @@ def refused(root, capsys):
 def problems(monkeypatch):
     """Keeps what the command made of its settings."""
     found = []
-    original = preparation.prepare_all
+    original = problem_lib.prepare_all
 
     def spy(*arguments, **more):
         found.extend(original(*arguments, **more))
         return found
 
-    monkeypatch.setattr(preparation, "prepare_all", spy)
+    monkeypatch.setattr(problem_lib, "prepare_all", spy)
     return found
 
 
@@ -152,7 +152,7 @@ class TestSamplers:
         num_few = np.isin(labels, made_data.SPLITS["few"]).sum()
         splits = made_data.SPLITS | {"base": (1, 2, 4, 5)}
         assert [sampler.name for sampler in problem.samplers] == list(classes)
-        drawn = experiment.epoch_batches(problem, [0, 1])
+        drawn = loop.epoch_batches(problem, [0, 1])
         counts = np.zeros((2, EPOCHS, made_data.NUM_CLASSES), int)
         for epoch, batches in enumerate(drawn):
             for seed in (0, 1):

@@ -192,7 +192,7 @@ class TestGrid:
         assert len(points) == count
         assert len({point.directory for point in points}) == count
         for point in points:
-            config.check_fields(point.config)
+            config.check_config(point.config)
             assert point.config.dataset == name
             assert point.config.selection == "reference"
             assert point.config.seeds == 10

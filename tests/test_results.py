@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import alphanet_jax.results
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import file as results
 from alphanet_jax.results.accuracy_tables import training_table
@@ -125,7 +126,7 @@ class TestTrainingTable:
 
 class TestConfigDifferences:
     def test_named_with_both_values(self):
-        found = results.config_differences(
+        found = compare.config_differences(
             {"rho": 0.5, "training": {"n_neighbors": 5}, "data_root": "/a"},
             {"rho": 0.25, "training": {"n_neighbors": 5}, "data_root": "/b"},
         )
@@ -133,8 +134,8 @@ class TestConfigDifferences:
 
     def test_fields_that_an_earlier_version_did_not_have(self):
         old = {"rho": 0.5}
-        assert results.config_differences(old, old | {"precision": "highest"}) == []
-        assert results.config_differences(old, old | {"precision": "fast"}) == [
+        assert compare.config_differences(old, old | {"precision": "highest"}) == []
+        assert compare.config_differences(old, old | {"precision": "fast"}) == [
             "precision 'highest', now 'fast'"
         ]
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from absl import flags
 
 import alphanet_jax
-from alphanet_jax.commands import reading, running, training
+from alphanet_jax.commands import reading, running
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
 from alphanet_jax.config import presets
+from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.paper import TABLE_FORMATS, grid
 
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
+    from alphanet_jax.experiment.train import Trained
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.results.tables import Table
 
@@ -215,10 +217,12 @@ def run(values: flags.FlagValues) -> None:
     failed: list[str] = []
     asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
+    from alphanet_jax.experiment import train
+
     for entry in found.entries:
         points = _points(values, chosen, entry)
         try:
-            data = running.load_data(points[0].config, say)
+            data = train.load_data(points[0].settings, report=say)
             datasets[entry.name] = data
             if not chosen.neighbors:
                 points = _with_enough_classes(points, data)
@@ -363,49 +367,47 @@ def _train(
     Raises:
       UserError: If nothing could be trained.
     """
-    from alphanet_jax.results import file as results
+    from alphanet_jax.experiment import train
 
-    jobs = [
-        training.make_job(
-            point.config,
-            workdir / point.directory / results.FILE_NAME,
-            title=point.directory,
-            directory=point.directory,
-        )
-        for point in points
-    ]
-    done = training.done_already(jobs, data, report=say, name_done=False)
-    say(f"{data.name}: {len(done)} of {len(jobs)} points are done already")
-    if len(done) == len(jobs):
+    settings = points[0].settings
+    asked = [Point(p.settings, p.directory, p.directory) for p in points]
+    done = train.find_done(asked, data, workdir=workdir, report=say, name_done=False)
+    say(f"{data.name}: {len(done)} of {len(asked)} points are done already")
+    if len(done) == len(asked):
         return []
-    errors = training.train(
-        jobs,
+    trained = train.train(
+        asked,
         data,
+        workdir=workdir,
         done=done,
         memory_limit=running.memory_limit(values),
+        neighbors=train.neighbor_cache(settings, data),
         report=say,
-        every=10.0,
-        job_ended=_progress(points, done),
+        report_every=10.0,
+        point_ended=_progress(points, done),
     )
-    return [f"{jobs[number].title}: {error}" for number, error in errors.items()]
+    return [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
 
 
 def _progress(
     points: Sequence[grid.GridPoint], done: set[int]
-) -> Callable[[int], None]:
-    """Makes what tells of every point that is saved, and when the rest may be."""
-    left = {number for number in range(len(points)) if number not in done}
-    total, clock = len(left), time.monotonic()
-    work_in_all = sum(points[number].work for number in left)
+) -> "Callable[[Trained], None]":
+    """Makes what says which point is saved, and when the rest may be."""
+    left = {
+        point.directory: point.work
+        for number, point in enumerate(points)
+        if number not in done
+    }
+    total, clock, work_in_all = len(left), time.monotonic(), sum(left.values())
 
-    def ended(number: int) -> None:
-        left.discard(number)
+    def ended(trained: "Trained") -> None:
+        left.pop(trained.point.directory, None)
         took = time.monotonic() - clock
-        work_left = sum(points[other].work for other in left)
+        work_left = sum(left.values())
         still = took * work_left / max(work_in_all - work_left, 1e-9)
         say(
             f"{total - len(left)} of {total} points done in {took:.0f} s, about "
-            f"{still:.0f} s left: {points[number].directory}"
+            f"{still:.0f} s left: {trained.point.directory}"
         )
 
     return ended

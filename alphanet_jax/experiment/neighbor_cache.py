@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment.problem import Settings
 from alphanet_jax.nn_search import Neighbors
 
 __all__ = ["NeighborCache"]
@@ -24,7 +24,7 @@ _FORMAT = 1  # of how neighbors are computed and kept
 
 
 class NeighborCache:
-    """Keeps the neighbors of a dataset; a `NeighborStore` of `preparation.prepare_all`.
+    """Keeps the neighbors of a dataset; a `NeighborStore` of `problem.prepare_all`.
 
     Args:
       directories: Where files may be; new ones go to the first that can be written to.
@@ -50,7 +50,7 @@ class NeighborCache:
         return f"{settings.nn_dist}_{settings.n_neighbors}_{digest[:16]}.npz"
 
     def load(self, settings: Settings, seed: int) -> Neighbors | None:
-        """Gives neighbors that were kept, or None."""
+        """Loads neighbors that were kept; None if there are none."""
         if not self._dataset.train_files:
             return None  # not from files: nothing tells its content
         shape = (len(self._dataset.few_classes), settings.n_neighbors)

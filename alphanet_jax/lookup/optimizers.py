@@ -8,7 +8,6 @@ Notation: t steps taken, counted from 1.
 """
 
 import inspect
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -36,7 +35,6 @@ __all__ = [
     "learning_rates",
     "make_optimizer",
     "make_schedule",
-    "parse_params",
 ]
 
 
@@ -53,43 +51,6 @@ class Optimizer(NamedTuple):
     transform: optax.GradientTransformationExtraArgs
     learning_rate: float
     has_momentum: bool = False
-
-
-def parse_params(text: str) -> dict[str, Any]:
-    """Parses `key=value,key=value`; values are JSON, brackets may hold commas.
-
-    Args:
-      text: For example `lr=0.001,betas=[0.8,0.99]`; may be empty.
-
-    Returns:
-      The values by key.
-
-    Raises:
-      ValueError: If the text is not of this form or a key comes twice.
-
-    Examples:
-      >>> parse_params("lr=0.001,betas=[0.8,0.99]")
-      {'lr': 0.001, 'betas': [0.8, 0.99]}
-    """
-    params: dict[str, Any] = {}
-    decoder = json.JSONDecoder()
-    rest = text.strip()
-    while rest:
-        key, equals, rest = rest.partition("=")
-        key = key.strip()
-        try:
-            value, end = decoder.raw_decode(rest.lstrip())
-        except ValueError:
-            value, end = None, -1
-        rest = rest.lstrip()[end:].lstrip()
-        ends_well = not rest or (rest[0] == "," and rest[1:].strip())
-        if not key.isidentifier() or not equals or end < 0 or not ends_well:
-            raise ValueError(f"expected key=value,key=value with JSON values: {text!r}")
-        if key in params:
-            raise ValueError(f"{key!r} is given twice: {text!r}")
-        params[key] = value
-        rest = rest[1:].lstrip()
-    return params
 
 
 _Memory = tuple[jax.Array, ...]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
 from alphanet_jax.results import accuracy, semantic, top_k
@@ -201,7 +202,7 @@ class Results:
 
 def _differences(file: ResultFile, point: GridPoint) -> list[str]:
     """Tells in what a result is not that of a point, whatever its seeds."""
-    told = results.config_differences(file.config, point.config.to_dict())
+    told = compare.config_differences(file.config, point.settings.as_config())
     return [each for each in told if not each.startswith(("seeds ", "seed "))]
 
 

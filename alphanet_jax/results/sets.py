@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of
-from alphanet_jax.results.file import FILE_NAME, load_result, setting_key
+from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
