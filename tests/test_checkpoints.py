@@ -27,7 +27,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts
 from alphanet_jax.experiment import checkpoints, cohorts, loop, memory, programs
 from alphanet_jax.experiment import problem as problem_lib
-from alphanet_jax.experiment.loop import History
+from alphanet_jax.experiment.hooks import History
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.results import file as results
 
@@ -717,7 +717,9 @@ class TestCommand:
 
             patch.setattr(checkpoints.CheckpointStore, "save", save)
             assert main(*arguments) == 130
-        assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "error: interrupted; the same command goes on after the last epoch in c"
+        )
         assert not pathlib.Path("w").exists()
         before = snapshot("c")
 

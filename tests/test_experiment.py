@@ -35,7 +35,7 @@ def make_dataset(*, val: bool = True) -> Dataset:
 
     evenly = np.full(NUM_CLASSES, 7)
     norms = np.where(np.isin(np.arange(NUM_CLASSES), SPLITS["few"]), 0.6, 1.0)
-    return Dataset(
+    return Dataset.from_arrays(
         name="toy",
         proper_name="Toy",
         weight=(centers * norms[:, None]).astype(np.float32),

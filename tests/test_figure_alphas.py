@@ -11,7 +11,7 @@ from scipy import stats
 from alphanet_jax.commands import cli
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import saving, style
-from alphanet_jax.figures.kinds import alphas
+from alphanet_jax.figures.kinds.alphas import KIND
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
@@ -40,11 +40,11 @@ def read(root, *names):
 def draw(numbers, name="png", **options):
     look = style.make_style(name)
     with look.applied():
-        return alphas.draw(numbers, look, **options)
+        return KIND.draw(numbers, look, **options)
 
 
 def test_the_density_is_that_of_all_classes_and_runs(sources):
-    found = alphas.numbers(sources)
+    found = KIND.numbers(sources)
     values = sources.sets[1].runs("alphas")[:, :, 3].astype(float).ravel()
     curve = select(found[""], experiment="b", rank=3)
     assert curve["x"].min() == -1.0
@@ -73,7 +73,7 @@ def test_the_density_is_that_of_all_classes_and_runs(sources):
 def test_a_narrow_density_is_not_missed_by_the_points(tmp_path):
     narrow = np.random.default_rng(0).normal(0.1234, 1e-4, (2, 3, 3))
     made_results.make_result(tmp_path / "n/result.npz", alphas=np.float32(narrow))
-    curve = select(alphas.numbers(read(tmp_path, "n"))[""], rank=1)
+    curve = select(KIND.numbers(read(tmp_path, "n"))[""], rank=1)
     assert np.trapezoid(curve["density"], curve["x"]) == pytest.approx(1.0, abs=0.01)
 
 
@@ -81,7 +81,7 @@ def test_coefficients_without_a_density_are_parts(tmp_path):
     ones = np.ones((2, 3, 2))
     ones[0, :2, 1] = -1.0
     made_results.make_result(tmp_path / "one/result.npz", alphas=ones, num_neighbors=1)
-    found = alphas.numbers(read(tmp_path, "one"))
+    found = KIND.numbers(read(tmp_path, "one"))
     assert found["parts"]["x"].tolist() == [-1.0, 1.0]
     assert found["parts"]["part"].tolist() == [2 / 6, 4 / 6]
     assert found["means"]["mean"].tolist() == [pytest.approx(2 / 6)]
@@ -98,13 +98,13 @@ def test_values_that_are_not_numbers_are_left_out(tmp_path):
     broken = made["alphas"].copy()
     broken[0, 1, 2] = np.nan
     made_results.make_result(tmp_path / "b/result.npz", alphas=broken)
-    means = alphas.numbers(read(tmp_path, "b"))["means"]
+    means = KIND.numbers(read(tmp_path, "b"))["means"]
     rest = np.delete(broken[:, :, 2].astype(float).ravel(), 1)
     assert means["mean"][1] == pytest.approx(rest.mean())
 
 
 def test_ranks_are_chosen(sources):
-    found = alphas.numbers(sources, source_idxs=[3, 1, 3])
+    found = KIND.numbers(sources, source_idxs=[3, 1, 3])
     assert np.unique(found[""]["rank"]).tolist() == [1, 3]
     assert select(found["means"], experiment="a")["rank"].tolist() == [1]
     figure = draw(found)
@@ -115,7 +115,7 @@ def test_ranks_are_chosen(sources):
             UserError,
             match=f"--source_idxs must be ranks of neighbors from 1 to 3, got {rank}",
         ):
-            alphas.numbers(sources, source_idxs=[rank])
+            KIND.numbers(sources, source_idxs=[rank])
 
 
 @pytest.mark.parametrize(("ranks", "areas"), [(3, 3), (4, 0)])
@@ -133,7 +133,7 @@ def test_areas_of_many_curves_are_left_out(ranks, areas):
 
 
 def test_a_panel_for_each_experiment_with_its_curves(sources):
-    found = alphas.numbers(sources)
+    found = KIND.numbers(sources)
     figure = draw(found)
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     assert figure.get_supylabel() == "Density"
@@ -150,7 +150,7 @@ def test_a_panel_for_each_experiment_with_its_curves(sources):
 
 
 def test_options_of_the_drawing(sources):
-    found = alphas.numbers(sources)
+    found = KIND.numbers(sources)
 
     def rows(figure):
         return figure.axes[0].get_gridspec().nrows
@@ -175,7 +175,7 @@ def test_ten_ranks_are_told_apart(tmp_path):
         test_labels=np.arange(14),
         **{f"{name}_classes": np.int32(ids) for name, ids in splits.items()},
     )
-    figure = draw(alphas.numbers(read(tmp_path, "ten")))
+    figure = draw(KIND.numbers(read(tmp_path, "ten")))
     handles = figure.legends[0].legend_handles
     looks = {(h.get_color(), str(h._unscaled_dash_pattern)) for h in handles}
     assert len(looks) == len({h.get_marker() for h in handles}) == 10

@@ -13,7 +13,11 @@ from PIL import Image
 
 from alphanet_jax.commands import cli
 from alphanet_jax.figures import saving, style
-from alphanet_jax.figures.kinds import class_examples
+from alphanet_jax.figures.kinds.class_examples import KIND
+from alphanet_jax.figures.numbers import Sources
+from alphanet_jax.results.datasets import DataFinder
+
+NOTHING = Sources((), DataFinder())
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +44,10 @@ def save(name, shape, **more):
 
 
 def draw(srcs, labels, look="png", changes=(), **options):
-    numbers = class_examples.numbers(srcs=srcs, labels=labels)
+    numbers = KIND.numbers(NOTHING, srcs=srcs, labels=labels)
     look = style.make_style(look, **dict(changes))
     with look.applied():
-        return class_examples.draw(numbers, look, **options)
+        return KIND.draw(numbers, look, **options)
 
 
 def plot(capsys, *flags):
@@ -64,7 +68,7 @@ def bomb(name, width, height):
 def test_numbers_are_names_and_sizes():
     save("wide.png", (20, 60))
     save("high.png", (50, 10))
-    found = class_examples.numbers(srcs=["wide.png", "high.png"], labels=["a", "b"])[""]
+    found = KIND.numbers(NOTHING, srcs=["wide.png", "high.png"], labels=["a", "b"])[""]
     assert {name: column.tolist() for name, column in found.items()} == {
         "file": ["wide.png", "high.png"],
         "label": ["a", "b"],
@@ -77,7 +81,7 @@ def test_an_image_that_lies_on_its_side_is_turned():
     exif = Image.Exif()
     exif[0x0112] = 6
     save("photo.jpg", (20, 60), exif=exif)
-    found = class_examples.numbers(srcs=["photo.jpg"], labels=["a"])[""]
+    found = KIND.numbers(NOTHING, srcs=["photo.jpg"], labels=["a"])[""]
     assert (found["width"][0], found["height"][0]) == (20, 60)
 
 

@@ -16,7 +16,9 @@ from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import saving, style
-from alphanet_jax.figures.kinds import template_embedding as kind
+from alphanet_jax.figures.embedding import embed
+from alphanet_jax.figures.kinds import template_embedding
+from alphanet_jax.figures.kinds.template_embedding import KIND
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.results import sets as result_sets
 
@@ -48,7 +50,7 @@ def made(tmp_path):
 def draw(numbers, look="png", **options):
     look = style.make_style(look)
     with look.applied():
-        return kind.draw(numbers, look, **options)
+        return KIND.draw(numbers, look, **options)
 
 
 def distances(points):
@@ -57,18 +59,16 @@ def distances(points):
 
 def test_points_of_a_plane_keep_their_distances(rng):
     plane = rng.normal(size=(12, 2)) @ rng.normal(size=(2, 7))
-    found, stress = kind.embed(plane, n_pcs=50, mds_iters=300)
+    found, stress = embed(plane, n_pcs=50, mds_iters=300)
     np.testing.assert_allclose(distances(found), distances(plane), atol=1e-6)
     assert stress < 1e-7
 
 
 def test_scaling_improves_on_principal_components(rng):
     points = rng.normal(size=(20, 6))
-    stresses = [
-        kind.embed(points, n_pcs=50, mds_iters=count)[1] for count in (1, 20, 300)
-    ]
+    stresses = [embed(points, n_pcs=50, mds_iters=count)[1] for count in (1, 20, 300)]
     assert stresses[0] > stresses[1] > stresses[2] > 0.05
-    found, stress = kind.embed(points, n_pcs=50, mds_iters=300)
+    found, stress = embed(points, n_pcs=50, mds_iters=300)
     flat = distances(found)
     errors = ((flat - distances(points)) ** 2).sum()
     assert stress == pytest.approx(np.sqrt(errors / (flat**2).sum()))
@@ -76,7 +76,7 @@ def test_scaling_improves_on_principal_components(rng):
 
 def test_few_principal_components_leave_the_rest_out(rng):
     points = rng.normal(size=(20, 6)) * [9.0, 9.0, 0.1, 0.1, 0.1, 0.1]
-    found, stress = kind.embed(points, n_pcs=2, mds_iters=300)
+    found, stress = embed(points, n_pcs=2, mds_iters=300)
     centered = points - points.mean(axis=0)
     _, _, axes = np.linalg.svd(centered)
     np.testing.assert_allclose(
@@ -87,9 +87,9 @@ def test_few_principal_components_leave_the_rest_out(rng):
 
 def test_one_dimension_and_equal_points():
     line = np.array([[0.0], [1.0], [3.0], [7.0]])
-    found, _ = kind.embed(line, n_pcs=50, mds_iters=300)
+    found, _ = embed(line, n_pcs=50, mds_iters=300)
     np.testing.assert_allclose(distances(found), distances(line), atol=1e-6)
-    found, stress = kind.embed(np.ones((4, 3)), n_pcs=50, mds_iters=10)
+    found, stress = embed(np.ones((4, 3)), n_pcs=50, mds_iters=10)
     assert np.isfinite(found).all()
     assert stress == 0.0
 
@@ -98,8 +98,8 @@ def test_no_warnings_and_nothing_random(rng):
     points = rng.normal(size=(20, 6))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first = kind.embed(points, n_pcs=50, mds_iters=50)[0]
-        assert (kind.embed(points, n_pcs=50, mds_iters=50)[0] == first).all()
+        first = embed(points, n_pcs=50, mds_iters=50)[0]
+        assert (embed(points, n_pcs=50, mds_iters=50)[0] == first).all()
 
 
 def test_directions_are_embedded(made, monkeypatch):
@@ -110,8 +110,8 @@ def test_directions_are_embedded(made, monkeypatch):
         seen.append((points, options))
         return np.zeros((len(points), 2)), 0.5
 
-    monkeypatch.setattr(kind, "embed", spy)
-    found = kind.numbers(sources, run_seed=2, n_deltas=3, n_pcs=7, mds_iters=9)
+    monkeypatch.setattr(template_embedding, "embed", spy)
+    found = KIND.numbers(sources, run_seed=2, n_deltas=3, n_pcs=7, mds_iters=9)
     assert [options for _, options in seen] == [{"n_pcs": 7, "mds_iters": 9}] * 3
     for (points, _), label in zip(
         seen, dict.fromkeys(found[""]["class"].tolist()), strict=True
@@ -133,13 +133,13 @@ def test_directions_are_embedded(made, monkeypatch):
 def test_adding_to_all_templates_changes_nothing(made):
     """As for the classifier: scores of all classes change by the same."""
     sources, _, data = made
-    before = kind.numbers(sources)
+    before = KIND.numbers(sources)
     shift = np.array([3.0, -1.0, 2.0, 0.5], np.float32)
     data.weight = data.weight + shift
     file = sources.sets[0].files[0]
     moved = file.per_run("weight_few") + shift
     object.__setattr__(file, "per_run", _override(file, "weight_few", moved))
-    after = kind.numbers(sources)
+    after = KIND.numbers(sources)
     np.testing.assert_allclose(
         distances(np.stack([before[""][a] for a in "xy"], axis=1)),
         distances(np.stack([after[""][a] for a in "xy"], axis=1)),
@@ -154,7 +154,7 @@ def _override(file, name, array):
 @pytest.mark.parametrize(("run", "seed"), [(0, None), (2, 2)])
 def test_tables_say_what_is_drawn(made, run, seed):
     sources, arrays, _ = made
-    found = kind.numbers(sources, run_seed=seed, n_deltas=3)
+    found = KIND.numbers(sources, run_seed=seed, n_deltas=3)
     labels, before = arrays["test_labels"], arrays["baseline_test_pred"]
     after = arrays["test_pred"][run]
     assert found[""]["seed"].tolist() == [run] * 12
@@ -185,11 +185,11 @@ def test_tables_say_what_is_drawn(made, run, seed):
 def test_the_least_change(made):
     sources, _, _ = made
     found = [
-        list(dict.fromkeys(kind.numbers(sources, delta_type=t, n_deltas=3)[""]["name"]))
+        list(dict.fromkeys(KIND.numbers(sources, delta_type=t, n_deltas=3)[""]["name"]))
         for t in ("max", "min")
     ]
     assert found[0] == found[1][::-1]
-    one = kind.numbers(sources, delta_type="min")[""]["name"]
+    one = KIND.numbers(sources, delta_type="min")[""]["name"]
     assert set(one.tolist()) == {found[1][0]}
 
 
@@ -200,28 +200,28 @@ def test_a_class_without_test_samples_is_not_chosen(tmp_path, made):
     made_results.make_result(path, test_labels=labels)
     finder = types.SimpleNamespace(dataset=lambda file: data)
     sources = Sources(result_sets.load_sets({"n": [path]}), finder)
-    assert 4 not in kind.numbers(sources, n_deltas=2)[""]["class"]
+    assert 4 not in KIND.numbers(sources, n_deltas=2)[""]["class"]
     with pytest.raises(
         UserError,
         match="--n_deltas must be at most 2, the number of few classes with test "
         "samples, got 3",
     ):
-        kind.numbers(sources, n_deltas=3)
+        KIND.numbers(sources, n_deltas=3)
 
 
 def test_no_such_run(made):
     with pytest.raises(UserError, match=r"--run_seed=7: .* has the seeds 0, 1, 2$"):
-        kind.numbers(made[0], run_seed=7)
+        KIND.numbers(made[0], run_seed=7)
 
 
 def test_scikit_learn_is_missing(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(UserError, match=r"pip install 'alphanet_jax\[plots\]'"):
-        kind.numbers(made[0])
+        KIND.numbers(made[0])
 
 
 def test_the_drawing(made):
-    found = kind.numbers(made[0], n_deltas=2)
+    found = KIND.numbers(made[0], n_deltas=2)
     figure = draw(found)
     figure.draw_without_rendering()
     assert len(figure.subfigs) == 2
@@ -255,19 +255,21 @@ def test_the_drawing(made):
 @pytest.mark.parametrize("name", ["png", "web_dark"])
 def test_five_neighbors_have_colors_of_their_own(name):
     look = style.make_style(name)
-    colors = [kind._look(look, rank)["color"] for rank in range(-1, 6)]
+    colors = [template_embedding._look(look, rank)["color"] for rank in range(-1, 6)]
     assert len(set(colors)) == 7
     assert look.cycle[-1] not in colors  # a gray, too much like that of others
 
 
 def test_looks_of_ten_neighbors_are_told_apart():
     look = style.make_style("png")
-    looks = [tuple(kind._look(look, rank).values()) for rank in range(-1, 11)]
+    looks = [
+        tuple(template_embedding._look(look, rank).values()) for rank in range(-1, 11)
+    ]
     assert len(set(looks)) == len({marker for _, marker in looks}) == 12
 
 
 def test_names_and_legends_stay_inside(made):
-    found = kind.numbers(made[0])
+    found = KIND.numbers(made[0])
     names = found[""]["label_name"].astype("U99")
     names[2:] = "a class of iNaturalist with a name that is far too long for this"
     long = found | {"": found[""] | {"label_name": names}}

@@ -12,17 +12,16 @@ from made_results import LABEL_NAMES, SPLITS, make_result
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import classes, saving
-from alphanet_jax.figures.kinds import (
-    accuracy_vs_distance,
-    accuracy_vs_samples,
-    class_accuracy_and_samples,
-    class_changes,
-)
+from alphanet_jax.figures import classes, load_kind, saving
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
+
+accuracy_vs_distance = load_kind("accuracy_vs_distance")
+accuracy_vs_samples = load_kind("accuracy_vs_samples")
+class_accuracy_and_samples = load_kind("class_accuracy_and_samples")
+class_changes = load_kind("class_changes")
 
 
 def sources_of(directory, **results):

@@ -12,21 +12,19 @@ from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, groups
-from alphanet_jax.figures.kinds import (
-    accuracy_vs_experiment,
-    accuracy_vs_rho,
-    change_vs_rho,
-    prediction_changes,
-    predictions,
-)
+from alphanet_jax.figures import drawing, load_kind, outcomes
 from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
-from alphanet_jax.results import accuracy, semantic
+from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
 
-NEAR = groups.Neighborhoods("base")
+accuracy_vs_experiment = load_kind("accuracy_vs_experiment")
+accuracy_vs_rho = load_kind("accuracy_vs_rho")
+change_vs_rho = load_kind("change_vs_rho")
+prediction_changes = load_kind("prediction_changes")
+predictions = load_kind("predictions")
+NEAR = outcomes.Neighborhoods("base")
 # Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
 # apple and orange 3, edible fruit and apple 1.
 SYNSETS = {
@@ -146,7 +144,7 @@ def slow_mask(means, candidates, k, metric):
     return mask
 
 
-def slow_groups(predictions, labels, mask):
+def slow_outcomes(predictions, labels, mask):
     return [
         "correct" if p == y else "neighbor" if mask[y, p] else "other"
         for p, y in zip(predictions, labels, strict=True)
@@ -160,20 +158,20 @@ def data_means(data):
     )
 
 
-class TestNearestAmong:
+class TestNearestOthers:
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     @pytest.mark.parametrize("candidates", [[4], [1, 6], [0, 2, 5], [0, 1, 3, 4, 6]])
     @pytest.mark.parametrize("k", [2, 4])
     def test_as_one_class_at_a_time(self, rng, metric, candidates, k):
         means = rng.standard_normal((7, 3), np.float32)
-        mask = groups.nearest_among(
+        mask = nearest.nearest_others(
             means, np.array(candidates), num_neighbors=k, metric=metric
         )
         np.testing.assert_array_equal(mask, slow_mask(means, candidates, k, metric))
 
     def test_equal_means(self):
         # All are as near as each other: the first of the list, and never itself.
-        mask = groups.nearest_among(
+        mask = nearest.nearest_others(
             np.zeros((5, 2)), np.arange(1, 5), num_neighbors=2, metric="euclidean"
         )
         assert [np.flatnonzero(row).tolist() for row in mask] == [
@@ -181,27 +179,23 @@ class TestNearestAmong:
         ]
 
 
-class TestGroups:
+class TestOutcomes:
     def test_hand_worked(self, tmp_path):
         sources = sources_of(tmp_path, a=HAND)
-        grouped = groups.group_predictions(
-            sources.sets[0], sources, split="few", near=NEAR
-        )
-        assert grouped.labels.tolist() == [1, 1, 1, 4, 4]
-        assert grouped.before.tolist() == [[1, 1, 2, 1, 0]] * 2
-        assert grouped.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 2]]
-        assert not grouped.lonely.any()
+        tally = outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
+        assert tally.labels.tolist() == [1, 1, 1, 4, 4]
+        assert tally.before.tolist() == [[1, 1, 2, 1, 0]] * 2
+        assert tally.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 2]]
+        assert not tally.lonely.any()
 
     def test_each_run_has_neighbors_of_its_own(self, tmp_path):
         few = HAND["neighbors"]
         own = np.stack([few, few[[1, 0, 2]]])
         sources = sources_of(tmp_path, a=HAND | {"neighbors": own, "nn_dist": "random"})
-        grouped = groups.group_predictions(
-            sources.sets[0], sources, split="few", near=NEAR
-        )
+        tally = outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
         # In the second run, class 1 has 2 and 3, class 4 has 0 and 2.
-        assert grouped.before.tolist() == [[1, 1, 2, 1, 0], [2, 1, 1, 1, 0]]
-        assert grouped.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 1]]
+        assert tally.before.tolist() == [[1, 1, 2, 1, 0], [2, 1, 1, 1, 0]]
+        assert tally.after.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 1]]
 
     @pytest.mark.parametrize("nn_split", ["few", "base", "all"])
     @pytest.mark.parametrize("split", ["few", "base", "all"])
@@ -209,11 +203,11 @@ class TestGroups:
     def test_by_class_means(self, real, split, nn_split, nn_dist):
         sources = load_real(real, "euclidean")
         (runs,), data = sources.sets, real[1]
-        grouped = groups.group_predictions(
+        tally = outcomes.find_outcomes(
             runs,
             sources,
             split=split,
-            near=groups.Neighborhoods(nn_split, nn_dist),
+            near=outcomes.Neighborhoods(nn_split, nn_dist),
         )
         few, base = data.few_classes, data.base_classes
         chosen = {"few": few, "base": base, "all": np.arange(6)}
@@ -224,24 +218,24 @@ class TestGroups:
                 mask[label, near] = True
         rows = np.isin(runs.common("test_labels"), chosen[split])
         labels = runs.common("test_labels")[rows]
-        assert grouped.labels.tolist() == labels.tolist()
-        names = np.array(groups.accuracy.OUTCOMES)
+        assert tally.labels.tolist() == labels.tolist()
+        names = np.array(accuracy.OUTCOMES)
         for run, predicted in enumerate(runs.runs("test_pred")[:, rows]):
-            found = names[grouped.after[run]].tolist()
-            assert found == slow_groups(predicted, labels, mask)
-        before = slow_groups(runs.common("baseline_test_pred")[rows], labels, mask)
-        assert (names[grouped.before] == before).all()
+            found = names[tally.after[run]].tolist()
+            assert found == slow_outcomes(predicted, labels, mask)
+        before = slow_outcomes(runs.common("baseline_test_pred")[rows], labels, mask)
+        assert (names[tally.before] == before).all()
 
     def test_random_neighbors_say_nothing_of_others(self, real):
         sources = load_real(real, "random")
         ask = {"split": "base", "near": NEAR}
         with pytest.raises(UserError, match=r"neighbors 'random'.*--nn_dist=euclidean"):
-            groups.group_predictions(sources.sets[0], sources, **ask)
-        chosen = groups.Neighborhoods("base", "euclidean")
-        grouped = groups.group_predictions(
+            outcomes.find_outcomes(sources.sets[0], sources, **ask)
+        chosen = outcomes.Neighborhoods("base", "euclidean")
+        tally = outcomes.find_outcomes(
             sources.sets[0], sources, split="base", near=chosen
         )
-        assert grouped.after.shape == (3, len(grouped.labels))
+        assert tally.after.shape == (3, len(tally.labels))
 
     def test_no_samples(self, tmp_path):
         sources = sources_of(
@@ -253,7 +247,7 @@ class TestGroups:
             },
         )
         with pytest.raises(UserError, match="split 'few' has no test samples"):
-            groups.group_predictions(sources.sets[0], sources, split="few", near=NEAR)
+            outcomes.find_outcomes(sources.sets[0], sources, split="few", near=NEAR)
 
     def test_panel_names(self, tmp_path):
         first = {"dataset": "one", "proper_name": "One"}
@@ -414,7 +408,7 @@ class TestPredictionChanges:
         shares = predictions.numbers(sources, **options)[""]
         flows = prediction_changes.numbers(sources, **options)[""]
         for side, model in (("before", "baseline"), ("after", "alphanet")):
-            for outcome in groups.accuracy.OUTCOMES:
+            for outcome in accuracy.OUTCOMES:
                 (percent,) = select(shares, model=model, outcome=outcome)["percent"]
                 summed = select(flows, **{side: outcome})["percent"].sum()
                 assert summed == pytest.approx(percent)
@@ -526,7 +520,7 @@ class TestPredictionChanges:
         figure = drawn(prediction_changes, numbers, legend_ncols=3)
         assert figure.legends[0]._ncols == 3
 
-    def test_labels_of_small_groups_keep_apart(self, tmp_path, drawn):
+    def test_labels_of_small_segments_keep_apart(self, tmp_path, drawn):
         labels = np.int32([1] * 100)
         taken = np.int32([1] * 98 + [0] + [3])
         sources = sources_of(

@@ -97,8 +97,14 @@ class TestCache:
         np.testing.assert_array_equal(prepare(tmp_path).neighbors, expected)
         np.testing.assert_array_equal(files.open_npz(path)["classes"], expected)
 
-    def test_a_dataset_in_memory_is_not_kept(self, tmp_path):
+    def test_a_dataset_in_memory_is_known_again(self, tmp_path):
         prepare(tmp_path, make_dataset())
+        prepare(tmp_path, make_dataset(val=False))
+        assert count(tmp_path) == 1
+
+    def test_a_dataset_without_hashes_is_not_kept(self, tmp_path):
+        unknown = dataclasses.replace(make_dataset(), file_hashes={}, train_files=())
+        prepare(tmp_path, unknown)
         assert count(tmp_path) == 0
 
 

@@ -279,7 +279,7 @@ class TestByName:
         [
             (
                 schedule("ReduceLROnPlateau"),
-                ["'ReduceLROnPlateau' cannot be had: it needs a metric", "'StepLR'"],
+                ["'ReduceLROnPlateau' is not available: it needs a metric", "'StepLR'"],
             ),
             (schedule("LambdaLR"), ["needs a function", "'exponential_decay'"]),
             (schedule("StepLr"), ["did you mean 'StepLR'?"]),
@@ -293,8 +293,8 @@ class TestByName:
                 updates("Adagrad") | schedule("CyclicLR", "base_lr=0.1,max_lr=0.2"),
                 ["changes the momentum", "cycle_momentum=false"],
             ),
-            (updates("LBFGS"), ["'LBFGS' cannot be had: it evaluates", "'AdamW'"]),
-            (updates("lbfgs"), ["'lbfgs' cannot be had", "'adamw'"]),
+            (updates("LBFGS"), ["'LBFGS' is not available: it evaluates", "'AdamW'"]),
+            (updates("lbfgs"), ["'lbfgs' is not available", "'adamw'"]),
             (updates("adm"), ["did you mean 'adam'"]),
             (updates("ADAMW"), ["did you mean 'AdamW' or 'adamw'?"]),
             (updates("Adam", "beta=0.9"), ["Adam takes ['lr', 'betas'", "['beta']"]),
@@ -303,7 +303,7 @@ class TestByName:
             (updates("Adam", "foreach=true"), ["only chooses how PyTorch computes"]),
             (updates("Adam", "lr=[0.1"), ["optim_params: expected key=value"]),
             (updates("Adam", "lr=1,lr=2"), ["'lr' is given twice"]),
-            ({"alphanet.hact": "dropout"}, ["cannot be had: it is random", "'relu'"]),
+            ({"alphanet.hact": "dropout"}, ["not available: it is random", "'relu'"]),
             ({"alphanet.hact": "linear"}, ["it needs more than its input", "'tanh'"]),
             ({"alphanet.hact": "softmax"}, ["it is not elementwise", "'sigmoid'"]),
             ({"alphanet.hact": "rellu"}, ["did you mean 'relu'"]),

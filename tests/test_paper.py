@@ -20,8 +20,8 @@ from alphanet_jax.config import presets
 from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
+from alphanet_jax.paper import compared, grid, page, published
 from alphanet_jax.paper import figures as paper_figures
-from alphanet_jax.paper import grid, page, published
 from alphanet_jax.paper import tables as paper_tables
 from alphanet_jax.paper.grid import grid_points
 from alphanet_jax.paper.measured import Measured
@@ -280,31 +280,31 @@ class TestNames:
 
 class TestCompare:
     def test_hand_worked(self):
-        cell = paper_tables.compare(Value(40.0, 2.0), 4, Value(38.5, 1.0), 10)
+        cell = compared.compare(Value(40.0, 2.0), 4, Value(38.5, 1.0), 10)
         # sqrt(4 / 4 + 1 / 10) = 1.04881
         assert cell.difference == 1.5
         assert cell.errors == pytest.approx(1.5 / 1.0488088)
-        assert paper_tables.difference_text(cell) == "+1.5 (+1.4 se)"
+        assert compared.difference_text(cell) == "+1.5 (+1.4 se)"
 
     def test_a_single_evaluation_has_no_deviation(self):
-        cell = paper_tables.compare(Value(40.0), 1, Value(38.0, 2.0), 4)
+        cell = compared.compare(Value(40.0), 1, Value(38.0, 2.0), 4)
         assert cell.errors == 2.0
-        both = paper_tables.compare(Value(27.5), 1, Value(28.0), 1)
+        both = compared.compare(Value(27.5), 1, Value(28.0), 1)
         assert both[2:] == (-0.5, None)
-        assert paper_tables.difference_text(both) == "-0.5"
+        assert compared.difference_text(both) == "-0.5"
 
     @pytest.mark.parametrize(
         ("ours", "paper"),
         [(None, Value(1.0)), (Value(1.0), None), (Value(math.nan), Value(1.0))],
     )
     def test_nothing_to_compare(self, ours, paper):
-        cell = paper_tables.compare(ours, 1, paper, 1)
+        cell = compared.compare(ours, 1, paper, 1)
         assert cell == (ours, paper, None, None)
-        assert paper_tables.difference_text(cell) == "-"
+        assert compared.difference_text(cell) == "-"
 
     def test_no_minus_before_zero(self):
-        cell = paper_tables.compare(Value(1.0, 1.0), 1, Value(1.01, 1.0), 1)
-        assert paper_tables.difference_text(cell) == "+0.0 (+0.0 se)"
+        cell = compared.compare(Value(1.0, 1.0), 1, Value(1.01, 1.0), 1)
+        assert compared.difference_text(cell) == "+0.0 (+0.0 se)"
 
 
 # --- The page -------------------------------------------------------------------------
@@ -361,14 +361,14 @@ def check_page(path):
 class TestPage:
     def test_names_are_escaped(self, tmp_path):
         bad = "<b>&\"'"
-        row = paper_tables.ComparedRow(
-            (bad,), (paper_tables.Compared(Value(1.0), None),) * 4, {}
+        row = compared.ComparedRow(
+            (bad,), (compared.Compared(Value(1.0), None),) * 4, {}
         )
         content = page.Content(
             settings=[(bad, bad)],
             datasets=[page.DatasetStatus(bad, bad, 1, 2, 10, bad)],
             tables=[
-                paper_tables.ComparedTable(
+                compared.ComparedTable(
                     "t", bad, bad, (bad,), (row,), (bad,), has_paper=False
                 )
             ],
@@ -395,7 +395,12 @@ class TestPage:
             ]
             return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
-        for block in (page._STYLE.partition("}")[0], page._DARK):
+        blocks = re.findall(r"(:root.*) \{\n([^}]*)\}", page._resource("page.css"))
+        assert [selector for selector, _ in blocks] == [
+            *(":root", ":root:not([data-theme=light])", ":root[data-theme=dark]")
+        ]
+        assert blocks[1][1] == blocks[2][1]  # the reader's system, and the button
+        for _, block in blocks:
             found = colors(block)
             assert len(found) == 8
             for fore in ("fore", "soft", "link", "far"):
@@ -940,6 +945,15 @@ class TestFigures:
         gone.unlink()
         with pytest.raises(AssertionError, match="nothing should be left"):
             main(*flags)
+
+    def test_figures_of_changed_code_are_drawn_again(self, tmp_path, monkeypatch):
+        package = paper_figures.figures_package
+        shutil.copytree(package.__path__[0], tmp_path / "figures")
+        monkeypatch.setattr(package, "__path__", [str(tmp_path / "figures")])
+        before = paper_figures._code_digest.__wrapped__()
+        with open(tmp_path / "figures" / "kinds" / "alphas.py", "a") as file:
+            file.write("# another\n")
+        assert paper_figures._code_digest.__wrapped__() != before
 
     def test_several_datasets_share_a_figure(self, ran, tmp_path, monkeypatch):
         plans = []

@@ -270,7 +270,7 @@ class TestStart:
     def test_only_what_is_used_is_imported(self):
         """A run itself needs none of these, and each takes a second to import."""
         program = (
-            "import sys; from alphanet_jax.experiment import train; "
+            "import sys; from alphanet_jax.experiment import training; "
             "from alphanet_jax.results import file, tables;"
             "heavy = {'orbax', 'tensorboardX', 'matplotlib', 'torch', 'scipy'};"
             "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"

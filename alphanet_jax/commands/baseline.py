@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config.sweep import Point
@@ -47,6 +48,11 @@ def _path(values: flags.FlagValues, entry: "DatasetEntry", data_root: Path) -> P
     else:
         # The original's own file, a pickle, is never written over.
         path = (data_root / entry.baseline_eval_file).with_suffix(".npz")
+        if bundled.is_packaged(path):
+            raise UserError(
+                f"the data of {entry.name!r} is that of the installed program, where "
+                "nothing is written; say with --out where to save"
+            )
     if path.is_dir():
         raise UserError(f"--out: {path} is a directory")
     return path
@@ -66,20 +72,20 @@ def run(values: flags.FlagValues) -> None:
     running.start_jax(values)
 
     from alphanet_jax.data import registry
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
     from alphanet_jax.results import accuracy_tables
 
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     path = _path(values, entry, Path(settings.data_root))
-    data = train.load_data(settings, report=running.say)
+    data = training.load_data(settings, report=running.say)
     try:
-        (trained,) = train.train(
+        (trained,) = training.train(
             Point(settings, file_name=path.name),
             data,
             workdir=path.parent,
             done=(),  # a result that is there is written anew
             memory_limit=running.memory_limit(values),
-            neighbors=train.neighbor_cache(settings, data),
+            neighbors=training.neighbor_cache(settings, data),
             report=lambda line: None,
         )
     except OSError as error:

@@ -1,6 +1,5 @@
 """Runs the paper's experiments, and reports them beside the paper's numbers."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-import alphanet_jax
+from alphanet_jax import bundled
 from alphanet_jax.commands import reading, running
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
@@ -21,9 +20,7 @@ from alphanet_jax.paper import TABLE_FORMATS, grid
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
-    from alphanet_jax.experiment.train import Trained
-    from alphanet_jax.paper.measured import Results
-    from alphanet_jax.results.tables import Table
+    from alphanet_jax.experiment.training import Trained
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -40,7 +37,6 @@ paper's get the same experiments.
 What is done already is not run again; a run that was stopped goes on where it was. With
 --notrain the reports are made of the results that are there."""
 
-REGISTRY = Path("configs") / "datasets.toml"
 _LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
 
 
@@ -55,15 +51,15 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "registry",
         None,
-        "TOML file that lists datasets [configs/datasets.toml, here or of the "
-        "repository that the program is from]",
+        "TOML file that lists datasets [configs/datasets.toml, here or else the one "
+        "that comes with the program]",
         flag_values=values,
     )
     flags.DEFINE_string(
         "data_root",
         None,
         "directory that the registry's paths are relative to [this one, or that of "
-        "the repository that the program is from]",
+        "the program where its registry is used]",
         flag_values=values,
     )
     reading.define_list(
@@ -165,15 +161,11 @@ def _check(values: flags.FlagValues) -> _Chosen:
                 f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
             )
     _check_styles(values.styles or ())
-    # The repository's own, so that the program finds it from any directory.
-    root = Path(alphanet_jax.__file__).parents[1]
-    here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
+    root = bundled.root_of(bundled.REGISTRY)
     return _Chosen(
         workdir=workdir,
-        registry=Path(values.registry or (REGISTRY if here else root / REGISTRY)),
-        data_root=Path(
-            values.data_root or ("." if here or values.registry else str(root))
-        ),
+        registry=Path(values.registry or bundled.find(bundled.REGISTRY)),
+        data_root=Path(values.data_root or ("." if values.registry else root)),
         datasets=tuple(dict.fromkeys(values.datasets or ())),
         parts=tuple(values.parts or ()),
         rhos=tuple(_number("rhos", text, float, 0.0) for text in values.rhos or ()),
@@ -217,12 +209,12 @@ def run(values: flags.FlagValues) -> None:
     failed: list[str] = []
     asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
 
     for entry in found.entries:
         points = _points(values, chosen, entry)
         try:
-            data = train.load_data(points[0].settings, report=say)
+            data = training.load_data(points[0].settings, report=say)
             datasets[entry.name] = data
             if not chosen.neighbors:
                 points = _with_enough_classes(points, data)
@@ -282,7 +274,7 @@ class _Found(NamedTuple):
 
 
 def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
-    """Tells which datasets are there.
+    """Finds the datasets that are there.
 
     Raises:
       UserError: If one that is asked for is not in the registry, or must be there and
@@ -340,7 +332,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    from alphanet_jax.data import convert
+    from alphanet_jax.data.paths import find_path
 
     classifier = entry.classifier_file
     for several in (
@@ -348,7 +340,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
         [entry.feature_files_dir],
         [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):
-        if not any(convert.find_path(root, name).exists() for name in several):
+        if not any(find_path(root, name).exists() for name in several):
             return f"no such file or directory: {root / several[0]}"
     return None
 
@@ -367,21 +359,21 @@ def _train(
     Raises:
       UserError: If nothing could be trained.
     """
-    from alphanet_jax.experiment import train
+    from alphanet_jax.experiment import training
 
     settings = points[0].settings
     asked = [Point(p.settings, p.directory, p.directory) for p in points]
-    done = train.find_done(asked, data, workdir=workdir, report=say, name_done=False)
+    done = training.find_done(asked, data, workdir=workdir, report=say, name_done=False)
     say(f"{data.name}: {len(done)} of {len(asked)} points are done already")
     if len(done) == len(asked):
         return []
-    trained = train.train(
+    trained = training.train(
         asked,
         data,
         workdir=workdir,
         done=done,
         memory_limit=running.memory_limit(values),
-        neighbors=train.neighbor_cache(settings, data),
+        neighbors=training.neighbor_cache(settings, data),
         report=say,
         report_every=10.0,
         point_ended=_progress(points, done),
@@ -422,11 +414,9 @@ def _report(
     failed: Sequence[str],
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
-    from alphanet_jax import files
-    from alphanet_jax.paper import figures as paper_figures
-    from alphanet_jax.paper import page, published
-    from alphanet_jax.paper import tables as paper_tables
+    from alphanet_jax.paper import published
     from alphanet_jax.paper.measured import Results
+    from alphanet_jax.paper.report import write_report
     from alphanet_jax.results.datasets import DataFinder
 
     entries = [*found.entries, *found.others]
@@ -444,109 +434,25 @@ def _report(
         wordnet=None if values.wordnet is None else Path(values.wordnet),
         report=say,
     )
-    there = results.datasets()
-    for name in there:
+    for name in results.datasets():
         if not results.has_synsets(name):
             say(
                 f"{name}: nothing is counted by WordNet, as the registry has no "
                 "synsets_file for it"
             )
-    names = published.names() | {
-        entry.name: entry.proper_name or entry.name for entry in entries
-    }
-    own = {
-        name: names[name]
-        for name in dict.fromkeys([*datasets, *there])
-        if name not in presets.CHANGES
-    }
-    tables = paper_tables.accuracy_tables(results, found.reasons, own)
-    static = paper_tables.static_tables(datasets)
-    written: list[paper_tables.ComparedTable | Table] = [*tables, *static]
-    for table in written:
-        for ending in values.formats:
-            path = chosen.workdir / "tables" / f"{table.name}.{ending}"
-            with files.replacing(path) as temporary:
-                temporary.write_text(
-                    paper_tables.to_text(table, ending), encoding="utf-8"
-                )
-    figures: list[page.PageFigure] = []
-    remarks: list[str] = []
-    if values.figures:
-        figures, remarks = paper_figures.draw_figures(
-            results,
-            names,
-            chosen.workdir,
-            styles=values.styles or (),
-            n_boot=values.n_boot,
-            report=say,
-        )
-    statuses = []
-    for name in dict.fromkeys([*datasets, *there, *names, *found.reasons]):
-        wanted = {point.directory for point in asked if point.dataset == name}
-        sets = results.all_of(name)
-        statuses.append(
-            page.DatasetStatus(
-                name,
-                names.get(name, name),
-                len(sets),
-                len(wanted | {runs.name for runs in sets}),
-                sum(runs.num_runs for runs in sets),
-                found.reasons.get(name, ""),
-            )
-        )
-    content = page.Content(
-        settings=_settings(results),
-        datasets=statuses,
-        tables=tables,
-        static=static,
-        figures=figures,
-        remarks=[*failed, *results.left_out, *remarks],
+    names = {entry.name: entry.proper_name or entry.name for entry in entries}
+    path = write_report(
+        results,
+        chosen.workdir,
+        asked=asked,
+        datasets=datasets,
+        names=published.names() | names,
+        reasons=found.reasons,
+        failed=failed,
         formats=values.formats,
-        root=chosen.workdir,
-    )
-    path = chosen.workdir / "index.html"
-    with files.replacing(path) as temporary:
-        temporary.write_text(page.render_page(content), encoding="utf-8")
-    say(
-        f"{len(tables) + len(static)} tables in {chosen.workdir / 'tables'}, "
-        f"{len(figures)} figures in {chosen.workdir / 'figures'}"
+        figures=values.figures,
+        styles=values.styles or (),
+        n_boot=values.n_boot,
+        report=say,
     )
     print(path)
-
-
-_SELECTIONS = {
-    "reference": "the first epoch that may be selected (min_epochs), as in the "
-    "paper's runs",
-    "best": "the epoch of best validation accuracy, from min_epochs on",
-    "last": "the last epoch",
-}
-
-
-def _settings(results: "Results") -> list[tuple[str, str]]:
-    """Tells how the results that are there were made."""
-    files = [
-        runs.files[0] for name in results.datasets() for runs in results.all_of(name)
-    ]
-    selections = dict.fromkeys(str(file.setting("selection")) for file in files)
-    versions = dict.fromkeys(str(file.arrays["versions"]) for file in files)
-    seeds = sorted({file.num_runs for file in files})
-    tested = [_SELECTIONS[name] for name in selections]
-    if any(not file.setting("training.val_datagrp") for file in files):
-        tested.append("the last epoch where there are no validation samples")
-    runs = sum(file.num_runs for file in files)
-    return [
-        (
-            "Results",
-            f"{len(files):,} settings of {', '.join(map(str, seeds)) or '-'} runs: "
-            f"{runs:,} runs",
-        ),
-        ("Tested", "; ".join(tested) or "-"),
-        (
-            "Versions",
-            "; ".join(
-                ", ".join(f"{name} {version}" for name, version in each.items())
-                for each in map(json.loads, versions)
-            )
-            or "-",
-        ),
-    ]

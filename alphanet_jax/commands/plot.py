@@ -10,16 +10,17 @@ from absl import flags
 from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import KINDS, load_kind
-from alphanet_jax.figures.options import DIRECTORIES, Option
+from alphanet_jax.figures.options import DIRECTORIES, Option, declared
 
 if TYPE_CHECKING:
+    from alphanet_jax.figures.numbers import Sources
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = ["DESCRIPTION", "choose"]
 
 DESCRIPTION = """\
 Draws a figure from results, and writes the numbers that it draws as CSV beside it.
-`python main.py plot NAME --help` explains the options of a figure. NAME is one of
+`python main.py plot KIND --help` explains the flags of a kind of figure. KIND is one of
 
 {kinds}
 
@@ -78,40 +79,34 @@ class _Command:
 
     def __init__(self, name: str) -> None:
         self.kind = load_kind(name)
-        self.name = name
-        self.DESCRIPTION = self.kind.DESCRIPTION
+        self.DESCRIPTION = self.kind.description
         self.fields = reading.fields
-
-    @property
-    def _options(self) -> tuple[Option, ...]:
-        files = getattr(self.kind, "FILE_OPTIONS", ())
-        return (*self.kind.DATA_OPTIONS, *self.kind.DRAWING_OPTIONS, *files)
 
     def prepare_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Joins words to the flags that take several."""
-        several = {option.name for option in self._options if option.several}
+        several = {option.name for option in self.kind.options if option.several}
         return reading.join_words(
             arguments, several | {"style", DIRECTORIES, "exp_names"}
         )
 
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
         """Defines the figure's flags."""
-        reads = self.kind.READS
+        reads = self.kind.reads
         if reads == "file":
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
         elif reads != "nothing":
             reading.define_result_flags(
                 values, DIRECTORIES if reads == "experiments" else None
             )
-        if _takes_data(self.kind):
+        if self.kind.needs_data:
             reading.define_data_flags(values)
-        if _takes_wordnet(self.kind):
+        if self.kind.needs_wordnet:
             reading.define_wordnet_flags(values)
-        for option in self._options:
+        for option in self.kind.options:
             _define(values, option)
         flags.DEFINE_string(
             "out",
-            f"{self.name}.png",
+            f"{self.kind.name}.png",
             "file for the figure; with several styles, what their names begin with",
             flag_values=values,
         )
@@ -135,41 +130,45 @@ class _Command:
           UserError: If anything is not right; nothing is written.
         """
         from alphanet_jax.figures import saving
-        from alphanet_jax.figures.numbers import Sources
 
+        kind = self.kind
         saving.check_matplotlib()
         stem, styles = _styles(values)
-        drawing_options = _given(values, self.kind.DRAWING_OPTIONS)
-        sources = None
-        if self.kind.READS != "nothing":
-            if _takes_data(self.kind):
-                finder = reading.data_finder(values)
-            else:
-                from alphanet_jax.results.datasets import DataFinder
-
-                finder = DataFinder()
-            places: tuple[Path | None, Path | None] = (None, None)
-            if _takes_wordnet(self.kind):
-                places = reading.wordnet_paths(values)
-            sources = Sources(self._load(values), finder, *places)
-        numbers = self.kind.numbers(sources, **_given(values, self.kind.DATA_OPTIONS))
-        more_files = {}
-        if hasattr(self.kind, "more_files"):
-            more_files = self.kind.more_files(sources, _given(values, self._options))
+        given, looks = (
+            _given(values, declared(options))
+            for options in (kind.numbers_options, kind.draw_options)
+        )
+        sources = self._sources(values)
+        numbers = kind.numbers(sources, **given)
+        texts = {}
+        if (more := kind.more_files) is not None:
+            chosen = more.options(**_given(values, declared(more.options)))
+            texts = more.texts(sources, kind.numbers_options(**given), chosen)
         for path in saving.save_figure(
-            numbers,
-            self.kind.draw,
-            stem,
-            styles,
-            options=drawing_options,
-            more_files=more_files,
+            numbers, kind.draw, stem, styles, options=looks, more_files=texts
         ):
             reading.say(f"saved {path}")
 
+    def _sources(self, values: flags.FlagValues) -> "Sources":
+        """Returns what the flags say the figure is made from.
+
+        Raises:
+          UserError: If results are not there or cannot be read.
+        """
+        from alphanet_jax.figures.numbers import Sources
+        from alphanet_jax.results.datasets import DataFinder
+
+        kind = self.kind
+        return Sources(
+            () if kind.reads == "nothing" else self._load(values),
+            reading.data_finder(values) if kind.needs_data else DataFinder(),
+            *(reading.wordnet_paths(values) if kind.needs_wordnet else ()),
+        )
+
     def _load(self, values: flags.FlagValues) -> "list[ResultSet]":
         """Loads the results that flags name."""
-        if self.kind.READS != "file":
-            listed = DIRECTORIES if self.kind.READS == "experiments" else None
+        if self.kind.reads != "file":
+            listed = DIRECTORIES if self.kind.reads == "experiments" else None
             return reading.load_sets(values, listed)
         from alphanet_jax.results import sets as result_sets
 
@@ -184,22 +183,12 @@ class _Command:
 
 
 def choose(name: str) -> Any:
-    """Gives the command of a kind of figure; help on all for an empty name.
+    """Returns the command of a kind of figure; help on all for an empty name.
 
     Raises:
       UserError: If there is no such kind.
     """
     return _Command(name) if name else _Help()
-
-
-def _takes_data(kind: Any) -> bool:
-    """Tells whether a kind of figure needs the dataset itself."""
-    return bool(getattr(kind, "NEEDS_DATA", False))
-
-
-def _takes_wordnet(kind: Any) -> bool:
-    """Tells whether a kind of figure needs WordNet."""
-    return bool(getattr(kind, "NEEDS_WORDNET", False))
 
 
 def _define(values: flags.FlagValues, option: Option) -> None:
@@ -228,7 +217,7 @@ def _define(values: flags.FlagValues, option: Option) -> None:
 
 
 def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any]:
-    """Gives the values of options.
+    """Returns the values of options.
 
     Raises:
       UserError: If one of several is not a choice there is.
@@ -246,7 +235,7 @@ def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any
 
 
 def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
-    """Gives the path without its ending, and the styles to draw in."""
+    """Returns the path without its ending, and the styles to draw in."""
     from alphanet_jax.figures import style
 
     out = Path(values.out)

@@ -10,6 +10,7 @@ from typing import Any
 import ml_collections
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
@@ -39,7 +40,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "config file, see configs/",
+        "name of a config that comes with the program, such as quickstart or "
+        "imagenetlt:ride, or path of a config file",
         flag_values=values,
         sys_argv=rest,
     )
@@ -102,18 +104,24 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
       arguments: Arguments of the command line.
 
     Returns:
-      Arguments to parse: of those for a field that is swept, the last one.
+      Arguments to parse, with the path of the config where its name was given; of those
+      for a field that is swept, the last one.
 
     Raises:
       UserError: If a field is unknown (near names are given) or the file missing.
     """
     known = [field.name for field in FIELDS]
+    arguments = list(arguments)
     for index, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         if flag in ("--config", "-config"):
-            path = value if equals else "".join(arguments[index + 1 : index + 2])
-            if not Path(path.partition(":")[0]).is_file():
-                raise UserError(f"--config: no such file: {path!r}")
+            if equals:
+                arguments[index] = f"{flag}={bundled.find_config(value)}"
+            else:
+                following = slice(index + 1, index + 2)
+                arguments[following] = [
+                    bundled.find_config("".join(arguments[following]))
+                ]
         for prefix in ("--config.", "-config."):
             name = flag.removeprefix(prefix)
             if flag.startswith(prefix) and name not in known:
@@ -202,9 +210,7 @@ def check_config(values: flags.FlagValues) -> ml_collections.ConfigDict:
       UserError: If there is none.
     """
     if values.config is None:
-        raise UserError(
-            "--config is missing, for example --config=configs/quickstart.py"
-        )
+        raise UserError("--config is missing, for example --config=quickstart")
     config: ml_collections.ConfigDict = values.config
     return config
 
@@ -215,8 +221,8 @@ def points(values: flags.FlagValues) -> list[Point]:
     Raises:
       UserError: If there is no config, or it is not right.
     """
-    swept = {
-        field.name: tuple(values[f"config.{field.name}"].value)
+    swept: dict[str, Any] = {
+        field.name: values[f"config.{field.name}"].value
         for field in FIELDS
         if f"config.{field.name}" in values
         and isinstance(values[f"config.{field.name}"].parser, _AlternativesParser)

@@ -13,7 +13,7 @@ from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.experiment.progress import Report
-    from alphanet_jax.experiment.train import Trained
+    from alphanet_jax.experiment.training import Trained
 
 __all__ = [
     "DESCRIPTION",
@@ -106,13 +106,13 @@ def run(values: flags.FlagValues) -> None:
     workdir = _workdir(values)
     running.start_jax(values)
 
-    from alphanet_jax.experiment import devices, train
+    from alphanet_jax.experiment import devices, training
 
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None
     settings = points[0].settings  # the dataset is the same for all
-    data = train.load_data(settings, report=report)
-    trained = train.train(
+    data = training.load_data(settings, report=report)
+    trained = training.train(
         points,
         data,
         workdir=workdir,
@@ -121,7 +121,7 @@ def run(values: flags.FlagValues) -> None:
         load_from_ckpt=values.load_from_ckpt,
         tb_logs=values.tb_logs,
         memory_limit=running.memory_limit(values),
-        neighbors=train.neighbor_cache(settings, data),
+        neighbors=training.neighbor_cache(settings, data),
         report=report,
     )
     if speaks:

@@ -56,7 +56,7 @@ class CheckpointStore:
         return self._managers[name]
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Loads the newest state of a batch of runs; see `loop.Checkpoints`."""
+        """Loads the newest state of a batch of runs; see `hooks.Checkpoints`."""
         manager = self._manager(name)
         damaged: list[int] = []
         for epochs_done in sorted(manager.all_steps(), reverse=True):
@@ -86,7 +86,7 @@ class CheckpointStore:
         return None
 
     def save(self, name: str, epochs_done: int, state: Any) -> None:
-        """Keeps the state of a batch of runs; see `loop.Checkpoints`."""
+        """Keeps the state of a batch of runs; see `hooks.Checkpoints`."""
         manager = self._manager(name)
         manager.save(epochs_done, args=self._ocp.args.StandardSave(state), force=True)
         manager.wait_until_finished()

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 __all__ = ["Needs", "Plan", "available_bytes", "make_plan", "round_up"]
 
@@ -149,7 +149,7 @@ class Plan:
         parts = ", ".join(f"{name} {count / _GIB:.1f}" for name, count in largest)
         return (
             f"memory: about {self.total / _GIB:.1f} of {self.limit / _GIB:.1f} GiB "
-            f"({parts}), {self.runs_at_a_time} runs at a time"
+            f"({parts}), {count_of(self.runs_at_a_time, 'run')} at a time"
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import bundled, files
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
@@ -27,12 +27,14 @@ class NeighborCache:
     """Keeps the neighbors of a dataset; a `NeighborStore` of `problem.prepare_all`.
 
     Args:
-      directories: Where files may be; new ones go to the first that can be written to.
+      directories: Where files may be, but for those of an installed package; new ones
+        go to the first that can be written to.
       dataset: The dataset, with the names of its training files.
     """
 
     def __init__(self, directories: list[Path], dataset: Dataset) -> None:
-        self._directories, self._dataset = directories, dataset
+        self._directories = [d for d in directories if not bundled.is_packaged(d)]
+        self._dataset = dataset
 
     def _name(self, settings: Settings, seed: int) -> str:
         data = self._dataset

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.eval import Metrics
-from alphanet_jax.experiment.loop import RunName
+from alphanet_jax.experiment.hooks import RunName
 from alphanet_jax.experiment.outcome import Outcome
 from alphanet_jax.splits import SPLITS
 
@@ -66,7 +66,7 @@ class TensorBoardLogs:
         alphas: np.ndarray,
         val: Metrics | None,
     ) -> None:
-        """Takes what came of an epoch; see `loop.Watcher`."""
+        """Takes what came of an epoch; see `hooks.Watcher`."""
         for index, run in enumerate(runs):
             events = self._waiting[run]
             real = losses[index][~np.isnan(losses[index])]
@@ -80,7 +80,7 @@ class TensorBoardLogs:
                 self._write(run, keep_open=True)
 
     def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
-        """Takes the final metrics of runs; see `loop.Watcher`."""
+        """Takes the final metrics of runs; see `hooks.Watcher`."""
         for index, run in enumerate(runs):
             self._waiting[run] += _metrics("test", test, index, None)
             self._write(run, keep_open=False)

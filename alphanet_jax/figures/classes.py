@@ -3,7 +3,7 @@
 Notation: R runs, C classes, n points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = [
     "ClassAccuracy",
     "Look",
     "class_accuracy",
+    "classes_in",
     "experiment_looks",
     "line_over_classes",
     "names_of_datasets",
@@ -42,7 +43,7 @@ class ClassAccuracy(NamedTuple):
 
 
 def class_accuracy(results: ResultSet | ResultFile) -> ClassAccuracy:
-    """Gives the accuracy of every class before and after, of every run.
+    """Computes the accuracy of every class before and after, of every run.
 
     Raises:
       UserError: If there are no test samples.
@@ -65,6 +66,18 @@ def class_accuracy(results: ResultSet | ResultFile) -> ClassAccuracy:
         )
     )
     return ClassAccuracy(before[0], after)
+
+
+def classes_in(splits: Mapping[str, np.ndarray], split: str) -> np.ndarray:
+    """Returns the classes of a split, of 'base' (medium and many) or 'all', ascending.
+
+    Args:
+      splits: Classes of few, medium and many.
+      split: Which of them.
+    """
+    parts = {"base": ("medium", "many"), "all": ("few", "medium", "many")}
+    names = parts.get(split, (split,))
+    return np.sort(np.concatenate([splits[name] for name in names]))
 
 
 def split_of_classes(results: ResultSet) -> np.ndarray:
@@ -161,7 +174,7 @@ class Look(NamedTuple):
 
 
 def experiment_looks(style: Style, count: int, *, wheel: bool = False) -> list[Look]:
-    """Gives every experiment a look of its own.
+    """Makes a look of its own for every experiment.
 
     Args:
       style: The style.

@@ -6,28 +6,27 @@ that all figures are of one hand.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.figures import wrapping
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import LegendOptions
 from alphanet_jax.figures.style import CONTEXTS, Style
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
-    "COL_WRAP",
-    "LEGEND_OPTIONS",
     "SPLIT_TITLES",
     "columns_that_fit",
     "draw_legend",
     "finish",
     "fit_xticklabels",
     "label_axes",
-    "label_log",
-    "note_box",
     "panels",
     "title_panels",
-    "zero_line",
 ]
 
 SPLIT_TITLES = {
@@ -38,15 +37,6 @@ SPLIT_TITLES = {
     "overall": "Overall",
 }
 
-LEGEND_OPTIONS = (
-    Option("legend_ncols", 0, "columns of the legend; 0 for as many as fit", low=0),
-    Option(
-        "legend_loc",
-        "above",
-        "where the legend is: above, none, or a place inside such as 'upper right'",
-    ),
-)
-COL_WRAP = Option("col_wrap", 0, "panels in a row; 0 for as many as fit", low=0)
 # Inches of a panel with its title and labels, for text of the usual size.
 _LEAST_WIDTH = 1.55
 _LEAST_HEIGHT = 1.9
@@ -61,9 +51,7 @@ def draw_legend(
     axes: Any,
     handles: Sequence[Any],
     labels: Sequence[str],
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
+    options: LegendOptions | None = None,
 ) -> None:
     """Draws the legend of a figure.
 
@@ -72,25 +60,24 @@ def draw_legend(
       axes: The axes that the legend is in where it is inside.
       handles: What is explained.
       labels: Its explanations, safe to draw.
-      legend_ncols: Number of columns; 0 for as many as fit above, or one inside.
-      legend_loc: 'above' the axes, 'none', or a place inside.
+      options: Number of columns, and 'above' the axes, 'none', or a place inside.
 
     Raises:
       UserError: If there is no such place.
     """
-    from alphanet_jax.errors import UserError, did_you_mean
-
-    if legend_loc == "none":
+    options = options or LegendOptions()
+    columns, place = options.legend_ncols, options.legend_loc
+    if place == "none":
         return
-    if legend_loc == "above":
-        _draw_above(figure, handles, labels, legend_ncols)
-    elif legend_loc in _PLACES:
-        axes.legend(handles, labels, loc=legend_loc, ncols=legend_ncols or 1)
+    if place == "above":
+        _draw_above(figure, handles, labels, columns)
+    elif place in _PLACES:
+        axes.legend(handles, labels, loc=place, ncols=columns or 1)
     else:
         known = ("above", "none", *_PLACES)
         raise UserError(
-            f"--legend_loc: unknown place {legend_loc!r}; "
-            f"{did_you_mean(legend_loc, known, most_listed=len(known))}"
+            f"--legend_loc: unknown place {place!r}; "
+            f"{did_you_mean(place, known, most_listed=len(known))}"
         )
 
 
@@ -121,15 +108,6 @@ def _draw_above(
         legend.remove()
 
 
-def zero_line(axes: Any, style: Style, *, vertical: bool = False) -> None:
-    """Draws a guide at zero, behind everything."""
-    import matplotlib as mpl
-
-    line = axes.axvline if vertical else axes.axhline
-    width = 0.6 * mpl.rcParams["lines.linewidth"]
-    line(0.0, color=style.secondary, linewidth=width, linestyle=(0, (4, 3)), zorder=0)
-
-
 def panels(
     style: Style,
     count: int,
@@ -139,7 +117,7 @@ def panels(
     aspect: float = 1.5,
     sharex: bool = True,
     sharey: bool = True,
-) -> tuple[Any, list[Any]]:
+) -> "tuple[Figure, list[Any]]":
     """Makes a figure of panels in rows.
 
     Args:
@@ -182,7 +160,7 @@ def panels(
 
 
 def columns_that_fit(style: Style, count: int, *, inches: float = _LEAST_WIDTH) -> int:
-    """Tells how many panels have room in a row.
+    """Returns how many panels have room in a row.
 
     Args:
       style: The style.
@@ -276,7 +254,7 @@ def label_axes(
 
 
 def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
-    """Gives where panels begin and end, in pixels, along x (0) or y (1)."""
+    """Returns where panels begin and end, in pixels, along x (0) or y (1)."""
     boxes = [axes.get_window_extent() for axes in all_axes]
     low, high = (min(box.min[place] for box in boxes), max(b.max[place] for b in boxes))
     return float(low), float(high)
@@ -285,7 +263,7 @@ def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
 def title_panels(
     figure: Any, all_axes: Sequence[Any], style: Style, titles: Sequence[str]
 ) -> None:
-    """Gives panels their titles, in several lines where they have no room in one.
+    """Writes the titles of panels, in several lines where they have no room in one.
 
     The figure grows by the lines that there are more. Whatever takes room at the sides
     of panels must be there already.
@@ -327,8 +305,7 @@ def finish(
     titles: Sequence[str] = (),
     handles: Sequence[Any] = (),
     labels: Sequence[str] = (),
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
+    legend: LegendOptions | None = None,
     turn_xticklabels: bool = False,
 ) -> None:
     """Writes what is around panels, when all is drawn in them.
@@ -345,8 +322,7 @@ def finish(
       titles: A title for each panel, not yet made safe to draw; one panel needs none.
       handles: What the legend explains; without any there is no legend.
       labels: Its explanations, safe to draw.
-      legend_ncols: Columns of the legend, as `draw_legend`.
-      legend_loc: Its place, as `draw_legend`.
+      legend: Options of the legend.
       turn_xticklabels: Whether labels of x ticks are turned where they would meet.
 
     Raises:
@@ -356,14 +332,7 @@ def finish(
     if len(titles) > 1:
         title_panels(figure, all_axes, style, titles)
     if handles:
-        draw_legend(
-            figure,
-            all_axes[0],
-            handles,
-            labels,
-            legend_ncols=legend_ncols,
-            legend_loc=legend_loc,
-        )
+        draw_legend(figure, all_axes[0], handles, labels, legend)
     if turn_xticklabels:
         fit_xticklabels(figure, all_axes)
     if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
@@ -374,39 +343,3 @@ def finish(
             if label is not None:
                 middle = sum(_ends(all_axes, place)) / 2.0 / figure.bbox.size[place]
                 getattr(label, f"set_{name}")(middle)
-
-
-def label_log(axis: Any, values: np.ndarray) -> None:
-    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
-
-    Args:
-      axis: The axis, already logarithmic.
-      values: What is on it, positive.
-    """
-    from matplotlib import ticker
-
-    low, high = float(values.min()), float(values.max())
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    candidates: tuple[np.ndarray, ...] = (
-        decades,
-        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
-        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
-        np.unique([low, high]),
-    )
-    for ticks in candidates:
-        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
-        if len(inside) > 1:
-            break
-    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
-    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
-    axis.set_minor_formatter(ticker.NullFormatter())
-
-
-def note_box(style: Style) -> dict[str, Any]:
-    """Gives what is behind a note among data, so that it can be read there."""
-    return {
-        "facecolor": style.background,
-        "alpha": 0.0 if style.transparent else 0.75,
-        "linewidth": 0,
-        "pad": 0.6,
-    }

@@ -21,6 +21,8 @@ __all__ = [
     "csv_text",
     "names_of_sets",
     "select",
+    "split_by",
+    "with_constants",
 ]
 
 # Equally long one-dimensional arrays by the name of their column.
@@ -37,6 +39,10 @@ class Sources(NamedTuple):
     finder: "DataFinder"  # for figures that need the dataset itself
     synsets: "Path | None" = None  # WordNet ids of the classes, else the registry's
     wordnet: "Path | None" = None  # the database, else where it usually is
+
+    def named(self) -> "list[tuple[str, ResultSet]]":
+        """Returns every set with a name that tells it apart."""
+        return list(zip(names_of_sets(self.sets), self.sets, strict=True))
 
 
 def names_of_sets(sets: "Sequence[ResultSet]") -> list[str]:
@@ -88,6 +94,24 @@ def select(columns: Columns, **values: Any) -> dict[str, np.ndarray]:
     for name, value in values.items():
         keep &= columns[name] == value
     return {name: column[keep] for name, column in columns.items()}
+
+
+def split_by(columns: Columns, name: str) -> dict[Any, dict[str, np.ndarray]]:
+    """Returns the rows of every value of a column, in the order of their first rows.
+
+    Examples:
+      >>> table = columns_from_rows(["split", "acc"], [("few", 1), ("many", 2)])
+      >>> split_by(table, "split")["many"]["acc"]
+      array([2])
+    """
+    values = dict.fromkeys(columns[name].tolist())
+    return {value: select(columns, **{name: value}) for value in values}
+
+
+def with_constants(columns: Columns, **values: Any) -> dict[str, np.ndarray]:
+    """Adds columns that have the same value in every row."""
+    length = len(next(iter(columns.values())))
+    return {**columns, **{name: np.full(length, v) for name, v in values.items()}}
 
 
 def csv_text(columns: Columns) -> str:

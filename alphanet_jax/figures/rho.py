@@ -27,7 +27,7 @@ def split_accuracies_by_rho(
     n_boot: int,
     boot_seed: int,
 ) -> dict[str, np.ndarray]:
-    """Gives the mean accuracy of every split at every rho, with 95 percent intervals.
+    """Computes mean accuracy of every split at every rho, with 95 percent intervals.
 
     Args:
       experiments: Names and results; runs of an experiment with the same rho are

@@ -127,7 +127,7 @@ def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _latex_errors(path: Path, style: Style) -> Iterator[None]:
-    """Tells in a line what is wrong where LaTeX, which measures text of pgf, fails.
+    """Says in a line what is wrong where LaTeX, which measures text of pgf, fails.
 
     Raises:
       UserError: If it cannot be started, ends early, or stops at a text.
@@ -156,7 +156,7 @@ def _latex_errors(path: Path, style: Style) -> Iterator[None]:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Gives an error, and those that it came from."""
+    """Returns an error, and those that it came from."""
     found = [error]
     while (last := found[-1].__cause__ or found[-1].__context__) is not None:
         found.append(last)
@@ -164,7 +164,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _is_from_latex(error: BaseException) -> bool:
-    """Tells whether the part of matplotlib that talks to LaTeX raised an error."""
+    """Returns whether the part of matplotlib that talks to LaTeX raised an error."""
     return any(
         frame.f_globals.get("__name__") == "matplotlib.backends.backend_pgf"
         for each in _causes(error)

@@ -6,7 +6,7 @@ import numpy as np
 
 from alphanet_jax.figures import statistics
 from alphanet_jax.figures.numbers import Columns
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import about
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy, top_k
 from alphanet_jax.results.datasets import DataFinder
@@ -23,15 +23,11 @@ __all__ = [
 ]
 
 PARTS = accuracy.PARTS
-Y = Option(
-    "y",
-    "acc",
+Y = about(
     "accuracy, or its change from the unchanged classifier",
     choices=("acc", "acc_delta"),
 )
-ACC_K = Option(
-    "acc_k",
-    1,
+ACC_K = about(
     "a prediction is right when the true class is one of so many best; other than 1 "
     "needs the data of the results",
     low=1,
@@ -47,7 +43,7 @@ def split_accuracies(
     n_boot: int,
     rng: np.random.Generator,
 ) -> list[tuple[Any, ...]]:
-    """Gives the mean accuracy over runs of every split, with 95 percent intervals.
+    """Computes the mean accuracy over runs of every split, with 95 percent intervals.
 
     Args:
       runs: Results.

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Line", "bootstrap_means", "density", "interval", "pearson", "regression"]
+__all__ = ["Line", "bootstrap_means", "density", "interval", "pearson"]
 
 
 def bootstrap_means(
@@ -58,52 +58,8 @@ class Line(NamedTuple):
 
     x: np.ndarray  # shape=(points,)
     y: np.ndarray  # shape=(points,)
-    low: np.ndarray  # shape=(points,): NaN where the band cannot be told
+    low: np.ndarray  # shape=(points,): NaN where there is no band
     high: np.ndarray  # shape=(points,)
-
-
-def regression(
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    n_boot: int,
-    rng: np.random.Generator,
-    points: int = 50,
-) -> Line:
-    """Fits a line by least squares, with a 95 percent bootstrap band over samples.
-
-    Args:
-      x: Where values are, with shape `[n]`, n at least 2, not all equal.
-      y: The values, with shape `[n]`.
-      n_boot: Number of resampled lines.
-      rng: Source of random numbers.
-      points: Number of points at which the line is given.
-
-    Returns:
-      The line, from the least to the greatest x.
-    """
-    grid = np.linspace(x.min(), x.max(), points)
-    center = x.mean()
-    fit = _lines(x[None] - center, y[None])
-    rows = rng.integers(len(x), size=(n_boot, len(x)))
-    offsets, slopes = _lines(x[rows] - center, y[rows])
-    fits = offsets[:, None] + slopes[:, None] * (grid - center)
-    # Samples in which x is everywhere the same have no line.
-    fits = fits[np.isfinite(slopes)]
-    nothing = np.full(points, np.nan)
-    low, high = interval(fits) if len(fits) else (nothing, nothing)
-    return Line(grid, fit[0][0] + fit[1][0] * (grid - center), low, high)
-
-
-def _lines(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and slopes of the least-squares lines of each row."""
-    x_mean, y_mean = x.mean(axis=1), y.mean(axis=1)
-    dx = x - x_mean[:, None]
-    squares = (dx**2).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        slopes = (dx * (y - y_mean[:, None])).sum(axis=1) / squares
-    slopes = np.where(squares > 0.0, slopes, np.nan)
-    return y_mean - slopes * x_mean, slopes
 
 
 def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:

@@ -128,7 +128,7 @@ class Style:
         return _CYCLES[self.theme]
 
     def size(self, *, aspect: float = 2.0, rows: int = 1, columns: int = 1) -> Any:
-        """Gives width and height of a figure, in inches.
+        """Returns width and height of a figure, in inches.
 
         Args:
           aspect: Width by height of a panel, where the style says nothing.
@@ -280,7 +280,7 @@ FORMATS = {"pgf": "paper", "pdf": "arxiv", "svg": "web_light", "png": "png"}
 
 
 def make_style(name: str, **changes: Any) -> Style:
-    """Gives a style, with changes.
+    """Returns a style, with changes.
 
     Args:
       name: One of `STYLES`.

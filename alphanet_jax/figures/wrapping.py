@@ -13,7 +13,7 @@ _MORE = "..."
 
 
 def renderer_of(figure: Any, style: Style) -> Any:
-    """Gives what measures the text of a figure as it will be drawn.
+    """Returns the renderer that measures the text of a figure as it will be drawn.
 
     LaTeX, with fonts of its own, measures what it sets.
     """
@@ -27,7 +27,7 @@ def renderer_of(figure: Any, style: Style) -> Any:
 def text_ruler(
     figure: Any, style: Style, *, size: str | float = "medium"
 ) -> Callable[[str], tuple[float, float]]:
-    """Gives a function that measures texts as they will be drawn.
+    """Returns a function that measures texts as they will be drawn.
 
     Args:
       figure: The figure that they are for.
@@ -71,7 +71,7 @@ def wrapped(
       text: Any text; it is made safe to draw.
       width: Room for a line, in inches.
       size: Size of the text, in points or one that matplotlib knows.
-      lines: Most lines; what is left out is told by dots. 0 for any number.
+      lines: Most lines; dots stand for what is left out. 0 for any number.
 
     Returns:
       The text with line breaks, safe to draw.

@@ -1,4 +1,4 @@
-"""Parameters as text: `key=value,key=value` with JSON values."""
+"""Parameters as text, `key=value,key=value`, and back. Nothing here needs JAX."""
 
 import json
 from collections.abc import Mapping
@@ -45,13 +45,40 @@ def parse_params(text: str) -> dict[str, Any]:
 
 
 def format_params(params: Mapping[str, Any]) -> str:
-    """Writes parameters as the text that `parse_params` reads back.
+    """Formats parameters as the text that `parse_params` reads back.
+
+    Args:
+      params: Values by key. Values are what JSON has: numbers, texts, true and false,
+        null, lists, mappings with texts as keys. A tuple is read back as a list.
+
+    Returns:
+      The text, without spaces around values. Numbers keep their type and last digit.
+
+    Raises:
+      ValueError: If a key is no identifier, or JSON has no such value.
 
     Examples:
       >>> format_params({"lr": 0.001, "betas": [0.8, 0.99]})
       'lr=0.001,betas=[0.8,0.99]'
     """
-    return ",".join(
-        f"{key}={json.dumps(value, separators=(',', ':'))}"
-        for key, value in params.items()
-    )
+    parts = []
+    for key, value in params.items():
+        if not (isinstance(key, str) and key.isidentifier()):
+            raise ValueError(f"a parameter's name must be an identifier, got {key!r}.")
+        _check_is_json(key, value)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        parts.append(f"{key}={text}")
+    return ",".join(parts)
+
+
+def _check_is_json(name: str, value: Any) -> None:
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        inner = list(value.values())
+    elif isinstance(value, list | tuple):
+        inner = list(value)
+    elif value is None or isinstance(value, str | bool | int | float):
+        inner = []
+    else:
+        raise ValueError(f"{name} must be a value that JSON has, got {value!r}.")
+    for each in inner:
+        _check_is_json(name, each)

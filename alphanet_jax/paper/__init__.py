@@ -2,12 +2,16 @@
 
 The modules in the order in which a result goes through them:
 
-    grid           a dataset -> the points to train
-    numbers        result files -> accuracy of splits
-    published      the numbers of the paper's tables
-    paper_tables   both -> tables, each number beside the paper's
-    paper_figures  which figures are drawn of which results
-    page           tables and figures -> one HTML file
+    grid       a dataset -> the points to train
+    measured   result files -> accuracy of splits
+    published  the numbers of the paper's tables
+    compared   both beside each other, and files of such tables
+    tables     which of these tables there are
+    facts      tables of datasets and settings
+    plans      which figures are drawn of which results
+    figures    these figures, drawn and kept
+    page       tables and figures -> one HTML file
+    report     all of it, into a directory
 
 `main.py paper` is what runs them.
 """

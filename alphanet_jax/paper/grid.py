@@ -33,7 +33,7 @@ PARTS = {
     "random": {"randomnns": "random"},
     "nnsweep": {"nnsweep_euclidean": "euclidean", "nnsweep_cosine": "cosine"},
 }
-NUM_NEIGHBORS = 5  # where nothing else is said
+NUM_NEIGHBORS = 5  # by default
 NEIGHBORS = tuple(range(1, 11))
 
 _RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
@@ -86,7 +86,7 @@ def path_name(dataset: str) -> str:
 
 
 def parts_of(dataset: str) -> tuple[str, ...]:
-    """Tells which parts to run for a dataset unless somebody says otherwise.
+    """Returns the parts to run for a dataset by default.
 
     The paper has random neighbors and other numbers of them for one of its datasets
     only. Those that are not the paper's get everything.

@@ -104,7 +104,7 @@ class Results:
     def get(
         self, dataset: str, group: str, rho: float, k: int = NUM_NEIGHBORS
     ) -> ResultSet | None:
-        """Gives the runs of a point; None if there are none."""
+        """Returns the runs of a point; None if there are none."""
         return self._sets.get((dataset, group, rho, k))
 
     def all_of(self, dataset: str) -> list[ResultSet]:
@@ -119,11 +119,11 @@ class Results:
         ]
 
     def any_of(self, dataset: str) -> ResultSet | None:
-        """Gives the runs of some point of a dataset; None if there are none."""
+        """Returns the runs of some point of a dataset; None if there are none."""
         return next((s for key, s in self._sets.items() if key[0] == dataset), None)
 
     def has_synsets(self, dataset: str) -> bool:
-        """Tells whether the registry knows the WordNet ids of a dataset's classes."""
+        """Returns whether the registry knows the WordNet ids of a dataset's classes."""
         runs = self.any_of(dataset)
         if runs is None:
             return False
@@ -138,7 +138,7 @@ class Results:
         rho: float | None = None,
         k: int | None = NUM_NEIGHBORS,
     ) -> Measured | None:
-        """Gives the accuracy of a point, or of the unchanged classifier.
+        """Computes the accuracy of a point, or of the unchanged classifier.
 
         Args:
           dataset: Name of the dataset.

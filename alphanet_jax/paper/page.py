@@ -7,13 +7,14 @@ system until the button in its head says otherwise.
 import base64
 import dataclasses
 import html
+import importlib.resources
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from alphanet_jax.paper import published
-from alphanet_jax.paper.tables import (
+from alphanet_jax.paper.compared import (
     COLUMNS,
     Compared,
     ComparedRow,
@@ -384,14 +385,14 @@ def render_page(content: Content) -> str:
         header,
         _tag("nav", _tag("ol", *contents), aria_label="Contents"),
         _tag("main", "\n".join(shown)),
-        _tag("script", _SCRIPT),
+        _tag("script", _resource("page.js")),
     ]
     head = [
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         _tag("title", f"{title} - AlphaNet in JAX"),
-        _tag("style", _STYLE),
+        _tag("style", _resource("page.css")),
     ]
     return "\n".join(
         [
@@ -402,6 +403,12 @@ def render_page(content: Content) -> str:
             "</html>\n",
         ]
     )
+
+
+def _resource(name: str) -> str:
+    """Returns the text of a file beside this one."""
+    files = importlib.resources.files("alphanet_jax.paper")
+    return "\n" + files.joinpath(name).read_text(encoding="utf-8")
 
 
 def _table_section(tables: Sequence[ComparedTable], content: Content) -> str:
@@ -458,153 +465,3 @@ def _contents(tables: Sequence[ComparedTable]) -> str:
         for table in tables
     ]
     return _tag("ul", *items, class_="contents")
-
-
-_DARK = """
-  --back: #15191e; --fore: #e8e8e8; --soft: #aab3bd; --line: #39424c; --box: #1d232a;
-  --link: #8cc8ff; --far: #ffb199; --ours: #202a35; color-scheme: dark;
-"""
-_DARK_IMAGES = """
-  {0} .light-only {{ display: none }} {0} .dark-only {{ display: block }}
-"""
-_STYLE = f"""
-:root {{
-  --back: #ffffff; --fore: #1f1f1f; --soft: #5a6068; --line: #d5d9de; --box: #f6f7f9;
-  --link: #0b5cad; --far: #a8320a; --ours: #eef4fb; color-scheme: light;
-}}
-@media screen and (prefers-color-scheme: dark) {{
-  :root:not([data-theme=light]) {{{_DARK}}}
-  {_DARK_IMAGES.format(":root:not([data-theme=light])")}
-}}
-@media screen {{
-  :root[data-theme=dark] {{{_DARK}}}
-  {_DARK_IMAGES.format(":root[data-theme=dark]")}
-}}
-* {{ box-sizing: border-box }}
-html {{ scroll-behavior: smooth }}
-body {{
-  margin: 0 auto; padding: 1.5rem clamp(0.9rem, 4vw, 2.5rem) 4rem; max-width: 90rem;
-  background: var(--back); color: var(--fore);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-}}
-.head {{
-  display: flex; gap: 1rem; align-items: center; justify-content: space-between;
-}}
-h1 {{ font-size: 1.8rem; line-height: 1.2; margin: 0 }}
-h2 {{
-  font-size: 1.35rem; margin: 3rem 0 0.8rem; padding-bottom: 0.3rem;
-  border-bottom: 2px solid var(--line);
-}}
-h3 {{ font-size: 1.05rem; margin: 2rem 0 0.3rem }}
-p, li, dd {{ max-width: 46rem }}
-section {{ scroll-margin-top: 1rem }}
-a {{ color: var(--link) }}
-a:focus-visible, button:focus-visible, summary:focus-visible, .scroll:focus-visible {{
-  outline: 3px solid var(--link); outline-offset: 2px;
-}}
-code {{ font-size: 0.9em }}
-small {{ font-size: 0.82em; color: var(--soft) }}
-.theme {{
-  font: inherit; font-size: 0.9rem; padding: 0.4rem 0.8rem; border-radius: 0.5rem;
-  border: 1px solid var(--soft); background: var(--box); color: var(--fore);
-  cursor: pointer; white-space: nowrap;
-}}
-nav ol {{
-  display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; padding: 0; list-style: none;
-}}
-.contents {{
-  columns: 26rem; column-gap: 2rem; padding-left: 1.2rem; font-size: 0.93rem;
-}}
-.contents li {{ break-inside: avoid }}
-dl {{
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr));
-  gap: 0.6rem; margin: 1rem 0;
-}}
-dl div {{
-  background: var(--box); border: 1px solid var(--line); border-radius: 0.5rem;
-  padding: 0.5rem 0.8rem;
-}}
-dt {{ font-size: 0.85rem; color: var(--soft) }}
-dd {{ margin: 0 }}
-.scroll {{
-  overflow-x: auto; border: 1px solid var(--line); border-radius: 0.5rem;
-  margin: 0.7rem 0; max-width: 100%; width: fit-content;
-}}
-table {{
-  border-collapse: separate; border-spacing: 0; font-size: 0.86rem;
-  font-variant-numeric: tabular-nums;
-}}
-th, td {{ padding: 0.26rem 0.55rem; text-align: right; white-space: nowrap }}
-thead th {{
-  background: var(--box); border-bottom: 1px solid var(--line); font-weight: 600;
-}}
-thead tr + tr th {{ font-weight: 400; color: var(--soft) }}
-thead th[colspan] {{ text-align: center }}
-th.first, td.ours {{ border-left: 1px solid var(--line) }}
-tbody th {{ font-weight: 500 }}
-.label {{ text-align: left }}
-/* What a row is stays in sight where the numbers are scrolled. */
-th.label:first-child {{ position: sticky; left: 0; background: var(--back) }}
-thead th.label:first-child {{ background: var(--box) }}
-td.label {{ white-space: normal; min-width: 18rem }}
-tbody tr.group th, tbody tr.group td {{ border-top: 1px solid var(--line) }}
-tbody tr:hover th, tbody tr:hover td {{ background: var(--box) }}
-td.ours {{ background: var(--ours) }}
-td.far {{ color: var(--far); font-weight: 700 }}
-td.far small {{ color: inherit }}
-.note {{ font-size: 0.9rem; color: var(--soft); overflow-wrap: anywhere }}
-.links {{ font-size: 0.88rem; margin: 0.3rem 0 }}
-.tag {{
-  font-size: 0.78rem; border: 1px solid var(--soft); border-radius: 1rem;
-  padding: 0.05rem 0.6rem; color: var(--soft); margin-left: 0.6rem;
-  white-space: nowrap;
-}}
-summary {{ cursor: pointer; margin-top: 0.9rem }}
-summary h3 {{ display: inline; margin: 0 }}
-.figures {{
-  display: grid; gap: 1.4rem; align-items: start; grid-auto-flow: dense;
-  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
-}}
-figure {{
-  margin: 0; padding: 0.8rem; border: 1px solid var(--line); border-radius: 0.5rem;
-  min-width: 0;
-}}
-figure.wide {{ grid-column: 1 / -1 }}
-figure img {{ width: 100%; height: auto; max-width: 40rem; margin: 0 auto }}
-figure.wide img {{ max-width: 70rem }}
-figcaption {{ font-size: 0.9rem }}
-figcaption p {{ margin: 0.2rem 0 }}
-h4 {{ font-size: 1em; margin: 0.6rem 0 0 }}
-.light-only {{ display: block }}
-.dark-only {{ display: none }}
-@media (max-width: 40rem) {{
-  h1 {{ font-size: 1.4rem }}
-  th, td {{ padding: 0.25rem 0.4rem }}
-  .contents {{ columns: auto }}
-}}
-@media print {{
-  html {{ font-size: 9pt }}
-  body {{ max-width: none; padding: 0 }}
-  .theme, nav, .contents, .links {{ display: none }}
-  .scroll {{ overflow: visible; border: 0 }}
-  table {{ font-size: 6.5pt }}
-  th, td {{ padding: 0.1rem 0.25rem }}
-  tr, figure {{ break-inside: avoid }}
-  h2, h3 {{ break-after: avoid }}
-}}
-"""
-_SCRIPT = """
-(function () {
-  var root = document.documentElement, key = "alphanet-theme", kept = null;
-  try { kept = localStorage.getItem(key); } catch (error) {}
-  var asked = location.hash.slice(1);
-  var theme = /^(light|dark)$/.test(asked) ? asked : kept;
-  if (theme) root.dataset.theme = theme;
-  document.getElementById("theme").addEventListener("click", function () {
-    var dark = matchMedia("(prefers-color-scheme: dark)").matches;
-    var now = root.dataset.theme || (dark ? "dark" : "light");
-    root.dataset.theme = now === "dark" ? "light" : "dark";
-    try { localStorage.setItem(key, root.dataset.theme); } catch (error) {}
-  });
-})();
-"""

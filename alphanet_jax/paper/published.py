@@ -68,7 +68,7 @@ class Repeat(NamedTuple):
 
 @functools.cache
 def content() -> Mapping[str, Any]:
-    """Gives the content of `published.json`."""
+    """Loads `published.json`."""
     text = importlib.resources.files(__package__).joinpath("published.json").read_text()
     loaded: dict[str, Any] = json.loads(text)
     return loaded
@@ -76,7 +76,7 @@ def content() -> Mapping[str, Any]:
 
 @functools.cache
 def tables() -> Mapping[str, PublishedTable]:
-    """Gives the paper's tables of accuracy, by name."""
+    """Returns the paper's tables of accuracy, by name."""
 
     def make_row(row: list[Any]) -> PublishedRow:
         dataset, model, config, rho, k, means, stds = row
@@ -92,7 +92,7 @@ def tables() -> Mapping[str, PublishedTable]:
 
 
 def names() -> dict[str, str]:
-    """Gives the paper's names of its datasets with their classifiers.
+    """Returns the paper's names of its datasets with their classifiers.
 
     Examples:
       >>> names()["inat_resnet152_crt"]

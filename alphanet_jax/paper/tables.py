@@ -1,37 +1,23 @@
-"""The paper's tables, with our numbers beside those published."""
+"""Which tables of accuracy there are: the paper's, and the same of other datasets."""
 
-import csv
 import dataclasses
-import io
-import json
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.paper import TABLE_FORMATS, published
+from alphanet_jax.paper import published
+from alphanet_jax.paper.compared import (
+    COLUMNS,
+    Compared,
+    ComparedRow,
+    ComparedTable,
+    compare,
+)
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, PARTS, path_name
 from alphanet_jax.paper.measured import Measured, Results
 from alphanet_jax.paper.published import PublishedRow
-from alphanet_jax.results.accuracy_tables import FULL_COLUMNS
-from alphanet_jax.results.tables import Row, Table, Value, render
+from alphanet_jax.results.tables import Value
 
-__all__ = [
-    "COLUMNS",
-    "Compared",
-    "ComparedRow",
-    "ComparedTable",
-    "accuracy_tables",
-    "compare",
-    "difference_text",
-    "static_tables",
-    "to_text",
-    "value_text",
-]
-
-COLUMNS = FULL_COLUMNS
+__all__ = ["accuracy_tables"]
 
 _METRICS = {
     "top1": "Top-1 accuracy",
@@ -55,87 +41,11 @@ _ONE_NEIGHBOR = (
     "size, is 1 or -1 and has no gradient. Each run is one of two fixed classifiers, "
     "whichever its initial values say; a mean over runs counts coin flips."
 )
-
-
 _SAME_RUNS = (
     f"Our rows with {NUM_NEIGHBORS} neighbors are the runs of the table against rho, "
     "where that has the same rho: the seeds are the same."
 )
 _NO_PAPER = " The paper has no numbers for this dataset and these features."
-
-
-class Compared(NamedTuple):
-    """One number, ours and the paper's, in percent; None where there is none."""
-
-    ours: Value | None
-    paper: Value | None
-    difference: float | None = None  # in points
-    errors: float | None = None  # the same in standard errors; None without deviations
-
-
-class ComparedRow(NamedTuple):
-    """A row: what it is, and a number for each of `COLUMNS`."""
-
-    labels: tuple[str, ...]
-    cells: tuple[Compared, ...]
-    facts: Mapping[str, Any]  # what it is, for programs
-    group: str = ""  # rows of one group belong together
-
-
-@dataclasses.dataclass(frozen=True)
-class ComparedTable:
-    """A table of accuracy.
-
-    Attributes:
-      name: Name of its files.
-      title: Heading.
-      caption: What a reader has to know.
-      label_columns: Headings of the first columns.
-      rows: The rows.
-      notes: Remarks, such as what is missing.
-      has_paper: Whether there are numbers of the paper in it.
-    """
-
-    name: str
-    title: str
-    caption: str
-    label_columns: tuple[str, ...]
-    rows: tuple[ComparedRow, ...]
-    notes: tuple[str, ...] = ()
-    has_paper: bool = True
-
-
-def compare(
-    ours: Value | None, num_ours: int, paper: Value | None, num_paper: int
-) -> Compared:
-    """Puts two means beside each other.
-
-    Args:
-      ours: Our mean and standard deviation over runs.
-      num_ours: Number of our runs.
-      paper: Those of the paper.
-      num_paper: Number of its runs.
-
-    Returns:
-      Both with their difference; in standard errors, too, where there is a deviation.
-      That of a single evaluation is taken as zero.
-
-    Examples:
-      >>> compare(Value(40.0, 3.0), 10, Value(39.0, 1.0), 10)[2:]
-      (1.0, 1.0)
-      >>> compare(Value(27.5), 1, Value(27.0), 1)[2:]
-      (0.5, None)
-    """
-    if ours is None or paper is None or math.isnan(ours.mean):
-        return Compared(ours, paper)
-    difference = ours.mean - paper.mean
-    error = math.sqrt(
-        (ours.std or 0.0) ** 2 / num_ours + (paper.std or 0.0) ** 2 / num_paper
-    )
-    return Compared(ours, paper, difference, difference / error if error else None)
-
-
-# --- What is in which table -----------------------------------------------------------
 
 
 class _Key(NamedTuple):
@@ -163,17 +73,15 @@ def accuracy_tables(
     Returns:
       The tables: the paper's in its order, then those of each other dataset.
     """
-    made = [_paper_table(table, results, reasons) for table in _published()]
+    made = [
+        _paper_table(table, results, reasons) for table in published.tables().values()
+    ]
     for name, proper_name in published.names().items():
         if results.group(name, "randomnns"):
             made.append(_control_table(name, proper_name, results))
     for name, proper_name in names.items():
         made += _own_tables(name, proper_name, results)
     return made
-
-
-def _published() -> list[published.PublishedTable]:
-    return list(published.tables().values())
 
 
 def _paper_table(
@@ -406,209 +314,3 @@ def _model(model: str, rho: float | None) -> str:
 
 def _rho(rho: float | None) -> str:
     return "" if rho is None else f"{rho:g}"
-
-
-# --- Tables of facts ------------------------------------------------------------------
-
-
-def static_tables(datasets: Mapping[str, Dataset]) -> list[Table]:
-    """Makes the tables of the datasets and settings.
-
-    Args:
-      datasets: Our datasets, by name; those of one set of samples count once.
-
-    Returns:
-      Statistics of datasets, sizes of their classes, architectures, and settings.
-    """
-    stats, sizes = [], []
-    seen: set[tuple[str, tuple[str, ...]]] = set()
-
-    def add(labels: tuple[str, str], facts: Mapping[str, Any]) -> None:
-        cells = _stats_cells(facts)
-        if (labels[0], cells) in seen:
-            return
-        seen.add((labels[0], cells))
-        stats.append(Row(labels, cells))
-        sizes.append(Row(labels, _size_cells(facts)))
-
-    configs = {row.config: row.dataset for table in _published() for row in table.rows}
-    for facts in published.content()["datasets"]:
-        add((facts["dataset"], "paper"), facts)
-        for name, data in datasets.items():
-            if configs.get(name) == facts["dataset"]:
-                add((facts["dataset"], "here"), _facts_of(data))
-    for name, data in datasets.items():
-        if name not in configs:
-            add((data.proper_name, "here"), _facts_of(data))
-    return [
-        Table(
-            "Datasets",
-            ("Dataset", "Of"),
-            (
-                *("Training", "Validation", "Test"),
-                *("Classes", "Many", "Medium", "Few"),
-                *("Samples of many", "of medium", "of few"),
-            ),
-            tuple(stats),
-            "Samples of each group; classes of each split; training samples of each "
-            "split.",
-            "dataset_stats",
-        ),
-        Table(
-            "Sizes of classes",
-            ("Dataset", "Of"),
-            ("Many", "Medium", "Few"),
-            tuple(sizes),
-            "Fewest and most training samples of a class.",
-            "dataset_splits",
-        ),
-        Table(
-            "Architectures",
-            ("Dataset", "Backbone", "Classifiers"),
-            (),
-            tuple(
-                Row((dataset, backbone, ", ".join(models)), ())
-                for dataset, backbone, models in published.content()["architectures"]
-            ),
-            "The networks that the paper's features come from.",
-            "baseline_archs",
-        ),
-        Table(
-            "Settings",
-            ("Setting", "Value"),
-            (),
-            tuple(
-                Row((name, value), ())
-                for name, value in published.content()["settings"].items()
-            ),
-            "Settings of the paper, which are the defaults here.",
-            "hyperparams",
-        ),
-    ]
-
-
-_SPLITS = ("many", "medium", "few")
-
-
-def _facts_of(data: Dataset) -> dict[str, Any]:
-    counts = data.class_counts
-    return {
-        "samples": {
-            "train": len(data.train.labels),
-            "val": None if data.val is None else len(data.val.labels),
-            "test": len(data.test.labels),
-        },
-        "classes": {name: len(data.splits[name]) for name in _SPLITS},
-        "train_samples": {
-            name: int(counts[data.splits[name]].sum()) for name in _SPLITS
-        },
-        "class_sizes": {
-            name: (
-                int(np.min(counts[data.splits[name]])),
-                int(np.max(counts[data.splits[name]])),
-            )
-            for name in _SPLITS
-        },
-    }
-
-
-def _stats_cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    samples, classes = facts["samples"], facts["classes"]
-    numbers = [samples[group] for group in ("train", "val", "test")]
-    numbers += [sum(classes.values()), *(classes[name] for name in _SPLITS)]
-    numbers += [facts["train_samples"][name] for name in _SPLITS]
-    return tuple("-" if number is None else f"{number:,}" for number in numbers)
-
-
-def _size_cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    pairs = [facts["class_sizes"][name] for name in _SPLITS]
-    return tuple(f"{low:,} to {high:,}" for low, high in pairs)
-
-
-# --- As text --------------------------------------------------------------------------
-
-
-def value_text(value: Value | None) -> str:
-    """Writes a mean with its deviation."""
-    if value is None or math.isnan(value.mean):
-        return "-"
-    std = "" if value.std is None else f" ± {value.std:.2f}"
-    return f"{value.mean:z.1f}{std}"
-
-
-def difference_text(cell: Compared) -> str:
-    """Writes a difference in points, and in standard errors where there are some."""
-    if cell.difference is None:
-        return "-"
-    errors = "" if cell.errors is None else f" ({cell.errors:+z.1f} se)"
-    return f"{cell.difference:+z.1f}{errors}"
-
-
-def to_text(table: ComparedTable | Table, ending: str) -> str:
-    """Writes a table as a file holds it.
-
-    Args:
-      table: The table.
-      ending: One of `TABLE_FORMATS`.
-
-    Returns:
-      The text, with a newline at its end.
-    """
-    if isinstance(table, Table) or ending in ("md", "tex"):
-        plain = table if isinstance(table, Table) else _plain_table(table)
-        return render(plain, TABLE_FORMATS[ending]) + "\n"
-    records = [_record(row) for row in table.rows]
-    if ending == "json":
-        return json.dumps(records, ensure_ascii=False, indent=1) + "\n"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
-
-
-def _plain_table(table: ComparedTable) -> Table:
-    """Makes a table with a column for each number, or three with the paper's."""
-    columns, rows = [], []
-    for name in COLUMNS:
-        columns += [name, "paper", "difference"] if table.has_paper else [name]
-    for row in table.rows:
-        cells: list[Value | str | None] = []
-        for cell in row.cells:
-            cells.append("-" if cell.ours is None else cell.ours)
-            if table.has_paper:
-                cells.append("-" if cell.paper is None else cell.paper)
-                cells.append(difference_text(cell))
-        rows.append(Row(row.labels, tuple(cells)))
-    caption = [table.caption]
-    if table.has_paper:
-        caption.append(
-            "Differences are ours less the paper's, in points and, in brackets, in "
-            "standard errors of both means."
-        )
-    return Table(
-        table.title,
-        table.label_columns,
-        tuple(columns),
-        tuple(rows),
-        " ".join([*caption, *table.notes]),
-        table.name,
-    )
-
-
-def _record(row: ComparedRow) -> dict[str, Any]:
-    """Gives a row with every digit, for programs."""
-
-    def number(value: float | None) -> float | None:
-        if value is None or math.isnan(value):
-            return None
-        return round(value, 8)  # without what float arithmetic adds at the end
-
-    record = dict(row.facts)
-    for name, cell in zip(published.COLUMNS, row.cells, strict=True):
-        for whose, value in (("", cell.ours), ("_paper", cell.paper)):
-            record[f"{name}{whose}"] = number(None if value is None else value.mean)
-            record[f"{name}{whose}_std"] = number(None if value is None else value.std)
-        record[f"{name}_difference"] = number(cell.difference)
-        record[f"{name}_standard_errors"] = number(cell.errors)
-    return record

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax.data import convert
+from alphanet_jax.data.class_files import synsets_path
 from alphanet_jax.errors import UserError
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.nearest import METRICS
@@ -103,7 +103,7 @@ def semantic_mask(
     """
     if synsets is None:
         entry = finder.entry(file)
-        synsets = convert.synsets_path(entry, finder.root(file))
+        synsets = synsets_path(entry, finder.root(file))
         if synsets is None:
             raise UserError(
                 f"dataset {entry.name!r} has no synsets_file in the registry; name the "

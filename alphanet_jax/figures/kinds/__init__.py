@@ -1,1 +1,1 @@
-"""The kinds of figures, one a file; what each consists of, `figures` says."""
+"""The kinds of figures, one a file; `figures.kind` says what each consists of."""

@@ -1,26 +1,31 @@
 """Accuracy of few, medium and many classes for named experiments."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, splits
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import (
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+    split_by,
+)
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, PanelOptions, about
+from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Accuracy of the few, medium and many splits and of all test samples for named
 experiments, such as values of rho or numbers of neighbors, in the order in which they
 are given: means over runs with 95 percent bootstrap intervals, joined by lines. With
@@ -32,58 +37,50 @@ The original's PlotSplitAccVsExp.
       --exp_sub_dirs rho_0.1 rho_0.5 rho_1.0 --exp_names 0.1 0.5 1 \\
       --xlabel='\\rho' --xlabel_style=math --out=experiments.png"""
 
-READS = "experiments"
 _METRICS = {"euclidean": "Euclidean", "cosine": "Cosine", "random": "Random"}
-NEEDS_DATA = True
-DATA_OPTIONS = (
-    splits.Y,
-    splits.ACC_K,
-    Option(
-        "col",
-        "none",
-        "what there is a panel for each of: dataset, metric, or none for one panel",
-        choices=("none", "dataset", "metric"),
-    ),
-    N_BOOT,
-    SEED,
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-    Option("xlabel", "Experiment", "label of the x axis"),
-    Option(
-        "xlabel_style",
-        "normal",
-        "how it is written: normal, italic, or math for a formula such as \\rho",
-        choices=("normal", "italic", "math"),
-    ),
-    Option("show_titles", True, "titles of panels, where there are several"),
-    Option("show_xlabels", True, "the label of the x axis"),
-)
 _NAMES = (
     *("panel", "experiment", "dataset", "metric", "split", "accuracy", "low", "high"),
     *("baseline", "runs", "y", "acc_k"),
 )
 
 
-def numbers(
-    sources: Sources,
-    *,
-    y: str = "acc",
-    acc_k: int = 1,
-    col: str = "none",
-    n_boot: int = 1000,
-    boot_seed: int = 0,
-) -> Numbers:
-    """Gives mean accuracy, in percent, for every panel, experiment and split.
+@dataclass(frozen=True)
+class _NumbersOptions:
+    y: str = field(default="acc", metadata=splits.Y)
+    acc_k: int = field(default=1, metadata=splits.ACC_K)
+    col: str = field(
+        default="none",
+        metadata=about(
+            "what there is a panel for each of: dataset, metric, or none for one panel",
+            choices=("none", "dataset", "metric"),
+        ),
+    )
+    n_boot: int = field(default=1000, metadata=N_BOOT)
+    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+
+
+@dataclass(frozen=True)
+class _DrawOptions(PanelOptions):
+    xlabel: str = field(default="Experiment", metadata=about("label of the x axis"))
+    xlabel_style: str = field(
+        default="normal",
+        metadata=about(
+            "how it is written: normal, italic, or math for a formula such as \\rho",
+            choices=("normal", "italic", "math"),
+        ),
+    )
+    show_titles: bool = field(
+        default=True, metadata=about("titles of panels, where there are several")
+    )
+    show_xlabels: bool = field(default=True, metadata=about("the label of the x axis"))
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes mean accuracy, in percent, for every panel, experiment and split.
 
     Args:
       sources: Results.
-      y: 'acc' or 'acc_delta'.
-      acc_k: How many of the best classes count.
-      col: What there is a panel for each of: 'dataset', 'metric' or 'none'.
-      n_boot: Number of bootstrap samples, of runs.
-      boot_seed: Their seed.
+      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, metric, split, accuracy (or its change), low,
@@ -92,22 +89,22 @@ def numbers(
     Raises:
       UserError: If the results of an experiment differ in what is not told apart.
     """
-    groups = _by_panel(sources, col)
-    rng = np.random.default_rng(boot_seed)
+    y, acc_k = options.y, options.acc_k
+    rng = np.random.default_rng(options.boot_seed)
     rows: list[tuple[Any, ...]] = []
-    for panel, runs in groups:
+    for panel, runs in _by_panel(sources, options.col):
         metric = runs.files[0].setting("training.nn_dist")
         rows += [
             (panel, runs.name, runs.proper_name, metric, *row, y, acc_k)
             for row in splits.split_accuracies(
-                runs, sources.finder, y=y, acc_k=acc_k, n_boot=n_boot, rng=rng
+                runs, sources.finder, y=y, acc_k=acc_k, n_boot=options.n_boot, rng=rng
             )
         ]
     return {"": columns_from_rows(_NAMES, rows)}
 
 
 def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
-    """Puts runs together that make a point; gives the name of each one's panel.
+    """Returns the runs that make a point together, with the name of its panel.
 
     Raises:
       UserError: If results differ in their dataset or distance, unless panels do.
@@ -145,32 +142,22 @@ def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
     return made
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-    xlabel: str = "Experiment",
-    xlabel_style: str = "normal",
-    show_titles: bool = True,
-    show_xlabels: bool = True,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel of points joined by lines for each dataset or distance.
 
     Raises:
       UserError: If `xlabel` is no formula where it is to be one.
     """
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["panel"].tolist()))
+    by_panel = split_by(columns, "panel")
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
     is_change = columns["y"][0] == "acc_delta"
-    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.6)
+    figure, all_axes = drawing.panels(
+        style, len(by_panel), col_wrap=options.col_wrap, aspect=1.6
+    )
     wrap = all_axes[0].get_gridspec().ncols
     handles: dict[str, Any] = {}
-    for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
-        here = select(columns, panel=name)
+    for place, (axes, here) in enumerate(zip(all_axes, by_panel.values(), strict=True)):
         for split in splits.PARTS:
             part = select(here, split=split)
             if np.isfinite(part["accuracy"]).any():
@@ -179,24 +166,23 @@ def draw(
                 if not is_change:
                     splits.draw_baseline(axes, part, style)
         if is_change:
-            drawing.zero_line(axes, style)
+            zero_line(axes, style)
         axes.set_xticks(
             range(len(experiments)), [style.text(name) for name in experiments]
         )
         axes.set_xlim(-0.4, len(experiments) - 0.6)
-        if show_xlabels and place + wrap >= len(names):
-            _label_x(axes, style, xlabel, xlabel_style)
+        if options.show_xlabels and place + wrap >= len(by_panel):
+            _label_x(axes, style, options.xlabel, options.xlabel_style)
     shown = [split for split in splits.PARTS if split in handles]
     drawing.finish(
         figure,
         all_axes,
         style,
         y=splits.y_name(is_change=is_change, acc_k=int(columns["acc_k"][0])),
-        titles=names if show_titles else (),
+        titles=list(by_panel) if options.show_titles else (),
         handles=[handles[split] for split in shown],
         labels=[drawing.SPLIT_TITLES[split] for split in shown],
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
         turn_xticklabels=True,
     )
     return figure
@@ -219,3 +205,15 @@ def _label_x(axes: Any, style: Style, text: str, how: str) -> None:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"--xlabel: no formula: {text!r}: {reason}") from None
     axes.set_xlabel(f"${text}$")
+
+
+KIND = Kind(
+    name="accuracy_vs_experiment",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+    needs_data=True,
+)

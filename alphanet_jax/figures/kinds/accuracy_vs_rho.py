@@ -1,67 +1,59 @@
 """Accuracy of few, medium, many and all classes against rho."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, rho, splits
-from alphanet_jax.figures.numbers import Numbers, Sources, select
-from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import Numbers, Sources, select, with_constants
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions, about
+from alphanet_jax.figures.panel import set_ticks, zero_line
 from alphanet_jax.figures.style import Style
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Accuracy of the few, medium and many splits and of all test samples against rho: means
 over runs with 95 percent bootstrap intervals. Dotted lines are the unchanged
 classifier. The original's PlotSplitAccVsRhosSingle.
 
   python main.py plot accuracy_vs_rho --base_res_dir=results/sweep --out=rho.png"""
 
-READS = "one"
-NEEDS_DATA = True
-DATA_OPTIONS = (
-    splits.Y,
-    splits.ACC_K,
-    N_BOOT,
-    SEED,
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    Option(
-        "major_xticks", None, "rho values with a labeled tick", of=float, several=True
-    ),
-    Option("major_xticklabels", None, "labels of --major_xticks", several=True),
-    Option(
-        "minor_xticks", None, "rho values with a tick alone", of=float, several=True
-    ),
-)
+
+@dataclass(frozen=True)
+class _NumbersOptions:
+    y: str = field(default="acc", metadata=splits.Y)
+    acc_k: int = field(default=1, metadata=splits.ACC_K)
+    n_boot: int = field(default=1000, metadata=N_BOOT)
+    boot_seed: int = field(default=0, metadata=BOOT_SEED)
 
 
-def numbers(
-    sources: Sources,
-    *,
-    y: str = "acc",
-    acc_k: int = 1,
-    n_boot: int = 1000,
-    boot_seed: int = 0,
-) -> Numbers:
-    """Gives mean accuracy, in percent, for every rho and split.
+@dataclass(frozen=True)
+class _DrawOptions(LegendOptions):
+    major_xticks: Sequence[float] | None = field(
+        default=None, metadata=about("rho values with a labeled tick")
+    )
+    major_xticklabels: Sequence[str] | None = field(
+        default=None, metadata=about("labels of --major_xticks")
+    )
+    minor_xticks: Sequence[float] | None = field(
+        default=None, metadata=about("rho values with a tick alone")
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes mean accuracy, in percent, for every rho and split.
 
     Args:
       sources: Results of one dataset.
-      y: 'acc' or 'acc_delta'.
-      acc_k: How many of the best classes count.
-      n_boot: Number of bootstrap samples.
-      boot_seed: Their seed.
+      options: What to compute.
 
     Returns:
       Columns experiment, rho, split, accuracy, low, high, baseline, runs, y, acc_k.
@@ -76,29 +68,18 @@ def numbers(
             f"this figure is of one dataset, the results are of {', '.join(names)}; "
             "plot change_vs_rho takes several"
         )
-    experiments = [(names[0], sources.sets)]
     columns = rho.split_accuracies_by_rho(
-        experiments,
+        [(names[0], sources.sets)],
         sources.finder,
-        y=y,
-        acc_k=acc_k,
-        n_boot=n_boot,
-        boot_seed=boot_seed,
+        y=options.y,
+        acc_k=options.acc_k,
+        n_boot=options.n_boot,
+        boot_seed=options.boot_seed,
     )
-    more = {"y": y, "acc_k": acc_k}
-    return {"": columns | {k: np.full(len(columns["rho"]), v) for k, v in more.items()}}
+    return {"": with_constants(columns, y=options.y, acc_k=options.acc_k)}
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    major_xticks: list[float] | None = None,
-    major_xticklabels: list[str] | None = None,
-    minor_xticks: list[float] | None = None,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws lines with error bars.
 
     Raises:
@@ -116,20 +97,18 @@ def draw(
             if not is_change:
                 splits.draw_baseline(axes, part, style)
     if is_change:
-        drawing.zero_line(axes, style)
+        zero_line(axes, style)
     rho.label_rhos(axes, columns["rho"])
-    if major_xticks is not None:
-        labels = major_xticklabels or [f"{tick:g}" for tick in major_xticks]
-        if len(labels) != len(major_xticks):
-            raise UserError(
-                f"--major_xticklabels has {len(labels)} labels for "
-                f"{len(major_xticks)} ticks"
-            )
-        axes.set_xticks(major_xticks, [style.text(label) for label in labels])
-    elif major_xticklabels is not None:
-        raise UserError("--major_xticklabels needs --major_xticks")
-    if minor_xticks is not None:
-        axes.set_xticks(minor_xticks, minor=True, labels=[""] * len(minor_xticks))
+    set_ticks(
+        axes,
+        "x",
+        style,
+        ticks=options.major_xticks,
+        labels=options.major_xticklabels,
+        flag="major_xticks",
+    )
+    if (minor := options.minor_xticks) is not None:
+        axes.set_xticks(minor, minor=True, labels=[""] * len(minor))
     drawing.finish(
         figure,
         [axes],
@@ -138,7 +117,18 @@ def draw(
         y=splits.y_name(is_change=is_change, acc_k=int(columns["acc_k"][0])),
         handles=handles,
         labels=titles,
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
     )
     return figure
+
+
+KIND = Kind(
+    name="accuracy_vs_rho",
+    description=_DESCRIPTION,
+    reads="one",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+    needs_data=True,
+)

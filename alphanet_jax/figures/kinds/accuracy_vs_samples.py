@@ -1,6 +1,7 @@
 """Class accuracy against the number of training samples, as regression lines."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,20 +13,24 @@ from alphanet_jax.figures.classes import (
     line_over_classes,
     names_of_datasets,
 )
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import SEED, Option
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import (
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+    split_by,
+)
+from alphanet_jax.figures.options import BOOT_SEED, PanelOptions, about
+from alphanet_jax.figures.panel import draw_band, label_log
 from alphanet_jax.figures.style import Style
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Accuracy of classes against the number of their training samples, on a log axis:
 least-squares lines, one for each experiment (the mean over its runs) and one for the
 unchanged classifier, with bootstrap bands over classes; a panel for each dataset and
@@ -33,37 +38,40 @@ classifier. The original's PlotClsAccVsSamples.
 
   python main.py plot accuracy_vs_samples --base_res_dir=results --out=sizes.pdf"""
 
-READS = "experiments"
-DATA_OPTIONS = (
-    Option("ci", 95.0, "percent of resampled lines in the band; 0 for none", low=0),
-    Option("n_boot", 1000, "bootstrap samples for the bands", low=1),
-    SEED,
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-    Option(
-        "use_husl",
-        False,
-        "colors equally far apart on a wheel of hues, for many experiments",
-    ),
-)
 _BASELINE = "Baseline"
 
 
-def numbers(
-    sources: Sources, *, ci: float = 95.0, n_boot: int = 1000, boot_seed: int = 0
-) -> Numbers:
-    """Gives lines of class accuracy, in percent, over class size.
+@dataclass(frozen=True)
+class _NumbersOptions:
+    ci: float = field(
+        default=95.0,
+        metadata=about("percent of resampled lines in the band; 0 for none", low=0),
+    )
+    n_boot: int = field(
+        default=1000, metadata=about("bootstrap samples for the bands", low=1)
+    )
+    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+
+
+@dataclass(frozen=True)
+class _DrawOptions(PanelOptions):
+    use_husl: bool = field(
+        default=False,
+        metadata=about(
+            "colors equally far apart on a wheel of hues, for many experiments"
+        ),
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes lines of class accuracy, in percent, over class size.
 
     A line is straight in the logarithm of the size. Classes without test samples do
     not count.
 
     Args:
       sources: Results.
-      ci: Percent of resampled lines in the band; 0 for no band.
-      n_boot: Number of bootstrap samples, of classes.
-      boot_seed: Their seed.
+      options: What to compute.
 
     Returns:
       Columns dataset, classifier (baseline or alphanet), experiment, samples,
@@ -73,9 +81,9 @@ def numbers(
       UserError: If `ci` is no percentage, or all classes of a dataset have the same
         number of samples.
     """
-    if not 0.0 <= ci <= 100.0:
-        raise UserError(f"--ci must be from 0 to 100 percent, got {ci:g}")
-    rng = np.random.default_rng(boot_seed)
+    if not 0.0 <= options.ci <= 100.0:
+        raise UserError(f"--ci must be from 0 to 100 percent, got {options.ci:g}")
+    rng = np.random.default_rng(options.boot_seed)
     rows: list[tuple[Any, ...]] = []
     names = names_of_datasets(sources.sets)
     for place, (name, runs) in enumerate(zip(names, sources.sets, strict=True)):
@@ -90,9 +98,9 @@ def numbers(
                 sizes[tested],
                 accuracies[tested],
                 tested,
-                n_boot=n_boot,
+                n_boot=options.n_boot,
                 rng=rng,
-                percent=ci,
+                percent=options.ci,
             )
             if line is None:
                 raise UserError(
@@ -107,48 +115,47 @@ def numbers(
     return {"": columns_from_rows((*columns, "low", "high"), rows)}
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-    use_husl: bool = False,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel of lines for each dataset."""
     import matplotlib as mpl
 
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["dataset"].tolist()))
+    by_dataset = split_by(columns, "dataset")
     experiments = list(
         dict.fromkeys(select(columns, classifier="alphanet")["experiment"].tolist())
     )
-    looks = dict(
-        zip(
-            experiments,
-            experiment_looks(style, len(experiments), wheel=use_husl),
-            strict=True,
-        )
-    )
+    made = experiment_looks(style, len(experiments), wheel=options.use_husl)
+    looks = dict(zip(experiments, made, strict=True))
     figure, all_axes = drawing.panels(
-        style, len(names), col_wrap=col_wrap, aspect=1.6, sharex=False
+        style, len(by_dataset), col_wrap=options.col_wrap, aspect=1.6, sharex=False
     )
     handles: dict[str, Any] = {}
     width = mpl.rcParams["lines.linewidth"]
-    for axes, name in zip(all_axes, names, strict=True):
-        here = select(columns, dataset=name)
+    for axes, here in zip(all_axes, by_dataset.values(), strict=True):
         axes.set_xscale("log")
-        part = select(here, classifier="baseline")
-        handles[""] = _draw_line(
-            axes, part, style.foreground, linestyle=(0, (4, 2)), linewidth=0.9 * width
+        handles[""] = draw_band(
+            axes,
+            select(here, classifier="baseline"),
+            "samples",
+            "accuracy",
+            alpha=0.15,
+            color=style.foreground,
+            linestyle=(0, (4, 2)),
+            linewidth=0.9 * width,
         )
-        here = select(here, classifier="alphanet")
-        for experiment in dict.fromkeys(here["experiment"].tolist()):
+        trained = split_by(select(here, classifier="alphanet"), "experiment")
+        for experiment, part in trained.items():
             color, _, line = looks[experiment]
-            part = select(here, experiment=experiment)
-            handles[experiment] = _draw_line(axes, part, color, linestyle=line)
-        drawing.label_log(axes.xaxis, select(columns, dataset=name)["samples"])
+            handles[experiment] = draw_band(
+                axes,
+                part,
+                "samples",
+                "accuracy",
+                alpha=0.15,
+                color=color,
+                linestyle=line,
+            )
+        label_log(axes.xaxis, here["samples"])
     # Bands may go where no accuracy is.
     low, high = all_axes[0].get_ylim()
     least, most = columns["accuracy"].min(), columns["accuracy"].max()
@@ -159,19 +166,20 @@ def draw(
         style,
         x="Training samples of a class",
         y="Class accuracy (%)",
-        titles=names,
+        titles=list(by_dataset),
         handles=[handles[key] for key in ("", *experiments)],
         labels=[_BASELINE, *map(style.text, experiments)],
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
     )
     return figure
 
 
-def _draw_line(axes: Any, part: Any, color: Any, **looks: Any) -> Any:
-    """Draws a line with its band; returns what a legend explains."""
-    axes.fill_between(
-        part["samples"], part["low"], part["high"], color=color, alpha=0.15, linewidth=0
-    )
-    (line,) = axes.plot(part["samples"], part["accuracy"], color=color, **looks)
-    return line
+KIND = Kind(
+    name="accuracy_vs_samples",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+)

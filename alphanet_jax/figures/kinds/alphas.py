@@ -1,26 +1,25 @@
 """Densities of the learned coefficients, a curve for each rank of neighbor."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, statistics
+from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Densities of the coefficients with which neighbors take part in the new classifiers,
 over few classes and runs: a curve for each rank of neighbor, with a marker at its mean,
 a panel for each experiment. The coefficient of a class's own classifier is 1 always. A
@@ -29,22 +28,6 @@ lines stand there for the parts of the coefficients. The original's PlotAlphaDis
 
   python main.py plot alphas --base_res_dir=results/sweep --out=alphas.pdf"""
 
-READS = "experiments"
-DATA_OPTIONS = (
-    Option(
-        "source_idxs",
-        None,
-        "ranks of the neighbors that are shown, 1 for the nearest [all]",
-        of=int,
-        several=True,
-    ),
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-    Option("sharey", False, "the same y axis for all panels"),
-)
-
 _POINTS = 201
 # The areas below more curves would make a mud of colors.
 _MOST_FILLED = 3
@@ -52,12 +35,29 @@ _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _MARKERS = "os^vDP<>Xp*hd"
 
 
-def numbers(sources: Sources, *, source_idxs: Sequence[int] | None = None) -> Numbers:
-    """Gives the density of the coefficients of every rank, from -1 to 1.
+@dataclass(frozen=True)
+class _NumbersOptions:
+    source_idxs: Sequence[int] | None = field(
+        default=None,
+        metadata=about(
+            "ranks of the neighbors that are shown, 1 for the nearest [all]"
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _DrawOptions(PanelOptions):
+    sharey: bool = field(
+        default=False, metadata=about("the same y axis for all panels")
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes the density of the coefficients of every rank, from -1 to 1.
 
     Args:
       sources: Results.
-      source_idxs: Ranks of neighbors, from 1; by default all.
+      options: What to compute.
 
     Returns:
       Columns experiment, dataset, rank, x, density of the curves; a table 'means' with
@@ -73,7 +73,7 @@ def numbers(sources: Sources, *, source_idxs: Sequence[int] | None = None) -> Nu
     parts: list[tuple[Any, ...]] = []
     sets = [(runs, runs.runs("alphas")) for runs in sources.sets]
     most = max(alphas.shape[-1] - 1 for _, alphas in sets)
-    wanted = sorted(set(source_idxs or range(1, most + 1)))
+    wanted = sorted(set(options.source_idxs or range(1, most + 1)))
     for rank in wanted:
         if not 1 <= rank <= most:
             raise UserError(
@@ -112,7 +112,7 @@ def numbers(sources: Sources, *, source_idxs: Sequence[int] | None = None) -> Nu
 
 
 def _grid(values: np.ndarray) -> np.ndarray:
-    """Gives points from -1 to 1, more of them where the values are."""
+    """Returns points from -1 to 1, more of them where the values are."""
     reach = 4.0 * values.std(ddof=1) * len(values) ** -0.2  # four times Scott's width
     low, high = np.clip([values.min() - reach, values.max() + reach], -1.0, 1.0)
     fine = np.linspace(low, high, _POINTS)
@@ -125,15 +125,7 @@ def _ordinal(rank: int) -> str:
     return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ends.get(rank % 10, 'th')}"
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-    sharey: bool = False,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel for each experiment, a curve for each rank."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D
@@ -142,7 +134,7 @@ def draw(
     keys = dict.fromkeys(zip(means["experiment"], means["dataset"], strict=True))
     several_datasets = len({dataset for _, dataset in keys}) > 1
     figure, all_axes = drawing.panels(
-        style, len(keys), col_wrap=col_wrap, aspect=1.6, sharey=sharey
+        style, len(keys), col_wrap=options.col_wrap, aspect=1.6, sharey=options.sharey
     )
     ranks = np.unique(means["rank"]).tolist()
     looks = {
@@ -184,7 +176,7 @@ def draw(
         axes.set_xlim(-1.0, 1.0)
         axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         axes.xaxis.set_major_formatter("{x:g}")
-        drawing.zero_line(axes, style, vertical=True)
+        zero_line(axes, style, vertical=True)
     has_curves = len(numbers[""]["rank"]) > 0
     drawing.finish(
         figure,
@@ -200,8 +192,7 @@ def draw(
             Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks
         ],
         labels=[f"{_ordinal(rank)} neighbor" for rank in ranks],
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
     )
     return figure
 
@@ -224,3 +215,14 @@ def _draw_curve(
         linestyle="none",
         zorder=3,
     )
+
+
+KIND = Kind(
+    name="alphas",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+)

@@ -1,24 +1,24 @@
 """Change in split accuracy against rho, a panel for each dataset."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphanet_jax.figures import drawing, rho, splits
-from alphanet_jax.figures.numbers import Numbers, Sources, select
-from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import Numbers, Sources, split_by, with_constants
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions, about
+from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
+from alphanet_jax.results.sets import ResultSet
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Change in the accuracy of the few, medium and many splits and of all test samples from
 the unchanged classifier against rho, mean over runs with 95 percent bootstrap
 intervals; a panel for each dataset and classifier that the results are of. Results with
@@ -29,98 +29,81 @@ The original's run_plot_acc_deltas_vs_rhos.
   python main.py plot change_vs_rho --base_res_dir=results/paper --acc_k=5 \\
       --res_files_pattern="[mr]a*/*/rho*/result.npz" --out=random.pdf"""
 
-READS = "one"
-NEEDS_DATA = True
-DATA_OPTIONS = (splits.ACC_K, N_BOOT, SEED)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    Option("col_wrap", 0, "panels in a row; 0 for at most four", low=0),
-    Option("sharey", False, "the same y axis for all panels"),
-)
+
+@dataclass(frozen=True)
+class _NumbersOptions:
+    acc_k: int = field(default=1, metadata=splits.ACC_K)
+    n_boot: int = field(default=1000, metadata=N_BOOT)
+    boot_seed: int = field(default=0, metadata=BOOT_SEED)
 
 
-def numbers(
-    sources: Sources, *, acc_k: int = 1, n_boot: int = 1000, boot_seed: int = 0
-) -> Numbers:
-    """Gives mean changes in accuracy, in points, for every dataset, rho and split.
+@dataclass(frozen=True)
+class _DrawOptions(LegendOptions):
+    col_wrap: int = field(
+        default=0, metadata=about("panels in a row; 0 for at most four", low=0)
+    )
+    sharey: bool = field(
+        default=False, metadata=about("the same y axis for all panels")
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes mean changes in accuracy, in points, for every dataset, rho and split.
 
     Args:
       sources: Results.
-      acc_k: How many of the best classes count.
-      n_boot: Number of bootstrap samples.
-      boot_seed: Their seed.
+      options: What to compute.
 
     Returns:
       Columns experiment (the dataset), neighbors (nearest or random), rho, split,
       accuracy (the change), low, high, baseline, runs, acc_k.
     """
-    from alphanet_jax.results.sets import ResultSet
-
-    groups: dict[tuple[str, str], list[ResultSet]] = {}
+    by_line: dict[tuple[str, str], list[ResultSet]] = {}
     for runs in sources.sets:
         for file in runs.files:
             metric = file.setting("training.nn_dist")
             kind = "random" if metric == "random" else "nearest"
-            groups.setdefault((runs.proper_name, kind), []).append(
+            by_line.setdefault((runs.proper_name, kind), []).append(
                 ResultSet(runs.proper_name, (file,))
             )
     parts = []
-    for (name, kind), sets in groups.items():
+    for (name, kind), sets in by_line.items():
         columns = rho.split_accuracies_by_rho(
             [(name, sets)],
             sources.finder,
             y="acc_delta",
-            acc_k=acc_k,
-            n_boot=n_boot,
-            boot_seed=boot_seed,
+            acc_k=options.acc_k,
+            n_boot=options.n_boot,
+            boot_seed=options.boot_seed,
         )
-        more = {"neighbors": kind, "acc_k": acc_k}
-        parts.append(
-            columns | {k: np.full(len(columns["rho"]), v) for k, v in more.items()}
-        )
+        parts.append(with_constants(columns, neighbors=kind, acc_k=options.acc_k))
     return {
         "": {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     }
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-    sharey: bool = False,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel for each dataset."""
     from matplotlib.lines import Line2D
 
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    by_dataset = split_by(columns, "experiment")
     kinds = list(dict.fromkeys(columns["neighbors"].tolist()))
     figure, all_axes = drawing.panels(
         style,
-        len(names),
-        col_wrap=col_wrap or min(len(names), 4),
+        len(by_dataset),
+        col_wrap=options.col_wrap or min(len(by_dataset), 4),
         aspect=1.6,
         sharex=False,
-        sharey=sharey,
+        sharey=options.sharey,
     )
-    for axes, name in zip(all_axes, names, strict=True):
-        here = select(columns, experiment=name)
+    for axes, here in zip(all_axes, by_dataset.values(), strict=True):
         reach = float(np.ptp(here["rho"]))
-        for number, kind in enumerate(kinds):
-            part = select(here, neighbors=kind)
-            if part["rho"].size:
-                # Beside each other, so that intervals can be told apart.
-                rho.draw_splits(
-                    axes,
-                    part,
-                    style,
-                    offset=0.006 * reach * number,
-                    dashed=kind == "random",
-                )
-        drawing.zero_line(axes, style)
+        for kind, part in split_by(here, "neighbors").items():
+            # Beside each other, so that intervals can be told apart.
+            offset = 0.006 * reach * kinds.index(kind)
+            rho.draw_splits(axes, part, style, offset=offset, dashed=kind == "random")
+        zero_line(axes, style)
         rho.label_rhos(axes, here["rho"])
     handles = [
         Line2D([], [], color=style.splits[split], marker=style.markers[split])
@@ -138,10 +121,21 @@ def draw(
         style,
         x=r"$\rho$",
         y=splits.y_name(is_change=True, acc_k=int(columns["acc_k"][0])),
-        titles=names,
+        titles=list(by_dataset),
         handles=handles,
         labels=labels,
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
     )
     return figure
+
+
+KIND = Kind(
+    name="change_vs_rho",
+    description=_DESCRIPTION,
+    reads="one",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+    needs_data=True,
+)

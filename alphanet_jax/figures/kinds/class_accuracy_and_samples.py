@@ -1,7 +1,7 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,26 +12,23 @@ from alphanet_jax.figures.classes import (
     class_accuracy,
     split_of_classes,
 )
+from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
     columns_from_rows,
-    names_of_sets,
-    select,
+    split_by,
 )
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.panel import label_log
 from alphanet_jax.figures.style import Style
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Accuracy of every class of the unchanged classifier and of AlphaNet's (the mean over
 runs), as bars in the order of class size, and the number of training samples of every
 class, as a line on a log axis; a panel for each experiment. Of a bar, what was gained
@@ -42,29 +39,26 @@ share a bar. The original's PlotClsAccAndSamples.
   python main.py plot class_accuracy_and_samples --base_res_dir=results/quickstart \\
       --width=full --out=classes.pdf"""
 
-READS = "experiments"
-DATA_OPTIONS = (
-    Option(
-        "max_bars",
-        250,
-        "most bars in a panel: of more classes, those next to each other are averaged; "
-        "0 for a bar for each class",
-        low=0,
-    ),
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-)
+
+@dataclass(frozen=True)
+class _NumbersOptions:
+    max_bars: int = field(
+        default=250,
+        metadata=about(
+            "most bars in a panel: of more classes, those next to each other are "
+            "averaged; 0 for a bar for each class",
+            low=0,
+        ),
+    )
 
 
-def numbers(sources: Sources, *, max_bars: int = 250) -> Numbers:
-    """Gives accuracies, in percent, and sizes of all classes, largest first.
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes accuracies, in percent, and sizes of all classes, largest first.
 
     Args:
       sources: Results.
-      max_bars: Most bars for an experiment, about: of more classes, those of a split
-        that are next to each other are averaged. 0 for a bar for each class.
+      options: What to compute. Bars are about as many as it says, as none is of two
+        splits.
 
     Returns:
       A table of classes, columns experiment, rank (by size, from 0), class, name,
@@ -77,12 +71,12 @@ def numbers(sources: Sources, *, max_bars: int = 250) -> Numbers:
     """
     bars: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
-    for name, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
+    for name, runs in sources.named():
         values = class_accuracy(runs)
         after = values.after.mean(axis=0)
         splits, counts = split_of_classes(runs), runs.common("class_counts")
         order = np.argsort(-counts, kind="stable")
-        for first, end in _ranges(splits[order], max_bars):
+        for first, end in _ranges(splits[order], options.max_bars):
             pair = values.before[order[first:end]], after[order[first:end]]
             bars.append((name, first, end - first, *map(_mean, pair)))
         for rank, label in enumerate(order.tolist()):
@@ -102,7 +96,7 @@ def numbers(sources: Sources, *, max_bars: int = 250) -> Numbers:
 
 
 def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
-    """Gives the ranges of ranks that share a bar, which are within one split."""
+    """Returns the ranges of ranks that share a bar, which are within one split."""
     size = -(-len(splits) // max_bars) if max_bars else 1
     starts = _starts(splits)
     ends = [*starts[1:], len(splits)]
@@ -114,7 +108,7 @@ def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
 
 
 def _starts(splits: np.ndarray) -> list[int]:
-    """Gives the ranks where another split begins."""
+    """Returns the ranks where another split begins."""
     changes = np.flatnonzero(splits[1:] != splits[:-1]) + 1
     return [0, *changes.tolist()]
 
@@ -125,21 +119,15 @@ def _mean(values: np.ndarray) -> float:
     return float(there.mean()) if len(there) else float("nan")
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
     """Draws a panel for each experiment."""
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    by_experiment = split_by(columns, "experiment")
+    bars = split_by(numbers["bars"], "experiment")
     figure, all_axes = drawing.panels(
         style,
-        len(names),
-        col_wrap=col_wrap,
+        len(by_experiment),
+        col_wrap=options.col_wrap,
         inches=LEAST_WIDTH,
         aspect=1.8,
         sharex=False,
@@ -147,15 +135,16 @@ def draw(
     wrap = all_axes[0].get_gridspec().ncols
     sizes = columns["samples"]
     handles: list[Any] = []
-    for place, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
-        part = select(columns, experiment=name)
-        handles = _draw_bars(axes, select(numbers["bars"], experiment=name), style)
+    for place, (axes, (name, part)) in enumerate(
+        zip(all_axes, by_experiment.items(), strict=True)
+    ):
+        handles = _draw_bars(axes, bars[name], style)
         _label_splits(axes, part, style)
         right = axes.twinx()
         handles.append(_draw_sizes(right, part, style))
         right.set_ylim(0.8 * sizes.min(), 1.25 * sizes.max())
-        drawing.label_log(right.yaxis, sizes)
-        if place % wrap == wrap - 1 or place == len(names) - 1:
+        label_log(right.yaxis, sizes)
+        if place % wrap == wrap - 1 or axes is all_axes[-1]:
             right.set_ylabel("Training samples")
         else:
             right.tick_params(labelright=False)
@@ -166,11 +155,10 @@ def draw(
         style,
         x="Classes, largest first",
         y="Class accuracy (%)",
-        titles=names,
+        titles=list(by_experiment),
         handles=handles,
         labels=["Kept", "Gained", "Lost", "Training samples"],
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
     )
     return figure
 
@@ -235,9 +223,16 @@ def _label_splits(axes: Any, part: Any, style: Style) -> None:
     for end in ends[:-1]:
         axes.axvline(end - 0.5, color=style.secondary, linewidth=0.8, linestyle=":")
     centers = [(a + b - 1) / 2 for a, b in zip(starts, ends, strict=True)]
-    axes.set_xticks(centers, _titles(names))
+    axes.set_xticks(centers, [drawing.SPLIT_TITLES[name] for name in names])
     axes.tick_params(axis="x", length=0)
 
 
-def _titles(names: Sequence[str]) -> list[str]:
-    return [drawing.SPLIT_TITLES[name] for name in names]
+KIND = Kind(
+    name="class_accuracy_and_samples",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=PanelOptions,
+    render=_render,
+)

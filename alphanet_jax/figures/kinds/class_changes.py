@@ -1,6 +1,7 @@
 """Change in the accuracy of every class, sorted within its split."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,27 +12,25 @@ from alphanet_jax.figures.classes import (
     class_accuracy,
     split_of_classes,
 )
+from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
     columns_from_rows,
-    names_of_sets,
     select,
+    split_by,
 )
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import COL_WRAP, NoOptions
+from alphanet_jax.figures.panel import note_box, zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Change in the accuracy of every class from the unchanged classifier, mean over runs: a
 bar for each class, sorted within few, medium and many. Lines with numbers are the mean
 changes of a split's classes and of all classes; a panel for each experiment. Classes
@@ -40,16 +39,18 @@ without test samples are left out. The original's PlotClsAccDeltaBySplit.
   python main.py plot class_changes --base_res_dir=results/quickstart --out=changes.png
 """
 
-READS = "experiments"
-DATA_OPTIONS: tuple[Option, ...] = ()
-DRAWING_OPTIONS = (drawing.COL_WRAP,)
+
+@dataclass(frozen=True)
+class _DrawOptions:
+    col_wrap: int = field(default=0, metadata=COL_WRAP)
 
 
-def numbers(sources: Sources) -> Numbers:
-    """Gives the change in accuracy of every class, in points.
+def _compute(sources: Sources, options: NoOptions) -> Numbers:
+    """Computes the change in accuracy of every class, in points.
 
     Args:
       sources: Results.
+      options: None.
 
     Returns:
       A table of classes, columns experiment, split, rank (within the split, from 0, by
@@ -62,7 +63,7 @@ def numbers(sources: Sources) -> Numbers:
     """
     rows: list[tuple[Any, ...]] = []
     means: list[tuple[Any, ...]] = []
-    for name, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
+    for name, runs in sources.named():
         values = class_accuracy(runs)
         after = values.after.mean(axis=0)
         changes = after - values.before
@@ -96,33 +97,28 @@ def numbers(sources: Sources) -> Numbers:
     }
 
 
-def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel for each experiment."""
-    columns, means = numbers[""], numbers["means"]
-    names = list(dict.fromkeys(columns["experiment"].tolist()))
+    by_experiment = split_by(numbers[""], "experiment")
+    means = split_by(numbers["means"], "experiment")
     figure, all_axes = drawing.panels(
         style,
-        len(names),
-        col_wrap=col_wrap,
+        len(by_experiment),
+        col_wrap=options.col_wrap,
         inches=LEAST_WIDTH,
         aspect=1.6,
         sharex=False,
     )
     notes = []
-    for axes, name in zip(all_axes, names, strict=True):
-        notes += _draw_panel(
-            axes,
-            select(columns, experiment=name),
-            select(means, experiment=name),
-            style,
-        )
+    for axes, (name, columns) in zip(all_axes, by_experiment.items(), strict=True):
+        notes += _draw_panel(axes, columns, means[name], style)
     drawing.finish(
         figure,
         all_axes,
         style,
         x="Classes, sorted within their split",
         y="Change in accuracy (points)",
-        titles=names,
+        titles=list(by_experiment),
     )
     figure.draw_without_rendering()
     for note in notes:
@@ -183,7 +179,7 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
         start += size + gap
     end = start - gap
-    drawing.zero_line(axes, style)
+    zero_line(axes, style)
     color = style.splits["overall"]
     # Unlike the guide at zero.
     dots = (0, (1, 1.2))
@@ -221,10 +217,21 @@ def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) ->
         ha="right" if up else "left",
         va="bottom" if up else "top",
         fontsize=mpl.rcParams["legend.fontsize"],
-        bbox=drawing.note_box(style),
+        bbox=note_box(style),
         zorder=4,
     )
 
 
 def _signed(value: float) -> str:
     return f"${value:+.1f}$"
+
+
+KIND = Kind(
+    name="class_changes",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=NoOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+)

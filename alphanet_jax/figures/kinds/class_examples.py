@@ -2,27 +2,25 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import about
 from alphanet_jax.figures.style import Style
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Images with captions, such as examples of a few class and of its neighbors. The middle
 of each is shown, as an equal square, or of the shape that --aspect says. It reads no
 results. The original's PlotClassExamples.
@@ -30,33 +28,35 @@ results. The original's PlotClassExamples.
   python main.py plot class_examples --srcs lion.png tiger.jpg \\
       --labels lion "Bengal tiger" --out=examples.pdf"""
 
-READS = "nothing"
-DATA_OPTIONS = (
-    Option("srcs", None, "image files, such as PNG or JPEG", several=True),
-    Option("labels", None, "captions, one for each image", several=True),
-)
-DRAWING_OPTIONS = (
-    Option("col_wrap", 0, "images in a row; 0 for as many as fit", low=0),
-)
-
 # Inches of an image, for captions of the usual size.
 _LEAST_WIDTH = 0.6
 # More are no example for a figure, and a small file can claim to be of any size.
 _MOST_PIXELS = 50_000_000
 
 
-def numbers(
-    sources: Sources | None = None,
-    *,
-    srcs: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-) -> Numbers:
+@dataclass(frozen=True)
+class _NumbersOptions:
+    srcs: Sequence[str] | None = field(
+        default=None, metadata=about("image files, such as PNG or JPEG")
+    )
+    labels: Sequence[str] | None = field(
+        default=None, metadata=about("captions, one for each image")
+    )
+
+
+@dataclass(frozen=True)
+class _DrawOptions:
+    col_wrap: int = field(
+        default=0, metadata=about("images in a row; 0 for as many as fit", low=0)
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Lists images and captions.
 
     Args:
-      sources: Nothing.
-      srcs: Image files.
-      labels: Captions, as many.
+      sources: Nothing is taken from them.
+      options: Images and captions.
 
     Returns:
       Columns file, label, width, height; sizes in pixels, the image upright.
@@ -65,16 +65,16 @@ def numbers(
       UserError: If there are no images, there are not as many captions, or a file is
         no image that can be read.
     """
+    srcs, labels = options.srcs, options.labels or ()
     if not srcs:
         raise UserError("--srcs is missing, for example --srcs lion.png tiger.jpg")
-    if len(labels or ()) != len(srcs):
+    if len(labels) != len(srcs):
         raise UserError(
-            f"--labels has {len(labels or ())} captions for {len(srcs)} images of "
-            "--srcs"
+            f"--labels has {len(labels)} captions for {len(srcs)} images of --srcs"
         )
     rows = [
         (src, label, *_read_image(src).size)
-        for src, label in zip(srcs, labels or (), strict=True)
+        for src, label in zip(srcs, labels, strict=True)
     ]
     return {"": columns_from_rows(("file", "label", "width", "height"), rows)}
 
@@ -131,7 +131,7 @@ def _with_eight_bits(image: Any) -> Any:
     return Image.fromarray(np.round(gray).astype(np.uint8))
 
 
-def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws images above their captions.
 
     Raises:
@@ -146,7 +146,7 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
     figure, all_axes = drawing.panels(
         style,
         count,
-        col_wrap=col_wrap,
+        col_wrap=options.col_wrap,
         inches=_LEAST_WIDTH,
         aspect=1.0,
         sharex=False,
@@ -190,3 +190,14 @@ def draw(numbers: Numbers, style: Style, *, col_wrap: int = 0) -> Any:
         axes.set_xlabel(caption, fontsize=size)
         axes.set_anchor("N")
     return figure
+
+
+KIND = Kind(
+    name="class_examples",
+    description=_DESCRIPTION,
+    reads="nothing",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+)

@@ -2,41 +2,36 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, groups
+from alphanet_jax.figures import drawing, outcomes
+from alphanet_jax.figures.classes import split_of_classes
+from alphanet_jax.figures.kind import Kind, MoreFiles
 from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
     columns_from_rows,
-    names_of_sets,
     select,
+    split_by,
 )
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.options import PanelOptions, about
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import semantic
 from alphanet_jax.results.accuracy import OUTCOMES
 from alphanet_jax.results.sets import ResultSet
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "FILE_OPTIONS",
-    "NEEDS_DATA",
-    "NEEDS_WORDNET",
-    "READS",
-    "draw",
-    "more_files",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Predictions for the test samples of few, base or all classes that are correct, wrong as
 a neighbor of the true class, or else wrong: of the unchanged classifier at the left, of
 AlphaNet at the right, and between them bands for the samples whose predictions went
@@ -50,45 +45,6 @@ their wrong predictions are of the third group. The original's PlotPredChanges.
   python main.py plot prediction_changes --base_res_dir=results/quickstart \\
       --split=all --nn_split=semantic --out=changes.png"""
 
-READS = "experiments"
-NEEDS_DATA = True
-NEEDS_WORDNET = True
-DATA_OPTIONS = (
-    Option(
-        "split",
-        "few",
-        "whose test samples to look at: few, base, all",
-        choices=("few", "base", "all"),
-    ),
-    Option(
-        "nn_split",
-        "base",
-        "which classes can be neighbors: few, base, all; or semantic for WordNet's",
-        choices=("few", "base", "all", "semantic"),
-    ),
-    groups.NN_DIST,
-    Option(
-        "semantic_nns_level",
-        None,
-        f"the most edges of WordNet between semantic neighbors [{semantic.LEVEL}]",
-        of=int,
-        low=1,
-    ),
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-    Option("label_size", 0.0, "size of percentages, in points; 0 for small", low=0),
-    Option("label_rot", 0.0, "degrees by which percentages are turned"),
-)
-FILE_OPTIONS = (
-    Option(
-        "save_semantic_nns_file",
-        None,
-        "JSON file for the semantic neighbors of every class",
-    ),
-)
-
 _TITLES = {
     "correct": "Correct",
     "neighbor": "Wrong: neighbor",
@@ -99,27 +55,62 @@ _NAMES = (
     *("percent", "count", "samples", "without_neighbors", "runs"),
 )
 # Where bars lie from the left edge of a panel, 0, to the right one, 1; room in percent
-# between the groups; and how a band is.
+# between the outcomes; and how a band is.
 _BAR, _GAP = 0.2, 2.0
 _CHANGED, _SAME = 0.5, 0.12
 
 
-def numbers(
-    sources: Sources,
-    *,
-    split: str = "few",
-    nn_split: str = "base",
-    nn_dist: str | None = None,
-    semantic_nns_level: int | None = None,
-) -> Numbers:
-    """Gives how many samples went from each group to each.
+@dataclass(frozen=True)
+class _NumbersOptions:
+    split: str = field(
+        default="few",
+        metadata=about(
+            "whose test samples to look at: few, base, all",
+            choices=("few", "base", "all"),
+        ),
+    )
+    nn_split: str = field(
+        default="base",
+        metadata=about(
+            "which classes can be neighbors: few, base, all; or semantic for WordNet's",
+            choices=("few", "base", "all", "semantic"),
+        ),
+    )
+    nn_dist: str | None = field(default=None, metadata=outcomes.NN_DIST)
+    semantic_nns_level: int | None = field(
+        default=None,
+        metadata=about(
+            f"the most edges of WordNet between semantic neighbors [{semantic.LEVEL}]",
+            low=1,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _DrawOptions(PanelOptions):
+    label_size: float = field(
+        default=0.0,
+        metadata=about("size of percentages, in points; 0 for small", low=0),
+    )
+    label_rot: float = field(
+        default=0.0, metadata=about("degrees by which percentages are turned")
+    )
+
+
+@dataclass(frozen=True)
+class _FileOptions:
+    save_semantic_nns_file: str | None = field(
+        default=None,
+        metadata=about("JSON file for the semantic neighbors of every class"),
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes how many samples went from each outcome to each.
 
     Args:
       sources: Results.
-      split: 'few', 'base' or 'all': whose test samples.
-      nn_split: 'few', 'base', 'all' or 'semantic': which classes can be neighbors.
-      nn_dist: 'euclidean' or 'cosine'; by default the results' own.
-      semantic_nns_level: The most edges of WordNet between neighbors.
+      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, part (few or base), nn_split, before, after,
@@ -127,25 +118,25 @@ def numbers(
       without_neighbors (samples of classes that have no neighbor), runs.
 
     Raises:
-      UserError: If a split has no test samples, neighbors cannot be told, or an option
+      UserError: If a split has no test samples, neighbors are not known, or an option
         is given that means nothing with these neighbors.
     """
-    near = _neighborhoods(sources, nn_split, nn_dist, semantic_nns_level)
+    near = _neighborhoods(sources, options)
     rows: list[tuple[Any, ...]] = []
-    for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
-        grouped = groups.group_predictions(runs, sources, split=split, near=near)
-        is_few = np.isin(grouped.labels, runs.splits["few"])
-        size = len(grouped.labels)
+    for panel, runs in sources.named():
+        found = outcomes.find_outcomes(runs, sources, split=options.split, near=near)
+        is_few = np.isin(found.labels, runs.splits["few"])
+        size = len(found.labels)
         for part, chosen in (("few", is_few), ("base", ~is_few)):
             if not chosen.any():
                 continue
             # Nine kinds of change, as numbers of two digits to the base of three.
-            kinds = 3 * grouped.before[:, chosen] + grouped.after[:, chosen]
+            kinds = 3 * found.before[:, chosen] + found.after[:, chosen]
             counts = np.stack([(kinds == kind).sum(axis=1) for kind in range(9)])
-            lonely = int(grouped.lonely[chosen].sum())
+            lonely = int(found.lonely[chosen].sum())
             rows += [
                 (
-                    *(panel, runs.name, runs.proper_name, part, nn_split),
+                    *(panel, runs.name, runs.proper_name, part, near.nn_split),
                     *(OUTCOMES[kind // 3], OUTCOMES[kind % 3]),
                     *(100.0 * count / size, count, size, lonely, runs.num_runs),
                 )
@@ -155,17 +146,18 @@ def numbers(
 
 
 def _neighborhoods(
-    sources: Sources, nn_split: str, nn_dist: str | None, level: int | None
-) -> groups.Neighborhoods:
-    """Says which classes are neighbors.
+    sources: Sources, options: _NumbersOptions
+) -> outcomes.Neighborhoods:
+    """Returns which classes are neighbors.
 
     Raises:
       UserError: If an option is given that means nothing here.
     """
+    nn_split, level = options.nn_split, options.semantic_nns_level
     if nn_split == "semantic":
-        if nn_dist is not None:
+        if options.nn_dist is not None:
             raise UserError("--nn_dist means nothing with --nn_split=semantic")
-        return groups.Neighborhoods(nn_split, level=level or semantic.LEVEL)
+        return outcomes.Neighborhoods(nn_split, level=level or semantic.LEVEL)
     given = {
         "--semantic_nns_level": level,
         "--synsets or --imagenet_data_root": sources.synsets,
@@ -176,11 +168,13 @@ def _neighborhoods(
             raise UserError(
                 f"{name} needs --nn_split=semantic, got --nn_split={nn_split}"
             )
-    return groups.Neighborhoods(nn_split, nn_dist)
+    return outcomes.Neighborhoods(nn_split, options.nn_dist)
 
 
-def more_files(sources: Sources, options: Mapping[str, Any]) -> dict[Path, str]:
-    """Gives the file of semantic neighbors, if one is wanted.
+def _more_files(
+    sources: Sources, options: _NumbersOptions, file_options: _FileOptions
+) -> dict[Path, str]:
+    """Returns the file of semantic neighbors, if one is wanted.
 
     It has the level, and for every dataset its classes with their neighbors:
     `{"level": 4, "datasets": {"NAME": [{"class": 0, "name": "apple", "split": "few",
@@ -188,20 +182,21 @@ def more_files(sources: Sources, options: Mapping[str, Any]) -> dict[Path, str]:
 
     Args:
       sources: Results.
-      options: Values of the figure's options by name.
+      options: Which neighbors.
+      file_options: The path.
 
     Raises:
       UserError: If neighbors are not semantic.
     """
-    path = options["save_semantic_nns_file"]
+    path = file_options.save_semantic_nns_file
     if path is None:
         return {}
-    if options["nn_split"] != "semantic":
+    if options.nn_split != "semantic":
         raise UserError(
             "--save_semantic_nns_file needs --nn_split=semantic, got "
-            f"--nn_split={options['nn_split']}"
+            f"--nn_split={options.nn_split}"
         )
-    level = options["semantic_nns_level"] or semantic.LEVEL
+    level = options.semantic_nns_level or semantic.LEVEL
     datasets: dict[str, str] = {}
     for runs in sources.sets:
         if runs.dataset not in datasets:
@@ -226,14 +221,12 @@ def _semantic_neighbors(
         synsets=sources.synsets,
         wordnet=sources.wordnet,
     )
-    split_of = {
-        label: name for name, labels in runs.splits.items() for label in labels.tolist()
-    }
+    splits = split_of_classes(runs).tolist()
     return [
         {
             "class": label,
             "name": runs.label_name(label),
-            "split": split_of[label],
+            "split": splits[label],
             "neighbors": np.flatnonzero(near).tolist(),
         }
         for label, near in enumerate(mask)
@@ -241,7 +234,7 @@ def _semantic_neighbors(
 
 
 class _Segment(NamedTuple):
-    """A piece of a bar, from `low` to `high`: a group of a part's samples."""
+    """A piece of a bar, from `low` to `high`: an outcome of a part's samples."""
 
     outcome: str
     part: str
@@ -249,28 +242,20 @@ class _Segment(NamedTuple):
     high: float
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-    label_size: float = 0.0,
-    label_rot: float = 0.0,
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
     """Draws a panel of two bars and bands between them for every experiment."""
     from matplotlib.patches import Patch
 
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["panel"].tolist()))
-    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.3)
+    by_panel = split_by(columns, "panel")
+    figure, all_axes = drawing.panels(
+        style, len(by_panel), col_wrap=options.col_wrap, aspect=1.3
+    )
     parts = set(columns["part"].tolist())
     labels_of: dict[Any, list[Any]] = {}
     bands = []
-    looks = {"fontsize": label_size or "small", "rotation": label_rot}
-    for axes, name in zip(all_axes, names, strict=True):
-        here = select(columns, panel=name)
+    looks = {"fontsize": options.label_size or "small", "rotation": options.label_rot}
+    for axes, here in zip(all_axes, by_panel.values(), strict=True):
         sides = [_segments(here, side) for side in ("before", "after")]
         bands += _draw_bands(axes, here, sides, style)
         for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=True):
@@ -296,12 +281,11 @@ def draw(
         figure,
         all_axes,
         style,
-        y=groups.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()],
-        titles=names,
+        y=outcomes.SPLIT_PHRASES["all" if len(parts) > 1 else parts.pop()],
+        titles=list(by_panel),
         handles=handles,
         labels=labels,
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
         turn_xticklabels=True,
     )
     figure.draw_without_rendering()
@@ -314,14 +298,14 @@ def draw(
 
 
 def _segments(columns: Columns, side: str) -> list[_Segment]:
-    """Stacks the groups of one side, with room between.
+    """Stacks the outcomes of one side, with room between.
 
     Args:
       columns: Numbers of a panel.
       side: 'before' or 'after'.
 
     Returns:
-      A piece for each group and part, the first at 0.
+      A piece for each outcome and part, the first at 0.
     """
     made, height = [], 0.0
     for outcome in OUTCOMES:
@@ -356,7 +340,7 @@ def _draw_bar(
 def _write_percents(
     axes: Any, segments: list[_Segment], *, is_left: bool, looks: Mapping[str, Any]
 ) -> list[Any]:
-    """Writes the percentage of every group beside a bar; returns the texts."""
+    """Writes the percentage of every outcome beside a bar; returns the texts."""
     texts = []
     for outcome in OUTCOMES:
         parts = [segment for segment in segments if segment.outcome == outcome]
@@ -470,3 +454,17 @@ def _draw_bands(
             )
         )
     return changed
+
+
+KIND = Kind(
+    name="prediction_changes",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=_DrawOptions,
+    render=_render,
+    needs_data=True,
+    needs_wordnet=True,
+    more_files=MoreFiles(_FileOptions, _more_files),
+)

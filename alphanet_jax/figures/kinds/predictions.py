@@ -1,34 +1,31 @@
 """How many predictions are correct, wrong as a neighbor, or else wrong."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, groups, statistics
+from alphanet_jax.figures import drawing, outcomes, statistics
+from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
     columns_from_rows,
-    names_of_sets,
     select,
+    split_by,
 )
-from alphanet_jax.figures.options import N_BOOT, SEED, Option
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, PanelOptions, about
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.accuracy import OUTCOMES
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "NEEDS_DATA",
-    "READS",
-    "draw",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 Percentage of the predictions for test samples of few or base classes that are correct,
 wrong as a neighbor of the true class, or else wrong: of the unchanged classifier and of
 AlphaNet, means over runs with 95 percent bootstrap intervals where runs differ; a panel
@@ -39,87 +36,67 @@ the result's own. The original's PlotPredCounts.
   python main.py plot predictions --base_res_dir=results/quickstart --split=few \\
       --nn_split=base --out=predictions.png"""
 
-READS = "experiments"
-NEEDS_DATA = True
 _MODELS = {"baseline": "Baseline", "alphanet": "AlphaNet"}
 _TICKS = ("Correct", "Neighbor", "Other")
-DATA_OPTIONS = (
-    Option(
-        "split",
-        "few",
-        "whose test samples to look at: few, base",
-        choices=("few", "base"),
-    ),
-    Option(
-        "nn_split",
-        "base",
-        "which classes can be neighbors: few, base, all",
-        choices=("few", "base", "all"),
-    ),
-    groups.NN_DIST,
-    Option(
-        "models",
-        ("baseline", "alphanet"),
-        "one or both of baseline, alphanet",
-        of=str,
-        choices=tuple(_MODELS),
-        several=True,
-    ),
-    N_BOOT,
-    SEED,
-)
-DRAWING_OPTIONS = (
-    *drawing.LEGEND_OPTIONS,
-    drawing.COL_WRAP,
-)
 _NAMES = (
     *("panel", "experiment", "dataset", "split", "nn_split", "model", "outcome"),
     *("percent", "low", "high", "count", "samples", "runs"),
 )
 
 
-def numbers(
-    sources: Sources,
-    *,
-    split: str = "few",
-    nn_split: str = "base",
-    nn_dist: str | None = None,
-    models: tuple[str, ...] | list[str] = ("baseline", "alphanet"),
-    n_boot: int = 1000,
-    boot_seed: int = 0,
-) -> Numbers:
-    """Gives the percentage of each outcome for every experiment.
+@dataclass(frozen=True)
+class _NumbersOptions:
+    split: str = field(
+        default="few",
+        metadata=about(
+            "whose test samples to look at: few, base", choices=("few", "base")
+        ),
+    )
+    nn_split: str = field(
+        default="base",
+        metadata=about(
+            "which classes can be neighbors: few, base, all",
+            choices=("few", "base", "all"),
+        ),
+    )
+    nn_dist: str | None = field(default=None, metadata=outcomes.NN_DIST)
+    models: Sequence[str] = field(
+        default=("baseline", "alphanet"),
+        metadata=about("one or both of baseline, alphanet", choices=tuple(_MODELS)),
+    )
+    n_boot: int = field(default=1000, metadata=N_BOOT)
+    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
+    """Computes the percentage of each outcome for every experiment.
 
     Args:
       sources: Results.
-      split: 'few' or 'base': whose test samples.
-      nn_split: 'few', 'base' or 'all': which classes can be neighbors.
-      nn_dist: 'euclidean' or 'cosine'; by default the results' own.
-      models: 'baseline', 'alphanet' or both.
-      n_boot: Number of bootstrap samples, of runs.
-      boot_seed: Their seed.
+      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, split, nn_split, model, outcome, percent, low,
       high, count (the mean over runs), samples, runs.
 
     Raises:
-      UserError: If a split has no test samples, or neighbors cannot be told.
+      UserError: If a split has no test samples, or neighbors are not known.
     """
-    near = groups.Neighborhoods(nn_split, nn_dist)
-    rng = np.random.default_rng(boot_seed)
+    split, nn_split = options.split, options.nn_split
+    near = outcomes.Neighborhoods(nn_split, options.nn_dist)
+    rng = np.random.default_rng(options.boot_seed)
     rows: list[tuple[Any, ...]] = []
-    for panel, runs in zip(names_of_sets(sources.sets), sources.sets, strict=True):
-        grouped = groups.group_predictions(runs, sources, split=split, near=near)
+    for panel, runs in sources.named():
+        predicted = outcomes.find_outcomes(runs, sources, split=split, near=near)
         for model in _MODELS:
-            found = grouped.before if model == "baseline" else grouped.after
+            found = predicted.before if model == "baseline" else predicted.after
             counts = np.stack(
                 [(found == i).sum(axis=1) for i in range(len(OUTCOMES))], axis=1
             )
-            means = statistics.bootstrap_means(counts, n_boot=n_boot, rng=rng)
+            means = statistics.bootstrap_means(counts, n_boot=options.n_boot, rng=rng)
             size, count = found.shape[1], counts.mean(axis=0)
             low, high = (100.0 * end / size for end in statistics.interval(means))
-            if model not in models:
+            if model not in options.models:
                 continue
             rows += [
                 (
@@ -132,27 +109,22 @@ def numbers(
     return {"": columns_from_rows(_NAMES, rows)}
 
 
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-    col_wrap: int = 0,
-) -> Any:
-    """Draws a panel of bars for every experiment, in three groups of one or two."""
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
+    """Draws a panel of bars for every experiment, one or two for each outcome."""
     from matplotlib.patches import Patch
 
     columns = numbers[""]
-    names = list(dict.fromkeys(columns["panel"].tolist()))
+    by_panel = split_by(columns, "panel")
     models = list(dict.fromkeys(columns["model"].tolist()))
-    figure, all_axes = drawing.panels(style, len(names), col_wrap=col_wrap, aspect=1.6)
+    figure, all_axes = drawing.panels(
+        style, len(by_panel), col_wrap=options.col_wrap, aspect=1.6
+    )
     width = 0.8 / len(models)
     tops = []
-    for axes, name in zip(all_axes, names, strict=True):
+    for axes, in_panel in zip(all_axes, by_panel.values(), strict=True):
         for number, model in enumerate(models):
             offset = (number - (len(models) - 1) / 2) * width
-            here = select(columns, panel=name, model=model)
+            here = select(in_panel, model=model)
             x = np.arange(len(OUTCOMES)) + offset
             _draw_bars(axes, x, here, style, width=0.94 * width)
             heights = np.maximum(here["high"], here["percent"])
@@ -167,12 +139,11 @@ def draw(
         figure,
         all_axes,
         style,
-        y=groups.SPLIT_PHRASES[str(columns["split"][0])],
-        titles=names,
+        y=outcomes.SPLIT_PHRASES[str(columns["split"][0])],
+        titles=list(by_panel),
         handles=[Patch(**_looks(model, style.foreground)) for model in models],
         labels=[_MODELS[model] for model in models],
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
+        legend=options,
         turn_xticklabels=True,
     )
     _write_percents(figure, tops, width)
@@ -180,7 +151,7 @@ def draw(
 
 
 def _looks(model: str, color: str) -> dict[str, Any]:
-    """Gives how a model's bars look: those of the unchanged classifier are pale."""
+    """Returns how a model's bars look: those of the unchanged classifier are pale."""
     from matplotlib.colors import to_rgba
 
     if model == "alphanet":
@@ -239,3 +210,15 @@ def _write_percents(
             va="bottom",
             fontsize="small",
         )
+
+
+KIND = Kind(
+    name="predictions",
+    description=_DESCRIPTION,
+    reads="experiments",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=PanelOptions,
+    render=_render,
+    needs_data=True,
+)

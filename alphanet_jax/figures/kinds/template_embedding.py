@@ -1,30 +1,35 @@
 """The classifier of a few class before and after, among its samples, in the plane."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
-from alphanet_jax.figures.drawing import LEGEND_OPTIONS, draw_legend
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import Option
+from alphanet_jax.figures.drawing import draw_legend
+from alphanet_jax.figures.embedding import embed
+from alphanet_jax.figures.kind import Kind
+from alphanet_jax.figures.numbers import (
+    Columns,
+    Numbers,
+    Sources,
+    columns_from_rows,
+    select,
+    split_by,
+)
+from alphanet_jax.figures.options import LegendOptions, about
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = [
-    "DATA_OPTIONS",
-    "DESCRIPTION",
-    "DRAWING_OPTIONS",
-    "NEEDS_DATA",
-    "READS",
-    "draw",
-    "embed",
-    "numbers",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-DESCRIPTION = """\
+__all__ = ["KIND"]
+
+_DESCRIPTION = """\
 A few class's template (its weights in the classifier) before and after, the templates
 of its neighbors, and its test samples by what they are predicted to be, in the plane:
 principal components, then multidimensional scaling, which keep distances as well as the
@@ -35,45 +40,38 @@ the mean test sample, all of length 1. The original's PlotTemplateDeltas.
   python main.py plot template_embedding --res_file=results/quickstart/result.npz \\
       --n_deltas=2 --out=templates.pdf"""
 
-READS = "file"
-NEEDS_DATA = True
-DATA_OPTIONS = (
-    Option("run_seed", None, "seed of the run [the first]", of=int),
-    Option(
-        "delta_type",
-        "max",
-        "the few classes whose accuracy has risen most (max) or least (min)",
-        choices=("max", "min"),
-    ),
-    Option("n_deltas", 1, "number of classes", low=1),
-    Option("n_pcs", 50, "principal components, at most", low=2),
-    Option("mds_iters", 300, "most iterations of multidimensional scaling", low=1),
-)
-DRAWING_OPTIONS = LEGEND_OPTIONS
-
 _SAMPLE_MARKERS = "s^Dv<>pPhX*d"
 _OWN, _OTHER = 0, -1  # ranks of what is no neighbor
 
 
-def numbers(
-    sources: Sources,
-    *,
-    run_seed: int | None = None,
-    delta_type: str = "max",
-    n_deltas: int = 1,
-    n_pcs: int = 50,
-    mds_iters: int = 300,
-) -> Numbers:
+@dataclass(frozen=True)
+class _NumbersOptions:
+    run_seed: int | None = field(
+        default=None, metadata=about("seed of the run [the first]")
+    )
+    delta_type: str = field(
+        default="max",
+        metadata=about(
+            "the few classes whose accuracy has risen most (max) or least (min)",
+            choices=("max", "min"),
+        ),
+    )
+    n_deltas: int = field(default=1, metadata=about("number of classes", low=1))
+    n_pcs: int = field(
+        default=50, metadata=about("principal components, at most", low=2)
+    )
+    mds_iters: int = field(
+        default=300,
+        metadata=about("most iterations of multidimensional scaling", low=1),
+    )
+
+
+def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Embeds templates and samples of few classes.
 
     Args:
       sources: One result file.
-      run_seed: Seed of the run; by default the first.
-      delta_type: 'max' for the classes whose accuracy has risen most, 'min' for those
-        whose accuracy has risen least, or fallen most.
-      n_deltas: Number of classes.
-      n_pcs: Principal components that distances are taken in, at most.
-      mds_iters: Most iterations of multidimensional scaling.
+      options: What to compute.
 
     Returns:
       Columns class, name, seed, before, after (accuracies in percent), kind ('before',
@@ -89,7 +87,7 @@ def numbers(
     """
     runs = sources.sets[0]
     file = runs.files[0]
-    run, seed = _find_run(file, run_seed)
+    run, seed = _find_run(file, options.run_seed)
     labels = runs.common("test_labels")
     before = runs.common("baseline_test_pred")
     after = file.per_run("test_pred")[run]
@@ -98,7 +96,7 @@ def numbers(
         labels,
         num_classes=runs.num_classes,
     )
-    rows = _choose(runs, accuracies[1] - accuracies[0], delta_type, n_deltas)
+    rows = _choose(runs, accuracies[1] - accuracies[0], options)
     data = sources.finder.dataset(file)
     neighbors, weight_few = file.per_run("neighbors")[run], file.per_run("weight_few")
     center = data.weight.mean(axis=0, dtype=np.float64)
@@ -119,8 +117,8 @@ def numbers(
                     _directions(data.test.features[chosen] - middle),
                 ]
             ),
-            n_pcs=n_pcs,
-            mds_iters=mds_iters,
+            n_pcs=options.n_pcs,
+            mds_iters=options.mds_iters,
         )
         name = runs.label_name(label)
         shown = [("before", label, 0), ("after", label, 0)]
@@ -150,7 +148,7 @@ def numbers(
 
 
 def _find_run(file: ResultFile, seed: int | None) -> tuple[int, int]:
-    """Gives the place and seed of a run."""
+    """Returns the place and seed of a run."""
     seeds = file.arrays["seeds"].tolist()
     if seed is None:
         return 0, seeds[0]
@@ -162,11 +160,14 @@ def _find_run(file: ResultFile, seed: int | None) -> tuple[int, int]:
 
 
 def _choose(
-    runs: ResultSet, changes: np.ndarray, delta_type: str, count: int
+    runs: ResultSet, changes: np.ndarray, options: _NumbersOptions
 ) -> np.ndarray:
-    """Gives the places among few classes of those whose accuracy changed most."""
+    """Returns the places among few classes of those whose accuracy changed most."""
+    count = options.n_deltas
     changes = changes[runs.common("few_classes")]
-    order = np.argsort(changes if delta_type == "min" else -changes, kind="stable")
+    order = np.argsort(
+        changes if options.delta_type == "min" else -changes, kind="stable"
+    )
     order = np.asarray(order[np.isfinite(changes[order])])
     if count > len(order):
         raise UserError(
@@ -182,87 +183,27 @@ def _directions(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.where(lengths > 0.0, lengths, 1.0))
 
 
-def embed(
-    points: np.ndarray, *, n_pcs: int, mds_iters: int
-) -> tuple[np.ndarray, float]:
-    """Puts points into the plane so that distances change as little as possible.
-
-    Scaling starts from the first two principal components, so nothing is random.
-
-    Args:
-      points: Points, with shape `[n, d]`.
-      n_pcs: Principal components that distances are taken in, at most.
-      mds_iters: Most iterations.
-
-    Returns:
-      Points of the plane, with shape `[n, 2]`, and their stress.
-
-    Raises:
-      UserError: If scikit-learn is not installed.
-    """
-    try:
-        from sklearn import decomposition, manifold
-    except ImportError:
-        raise UserError(
-            "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
-        ) from None
-    if not np.ptp(points, axis=0).any():  # nothing to tell apart
-        return np.zeros((len(points), 2)), 0.0
-    pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
-    parts = pca.fit_transform(points)
-    distances = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
-    start = np.zeros((len(points), 2))
-    start[:, : parts.shape[1]] = parts[:, :2]
-    # The function rather than the class, whose arguments change with versions.
-    found, _ = manifold.smacof(
-        distances,
-        n_components=2,
-        init=start,
-        n_init=1,
-        max_iter=mds_iters,
-        eps=1e-9,
-        normalized_stress=False,
-    )
-    flat = np.linalg.norm(found[:, None] - found[None], axis=-1)
-    errors, scale = ((flat - distances) ** 2).sum(), (flat**2).sum()
-    return found, float(np.sqrt(errors / scale)) if scale > 0.0 else 0.0
-
-
-def draw(
-    numbers: Numbers,
-    style: Style,
-    *,
-    legend_ncols: int = 0,
-    legend_loc: str = "above",
-) -> Any:
+def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
     """Draws two panels for each class: predictions before and after."""
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
-    templates, samples = numbers[""], numbers["samples"]
-    classes = list(dict.fromkeys(templates["class"].tolist()))
+    classes = split_by(numbers[""], "class")
+    samples = split_by(numbers["samples"], "class")
     size = style.size(aspect=1.0, rows=len(classes), columns=2)
     # Besides the panels, a class has a title and the names of its neighbors.
     text = 6.0 * mpl.rcParams["font.size"] / 72.0
-    figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
+    figure: Figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
     rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
-    for row, label in zip(rows, classes, strict=True):
+    for row, (label, here) in zip(rows, classes.items(), strict=True):
         row.set_facecolor("none")
-        here = select(templates, **{"class": label})
-        _draw_class(figure, row, here, select(samples, **{"class": label}), style)
-    axes = rows[0].axes[1]
-    draw_legend(
-        figure,
-        axes,
-        *_explanations(style),
-        legend_ncols=legend_ncols,
-        legend_loc=legend_loc,
-    )
+        _draw_class(figure, row, here, samples[label], style)
+    draw_legend(figure, rows[0].axes[1], *_explanations(style), options)
     return figure
 
 
 def _look(style: Style, rank: int) -> dict[str, Any]:
-    """Gives color and marker of what is predicted to be of a class."""
+    """Returns color and marker of what is predicted to be of a class."""
     if rank == _OTHER:
         return {"color": style.outcomes["other"], "marker": "x"}
     if rank == _OWN:
@@ -276,7 +217,7 @@ def _look(style: Style, rank: int) -> dict[str, Any]:
 
 
 def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
-    """Gives how the template of the class itself is drawn."""
+    """Returns how the template of the class itself is drawn."""
     import matplotlib as mpl
 
     own = style.outcomes["correct"]
@@ -291,7 +232,7 @@ def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
 
 
 def _explanations(style: Style) -> tuple[list[Any], list[str]]:
-    """Gives the handles and texts of the legend."""
+    """Returns the handles and texts of the legend."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D
 
@@ -316,99 +257,112 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
     import matplotlib as mpl
     from matplotlib.lines import Line2D
 
-    marker_size = mpl.rcParams["lines.markersize"]
-    line_width = mpl.rcParams["lines.linewidth"]
     all_axes = row.subplots(1, 2)
-    limits = _limits(here, samples, style.aspect or 1.0)
+    xlim, ylim = _limits(here, samples, style.aspect or 1.0)
     name = str(here["name"][0])
     width = 0.95 * figure.get_figwidth()
     row.suptitle(
         wrapping.wrapped(figure, style, name, width=width, lines=2),
         fontsize=mpl.rcParams["font.size"],
     )
-    own = {kind: select(here, kind=kind) for kind in ("before", "after")}
-    near = select(here, kind="neighbor")
+    by_kind = split_by(here, "kind")
+    near = by_kind["neighbor"]
     for axes, when in zip(all_axes, ("before", "after"), strict=True):
         axes.set_title(
             style.text(f"{when.capitalize()} ({here[when][0]:.0f}%)"),
             fontsize=mpl.rcParams["xtick.labelsize"],
         )
-        # Ranks in turn, so that each is one thing of the drawing.
-        for rank in np.unique(samples[f"{when}_rank"]).tolist():
-            part = select(samples, **{f"{when}_rank": rank})
-            axes.plot(
-                part["x"],
-                part["y"],
-                linestyle="none",
-                markersize=0.8 * marker_size,
-                markeredgewidth=0.5 * line_width,
-                alpha=0.85,
-                zorder=2,
-                **_look(style, rank),
-            )
-        for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
-            color = _look(style, int(rank))["color"]
-            axes.plot(
-                x,
-                y,
-                marker="o",
-                markersize=2.1 * marker_size,
-                color=color,
-                markeredgecolor=style.foreground,
-                markeredgewidth=0.6 * line_width,
-                zorder=3,
-            )
-            axes.annotate(
-                f"{rank}",
-                (x, y),
-                ha="center",
-                va="center_baseline",
-                color=_contrast(color),
-                fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
-                zorder=3,
-            )
-        if when == "after":
-            axes.annotate(
-                "",
-                (own["after"]["x"][0], own["after"]["y"][0]),
-                (own["before"]["x"][0], own["before"]["y"][0]),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": style.foreground,
-                    "linewidth": 0.8 * line_width,
-                    "shrinkA": marker_size,
-                    "shrinkB": marker_size,
-                    "mutation_scale": 2.0 * marker_size,
-                },
-                zorder=4,
-            )
-        for kind in ("before", "after")[: 1 + (when == "after")]:
-            axes.plot(
-                own[kind]["x"],
-                own[kind]["y"],
-                zorder=5,
-                **_template_look(style, open_=kind == "before"),
-            )
-        axes.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1])
+        _draw_samples(axes, samples, f"{when}_rank", style)
+        _draw_neighbors(axes, near, style)
+        _draw_templates(axes, by_kind, style, with_after=when == "after")
+        axes.set(xticks=[], yticks=[], xlim=xlim, ylim=ylim)
         axes.set_aspect("equal")
         axes.spines[:].set(visible=True, color=style.secondary)
-    handles, labels = [], []
-    for rank, label_name in zip(near["rank"], near["label_name"], strict=True):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                markersize=marker_size,
-                **_look(style, int(rank)),
-            )
-        )
-        labels.append((f"{rank} ", str(label_name)))
+    marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
+    handles = [Line2D([], [], **marker, **_look(style, r)) for r in near["rank"]]
+    labels = [
+        (f"{rank} ", str(label_name))
+        for rank, label_name in zip(near["rank"], near["label_name"], strict=True)
+    ]
     _draw_names(figure, row, handles, labels, style)
 
 
+def _draw_samples(axes: Any, samples: Columns, rank_name: str, style: Style) -> None:
+    """Draws samples in the looks of what they are predicted to be."""
+    import matplotlib as mpl
+
+    # Ranks in turn, so that each is one thing of the drawing.
+    for rank in np.unique(samples[rank_name]).tolist():
+        part = select(samples, **{rank_name: rank})
+        axes.plot(
+            part["x"],
+            part["y"],
+            linestyle="none",
+            markersize=0.8 * mpl.rcParams["lines.markersize"],
+            markeredgewidth=0.5 * mpl.rcParams["lines.linewidth"],
+            alpha=0.85,
+            zorder=2,
+            **_look(style, rank),
+        )
+
+
+def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
+    """Draws templates of neighbors, with their ranks."""
+    import matplotlib as mpl
+
+    for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
+        color = _look(style, int(rank))["color"]
+        axes.plot(
+            x,
+            y,
+            marker="o",
+            markersize=2.1 * mpl.rcParams["lines.markersize"],
+            color=color,
+            markeredgecolor=style.foreground,
+            markeredgewidth=0.6 * mpl.rcParams["lines.linewidth"],
+            zorder=3,
+        )
+        axes.annotate(
+            f"{rank}",
+            (x, y),
+            ha="center",
+            va="center_baseline",
+            color=_contrast(color),
+            fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
+            zorder=3,
+        )
+
+
+def _draw_templates(
+    axes: Any, by_kind: Mapping[str, Columns], style: Style, *, with_after: bool
+) -> None:
+    """Draws the template of the class, and where it went if that is to be shown."""
+    import matplotlib as mpl
+
+    before, after = by_kind["before"], by_kind["after"]
+    size = mpl.rcParams["lines.markersize"]
+    if with_after:
+        axes.annotate(
+            "",
+            (after["x"][0], after["y"][0]),
+            (before["x"][0], before["y"][0]),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": style.foreground,
+                "linewidth": 0.8 * mpl.rcParams["lines.linewidth"],
+                "shrinkA": size,
+                "shrinkB": size,
+                "mutation_scale": 2.0 * size,
+            },
+            zorder=4,
+        )
+    for part in (before, after)[: 1 + with_after]:
+        look = _template_look(style, open_=part is before)
+        axes.plot(part["x"], part["y"], zorder=5, **look)
+
+
 def _limits(here: Any, samples: Any, aspect: float) -> list[tuple[float, float]]:
-    """Gives limits of x and y that hold everything, in the ratio of the panel."""
+    """Returns limits of x and y that hold everything, in the ratio of the panel."""
     values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
     centers = [(part.min() + part.max()) / 2.0 for part in values]
     reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
@@ -447,8 +401,20 @@ def _draw_names(
 
 
 def _contrast(color: str) -> str:
-    """Gives black or white, whatever can be read on a color."""
+    """Returns black or white, whichever can be read on a color."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
     return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+
+
+KIND = Kind(
+    name="template_embedding",
+    description=_DESCRIPTION,
+    reads="file",
+    numbers_options=_NumbersOptions,
+    compute=_compute,
+    draw_options=LegendOptions,
+    render=_render,
+    needs_data=True,
+)

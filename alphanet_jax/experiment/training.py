@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import convert, dataset, registry
+from alphanet_jax.data import dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -28,6 +28,7 @@ from alphanet_jax.experiment import (
     progress,
 )
 from alphanet_jax.experiment.cohorts import Part
+from alphanet_jax.experiment.hooks import Checkpoints
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.outcome import Outcome
@@ -255,7 +256,7 @@ def neighbor_cache(settings: Settings, data: Dataset) -> NeighborCache:
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     root = Path(settings.data_root)
     own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
-    others = [cache / "neighbors" for cache in convert.cache_roots(root)]
+    others = [cache / "neighbors" for cache in paths.cache_roots(root)]
     return NeighborCache(own + others, data)
 
 
@@ -367,7 +368,7 @@ class _Work:
         kept: _Kept,
         numbers: Sequence[int],
         plans: Sequence[Plan],
-    ) -> tuple[loop.Checkpoints | None, Sequence[Plan]]:
+    ) -> tuple[Checkpoints | None, Sequence[Plan]]:
         """Opens checkpoints, if any are to be made, and takes the plans from them."""
         if kept.ckpt_dir is None:
             return None, plans

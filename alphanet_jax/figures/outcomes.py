@@ -1,9 +1,8 @@
-"""Predictions in three groups: correct, wrong as a neighbor, or else wrong.
+"""Outcomes of predictions: correct, wrong as a neighbor, or else wrong.
 
-Figures of predictions share which classes count as neighbors here.
+Also which classes count as neighbors.
 
-Notation: R runs, n test samples, C classes, A candidates for neighbors, k neighbors, d
-feature dimensions.
+Notation: R runs, n test samples, C classes.
 """
 
 from collections.abc import Iterator
@@ -11,21 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import nn_search
 from alphanet_jax.errors import UserError
+from alphanet_jax.figures.classes import classes_in
 from alphanet_jax.figures.numbers import Sources
-from alphanet_jax.figures.options import Option
-from alphanet_jax.results import accuracy, semantic
+from alphanet_jax.figures.options import about
+from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
     "NN_DIST",
     "SPLIT_PHRASES",
-    "Grouped",
     "Neighborhoods",
-    "base_classes",
-    "group_predictions",
-    "nearest_among",
+    "Outcomes",
+    "find_outcomes",
 ]
 
 SPLIT_PHRASES = {
@@ -33,9 +30,7 @@ SPLIT_PHRASES = {
     "base": "Base-split samples (%)",
     "all": "Test samples (%)",
 }
-NN_DIST = Option(
-    "nn_dist",
-    None,
+NN_DIST = about(
     "distance by which classes are near: euclidean or cosine [the result's]",
     choices=semantic.METRICS,
 )
@@ -56,10 +51,10 @@ class Neighborhoods(NamedTuple):
     level: int = semantic.LEVEL
 
 
-class Grouped(NamedTuple):
+class Outcomes(NamedTuple):
     """What the predictions for the test samples of some classes are.
 
-    Groups are indices into `accuracy.OUTCOMES`. Those of the unchanged classifier may
+    Outcomes are indices into `accuracy.OUTCOMES`. Those of the unchanged classifier may
     differ between runs where these have neighbors of their own.
     """
 
@@ -69,16 +64,10 @@ class Grouped(NamedTuple):
     lonely: np.ndarray  # shape=(n,): whether that has no neighbor, in any run.
 
 
-def base_classes(runs: ResultSet) -> np.ndarray:
-    """Gives the classes of 'medium' and 'many', ascending."""
-    splits = runs.splits
-    return np.sort(np.concatenate([splits["medium"], splits["many"]]))
-
-
-def group_predictions(
+def find_outcomes(
     runs: ResultSet, sources: Sources, *, split: str, near: Neighborhoods
-) -> Grouped:
-    """Sorts predictions for the test samples of a split into groups.
+) -> Outcomes:
+    """Finds the outcomes of predictions for the test samples of a split.
 
     Args:
       runs: Results.
@@ -87,13 +76,13 @@ def group_predictions(
       near: Which classes are neighbors.
 
     Returns:
-      The groups.
+      The outcomes.
 
     Raises:
       UserError: If the split has no test samples; or if data is needed but not there,
         or neighbors of random classes are, which nothing but the results says.
     """
-    classes = _classes(runs, split)
+    classes = classes_in(runs.splits, split)
     chosen = np.asarray(np.isin(runs.common("test_labels"), classes))
     if not chosen.any():
         raise UserError(f"{runs.files[0].path}: split {split!r} has no test samples")
@@ -108,14 +97,7 @@ def group_predictions(
             before.append(accuracy.outcomes(baseline, labels, mask))
             after.append(accuracy.outcomes(predicted, labels, mask))
             lonely &= ~np.asarray(mask.any(axis=1))[labels]
-    return Grouped(np.stack(before), np.stack(after), labels, lonely)
-
-
-def _classes(runs: ResultSet, split: str) -> np.ndarray:
-    """Gives the classes of 'few', 'base' or 'all', ascending."""
-    if split == "all":
-        return np.arange(runs.num_classes)
-    return base_classes(runs) if split == "base" else np.sort(runs.splits["few"])
+    return Outcomes(np.stack(before), np.stack(after), labels, lonely)
 
 
 def _masks(
@@ -147,9 +129,9 @@ def _masks(
     if not (stored and split == "few"):
         metric, count = semantic.visual_neighbors(file, nn_dist=near.nn_dist)
         data = sources.finder.dataset(file)
-        mask = nearest_among(
+        mask = nearest.nearest_others(
             sources.finder.class_means(data),
-            _classes(runs, near.nn_split),
+            classes_in(runs.splits, near.nn_split),
             num_neighbors=count,
             metric=metric,
         )
@@ -161,50 +143,3 @@ def _masks(
             mask[few] = False
             mask[few[:, None], rows] = True
         yield mask
-
-
-def nearest_among(
-    means: np.ndarray, candidates: np.ndarray, *, num_neighbors: int, metric: str
-) -> np.ndarray:
-    """Tells which candidates are the nearest of every class, itself left out.
-
-    Args:
-      means: Mean training feature of every class, with shape `[C, d]`.
-      candidates: Classes, ascending, with shape `[A]`.
-      num_neighbors: Number of neighbors k; where there are fewer, all of them are.
-      metric: 'euclidean' or 'cosine'.
-
-    Returns:
-      A bool array with shape `[C, C]`: whether class j is a neighbor of class i.
-
-    Examples:
-      >>> means = np.array([[0.0], [1.0], [5.0], [9.0]])
-      >>> near = nearest_among(
-      ...     means, np.array([0, 1, 2]), num_neighbors=1, metric="euclidean"
-      ... )
-      >>> near.astype(int).tolist()
-      [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
-    """
-    classes = np.arange(len(means))
-    mask = np.zeros((len(means), len(means)), bool)
-    if len(candidates) <= num_neighbors:
-        mask[:, candidates] = True
-    else:
-        found = np.asarray(
-            nn_search.find_neighbors(
-                means,
-                classes,
-                candidates,
-                num_neighbors=min(num_neighbors + 1, len(candidates) - 1),
-                metric=metric,
-            ).classes
-        )
-        # A candidate is usually its own nearest: put last, it is left out.
-        order = np.argsort(found == classes[:, None], axis=1, kind="stable")
-        kept = np.take_along_axis(found, order[:, :num_neighbors], axis=1)
-        np.put_along_axis(mask, kept, True, axis=1)
-        if len(candidates) == num_neighbors + 1:
-            # The search cannot rank all of them, and to each other all are.
-            mask[np.ix_(candidates, candidates)] = True
-    np.fill_diagonal(mask, False)
-    return mask

@@ -1,0 +1,154 @@
+"""What is done in a panel: scales and ticks, guides, lines with bands, notes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures.numbers import Columns
+from alphanet_jax.figures.style import Style
+
+__all__ = [
+    "CORNERS",
+    "draw_band",
+    "emptiest_corner",
+    "label_log",
+    "note_box",
+    "set_ticks",
+    "zero_line",
+]
+
+CORNERS = ("upper right", "upper left", "lower left", "lower right")
+
+
+def zero_line(axes: Any, style: Style, *, vertical: bool = False) -> None:
+    """Draws a guide at zero, behind everything."""
+    import matplotlib as mpl
+
+    line = axes.axvline if vertical else axes.axhline
+    width = 0.6 * mpl.rcParams["lines.linewidth"]
+    line(0.0, color=style.secondary, linewidth=width, linestyle=(0, (4, 3)), zorder=0)
+
+
+def label_log(axis: Any, values: np.ndarray) -> None:
+    """Labels a log axis with plain numbers: 10, 100 or, where that is few, 20, 50.
+
+    Args:
+      axis: The axis, already logarithmic.
+      values: What is on it, positive.
+    """
+    from matplotlib import ticker
+
+    low, high = float(values.min()), float(values.max())
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    candidates: tuple[np.ndarray, ...] = (
+        decades,
+        np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
+        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.unique([low, high]),
+    )
+    for ticks in candidates:
+        inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
+        if len(inside) > 1:
+            break
+    axis.set_ticks(inside, [f"{tick:,.6g}" for tick in inside])
+    axis.set_minor_locator(ticker.LogLocator(subs=range(2, 10)))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def note_box(style: Style) -> dict[str, Any]:
+    """Returns the looks of the box behind a note, so that it can be read among data."""
+    return {
+        "facecolor": style.background,
+        "alpha": 0.0 if style.transparent else 0.75,
+        "linewidth": 0,
+        "pad": 0.6,
+    }
+
+
+def set_ticks(
+    axes: Any,
+    axis: str,
+    style: Style,
+    *,
+    ticks: Sequence[float] | None,
+    labels: Sequence[str] | None,
+    flag: str,
+) -> None:
+    """Sets the ticks of an axis where any are given.
+
+    Args:
+      axes: The axes.
+      axis: 'x' or 'y'.
+      style: The style.
+      ticks: Where ticks are.
+      labels: Their labels, not yet made safe to draw; by default their values.
+      flag: What the ticks are called where they are given, such as 'xticks'.
+
+    Raises:
+      UserError: If there are not as many labels as ticks.
+    """
+    labels_flag = f"--{flag.removesuffix('s')}labels"
+    if ticks is None:
+        if labels is not None:
+            raise UserError(f"{labels_flag} needs --{flag}")
+        return
+    if labels is None:
+        labels = [f"{tick:g}" for tick in ticks]
+    elif len(labels) != len(ticks):
+        raise UserError(
+            f"{labels_flag} has {len(labels)} labels for {len(ticks)} ticks"
+        )
+    shown = [style.text(label) for label in labels]
+    getattr(axes, f"set_{axis}ticks")(ticks, shown)
+
+
+def draw_band(
+    axes: Any, columns: Columns, x: str, y: str, *, alpha: float, **looks: Any
+) -> Any:
+    """Draws a line over the band from `low` to `high`; returns the line.
+
+    Args:
+      axes: The axes.
+      columns: Columns x, y, low and high.
+      x: Name of the column of x.
+      y: Name of that of y.
+      alpha: How opaque the band is.
+      **looks: Looks of the line.
+    """
+    axes.fill_between(
+        columns[x],
+        columns["low"],
+        columns["high"],
+        color=looks["color"],
+        alpha=alpha,
+        linewidth=0,
+    )
+    (line,) = axes.plot(columns[x], columns[y], **looks)
+    return line
+
+
+def emptiest_corner(axes: Any, width: float, height: float) -> str:
+    """Names the corner in which a note, of a size in pixels, covers fewest points."""
+    # Labels, whose layout is still to come, leave a panel about three quarters.
+    part_x = min(width / (0.75 * axes.bbox.width), 0.5)
+    part_y = min(height / (0.75 * axes.bbox.height), 0.8)
+    points = np.concatenate(
+        [
+            axes.transAxes.inverted().transform(axes.transData.transform(xy))
+            for xy in (
+                np.column_stack([line.get_xdata(), line.get_ydata()])
+                for line in axes.lines
+                if line.get_linestyle() == "None"
+            )
+        ]
+    )
+    counts = {}
+    for corner in CORNERS:
+        vertical, side = corner.split()
+        # Distances from the corner.
+        x = 1.0 - points[:, 0] if side == "right" else points[:, 0]
+        y = 1.0 - points[:, 1] if vertical == "upper" else points[:, 1]
+        counts[corner] = int(((x < part_x) & (y < part_y)).sum())
+    return min(counts, key=lambda corner: counts[corner])
