@@ -56,7 +56,9 @@ def make_result(
         "seeds": np.arange(seed, seed + num_seeds),
         "dataset": np.asarray(dataset),
         "proper_name": np.asarray(proper_name),
-        "label_names": np.asarray(LABEL_NAMES),
+        "label_names": np.asarray(
+            LABEL_NAMES[: len(arrays.get("class_counts", CLASS_COUNTS))]
+        ),
         **{f"{split}_classes": np.int32(SPLITS[split]) for split in SPLITS},
         "class_counts": np.asarray(CLASS_COUNTS),
         "test_labels": np.int32(np.repeat(np.arange(NUM_CLASSES), SAMPLES_OF_A_CLASS)),

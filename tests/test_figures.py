@@ -35,7 +35,7 @@ from alphanet_jax.figures import kind as kind_module
 from alphanet_jax.figures.numbers import Sources, columns_from_rows, csv_text, select
 from alphanet_jax.figures.options import LegendOptions, Option, about, declared
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 accuracy_vs_rho = load_kind("accuracy_vs_rho")
 change_vs_rho = load_kind("change_vs_rho")

@@ -671,7 +671,7 @@ class TestCommand:
 
         page_before = (ran / "w" / "index.html").read_text()
         monkeypatch.setattr(command.training, "train", refuse)
-        monkeypatch.setattr("alphanet_jax.results.data.top_k_hits", refuse)
+        monkeypatch.setattr("alphanet_jax.results.top_k.top_k_hits", refuse)
         assert main(*flags_of(ran)) == 0
         captured = capsys.readouterr()
         assert captured.out.splitlines() == [str(ran / "w" / "index.html")]

@@ -73,7 +73,7 @@ def run(values: flags.FlagValues) -> None:
 
     from alphanet_jax.data import registry
     from alphanet_jax.experiment import training
-    from alphanet_jax.results import tables
+    from alphanet_jax.results import accuracy_tables
 
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     path = _path(values, entry, Path(settings.data_root))
@@ -93,4 +93,4 @@ def run(values: flags.FlagValues) -> None:
             f"{path}: {error.strerror}; say with --out where to save"
         ) from None
     running.say(f"saved {path}\n")
-    print(tables.accuracy_table({}, baseline=trained.arrays()))
+    print(accuracy_tables.training_table({}, baseline=trained.arrays()))

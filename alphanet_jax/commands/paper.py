@@ -417,7 +417,7 @@ def _report(
     from alphanet_jax.paper import published
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.paper.report import write_report
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
 
     entries = [*found.entries, *found.others]
     # What was run before counts, too, whatever the flags ask for now.

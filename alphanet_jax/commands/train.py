@@ -134,7 +134,7 @@ def _conclude(trained: "Sequence[Trained]", report: "Report") -> None:
     Raises:
       UserError: If a point failed.
     """
-    from alphanet_jax.results import tables
+    from alphanet_jax.results import accuracy_tables
 
     rows = {
         _row_name(one.point): one.arrays(_TABLE_ARRAYS)
@@ -143,7 +143,7 @@ def _conclude(trained: "Sequence[Trained]", report: "Report") -> None:
     }
     if rows:
         report("")
-        print(tables.accuracy_table(rows))
+        print(accuracy_tables.training_table(rows))
     failed = [one for one in trained if one.error is not None]
     if failed and len(trained) == 1:
         failed[0].arrays()  # raises its error

@@ -10,7 +10,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import splits
 from alphanet_jax.figures.numbers import columns_from_rows, select
 from alphanet_jax.figures.style import Style
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = ["draw_splits", "label_rhos", "split_accuracies_by_rho"]

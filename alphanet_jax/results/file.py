@@ -1,23 +1,7 @@
 """The result of an experiment: one `.npz` file, readable with NumPy alone.
 
-Notation: S seeds, E epochs, F 'few' classes, C classes, k neighbors, d feature
-dimensions, n test samples. Arrays of the file:
-
-    seeds (S,)   dataset ()   proper_name ()   label_names (C,), empty if there are none
-    few_classes (F,)   medium_classes   many_classes   class_counts (C,)
-    neighbors (F, k)   neighbor_distances (F, k); (S, F, k) where each seed has its own
-    alphas (S, F, k + 1)   weight_few (S, F, d)   selected_epoch (S,), from 0
-    epoch_loss (S, E)   epoch_mean_alphas (S, E, k + 1)
-    learning_rate (E,)   momentum (E,), empty where the schedule leaves it alone
-    val_accuracy, val_top5, val_f1 (S, E)   val_acc_per_split (S, E, 3)
-    test_accuracy, test_top5, test_f1 (S,)   test_acc_per_split (S, 3)
-    test_acc_per_class (S, C)   test_pred (S, n)   test_labels (n,)
-    baseline_val_*, baseline_test_*   the same for the unchanged classifier
-    config ()   versions ()   file_hashes ()   JSON text
-
-Splits come in the order few, medium, many. Accuracies are fractions; NaN stands where
-there are no samples, as everywhere in `val_*` without validation data. The new weight
-of class `few_classes[i]` is `weight_few[seed, i]`; all else of the classifier stays.
+`schema.SCHEMA` lists its arrays. The new weight of class `few_classes[i]` is
+`weight_few[seed, i]`; all else of the classifier stays.
 """
 
 import json
@@ -30,6 +14,7 @@ import numpy as np
 from alphanet_jax import __version__, files
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
+from alphanet_jax.results import schema
 
 __all__ = [
     "FILE_NAME",
@@ -81,18 +66,24 @@ def differences(
 def load_result(
     path: Path, names: Sequence[str] | None = None, *, without: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Reads a result file, or some of its arrays.
+    """Loads a result file, or some of its arrays.
 
     Args:
       path: The file.
-      names: Names of the arrays to read; by default all.
-      without: Names of arrays not to read.
+      names: Names of the arrays to load; by default all.
+      without: Names of arrays not to load.
+
+    Returns:
+      The arrays by name, as `schema.SCHEMA` lists them.
 
     Raises:
-      UserError: If it is missing, damaged or not a result.
+      UserError: If the file is missing, damaged or not a result, or one of the loaded
+        arrays does not fit the others.
     """
     arrays = files.open_npz(path, names, without=without)
     needed = names or ("alphas", "test_acc_per_split", "config")
     if missing := set(needed) - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+    if misfit := schema.find_misfit(arrays):
+        raise UserError(f"{path}: {misfit}")
     return arrays
