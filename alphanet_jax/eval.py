@@ -98,17 +98,20 @@ def predict(
     places = jnp.arange(logits.shape[0])[:, None]
     best_logit = jnp.max(logits, axis=0)
     # The first of the best; argmax itself goes number by number.
-    is_best = logits == best_logit
+    is_best = logits == best_logit[None, :]
     best_class = jnp.min(jnp.where(is_best, few_classes[:, None], _NO_CLASS), axis=0)
     few_wins = _beats(
         best_logit, best_class, table.top_logits[:, 0], table.top_classes[:, 0]
     )
     classes = jnp.where(few_wins, best_class, table.top_classes[:, 0])
 
-    is_target = places == table.few_target
+    is_target = places == table.few_target[None, :]
     few_target_logit = jnp.sum(jnp.where(is_target, logits, 0.0), axis=0)
     target = jnp.where(table.few_target >= 0, few_target_logit, table.base_target_logit)
-    rank = jnp.sum(_beats(logits, few_classes[:, None], target, table.labels), axis=0)
+    few_before = _beats(
+        logits, few_classes[:, None], target[None, :], table.labels[None, :]
+    )
+    rank = jnp.sum(few_before, axis=0)
     base_before = _beats(
         table.top_logits, table.top_classes, target[:, None], table.labels[:, None]
     )

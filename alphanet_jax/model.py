@@ -171,7 +171,7 @@ def apply(
         assert isinstance(layer, Layer)
         x = activate(x)
         x = jnp.matmul(layer.weight, x, precision=precision) + layer.bias[:, None]
-    coefficients = (x / jnp.sum(jnp.abs(x), axis=0)).T
+    coefficients = (x / jnp.sum(jnp.abs(x), axis=0, keepdims=True)).T
     return jnp.concatenate([jnp.ones_like(coefficients[:, :1]), coefficients], axis=1)
 
 

@@ -52,7 +52,7 @@ def _nearest(queries: jax.Array, points: jax.Array, num: int) -> Neighbors:
     """
 
     def rank(query: jax.Array) -> Neighbors:
-        squared = jnp.sum((points - query) ** 2, axis=1)
+        squared = jnp.sum((points - query[None, :]) ** 2, axis=1)
         negative, order = jax.lax.top_k(-squared, num)
         return Neighbors(order, -negative)
 

@@ -137,7 +137,7 @@ def _draw_uniform_class(
     owner = jnp.searchsorted(pool.starts, jnp.arange(size), side="right")
     bits = jax.random.bits(row_key, (size,))
     _, _, shuffled = jax.lax.sort((owner, bits, pool.rows), num_keys=2)
-    slot = jnp.arange(most)
+    slot = jnp.arange(most)[None, :]
     place = jnp.minimum(pool.starts[classes][:, None] + slot, size - 1)
     valid = slot < wanted[:, None]
     return Drawn(shuffled[place].reshape(-1), valid.reshape(-1))

@@ -173,7 +173,7 @@ def score_table(
     order = jnp.concatenate([base_classes, few_classes])
     position = jnp.argsort(order)
     scores = jnp.matmul(features, weight[order].T, precision="highest")
-    base_logits = scores[:, :num_base] + bias[base_classes]
+    base_logits = scores[:, :num_base] + bias[base_classes][None, :]
 
     scales = jnp.asarray(pred_scale)
 
@@ -240,7 +240,7 @@ def few_logits(
     logits = jnp.einsum(
         "fj,fjn->nf", jnp.asarray(alphas), gathered, precision="highest"
     )
-    return logits + jnp.asarray(few_bias)
+    return logits + jnp.asarray(few_bias)[None, :]
 
 
 def few_logits_by_source(

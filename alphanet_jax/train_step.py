@@ -67,10 +67,10 @@ def cross_entropy(
     # All logits less the largest base one, as base_logsumexp is; samples last, so
     # that reductions over classes run at full width on CPUs.
     best = batch.top_logits[:, 0]
-    scaled = pred_scale * (jnp.asarray(few_logits).T - best)
+    scaled = pred_scale * (jnp.asarray(few_logits).T - best[None, :])
     normalizer = jnp.logaddexp(batch.base_logsumexp, jax.nn.logsumexp(scaled, axis=0))
     # A product with one-hot columns, not a gather: its gradient is no scatter.
-    is_target = jnp.arange(scaled.shape[0])[:, None] == batch.few_target
+    is_target = jnp.arange(scaled.shape[0])[:, None] == batch.few_target[None, :]
     few_target_logit = jnp.sum(jnp.where(is_target, scaled, 0.0), axis=0)
     target_logit = jnp.where(
         batch.few_target >= 0,

@@ -9,6 +9,9 @@ import tools
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet
 
+# Shapes are written out: no array is broadcast to another rank without being told to.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
 # Sizes that are multiples of nothing, and every degenerate one that is allowed.
 PROBLEMS = {
     "usual": {},

@@ -409,7 +409,7 @@ class _Work:
         problems, outcomes = zip(*came, strict=True)
         whole = outcome.merge_seeds(outcomes)
         arrays = outcome.result_arrays(
-            problems if point.settings.nn_per_seed else problems[0],
+            problems if _draws_neighbors_per_seed(point.settings) else problems[0],
             whole,
             point.settings,
         )
@@ -424,9 +424,13 @@ class _Work:
 def _seeds_that_share_neighbors(settings: Settings) -> list[tuple[int, ...]]:
     """Cuts the seeds of a point into those that share their neighbors."""
     seeds = settings.run_seeds()
-    if settings.nn_per_seed and settings.nn_dist == "random":
+    if _draws_neighbors_per_seed(settings):
         return [(seed,) for seed in seeds]
     return [seeds]
+
+
+def _draws_neighbors_per_seed(settings: Settings) -> bool:
+    return settings.nn_per_seed and settings.nn_dist == "random"
 
 
 def _ending(
