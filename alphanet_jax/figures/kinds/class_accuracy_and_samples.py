@@ -1,7 +1,7 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -13,13 +13,8 @@ from alphanet_jax.figures.classes import (
     split_of_classes,
 )
 from alphanet_jax.figures.kind import Kind
-from alphanet_jax.figures.numbers import (
-    Numbers,
-    Sources,
-    columns_from_rows,
-    split_by,
-)
-from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
+from alphanet_jax.figures.options import About, PanelOptions
 from alphanet_jax.figures.panel import label_log
 from alphanet_jax.figures.style import Style
 
@@ -42,14 +37,14 @@ share a bar. The original's PlotClsAccAndSamples.
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    max_bars: int = field(
-        default=250,
-        metadata=about(
+    max_bars: Annotated[
+        int,
+        About(
             "most bars in a panel: of more classes, those next to each other are "
             "averaged; 0 for a bar for each class",
             low=0,
         ),
-    )
+    ] = 250
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
@@ -88,8 +83,8 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
             )
     columns = ("experiment", "rank", "class", "name", "split", "samples")
     return {
-        "": columns_from_rows((*columns, "before", "after"), rows),
-        "bars": columns_from_rows(
+        "": make_columns((*columns, "before", "after"), rows),
+        "bars": make_columns(
             ("experiment", "first", "classes", "before", "after"), bars
         ),
     }
