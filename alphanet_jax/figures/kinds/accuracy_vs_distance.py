@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -36,9 +36,6 @@ from alphanet_jax.figures.panel import (
     zero_line,
 )
 from alphanet_jax.figures.style import CONTEXTS, Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -203,7 +200,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws points, lines and correlations, a panel for each split.
 
     Raises:
@@ -284,7 +281,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
 
 def _make_panels(
     style: Style, count: int, options: _DrawOptions
-) -> "tuple[Figure, list[Any], Any]":
+) -> "tuple[drawing.Figure, list[Any], Any]":
     """Makes the panels.
 
     Returns:

@@ -1,7 +1,7 @@
 """Accuracy of few, medium and many classes for named experiments."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, PanelOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.sets import ResultFile, ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -136,7 +133,7 @@ def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
     return made
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of points joined by lines for each dataset or distance.
 
     Raises:

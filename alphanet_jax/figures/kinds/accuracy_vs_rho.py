@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from alphanet_jax.figures.numbers import Numbers, Sources, select, with_constant
 from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions
 from alphanet_jax.figures.panel import set_ticks, zero_line
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -75,7 +72,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     return {"": with_constants(columns, y=options.y, acc_k=options.acc_k)}
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws lines with error bars.
 
     Raises:

@@ -1,7 +1,7 @@
 """Class accuracy against the number of training samples, as regression lines."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from alphanet_jax.figures.numbers import (
 from alphanet_jax.figures.options import BOOT_SEED, About, PanelOptions
 from alphanet_jax.figures.panel import draw_band, label_log
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -105,7 +102,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     return {"": make_columns((*columns, "low", "high"), rows)}
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of lines for each dataset."""
     import matplotlib as mpl
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, select
 from alphanet_jax.figures.options import PanelOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -115,7 +112,7 @@ def _ordinal(rank: int) -> str:
     return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ends.get(rank % 10, 'th')}"
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each experiment, a curve for each rank."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D

@@ -1,7 +1,7 @@
 """Change in split accuracy against rho, a panel for each dataset."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, LegendOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.sets import ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -74,7 +71,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each dataset."""
     from matplotlib.lines import Line2D
 

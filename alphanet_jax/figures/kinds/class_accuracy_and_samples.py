@@ -1,7 +1,7 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -17,9 +17,6 @@ from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_b
 from alphanet_jax.figures.options import About, PanelOptions
 from alphanet_jax.figures.panel import label_log
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -114,7 +111,7 @@ def _mean(values: np.ndarray) -> float:
     return float(there.mean()) if len(there) else float("nan")
 
 
-def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.Figure":
     """Draws a panel for each experiment."""
     columns = numbers[""]
     by_experiment = split_by(columns, "experiment")

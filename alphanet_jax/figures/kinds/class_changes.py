@@ -1,7 +1,7 @@
 """Change in the accuracy of every class, sorted within its split."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from alphanet_jax.figures.options import COL_WRAP, NoOptions
 from alphanet_jax.figures.panel import note_box, zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -93,7 +90,7 @@ def _compute(sources: Sources, options: NoOptions) -> Numbers:
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each experiment."""
     by_experiment = split_by(numbers[""], "experiment")
     means = split_by(numbers["means"], "experiment")

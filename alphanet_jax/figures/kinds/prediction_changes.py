@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from alphanet_jax.figures.style import Style
 from alphanet_jax.results import semantic
 from alphanet_jax.results.accuracy import OUTCOMES
 from alphanet_jax.results.sets import ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -234,7 +231,7 @@ class _Segment(NamedTuple):
     high: float
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of two bars and bands between them for every experiment."""
     from matplotlib.patches import Patch
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from alphanet_jax.figures.numbers import (
 from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, PanelOptions
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.accuracy import OUTCOMES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -102,7 +99,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     return {"": make_columns(_NAMES, rows)}
 
 
-def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.Figure":
     """Draws a panel of bars for every experiment, one or two for each outcome."""
     from matplotlib.patches import Patch
 
