@@ -1,36 +1,71 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
-The modules in the order in which data goes through them; imports go the same way:
+For a notebook, loaded when they are used: `Dataset`, `load_result` and the modules of
+the method, as in `alphanet_jax.model`. What there is, in the order in which data goes
+through it; imports go the same way:
 
-    torch_files    reads PyTorch's and other files, running nothing of them
-    registry       which files make up a dataset
-    convert        those files -> plain arrays
-    dataset        arrays -> a checked `Dataset`
-    nn_search      mean features -> nearest base classes          (pure)
-    scores         features -> scores; coefficients -> logits     (pure)
-    feature_pass   those two over features larger than memory
-    activations    activations by PyTorch's and JAX's names       (pure)
-    model          source classifiers -> coefficients             (pure)
-    sampling       random key -> the batches of an epoch          (pure)
-    schedules      learning rate schedules, PyTorch's and optax's (pure)
-    optimizers     optimizers, PyTorch's and optax's              (pure)
-    train_step     loss, gradient, one step, one epoch            (pure)
-    eval           predictions, accuracy, top-5, F1               (pure)
-    experiment     all seeds of a setting, compiled as one
-    results        one file, readable with NumPy alone
-    result_sets    several such files taken together
-    accuracy       accuracy of predictions, neighbors counted or not
-    result_data    what reports need besides: the dataset, top-k, nearest classes
-    wordnet        distances between classes in meaning
-    semantic       which classes count as near, by features or by meaning
-    tables         tables, in every format; accuracy_tables makes those of accuracy
-    combos         what was learned for single classes
-    figures        figures, and the numbers that they draw
-    paper          the paper's experiments, beside its numbers
+    errors, files    the ground: what people are told, files whole or not at all
+    bundled          the configs and the data that come with the program
+    splits           few, medium and many classes
+    streaming        features in pieces, where they are larger than memory
+    config/          every setting with its default and help; sweeps; the paper's
+    lookup/          activations, schedules and optimizers by PyTorch's and JAX's names
+    data/            files of PyTorch and others -> plain arrays -> a checked `Dataset`
+    nn_search        mean features -> nearest base classes          (pure)
+    scores           features -> scores; coefficients -> logits     (pure)
+    sampling         random key -> the batches of an epoch          (pure)
+    model            source classifiers -> coefficients             (pure)
+    train_step       loss, gradient, one step, one epoch            (pure)
+    eval             predictions, accuracy, top-5, F1               (pure)
+    experiment/      all runs of a setting, compiled as one; checkpoints and logs
+    results/         files readable with NumPy alone; tables, combinations, meanings
+    figures/         twelve kinds of figures, and the numbers that they draw
+    paper/           the paper's experiments, beside its numbers
+    commands/        what is typed: parse, call, print
 
-Around them: `config` (every field with its default and help), `cli` and `commands`
-(what `main.py` runs), `by_name` (how what has a name is looked up and refused),
-`checks`, `files` and `errors`.
+The program is `alphanet`; its file is `__main__`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphanet_jax import eval, model, nn_search, sampling, scores, train_step
+    from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.results.file import load_result
+
+__all__ = [
+    "Dataset",
+    "eval",
+    "load_result",
+    "model",
+    "nn_search",
+    "sampling",
+    "scores",
+    "train_step",
+]
+
 __version__ = "0.1.0"
+
+# Public name -> the module that has it. The others of `__all__` are modules themselves.
+_HOMES = {
+    "Dataset": "alphanet_jax.data.dataset",
+    "load_result": "alphanet_jax.results.file",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first used: jax takes a second."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in __all__:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists public names, loaded or not."""
+    return sorted({*globals(), *__all__})

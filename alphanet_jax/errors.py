@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "did_you_mean"]
+__all__ = ["UserError", "count_of", "did_you_mean"]
 
 
 class UserError(ValueError):
@@ -12,6 +12,16 @@ class UserError(ValueError):
     Raised where files, configs and values are checked on the host. Command-line
     programs print it as `error: ...` without a traceback and exit non-zero.
     """
+
+
+def count_of(number: int, noun: str) -> str:
+    """Writes a number with its noun, which gets an 's' unless there is one of it.
+
+    Examples:
+      >>> count_of(1, "run"), count_of(2, "run"), count_of(0, "seed")
+      ('1 run', '2 runs', '0 seeds')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most_listed: int = 12) -> str:

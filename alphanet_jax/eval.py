@@ -6,6 +6,7 @@ they are exact and counts of parts of the data add up.
 Notation: n samples, F 'few' classes, C classes; `...` any leading axes (seeds, epochs).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -155,15 +156,19 @@ def chunk_table(table: ScoreTable, *, chunk_size: int) -> ScoreTable:
     """
     chunks = max(1, -(-table.labels.shape[0] // chunk_size))
 
-    def reshape(name: str, column: jax.Array) -> jax.Array:
+    def cut(column: jax.Array, fill: int = 0) -> jax.Array:
         padding = [(0, chunks * chunk_size - column.shape[0])]
         padding += [(0, 0)] * (column.ndim - 1)
-        fill = -1 if name in ("labels", "few_target") else 0
         padded = jnp.pad(column, padding, constant_values=fill)
         return padded.reshape(chunks, chunk_size, *column.shape[1:])
 
-    cut = ScoreTable(*(reshape(*item) for item in table._asdict().items()))
-    return cut._replace(source_scores=cut.source_scores.swapaxes(1, 2))
+    found: ScoreTable = jax.tree.map(cut, table)
+    return dataclasses.replace(
+        found,
+        labels=cut(table.labels, fill=-1),
+        few_target=cut(table.few_target, fill=-1),
+        source_scores=found.source_scores.swapaxes(1, 2),
+    )
 
 
 def evaluate(

@@ -34,13 +34,13 @@ _STAGE_PREFIX = ".staging-"
 
 
 def file_sha256(path: Path) -> str:
-    """Hashes a file's content."""
+    """Computes the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
-    """Hashes several files at a time, each as `file_sha256` does."""
+    """Computes the SHA-256 of files, several at a time."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(paths, pool.map(file_sha256, paths), strict=True))
 
@@ -119,8 +119,8 @@ def _move_in(wanted: dict[Path, Path], old: Path) -> None:
             source.replace(target)
             undo.callback(target.replace, source)
 
-        # What is last to come is first to go: a file that speaks of others, and
-        # comes after them, is there only while all of those are.
+        # The last to come is the first to go: a record, which comes after the files
+        # that it describes, is there only while all of those are.
         for number, final in enumerate(reversed(wanted)):
             if final.is_file():
                 move(final, old / str(number))
@@ -131,7 +131,7 @@ def _move_in(wanted: dict[Path, Path], old: Path) -> None:
 
 
 def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:
-    """Makes a directory and those above it; undone, only empty ones go away."""
+    """Makes a directory and those above it; undoing it removes those left empty."""
 
     def remove(directory: Path) -> None:
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:
 
 @contextlib.contextmanager
 def _lock(directory: Path) -> Iterator[bool]:
-    """Lets in one process at a time; yields False where this cannot be had."""
+    """Lets in one process at a time; yields False where there are no such locks."""
     with contextlib.ExitStack() as stack:
         locked = False
         # No such locks: Windows (ImportError), some network file systems (OSError).
@@ -193,6 +193,9 @@ def open_npz(
       path: The file.
       names: Names of those to read, if they are there; by default all.
       without: Names of those not to read.
+
+    Returns:
+      The arrays by name.
 
     Raises:
       UserError: If the file is missing, damaged or holds pickled objects.

@@ -13,11 +13,10 @@ Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
 classes, k neighbors, M distinct source classes.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.typing import ArrayLike
 
 from alphanet_jax.nn_search import Sources, make_sources, source_classes
@@ -36,7 +35,8 @@ __all__ = [
 TOP = 5  # base logits kept for each sample: enough for top-1 to top-5
 
 
-class Frozen(NamedTuple):
+@struct.dataclass
+class Frozen:
     """The parts of a problem that no training changes and no sample brings.
 
     Class ids are in ascending order, so that ties between logits go to the lower
@@ -50,7 +50,8 @@ class Frozen(NamedTuple):
     sources: Sources  # input of the network.
 
 
-class ScoreTable(NamedTuple):
+@struct.dataclass
+class ScoreTable:
     """The frozen classifier's scores of n samples."""
 
     labels: jax.Array  # shape=(n,), dtype=jnp.int32; -1 marks padding.
@@ -210,7 +211,8 @@ def score_table(
 
 def take_rows(table: ScoreTable, rows: ArrayLike) -> ScoreTable:
     """Takes the scores of some samples, for example of a batch."""
-    return ScoreTable(*(jnp.asarray(column)[rows] for column in table))
+    taken: ScoreTable = jax.tree.map(lambda column: jnp.asarray(column)[rows], table)
+    return taken
 
 
 def few_logits(

@@ -3,12 +3,14 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files
 
-__all__ = ["class_means", "rows_at_a_time"]
+__all__ = ["class_means", "row_chunks", "rows_at_a_time"]
 
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
@@ -17,6 +19,23 @@ _MIN_ROWS, _MAX_ROWS = 256, 4096
 def rows_at_a_time(num_features: int) -> int:
     """Computes how many rows of `num_features` float32 numbers make up a chunk."""
     return int(np.clip(_CHUNK_BYTES // (4 * num_features), _MIN_ROWS, _MAX_ROWS))
+
+
+def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields pieces of an array of some 32 MiB, to be looked at or copied in turn.
+
+    Of a mapped array one piece at a time is in memory.
+
+    Args:
+      features: Array with at least one axis, perhaps mapped from a file.
+
+    Yields:
+      The number of the first row, and the rows.
+    """
+    size = max(1, _CHUNK_BYTES // max(1, features[:1].nbytes))
+    for start in range(0, len(features), size):
+        yield start, features[start : start + size]
+        files.release_rows(features, start, min(start + size, len(features)))
 
 
 def class_means(

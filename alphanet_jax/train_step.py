@@ -4,11 +4,11 @@ Notation: B rows of a batch, T batches of an epoch, F 'few' classes, M source cl
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jax.typing import ArrayLike
 
 from alphanet_jax import model
@@ -31,11 +31,12 @@ __all__ = [
 Network = Callable[[model.Params, Sources], jax.Array]
 
 
-class TrainState(NamedTuple):
-    """What training changes."""
+@struct.dataclass
+class TrainState:
+    """What a step of training changes."""
 
     params: model.Params
-    opt_state: Any
+    opt_state: optax.OptState
 
 
 def init_state(

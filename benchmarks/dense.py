@@ -3,7 +3,7 @@
     python benchmarks/dense.py --data=/tmp/imagenetlt --epochs=1 --layer=batched
 
 Every batch is multiplied with the whole (C, d) classifier, as the formula stands on
-paper, and gives the numbers that `experiment.run` gives. There are four kinds:
+paper, and gives the numbers that `loop.run` gives. There are four kinds:
 
   batched      what a good user of PyTorch writes: all few classes in one product,
                frozen sources without gradients, features as one tensor, and the new
@@ -33,8 +33,8 @@ from torch.nn import functional
 
 from alphanet_jax import model, nn_search
 from alphanet_jax.data.dataset import Group
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.sampling import Batches
 
@@ -288,11 +288,11 @@ def main(argv: list[str] | None = None) -> None:
     synthetic.ensure(args.profile, args.data)
     profile = synthetic.PROFILES[args.profile]
     settings = synthetic.settings(args.profile, train_epochs=args.epochs)
-    problem = preparation.prepare(synthetic.load(args.profile, args.data), settings)
+    problem = problem_lib.prepare(synthetic.load(args.profile, args.data), settings)
     outcome = train(
         problem,
-        first_seed(experiment.initial_params(problem, [0])),
-        [first_seed(b) for b in experiment.epoch_batches(problem, [0])],
+        first_seed(loop.initial_params(problem, [0])),
+        [first_seed(b) for b in loop.epoch_batches(problem, [0])],
         layer=args.layer,
     )
     for epoch, loss in enumerate(outcome.step_loss):

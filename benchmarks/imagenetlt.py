@@ -42,8 +42,8 @@ from measuring import (
     write_record,
 )
 
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import cohorts, loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.problem import Problem
 
 dense: Any = None
@@ -115,14 +115,14 @@ def measure_training(problem: Problem, args: argparse.Namespace) -> dict[str, An
       the dense way.
     """
     seeds, limit = range(args.seeds), _limit(args)
-    batches = experiment.epoch_batches(problem, seeds)
-    params = experiment.initial_params(problem, seeds)
+    batches = loop.epoch_batches(problem, seeds)
+    params = loop.initial_params(problem, seeds)
     unvalidated = without_validation(problem)
     has_val = problem.dataset.val is not None
     say("first run")
-    first = experiment.run(problem, seeds, memory_limit=limit).seconds
+    first = loop.run(problem, seeds, memory_limit=limit).seconds
     if has_val:  # so that no turn compiles
-        experiment.run(unvalidated, seeds, memory_limit=limit)
+        loop.run(unvalidated, seeds, memory_limit=limit)
     phases: dict[str, list[float]] = {}
     epoch: list[float] = []
     training_only: list[float] = []
@@ -130,13 +130,13 @@ def measure_training(problem: Problem, args: argparse.Namespace) -> dict[str, An
     difference: dict[str, float] = {}
     for turn in range(args.repeats):
         say(f"turn {turn + 1} of {args.repeats}: ours")
-        outcome = experiment.run(problem, seeds, memory_limit=limit)
+        outcome = loop.run(problem, seeds, memory_limit=limit)
         for phase, seconds in outcome.seconds.items():
             phases.setdefault(phase, []).append(seconds)
         epoch.append(outcome.seconds["epochs"] / len(batches))
         alone = outcome
         if has_val:
-            alone = experiment.run(unvalidated, seeds, memory_limit=limit)
+            alone = loop.run(unvalidated, seeds, memory_limit=limit)
         training_only.append(alone.seconds["epochs"] / len(batches))
         for layer in args.dense:
             say(f"turn {turn + 1} of {args.repeats}: dense, {layer}")
@@ -324,7 +324,7 @@ def table_rows(record: dict[str, Any]) -> Iterator[Row]:
         yield "  peak resident memory", f"{process['peak_resident_mib']:.0f}", "MiB"
         yield "    of it anonymous", f"{process['peak_anonymous_mib']:.0f}", "MiB"
     yield "  the plan's estimate", f"{plan['total_mib']:.0f}", "MiB"
-    yield "  runs at a time", f"{plan['group_size']}", ""
+    yield "  runs at a time", f"{plan['runs_at_a_time']}", ""
     yield GAP
     first = record["training"]["first_phases"] if "training" in record else {}
     yield "first run in this process" if first else "in this process", "", ""
@@ -423,14 +423,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         dataset = synthetic.load(args.profile, args.data)
     settings = synthetic.settings(args.profile, train_epochs=args.epochs)
     with timed(seconds, "neighbors"):
-        neighbors = preparation.find_neighbors(dataset, settings)
-    problem = preparation.prepare(dataset, settings, neighbors=neighbors)
+        neighbors = problem_lib.find_neighbors(dataset, settings)
+    problem = problem_lib.prepare(dataset, settings, neighbors=neighbors)
     record["preparation"] = seconds
-    point = experiment.Point(problem, tuple(range(args.seeds)))
-    (plan,) = experiment.plan_points([point], memory_limit=_limit(args))
+    point = cohorts.Part(problem, tuple(range(args.seeds)))
+    (plan,) = cohorts.plan_parts([point], memory_limit=_limit(args))
     record["plan"] = {
         "total_mib": plan.total / 2**20,
-        "group_size": plan.group_size,
+        "runs_at_a_time": plan.runs_at_a_time,
         "shared_table": plan.shared_table,
         "parts_mib": {name: size / 2**20 for name, size in plan.parts.items()},
     }

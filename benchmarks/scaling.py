@@ -37,8 +37,8 @@ from measuring import (
 )
 
 from alphanet_jax.data.dataset import Dataset, Group
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import cohorts, loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.problem import Problem
 
 dense: Any = None
@@ -121,15 +121,15 @@ class _Case:
 
     def turn(self) -> None:
         epochs = self.problem.settings.train_epochs
-        outcome = experiment.run(self.problem, self.seeds)
+        outcome = loop.run(self.problem, self.seeds)
         self.epoch.append(outcome.seconds["epochs"] / epochs)
         losses = outcome.step_loss[0][0]
         self.first_losses = losses[~np.isnan(losses)]
-        alone = experiment.run(without_validation(self.problem), self.seeds)
+        alone = loop.run(without_validation(self.problem), self.seeds)
         self.epoch_without_validation.append(alone.seconds["epochs"] / epochs)
 
     def steps(self) -> int:
-        batches = experiment.epoch_batches(self.problem, self.seeds)
+        batches = loop.epoch_batches(self.problem, self.seeds)
         return steps_of(np.asarray(batches[0].valid))
 
     def exact_losses(self) -> np.ndarray:
@@ -175,8 +175,8 @@ def _start(problem: Problem, seed: int) -> tuple[Any, Any]:
     first = jax.tree.map(
         lambda array: np.asarray(array)[0],
         (
-            experiment.initial_params(problem, [seed]),
-            experiment.epoch_batches(problem, [seed])[0],
+            loop.initial_params(problem, [seed]),
+            loop.epoch_batches(problem, [seed])[0],
         ),
     )
     params, batches = first
@@ -191,14 +191,14 @@ def measure_seeds(dataset: Dataset, args: argparse.Namespace) -> list[dict[str, 
     settings = synthetic.settings(
         args.profile, train_epochs=args.epochs, min_epochs=1, selection="best"
     )
-    problem = preparation.prepare(_trimmed(dataset), settings)
+    problem = problem_lib.prepare(_trimmed(dataset), settings)
     cases = [_Case(problem, range(number)) for number in args.seeds]
     say("seeds: the dense formula")
     exact = cases[0].exact_losses()
     for case in cases:
         say(f"seeds: {len(case.seeds)}, first run")
-        experiment.run(problem, case.seeds)
-        experiment.run(without_validation(problem), case.seeds)
+        loop.run(problem, case.seeds)
+        loop.run(without_validation(problem), case.seeds)
     for turn in range(args.repeats):
         say(f"seeds: turn {turn + 1} of {args.repeats}")
         for case in cases:
@@ -206,10 +206,10 @@ def measure_seeds(dataset: Dataset, args: argparse.Namespace) -> list[dict[str, 
         cases[0].dense_turn()
     found = []
     for case in cases:
-        (plan,) = experiment.plan_points([experiment.Point(problem, tuple(case.seeds))])
+        (plan,) = cohorts.plan_parts([cohorts.Part(problem, tuple(case.seeds))])
         figures = {
             "seeds": len(case.seeds),
-            "group_size": plan.group_size,
+            "runs_at_a_time": plan.runs_at_a_time,
             **case.figures(exact),
         }
         found.append(figures)
@@ -237,7 +237,7 @@ def format_seeds(found: Sequence[Mapping[str, Any]]) -> str:
         [
             (
                 f"{f['seeds']}",
-                f"{f['group_size']}",
+                f"{f['runs_at_a_time']}",
                 f"{1e3 * f['epoch_seconds']:.1f}",
                 f"{f['ratio_to_one']:.2f} x",
                 f"{1e3 * f['step_seconds']:.3f}",
@@ -262,20 +262,20 @@ def measure_size(name: str, value: float, args: argparse.Namespace) -> dict[str,
     dataset = synthetic.make_dataset(
         counts, num_features=shape.features, val_per_class=10, test_per_class=1
     )
-    settings = preparation.Settings(
+    settings = problem_lib.Settings(
         n_neighbors=shape.neighbors, rho=0.5, train_epochs=args.epochs, min_epochs=1
     )
-    problem = preparation.prepare(dataset, settings)
+    problem = problem_lib.prepare(dataset, settings)
     case = _Case(problem, [0])
     exact = case.exact_losses()
-    experiment.run(problem, [0])
-    experiment.run(without_validation(problem), [0])
+    loop.run(problem, [0])
+    loop.run(without_validation(problem), [0])
     neighbor_seconds: dict[str, list[float]] = {"neighbors": []}
     for _ in range(args.repeats):
         case.turn()
         seconds: dict[str, float] = {}
         with timed(seconds, "neighbors"):
-            preparation.find_neighbors(dataset, settings)
+            problem_lib.find_neighbors(dataset, settings)
         neighbor_seconds["neighbors"].append(seconds["neighbors"])
         case.dense_turn()
     figures = case.figures(exact)

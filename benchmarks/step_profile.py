@@ -17,8 +17,7 @@ import optax
 from measuring import in_turns, steps_of
 
 from alphanet_jax import model, scores, train_step
-from alphanet_jax.experiment import feature_pass
-from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import feature_pass, loop
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.lookup import activations, optimizers
 from alphanet_jax.sampling import Batches
@@ -66,7 +65,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
     """
     settings, frozen, data = problem.settings, problem.frozen, problem.dataset
     seeds = range(num_seeds)
-    batches = experiment.epoch_batches(problem, seeds)[0]
+    batches = loop.epoch_batches(problem, seeds)[0]
     num_steps = steps_of(np.asarray(batches.valid))
     used = np.unique(np.asarray(batches.rows)[np.asarray(batches.valid)])
     places = np.zeros(len(data.train.labels), np.int32)
@@ -74,7 +73,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
     rows = np.where(batches.valid, places[batches.rows], 0)
     batches = jax.device_put(Batches(rows, batches.valid))
     table = feature_pass.score_table(data.train, used, **problem.score_arguments)
-    params = experiment.initial_params(problem, seeds)
+    params = loop.initial_params(problem, seeds)
     adamw = optimizers.make_optimizer(
         settings.optim_cls,
         {k: v for k, v in settings.optim_params.items() if k != "lr"},

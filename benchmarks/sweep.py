@@ -35,11 +35,11 @@ from measuring import (
     write_record,
 )
 
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.loop import Outcome, Point
-from alphanet_jax.experiment.problem import Settings
+from alphanet_jax.experiment import cohorts, loop
+from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.experiment.outcome import Outcome
 
 # The values of the paper's tables.
 RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
@@ -130,28 +130,28 @@ def run_settings(
     seconds: dict[str, float] = {}
     clock = time.perf_counter()
     with timed(seconds, "preparation"):
-        problems = preparation.prepare_all(dataset, [(one, 0) for one in settings])
-    points = [Point(problem, tuple(range(num_seeds))) for problem in problems]
+        problems = problem_lib.prepare_all(dataset, [(one, 0) for one in settings])
+    points = [cohorts.Part(problem, tuple(range(num_seeds))) for problem in problems]
     plans = []
     # Points that share their sources train in one program.
-    shared: dict[int, list[Point]] = {}
+    shared: dict[int, list[cohorts.Part]] = {}
     for point in points:
         shared.setdefault(id(point.problem.frozen), []).append(point)
     for group in shared.values():
-        for plan in experiment.plan_points(group, memory_limit=memory_limit):
+        for plan in cohorts.plan_parts(group, memory_limit=memory_limit):
             runs = sum(len(point.seeds) for point in group)
             plans.append(
                 {
                     "runs": runs,
-                    "group_size": plan.group_size,
-                    "chunks": math.ceil(runs / plan.group_size),
+                    "runs_at_a_time": plan.runs_at_a_time,
+                    "chunks": math.ceil(runs / plan.runs_at_a_time),
                     "estimate_gib": plan.total / GIB,
                 }
             )
     latest: dict[int, Mapping[str, float]] = {}
     outcomes: dict[int, Outcome] = {}
     last = time.monotonic()
-    found = experiment.run_points(points, memory_limit=memory_limit)
+    found = loop.run_parts(points, memory_limit=memory_limit)
     for done, (index, outcome) in enumerate(found, start=1):
         if not isinstance(outcome, Outcome):
             raise SystemExit(f"error: {outcome}")
@@ -404,7 +404,7 @@ def main(argv: list[str] | None = None) -> None:
         print(format_turns(record))
         (plan,) = record["plans"]
         print(
-            f"\n{plan['runs']} runs, {plan['group_size']} at a time in "
+            f"\n{plan['runs']} runs, {plan['runs_at_a_time']} at a time in "
             f"{plan['chunks']} chunks; loading took {record['load_seconds']:.1f} s"
         )
         if record["differences"]:

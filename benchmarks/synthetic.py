@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset, Group, load_dataset
 from alphanet_jax.data.registry import get_entry
-from alphanet_jax.experiment.problem import Settings
 
 MODEL = "synthetic"
 RECORD = "synthetic.json"

@@ -10,7 +10,8 @@ and 10,000 test samples. There are none for validation. This is for the paper's
 features; others of CIFAR-100-LT come with this repository, see configs/quickstart.py.
 
 The data does not come with this repository. https://github.com/jayanthkoushik/alphanet
-says where to get it; below --config.data_root [.] it must lie like this:
+says where to get it; below --config.data_root [here, or else where configs/ is] it must
+lie like this:
 
   data/CIFARLT/splits/few.txt, medium.txt, many.txt
   data/CIFARLT/features/resnet32_ride/train.pkl, test.pkl
@@ -43,13 +44,14 @@ many samples of many and medium classes an epoch has for each sample of a few cl
   LTR    1         32.2 ± 1.77  43.4 ± 1.22  67.5 ± 0.95  48.5 ± 0.73
   LTR    1.5       32.0 ± 1.49  46.2 ± 0.86  67.3 ± 1.02  49.3 ± 0.33
 
-  python main.py --config=configs/cifar100lt.py --workdir=results/cifar100lt_ride
-  python main.py --config=configs/cifar100lt.py:ltr --config.rho=1.0 \
+  alphanet train --config=cifar100lt --workdir=results/cifar100lt_ride
+  alphanet train --config=cifar100lt:ltr --config.rho=1.0 \
       --config.data_root=/data --workdir=results/cifar100lt_ltr
 """
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -71,5 +73,7 @@ def get_config(model: str = "ride") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/CIFARLT")
     config.rho = 0.5
     return config

@@ -2,9 +2,12 @@
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.fields import default_config
 
 
 def get_config() -> ml_collections.ConfigDict:
     """Gives the default config, in which `dataset` is yet to be set."""
-    return default_config()
+    config = default_config()
+    config.registry = bundled.find(bundled.REGISTRY)
+    return config

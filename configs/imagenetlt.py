@@ -9,7 +9,8 @@ r"""ImageNet-LT, ResNeXt-50; models crt (the default), lws and ride.
 and 20,000 validation and 50,000 test samples.
 
 The data does not come with this repository. https://github.com/jayanthkoushik/alphanet
-says where to get it; below --config.data_root [.] it must lie like this:
+says where to get it; below --config.data_root [here, or else where configs/ is] it must
+lie like this:
 
   data/ImageNetLT/label_names.txt
   data/ImageNetLT/splits/few.txt, medium.txt, many.txt
@@ -47,14 +48,15 @@ validation accuracy; --config.selection=reference does so. The default, the epoc
 best validation accuracy from the fifth on, is the rule that the paper describes, and
 its numbers are others.
 
-  python main.py --config=configs/imagenetlt.py --config.selection=reference \
+  alphanet train --config=imagenetlt --config.selection=reference \
       --workdir=results/imagenetlt_crt
-  python main.py --config=configs/imagenetlt.py:ride --config.rho=1.0 \
+  alphanet train --config=imagenetlt:ride --config.rho=1.0 \
       --config.data_root=/data --workdir=results/imagenetlt_ride
 """
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -77,5 +79,7 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/ImageNetLT")
     config.rho = 0.5
     return config

@@ -9,7 +9,8 @@ r"""iNaturalist, ResNet-152; model crt.
 and 24,426 test samples. There are none for validation.
 
 The data does not come with this repository. https://github.com/jayanthkoushik/alphanet
-says where to get it; below --config.data_root [.] it must lie like this:
+says where to get it; below --config.data_root [here, or else where configs/ is] it must
+lie like this:
 
   data/iNaturalist/splits/few.txt, medium.txt, many.txt
   data/iNaturalist/features/resnet152_crt/train.pkl, test.pkl
@@ -36,13 +37,14 @@ many samples of many and medium classes an epoch has for each sample of a few cl
   cRT    0.04      73.7 ± 0.69  61.6 ± 1.61  70.4 ± 0.94  67.3 ± 0.86
   cRT    0.05      73.3 ± 0.68  62.8 ± 1.14  71.0 ± 0.68  67.8 ± 0.69
 
-  python main.py --config=configs/inaturalist.py --workdir=results/inaturalist_crt
-  python main.py --config=configs/inaturalist.py --config.rho=0.01 \
+  alphanet train --config=inaturalist --workdir=results/inaturalist_crt
+  alphanet train --config=inaturalist --config.rho=0.01 \
       --config.data_root=/data --workdir=results/inaturalist_crt_rho_0.01
 """
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -61,5 +63,7 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/iNaturalist")
     config.rho = 0.05
     return config

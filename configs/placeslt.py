@@ -9,7 +9,8 @@ r"""Places-LT, ResNet-152; models crt (the default) and lws.
 and 7,300 validation and 36,500 test samples.
 
 The data does not come with this repository. https://github.com/jayanthkoushik/alphanet
-says where to get it; below --config.data_root [.] it must lie like this:
+says where to get it; below --config.data_root [here, or else where configs/ is] it must
+lie like this:
 
   data/PlacesLT/splits/few.txt, medium.txt, many.txt
   data/PlacesLT/features/resnet152_MODEL/train.pkl, val.pkl, test.pkl
@@ -38,14 +39,15 @@ validation accuracy; --config.selection=reference does so. The default, the epoc
 best validation accuracy from the fifth on, is the rule that the paper describes, and
 its numbers are others.
 
-  python main.py --config=configs/placeslt.py --config.selection=reference \
+  alphanet train --config=placeslt --config.selection=reference \
       --workdir=results/placeslt_crt
-  python main.py --config=configs/placeslt.py:lws --config.rho=1.0 \
+  alphanet train --config=placeslt:lws --config.rho=1.0 \
       --config.data_root=/data --workdir=results/placeslt_lws
 """
 
 import ml_collections
 
+from alphanet_jax import bundled
 from alphanet_jax.config.presets import dataset_config
 from alphanet_jax.errors import UserError
 
@@ -67,5 +69,7 @@ def get_config(model: str = "crt") -> ml_collections.ConfigDict:
             f"got {model!r}"
         )
     config = dataset_config(_DATASETS[model])
+    config.registry = bundled.find(bundled.REGISTRY)
+    config.data_root = bundled.root_of("data/PlacesLT")
     config.rho = 0.5
     return config

@@ -6,6 +6,7 @@ import numpy as np
 
 from alphanet_jax import eval as evaluation
 from alphanet_jax.config import fields as config_lib
+from alphanet_jax.experiment import outcome
 from alphanet_jax.results import file as results
 
 NUM_CLASSES, NUM_FEATURES, NUM_EPOCHS = 9, 4, 3
@@ -55,7 +56,9 @@ def make_result(
         "seeds": np.arange(seed, seed + num_seeds),
         "dataset": np.asarray(dataset),
         "proper_name": np.asarray(proper_name),
-        "label_names": np.asarray(LABEL_NAMES),
+        "label_names": np.asarray(
+            LABEL_NAMES[: len(arrays.get("class_counts", CLASS_COUNTS))]
+        ),
         **{f"{split}_classes": np.int32(SPLITS[split]) for split in SPLITS},
         "class_counts": np.asarray(CLASS_COUNTS),
         "test_labels": np.int32(np.repeat(np.arange(NUM_CLASSES), SAMPLES_OF_A_CLASS)),
@@ -125,7 +128,7 @@ def make_result(
     )
     made |= {
         "config": np.asarray(json.dumps(config, sort_keys=True)),
-        "versions": np.asarray(json.dumps(results.versions(), sort_keys=True)),
+        "versions": np.asarray(json.dumps(outcome.versions(), sort_keys=True)),
         "file_hashes": np.asarray("{}"),
     }
     made |= {name: np.asarray(array) for name, array in arrays.items()}

@@ -25,14 +25,15 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alphanet_jax import model, nn_search
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data import dataset, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.loop import Outcome
-from alphanet_jax.experiment.problem import Problem, Settings
-from alphanet_jax.lookup import optimizers
+from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.experiment.outcome import Outcome
+from alphanet_jax.experiment.problem import Problem
+from alphanet_jax.lookup.params import parse_params
 from alphanet_jax.sampling import Batches
 
 SAME = 1e-6  # of figures that are ratios of counts
@@ -61,7 +62,7 @@ def settings_from_case(case: Mapping[str, Any]) -> Settings:
     def parse(params: Any) -> dict[str, Any]:
         if isinstance(params, str):
             try:
-                return optimizers.parse_params(params)
+                return parse_params(params)
             except ValueError as error:
                 raise UserError(str(error)) from None
         return dict(params)
@@ -290,9 +291,9 @@ def replay(
     recorded = trace["neighbors"][by_few].astype(np.int32)
     lines = []
     if settings.nn_dist != "random":
-        found = preparation.find_neighbors(data, settings)
+        found = problem_lib.find_neighbors(data, settings)
         more = min(len(data.base_classes) - 1, settings.n_neighbors + 10)
-        others = preparation.find_neighbors(
+        others = problem_lib.find_neighbors(
             data, dataclasses.replace(settings, n_neighbors=more)
         )
         wrong = neighbor_mismatches(found, recorded, others)
@@ -308,12 +309,12 @@ def replay(
     )
 
     def run(selection: str) -> tuple[Problem, Outcome]:
-        problem = preparation.prepare(
+        problem = problem_lib.prepare(
             data,
             dataclasses.replace(settings, selection=selection),
             neighbors=neighbors,
         )
-        return problem, experiment.run(problem, [0], params=params, batches=batches)
+        return problem, loop.run(problem, [0], params=params, batches=batches)
 
     problem, outcome = run("best")
     losses = np.concatenate([loss[0] for loss in outcome.step_loss])

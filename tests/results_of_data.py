@@ -7,9 +7,10 @@ import json
 
 import numpy as np
 
+from alphanet_jax import results
+from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import default_config
 from alphanet_jax.data.dataset import load_dataset
-from alphanet_jax.results import file as results
 
 
 def config_of(made, **fields):
@@ -79,6 +80,24 @@ def arrays_of(made, *, seeds=(0, 1), per_seed=False, draw=0, **fields):
         "config": np.asarray(json.dumps(config)),
         "file_hashes": np.asarray(json.dumps(dict(data.file_hashes))),
     }
+
+
+def train(made, workdir, *more):
+    """Trains for two epochs by the real command; gives the path of the result."""
+    config = made.path("config_of_tests.py")
+    config.write_text(
+        "from alphanet_jax.config.fields import default_config as get_config\n"
+    )
+    arguments = [
+        *(f"--config={config}", f"--workdir={workdir}", "--config.dataset=made"),
+        *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
+        *("--config.seeds=2", "--config.alphanet.hdims=(4,)"),
+        *("--config.training.n_neighbors=2", "--config.training.train_epochs=2"),
+        "--config.training.min_epochs=1",
+    ]
+    assert cli.main(["main.py", *arguments, *more]) == 0
+    (path,) = workdir.glob("**/result.npz")
+    return path
 
 
 def write(path, arrays, **changes):

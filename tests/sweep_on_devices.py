@@ -17,8 +17,7 @@ import numpy as np
 from outcomes import arrays
 from test_points import make_points
 
-from alphanet_jax.experiment import devices, programs
-from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import devices, loop, programs
 
 # Eleven runs of five points, and a run that diverges, in one program.
 CHANGES = [
@@ -34,7 +33,7 @@ CHANGES = [
 def sweep():
     """Arrays of every outcome by `point/name`; the text of an error as it is."""
     found = {}
-    for index, outcome in experiment.run_points(make_points(CHANGES)):
+    for index, outcome in loop.run_parts(make_points(CHANGES)):
         if isinstance(outcome, Exception):
             found[f"{index}/error"] = np.asarray(str(outcome))
         else:

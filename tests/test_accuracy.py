@@ -18,22 +18,6 @@ def drawn(request):
     return labels, rng.integers(0, 6, (2, 40)), rng.random((6, 6)) < 0.3
 
 
-class TestNeighborMask:
-    def test_worked(self):
-        mask = accuracy.neighbor_mask(np.array([[1, 2], [2, 0], [0, 1]]), num_classes=3)
-        assert mask.dtype == bool
-        assert mask.astype(int).tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-
-    def test_is_not_symmetric(self):
-        mask = accuracy.neighbor_mask(np.array([[1], [2], [0]]), num_classes=3)
-        np.testing.assert_array_equal(mask, MASK)
-
-    @pytest.mark.parametrize("shape", [(2, 1), (3,), (3, 1, 1)])
-    def test_not_for_every_class(self, shape):
-        with pytest.raises(ValueError, match=r"must be \(3, k\), got \("):
-            accuracy.neighbor_mask(np.zeros(shape, int), num_classes=3)
-
-
 class TestOutcomes:
     def test_worked(self):
         # true 0: itself, its neighbor, the other; true 2: neighbor, other, itself

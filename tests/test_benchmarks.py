@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import problem as problem_lib
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -84,8 +84,8 @@ def test_data_that_is_there_is_kept_and_other_data_refused(
 def test_few_classes_do_badly_and_training_mends_them(
     synthetic: ModuleType, tiny: Dataset
 ) -> None:
-    problem = preparation.prepare(tiny, synthetic.settings("tiny"))
-    outcome = experiment.run(problem, [0])
+    problem = problem_lib.prepare(tiny, synthetic.settings("tiny"))
+    outcome = loop.run(problem, [0])
     few, medium, many = outcome.baseline_test.acc_per_split
     assert few < medium
     assert few < many
@@ -108,11 +108,11 @@ def test_dense_training_gives_the_same_numbers(
         eval_batch_size=64,
         pred_scale=pred_scale,
     )
-    problem = preparation.prepare(tiny, settings)
-    params = experiment.initial_params(problem, [3])
-    batches = experiment.epoch_batches(problem, [3])
+    problem = problem_lib.prepare(tiny, settings)
+    params = loop.initial_params(problem, [3])
+    batches = loop.epoch_batches(problem, [3])
     assert not batches[0].valid.all()  # the last batch is not full
-    ours = experiment.run(problem, [3], params=params, batches=batches)
+    ours = loop.run(problem, [3], params=params, batches=batches)
     theirs = dense.train(
         problem,
         dense.first_seed(params),
@@ -147,10 +147,10 @@ def test_the_dense_formula_in_jax_gives_the_same_losses(
     plain = importlib.import_module("plain")
     measuring = importlib.import_module("measuring")
     settings = synthetic.settings("tiny", train_epochs=1, pred_scale=pred_scale)
-    problem = preparation.prepare(tiny, settings)
-    params = experiment.initial_params(problem, [3])
-    batches = experiment.epoch_batches(problem, [3])
-    ours = experiment.run(problem, [3], params=params, batches=batches).step_loss[0][0]
+    problem = problem_lib.prepare(tiny, settings)
+    params = loop.initial_params(problem, [3])
+    batches = loop.epoch_batches(problem, [3])
+    ours = loop.run(problem, [3], params=params, batches=batches).step_loss[0][0]
     theirs = plain.epoch_losses(
         problem,
         *jax.tree.map(lambda array: np.asarray(array)[0], (params, batches[0])),
@@ -306,7 +306,7 @@ def test_sweep_measures_one_dataset_and_precisions(
     assert record["num_runs"] == 6
     (plan,) = record["plans"]
     assert plan["runs"] == 6
-    assert plan["chunks"] == -(-6 // plan["group_size"])
+    assert plan["chunks"] == -(-6 // plan["runs_at_a_time"])
     for turns in record["turns"].values():
         assert len(turns) == 2
         assert turns[1]["compile"] < turns[0]["compile"]

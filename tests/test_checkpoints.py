@@ -25,11 +25,9 @@ from alphanet_jax.commands import cli
 from alphanet_jax.data.dataset import Group
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts
-from alphanet_jax.experiment import checkpoints, programs
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import memory as planning
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.loop import History, Point
+from alphanet_jax.experiment import checkpoints, cohorts, loop, memory, programs
+from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.experiment.hooks import History
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.results import file as results
 
@@ -240,7 +238,7 @@ class TestOpenStore:
         # Where files lie does not count, nor how runs would be grouped now.
         moved = {"": CONFIGS[""] | {"data_root": "there"}}
         hashes = {"there/a.npy": "11", "there/b.npy": "22"}
-        plan = dataclasses.replace(PLAN, group_size=1, limit=5)
+        plan = dataclasses.replace(PLAN, runs_at_a_time=1, limit=5)
         store, plans = open_store(
             directory, configs=moved, file_hashes=hashes, plans=[plan]
         )
@@ -362,7 +360,7 @@ class Stopping:
 
 
 def run_points(points, **arguments):
-    found = dict(experiment.run_points(points, **arguments))
+    found = dict(loop.run_parts(points, **arguments))
     assert sorted(found) == list(range(len(points)))
     return {n: outcomes.arrays(outcome) for n, outcome in found.items()}
 
@@ -435,8 +433,8 @@ class TestResume:
             dataclasses.replace(SETTINGS, train_epochs=EPOCHS, **change)
             for change in changes
         ]
-        problems = preparation.prepare_all(data, [(s, 0) for s in settings])
-        points = [Point(p, (3, 8), str(n)) for n, p in enumerate(problems)]
+        problems = problem_lib.prepare_all(data, [(s, 0) for s in settings])
+        points = [cohorts.Part(p, (3, 8), str(n)) for n, p in enumerate(problems)]
         whole = run_points(points)
         if "several sizes" in case:
             steps = {int(np.isfinite(whole[0][f"step_loss.{e}"]).sum(axis=1)[0])
@@ -460,10 +458,10 @@ class TestResume:
     def test_stopped_again_and_again(self, tmp_path):
         """Every epoch in a process of its own, in groups of two runs."""
         settings = dataclasses.replace(SETTINGS, train_epochs=3)
-        problem = preparation.prepare(make_dataset(), settings)
-        points = [Point(problem, (0, 1, 2))]
-        (plan,) = experiment.plan_points(points)
-        plans = [dataclasses.replace(plan, group_size=2)]
+        problem = problem_lib.prepare(make_dataset(), settings)
+        points = [cohorts.Part(problem, (0, 1, 2))]
+        (plan,) = cohorts.plan_parts(points)
+        plans = [dataclasses.replace(plan, runs_at_a_time=2)]
         whole = run_points(points, plans=plans)
         lines, stops = [], 0
         while True:
@@ -493,16 +491,16 @@ class TestResume:
     @pytest.mark.slow
     def test_a_point_that_is_done_is_left_out(self, tmp_path):
         settings = [dataclasses.replace(SETTINGS, rho=r) for r in (0.3, 0.8)]
-        problems = preparation.prepare_all(make_dataset(), [(s, 0) for s in settings])
-        points = [Point(p, (0, 1), str(n)) for n, p in enumerate(problems)]
-        (plan,) = experiment.plan_points(points)
-        plans = [dataclasses.replace(plan, group_size=3)]  # one of the first among them
+        problems = problem_lib.prepare_all(make_dataset(), [(s, 0) for s in settings])
+        points = [cohorts.Part(p, (0, 1), str(n)) for n, p in enumerate(problems)]
+        (plan,) = cohorts.plan_parts(points)
+        plans = [dataclasses.replace(plan, runs_at_a_time=3)]
         whole = run_points(points, plans=plans)
         store, _ = open_store(tmp_path / "c")
         came, lines = {}, []
 
         def stopped():
-            for number, outcome in experiment.run_points(
+            for number, outcome in loop.run_parts(
                 points, plans=plans, checkpoints=Stopping(store, 8)
             ):
                 came[number] = outcomes.arrays(outcome)
@@ -514,7 +512,7 @@ class TestResume:
         store, _ = open_store(tmp_path / "c")
         rest = {
             number: outcomes.arrays(outcome)
-            for number, outcome in experiment.run_points(
+            for number, outcome in loop.run_parts(
                 points, plans=plans, checkpoints=store, done=[1], report=lines.append
             )
         }
@@ -535,13 +533,13 @@ class TestResume:
             lr_sched_cls="piecewise_constant_schedule",
             lr_sched_params={"boundaries_and_scales": {"3": 1e36}},
         )
-        problem = preparation.prepare(make_dataset(), settings)
-        points = [Point(problem, (5, 6))]
+        problem = problem_lib.prepare(make_dataset(), settings)
+        points = [cohorts.Part(problem, (5, 6))]
         messages = []
         for resumed in (False, True):
             lines = []
             store, _ = open_store(tmp_path / "c")
-            ((_, error),) = experiment.run_points(
+            ((_, error),) = loop.run_parts(
                 points, checkpoints=store, report=lines.append
             )
             assert isinstance(error, UserError)
@@ -559,7 +557,7 @@ class TestResume:
         tame = dataclasses.replace(
             settings, lr_sched_params={"boundaries_and_scales": {"3": 0.5}}
         )
-        points = [Point(preparation.prepare(make_dataset(), tame), (5, 6))]
+        points = [cohorts.Part(problem_lib.prepare(make_dataset(), tame), (5, 6))]
         store, _ = open_store(tmp_path / "c")
         found = run_points(points, checkpoints=store)
         store.close()
@@ -577,14 +575,16 @@ class TestResume:
             )
             for scale in (1e36, 0.5)
         ]
-        problems = preparation.prepare_all(make_dataset(), [(s, 0) for s in settings])
-        points = [Point(p, (0,), name) for p, name in zip(problems, "ab", strict=True)]
-        whole = dict(experiment.run_points(points))
+        problems = problem_lib.prepare_all(make_dataset(), [(s, 0) for s in settings])
+        points = [
+            cohorts.Part(p, (0,), name) for p, name in zip(problems, "ab", strict=True)
+        ]
+        whole = dict(loop.run_parts(points))
         assert "a: the loss is" in str(whole[0])
         store, _ = open_store(tmp_path / "c")
         with pytest.raises(StoppedError):  # a has gone wrong by then
-            list(experiment.run_points(points, checkpoints=Stopping(store, 5)))
-        found = dict(experiment.run_points(points, checkpoints=store))
+            list(loop.run_parts(points, checkpoints=Stopping(store, 5)))
+        found = dict(loop.run_parts(points, checkpoints=store))
         store.close()
         assert str(found[0]) == str(whole[0])
         assert_equal_outcomes(
@@ -717,7 +717,9 @@ class TestCommand:
 
             patch.setattr(checkpoints.CheckpointStore, "save", save)
             assert main(*arguments) == 130
-        assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "error: interrupted; the same command goes on after the last epoch in c"
+        )
         assert not pathlib.Path("w").exists()
         before = snapshot("c")
 
@@ -772,7 +774,7 @@ class TestCommand:
     def test_a_sweep_goes_on_with_what_is_not_done(
         self, capsys, trained, monkeypatch, tmp_path
     ):
-        monkeypatch.setattr(planning, "_CPU_GROUP_RUNS", 2)  # a point at a time
+        monkeypatch.setattr(memory, "_CPU_GROUP_RUNS", 2)  # a point at a time
         arguments = [QUICKSTART, *SHORT, "--config.rho=(0.1, 0.5)"]
         assert main(*arguments, "--workdir=whole") == 0
         trained.clear()

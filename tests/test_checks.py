@@ -2,6 +2,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from alphanet_jax import streaming
 from alphanet_jax.data import checks
 from alphanet_jax.errors import UserError
 
@@ -9,22 +10,7 @@ from alphanet_jax.errors import UserError
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of three rows of four float32 values."""
-    monkeypatch.setattr(checks, "_CHUNK_BYTES", 3 * 4 * 4)
-
-
-@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 6, 7])
-def test_row_chunks(rows, small_chunks):
-    features = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
-    chunks = list(checks.row_chunks(features))
-    assert [start for start, _ in chunks] == list(range(0, rows, 3))
-    assert all(np.shares_memory(chunk, features) for _, chunk in chunks)
-    if chunks:
-        np.testing.assert_array_equal(np.concatenate([c for _, c in chunks]), features)
-
-
-def test_row_chunks_of_rows_larger_than_a_chunk(small_chunks):
-    features = np.ones((3, 100), np.float32)
-    assert [len(chunk) for _, chunk in checks.row_chunks(features)] == [1, 1, 1]
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 3 * 4 * 4)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +98,11 @@ def splits(few=(0,), medium=(1,), many=(2,)):
 )
 def test_good_splits(parts):
     checks.check_splits("x", parts, num_classes=3)
+
+
+def test_splits_that_are_no_files():
+    with pytest.raises(UserError, match=r"^x: class 1 is in few and in medium$"):
+        checks.check_splits("x", splits(few=(0, 1)), num_classes=3, ending="")
 
 
 def test_many_classes_are_abbreviated():

@@ -1,15 +1,18 @@
 """What a user types, end to end."""
 
+import importlib
+import importlib.util
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from alphanet_jax.commands import cli
-from alphanet_jax.config import fields as config
 from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -118,9 +121,9 @@ class TestTrain:
         assert capsys.readouterr().out == done.stdout
         assert [path.name for path in pathlib.Path("again").iterdir()] == ["result.npz"]
 
-    def test_named_command_and_default_workdir(self, trained, capsys):
+    def test_named_command_named_config_and_default_workdir(self, trained, capsys):
         workdir, _ = trained
-        assert main("train", QUICKSTART, *SHORT) == 0
+        assert main("train", "--config", "quickstart", *SHORT) == 0
         result = pathlib.Path("results/quickstart/result.npz")
         assert result.read_bytes() == (workdir / "result.npz").read_bytes()
 
@@ -164,11 +167,24 @@ class TestErrors:
         ("arguments", "message"),
         [
             (["tain"], "unknown command 'tain'; did you mean 'train'?"),
-            ([], "--config is missing, for example"),
+            (["train"], "--config is missing, for example --config=quickstart"),
+            (["--workdir=x"], "--config is missing, for example"),
+            (["quickstrat"], "unknown command 'quickstrat'; did you mean 'quickstart'"),
+            (["help", "tain"], "unknown command 'tain'; did you mean 'train'?"),
             (["--confg=x"], "unknown flag --confg; did you mean 'config'?"),
             ([QUICKSTART, "extra"], "unexpected argument 'extra'"),
             (["--config=nowhere.py"], "--config: no such file: 'nowhere.py'"),
             (["--config", "nowhere.py"], "--config: no such file: 'nowhere.py'"),
+            (["--config"], "--config: no such file: ''"),
+            (["--config=quikstart"], "did you mean 'quickstart'? there are cifar100lt"),
+            (
+                ["--config=imagenetlt:rid"],
+                "configs/imagenetlt.py: model must be one of crt, lws, ride, got 'rid'",
+            ),
+            (
+                ["quickstart", "--config=imagenetlt"],
+                "quickstart has a config of its own, got '--config=imagenetlt'",
+            ),
             ([f"{QUICKSTART}:x"], "--config cannot be loaded: TypeError: get_config"),
             (
                 [QUICKSTART, "--config.training.n_neighbor=3"],
@@ -207,7 +223,9 @@ class TestErrors:
         ],
     )
     def test_one_line(self, capsys, arguments, message):
-        assert main(*arguments, *(["--workdir=x"] if arguments[1:] else [])) == 1
+        if arguments[1:] and arguments[0].startswith("-"):
+            arguments = [*arguments, "--workdir=x"]
+        assert main(*arguments) == 1
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.startswith("error: ")
@@ -217,7 +235,6 @@ class TestErrors:
 
     def test_config_files_of_ones_own(self, capsys):
         good = (ROOT / "configs" / "quickstart.py").read_text()
-        good = good.replace("parents[1]", f"parents[0] / {str(ROOT)!r}")
         for text, message in (
             ("def get_config(:", "--config cannot be loaded: SyntaxError"),
             ("x = 1", "--config cannot be loaded"),
@@ -251,33 +268,85 @@ class TestErrors:
         assert path.read_bytes() == b"precious"
 
 
-class TestHelp:
-    def test_every_field_is_explained(self, capsys):
-        assert main("--help") == 0
-        shown = capsys.readouterr().out
-        for field in config.FIELDS:
-            assert f"--config.{field.name}\n" in shown
-        assert "--workdir" in shown
-        assert "train " in shown
-        assert max(map(len, shown.splitlines())) <= 92
+class TestInterrupted:
+    """What is said then is what the same command would do."""
 
-    def test_help_imports_no_jax(self):
-        program = (
-            "import sys; from alphanet_jax.commands import cli;"
-            "cli.main(['main.py', '--help']);"
-            "sys.exit('jax' in sys.modules)"
-        )
-        subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (
+                ["train", QUICKSTART],
+                "; the same command trains again what has no result yet; with "
+                "--ckpt_dir=DIR it would go on after the last epoch",
+            ),
+            (
+                ["quickstart", "--ckpt_dir=c"],
+                "; the same command goes on after the last epoch in c",
+            ),
+            (
+                [QUICKSTART, "--ckpt_dir=c", "--noload_from_ckpt"],
+                "; the same command trains again what has no result yet; without "
+                "--noload_from_ckpt it goes on after the last epoch in c",
+            ),
+            (["paper"], "; the same command goes on with what has no result yet"),
+            (["paper", "--notrain"], ""),
+            (["baseline", QUICKSTART], ""),
+            (["results", "--base_res_dir=."], ""),
+        ],
+    )
+    def test_one_line(self, capsys, monkeypatch, arguments, said):
+        def interrupt(values):
+            raise KeyboardInterrupt
 
-    def test_converter(self):
-        done = subprocess.run(
-            [sys.executable, ROOT / "convert_torch_features.py", "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
+        name = arguments[0] if arguments[0].isalpha() else "train"
+        module = importlib.import_module(f"alphanet_jax.commands.{name}")
+        monkeypatch.setattr(module, "run", interrupt)
+        assert main(*arguments) == 130
+        assert capsys.readouterr().err == f"error: interrupted{said}\n"
+
+
+class TestQuickstart:
+    def test_from_an_empty_directory(self, trained, capsys):
+        workdir, done = trained
+        assert main("quickstart", *SHORT) == 0
+        result = pathlib.Path("results/quickstart/result.npz")
+        assert result.read_bytes() == (workdir / "result.npz").read_bytes()
+        captured = capsys.readouterr()
+        assert captured.out == done.stdout
+        # What it suggests can be copied: every command is one that is understood.
+        suggested = [
+            line.removeprefix("  python main.py ")
+            for line in captured.err.splitlines()
+            if line.startswith("  python main.py ")
+        ]
+        assert [line.split()[0] for line in suggested] == ["combos", "plot", "train"]
+        assert main(*shlex.split(suggested[0])) == 0
+        for line in suggested[1:]:
+            assert main(*shlex.split(line), "--help") == 0
+
+    def test_workdir_is_quoted(self):
+        from alphanet_jax.commands import quickstart
+
+        values = flags.FlagValues()
+        quickstart.define_flags(values, ["alphanet"])
+        values(["alphanet", "--workdir=my results"])
+        text = quickstart.what_next(values, "alphanet")
+        assert "\n  alphanet combos '--base_res_dir=my results' --select_n=1" in text
+
+    def test_only_matplotlib_is_missing(self, monkeypatch):
+        from alphanet_jax.commands import quickstart
+
+        values = flags.FlagValues()
+        quickstart.define_flags(values, ["alphanet"])
+        values(["alphanet"])
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda n: None if n == "matplotlib" else find(n),
         )
-        for flag in ("registry", "dataset", "data_root", "out", "feature_dtype"):
-            assert f"--{flag}\n" in done.stdout
+        text = quickstart.what_next(values, "alphanet")
+        assert "changes.png   # after: pip install matplotlib\n" in text
 
 
 def test_output_that_nobody_reads(tmp_path):

@@ -3,16 +3,15 @@
 import json
 import pathlib
 import statistics
-import sys
 
 import made_data
 import numpy as np
 import pytest
+import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.commands import cli
 from alphanet_jax.results import combos
-from alphanet_jax.results import file as results
-from alphanet_jax.results import sets as result_sets
 
 # The sample of the original's README.
 NAMES = [
@@ -151,8 +150,8 @@ def random_arrays(seed=0, *, num_runs=3, num_classes=9, samples=80):
 
 
 def load(directory):
-    paths = result_sets.find_results(pathlib.Path(directory))
-    (runs,) = result_sets.load_sets({"toy": paths})
+    paths = results.find_results(pathlib.Path(directory))
+    (runs,) = results.load_sets({"toy": paths})
     return runs
 
 
@@ -630,24 +629,8 @@ class TestErrors:
 class TestRealResult:
     def test_what_was_trained_is_shown(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.delitem(sys.modules, "config_config", raising=False)
-        made_data.make(tmp_path / "data")
-        pathlib.Path("config.py").write_text(
-            "from alphanet_jax.config.fields import default_config\n"
-            "def get_config():\n"
-            "    config = default_config()\n"
-            "    config.dataset = 'made'\n"
-            "    config.registry = 'data/datasets.toml'\n"
-            "    config.data_root = 'data'\n"
-            "    config.seeds = 2\n"
-            "    config.alphanet.hdims = (4,)\n"
-            "    config.training.n_neighbors = 2\n"
-            "    config.training.train_epochs = 2\n"
-            "    config.training.min_epochs = 1\n"
-            "    return config\n"
-        )
-        train = ["main.py", "--config=config.py", "--workdir=w"]
-        assert cli.main([*train, "--compilation_cache=off"]) == 0
+        made = made_data.make(tmp_path / "data")
+        results_of_data.train(made, tmp_path / "w")
         capsys.readouterr()
         assert main("--base_res_dir=w", "--classes", "name 3") == 0
         lines = capsys.readouterr().out.splitlines()

@@ -7,8 +7,9 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from alphanet_jax import bundled
 from alphanet_jax.commands import cli
-from alphanet_jax.config.fields import FIELDS, check_fields, default_config, get
+from alphanet_jax.config.fields import FIELDS, check_config, default_config, get
 from alphanet_jax.data import registry
 from alphanet_jax.errors import UserError
 
@@ -111,7 +112,7 @@ def test_every_config_file_is_tested_here():
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_config_is_complete_and_its_dataset_is_in_the_registry(name):
     config = load(name)
-    check_fields(config)
+    check_config(config)
     entry = registry.get_entry(REGISTRY, config.dataset)
     training = config.training
     assert {training.train_datagrp, training.test_datagrp} <= set(entry.datagrps)
@@ -120,11 +121,13 @@ def test_config_is_complete_and_its_dataset_is_in_the_registry(name):
 
 
 @pytest.mark.parametrize(("name", "expected"), PAPER.items())
-def test_config_sets_what_the_paper_says_and_nothing_else(name, expected):
+def test_config_sets_what_the_paper_says_and_nothing_else(name, expected, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
     assert changes(load(name)) == expected
 
 
-def test_defaults_are_the_settings_of_the_paper():
+def test_defaults_are_the_settings_of_the_paper(monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
     config = load("default.py")
     assert changes(config) == {}
     assert config.training.train_epochs == 25
@@ -146,7 +149,7 @@ def test_defaults_are_the_settings_of_the_paper():
 
 def test_default_config_asks_for_a_dataset():
     with pytest.raises(UserError, match=r"^config\.dataset is not set: name of the"):
-        check_fields(load("default.py"))
+        check_config(load("default.py"))
 
 
 def test_quickstart_is_found_from_anywhere(tmp_path, monkeypatch):
@@ -162,6 +165,74 @@ def test_quickstart_is_found_from_anywhere(tmp_path, monkeypatch):
     assert (root / entry.label_names_file).is_file()
     assert entry.synsets_file is not None
     assert (root / entry.synsets_file).is_file()
+
+
+@pytest.mark.parametrize("name", [*PAPER, "default.py"])
+def test_registry_is_found_from_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load(name)
+    assert Path(config.registry) == REGISTRY
+    assert config.data_root == "."  # its data is neither here nor bundled
+    Path("configs").mkdir()
+    Path("configs/datasets.toml").touch()
+    assert load(name).registry == "configs/datasets.toml"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_data_beside_the_registry_is_found_from_anywhere(name, tmp_path, monkeypatch):
+    entry = registry.get_entry(REGISTRY, load(name).dataset)
+    data = Path(entry.split_files_dir).parent
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / data).mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.setattr(bundled, "root", lambda: home)
+    monkeypatch.chdir(here)
+    assert load(name).data_root == str(home)
+    Path(data).mkdir(parents=True)
+    assert load(name).data_root == "."
+
+
+class TestNames:
+    """`--config=NAME`."""
+
+    def test_every_name_is_a_config(self):
+        assert bundled.root() == CONFIGS.parent
+        for name in bundled.config_names():
+            path = str(CONFIGS / f"{name}.py")
+            for text in (name, f"{name}.py", f"configs/{name}", f"configs/{name}.py"):
+                assert bundled.find_config(text) in (path, text)
+            assert bundled.find_config(f"{name}:a:b") == f"{path}:a:b"
+
+    def test_a_file_wins(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for text in ("quickstart", "imagenetlt.py"):
+            assert bundled.find_config(text) != text
+            Path(text).touch()
+            assert bundled.find_config(text) == text
+            assert bundled.find_config(f"{text}:ride") == f"{text}:ride"
+        # A directory is no config.
+        Path("placeslt").mkdir()
+        assert bundled.find_config("placeslt") == str(CONFIGS / "placeslt.py")
+
+    @pytest.mark.parametrize(
+        ("text", "near"),
+        [
+            ("quickstrat", "did you mean 'quickstart'? "),
+            ("imagenet:ride", "did you mean 'imagenetlt'? "),
+            ("zzz", ""),
+            ("", ""),
+            ("../configs/quickstart.py", "did you mean 'quickstart'? "),
+        ],
+    )
+    def test_unknown(self, text, near, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UserError) as caught:
+            bundled.find_config(text)
+        assert str(caught.value) == (
+            f"--config: no such file: {text!r}, and no config of that name; {near}"
+            "there are cifar100lt, default, imagenetlt, inaturalist, placeslt, "
+            "quickstart"
+        )
 
 
 def test_configs_are_independent():

@@ -179,7 +179,7 @@ class TestChunkTable:
     def test_padding(self, usual):
         table = to_table(usual)
         chunks = jax.device_get(jax.jit(lambda t: chunk_table(t, chunk_size=7))(table))
-        for name, column in chunks._asdict().items():
+        for name, column in vars(chunks).items():
             original = getattr(table, name)
             if name == "source_scores":
                 column = column.swapaxes(1, 2)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from alphanet_jax import model, train_step
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import feature_pass
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.problem import Settings
+from alphanet_jax.experiment import feature_pass, loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.lookup import optimizers
 
 NUM_CLASSES, NUM_FEATURES = 12, 6
@@ -36,7 +35,7 @@ def make_dataset(*, val: bool = True) -> Dataset:
 
     evenly = np.full(NUM_CLASSES, 7)
     norms = np.where(np.isin(np.arange(NUM_CLASSES), SPLITS["few"]), 0.6, 1.0)
-    return Dataset(
+    return Dataset.from_arrays(
         name="toy",
         proper_name="Toy",
         weight=(centers * norms[:, None]).astype(np.float32),
@@ -61,8 +60,8 @@ SETTINGS = Settings(
 
 
 def run(seeds, settings=SETTINGS, *, val=True, **arguments):
-    problem = preparation.prepare(make_dataset(val=val), settings)
-    return problem, experiment.run(problem, seeds, **arguments)
+    problem = problem_lib.prepare(make_dataset(val=val), settings)
+    return problem, loop.run(problem, seeds, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +102,14 @@ class TestSeeds:
         )
 
     def test_draws_depend_on_the_seed_alone(self):
-        problem = preparation.prepare(make_dataset(), SETTINGS)
-        among = experiment.epoch_batches(problem, [5, 6, 7])
-        alone = experiment.epoch_batches(problem, [6])
+        problem = problem_lib.prepare(make_dataset(), SETTINGS)
+        among = loop.epoch_batches(problem, [5, 6, 7])
+        alone = loop.epoch_batches(problem, [6])
         for few, many in zip(alone, among, strict=True):
             np.testing.assert_array_equal(few.rows[0], many.rows[1])
         for one, other in zip(
-            jax.tree.leaves(experiment.initial_params(problem, [6])),
-            jax.tree.leaves(experiment.initial_params(problem, [5, 6, 7])),
+            jax.tree.leaves(loop.initial_params(problem, [6])),
+            jax.tree.leaves(loop.initial_params(problem, [5, 6, 7])),
             strict=True,
         ):
             np.testing.assert_array_equal(one[0], other[1])
@@ -121,9 +120,9 @@ class TestSeeds:
             np.testing.assert_array_equal(one, other)
 
     def test_few_rows_stay_and_base_rows_change(self):
-        problem = preparation.prepare(make_dataset(), SETTINGS)
+        problem = problem_lib.prepare(make_dataset(), SETTINGS)
         few = np.isin(problem.dataset.train.labels, SPLITS["few"])
-        epochs = experiment.epoch_batches(problem, [0])
+        epochs = loop.epoch_batches(problem, [0])
         drawn = [np.asarray(e.rows)[np.asarray(e.valid)] for e in epochs]
         assert all(len(rows) == 12 + int(0.8 * 12) for rows in drawn)
         few_rows = {tuple(sorted(rows[few[rows]])) for rows in drawn}
@@ -210,7 +209,7 @@ class TestSelection:
         _, outcome = run([0], settings)
         assert outcome.selected_epoch.tolist() == [2]
 
-    @pytest.mark.parametrize("selection", preparation.SELECTIONS)
+    @pytest.mark.parametrize("selection", problem_lib.SELECTIONS)
     def test_without_validation_the_last(self, selection):
         settings = dataclasses.replace(SETTINGS, selection=selection)
         _, outcome = run([0], settings, val=False)
@@ -224,7 +223,7 @@ class TestSelection:
         problem, outcome = run([0, 1], settings)
         assert outcome.selected_epoch.tolist() == [-1, -1]
         assert outcome.epoch_loss.shape == (2, 0)
-        initial = experiment.initial_params(problem, [0, 1])
+        initial = loop.initial_params(problem, [0, 1])
         for one, other in zip(
             jax.tree.leaves(outcome.params), jax.tree.leaves(initial), strict=True
         ):
@@ -248,12 +247,12 @@ class TestCompilation:
         assert len(traces) == 1
 
     def test_given_params_are_left_alone(self):
-        problem = preparation.prepare(make_dataset(), SETTINGS)
-        params = experiment.initial_params(problem, [0])
-        batches = experiment.epoch_batches(problem, [0])
-        first = experiment.run(problem, [0], params=params, batches=batches)
-        again = experiment.run(problem, [0], params=params, batches=batches)
-        drawn = experiment.run(problem, [0])
+        problem = problem_lib.prepare(make_dataset(), SETTINGS)
+        params = loop.initial_params(problem, [0])
+        batches = loop.epoch_batches(problem, [0])
+        first = loop.run(problem, [0], params=params, batches=batches)
+        again = loop.run(problem, [0], params=params, batches=batches)
+        drawn = loop.run(problem, [0])
         np.testing.assert_array_equal(first.alphas, again.alphas)
         np.testing.assert_array_equal(first.alphas, drawn.alphas)
 
@@ -308,7 +307,7 @@ class TestOptimizersAndSchedules:
             lr_sched_params={"max_lr": 0.1, "total_steps": 6},
         )
         with pytest.raises(UserError, match="this optimizer has none; give cycle_mom"):
-            preparation.prepare(make_dataset(), settings)
+            problem_lib.prepare(make_dataset(), settings)
 
     def test_learning_rate_of_optax_by_either_name(self):
         one, other = (
@@ -330,8 +329,8 @@ class TestOptimizersAndSchedules:
 
 def _first_seed(problem):
     """Initial parameters of seed 0 among two, then its batches of every epoch."""
-    params = experiment.initial_params(problem, [0, 1])
-    epochs = experiment.epoch_batches(problem, [0, 1])
+    params = loop.initial_params(problem, [0, 1])
+    epochs = loop.epoch_batches(problem, [0, 1])
     return [jax.tree.map(lambda x: x[0], part) for part in (params, *epochs)]
 
 
@@ -380,7 +379,7 @@ class TestErrors:
     )
     def test_settings(self, change, message):
         with pytest.raises(UserError, match=message):
-            preparation.prepare(make_dataset(), dataclasses.replace(SETTINGS, **change))
+            problem_lib.prepare(make_dataset(), dataclasses.replace(SETTINGS, **change))
 
     def test_non_finite_loss_names_seed_and_epoch(self):
         settings = dataclasses.replace(SETTINGS, optim_params={"lr": 1e30})
@@ -401,9 +400,9 @@ class TestReport:
 def test_random_neighbors_follow_the_seed():
     settings = dataclasses.replace(SETTINGS, nn_dist="random")
     data = make_dataset()
-    first = preparation.prepare(data, settings, seed=1).neighbors
-    again = preparation.prepare(data, settings, seed=1).neighbors
-    other = preparation.prepare(data, settings, seed=2).neighbors
+    first = problem_lib.prepare(data, settings, seed=1).neighbors
+    again = problem_lib.prepare(data, settings, seed=1).neighbors
+    other = problem_lib.prepare(data, settings, seed=2).neighbors
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert np.isin(first, data.base_classes).all()

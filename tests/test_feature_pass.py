@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -12,6 +13,7 @@ from alphanet_jax.data.dataset import Group
 from alphanet_jax.experiment import feature_pass
 
 ROWS = 8  # of a chunk
+COLUMNS = [field.name for field in dataclasses.fields(scores.ScoreTable)]
 _evaluate = jax.jit(functools.partial(evaluation.evaluate, num_classes=6))
 
 
@@ -63,7 +65,8 @@ def make_group(data, tmp_path):
 
 
 def check_rows(found, whole, rows):
-    for name, a, b in zip(scores.ScoreTable._fields, found, whole, strict=True):
+    for name in COLUMNS:
+        a, b = getattr(found, name), getattr(whole, name)
         assert isinstance(a, jax.Array)
         assert a.dtype == b.dtype
         if name == "base_logsumexp":
@@ -103,14 +106,16 @@ class TestScoreTable:
         found = feature_pass.score_table(
             make_group(40), rows, capacity=capacity, **arguments
         )
-        assert {len(column) for column in found} == {max(13, capacity or 0)}
+        assert {len(column) for column in jax.tree.leaves(found)} == {
+            max(13, capacity or 0)
+        }
         check_rows(jax.tree.map(lambda x: x[:13], found), whole, rows)
 
     def test_several_scales(self, make_group, arguments, whole):
         several = arguments | {"pred_scale": np.float32([2.0, 0.5])}
         found = feature_pass.score_table(make_group(19), capacity=30, **several)
         assert found.base_logsumexp.shape == (30, 2)
-        second = found._replace(base_logsumexp=found.base_logsumexp[:, 1])
+        second = dataclasses.replace(found, base_logsumexp=found.base_logsumexp[:, 1])
         check_rows(jax.tree.map(lambda x: x[:19], second), whole, np.arange(19))
 
     def test_no_rows(self, make_group, arguments, whole):
@@ -168,7 +173,7 @@ class TestScoreChunks:
         np.testing.assert_array_equal(found.few_target, expected.few_target)
         real = np.asarray(expected.labels) >= 0
         assert real.sum() == rows
-        for name in scores.ScoreTable._fields:
+        for name in COLUMNS:
             one, other = (np.asarray(getattr(x, name)) for x in (found, expected))
             if name == "source_scores":
                 one, other = (x.swapaxes(1, 2) for x in (one, other))

@@ -14,7 +14,7 @@ from alphanet_jax.figures import saving, style
 from alphanet_jax.figures.kinds.alphas import KIND
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from alphanet_jax.commands import cli
 from alphanet_jax.figures import saving, style
 from alphanet_jax.figures.kinds.class_examples import KIND
 from alphanet_jax.figures.numbers import Sources
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 NOTHING = Sources((), DataFinder())
 

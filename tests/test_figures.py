@@ -35,7 +35,7 @@ from alphanet_jax.figures import kind as kind_module
 from alphanet_jax.figures.numbers import Sources, csv_text, make_columns, select
 from alphanet_jax.figures.options import About, LegendOptions, Option, declared
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 accuracy_vs_rho = load_kind("accuracy_vs_rho")
 change_vs_rho = load_kind("change_vs_rho")
@@ -877,7 +877,7 @@ def test_help_of_every_kind(capsys, name):
     status, out, err = plot(capsys, name, "--help")
     assert (status, err) == (0, "")
     kind = load_kind(name)
-    assert out.startswith(f"usage: main.py plot {name}\n")
+    assert out.startswith(f"usage: python main.py plot {name}\n")
     assert kind.description in out
     for option in kind.options:
         assert f"\n  --{option.name}\n" in out

@@ -16,7 +16,7 @@ from alphanet_jax.figures import classes, load_kind, saving
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 accuracy_vs_distance = load_kind("accuracy_vs_distance")
 accuracy_vs_samples = load_kind("accuracy_vs_samples")

@@ -17,7 +17,7 @@ from alphanet_jax.figures.numbers import Sources, names_of_sets, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 
 accuracy_vs_experiment = load_kind("accuracy_vs_experiment")
 accuracy_vs_rho = load_kind("accuracy_vs_rho")

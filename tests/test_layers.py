@@ -15,9 +15,10 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 # files of a folder and those listed one by one, which import from left to right.
 LAYERS = [
     ["errors"],
-    ["files"],
+    ["files", "bundled"],
     ["splits", "streaming"],
-    ["config", "lookup"],
+    ["lookup"],
+    ["config"],
     ["nn_search"],
     ["scores", "sampling", "model"],
     ["train_step", "eval"],
@@ -29,8 +30,8 @@ LAYERS = [
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
-NO_JAX = ("errors", "files", "splits", "streaming", "config", "data", "results",
-          "figures", "paper")  # fmt: skip
+NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "config", "data",
+          "results", "figures", "paper")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup")
 NOT_PURE = {"absl", "ml_collections", "logging", "pathlib", "os", "io", "sys"}

@@ -50,6 +50,24 @@ def test_near_ties_far_from_the_origin_keep_their_order():
 
 
 class TestNearestOthers:
+    @pytest.mark.parametrize("metric", nearest.METRICS)
+    def test_oracle(self, metric, rng):
+        means = rng.standard_normal((12, 5))
+        mask = nearest.nearest_others(means, range(12), num_neighbors=4, metric=metric)
+        for label in range(12):
+            others = [each for each in range(12) if each != label]
+            classes, _ = oracle.nearest(means, [label], others, 4, metric)
+            assert set(np.flatnonzero(mask[label])) == set(classes[0])
+
+    def test_some_classes_with_the_same_mean(self):
+        # Four classes in one place: each is as near to the others as to itself.
+        means = [[0.0], [0.0], [0.0], [0.0], [9.0], [10.0]]
+        mask = nearest.nearest_others(
+            means, range(6), num_neighbors=2, metric="euclidean"
+        )
+        assert mask[4:].astype(int).tolist() == [[1, 0, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0]]
+        assert mask[:4, :4].sum(axis=1).tolist() == [2] * 4
+
     def test_a_class_is_never_its_own_neighbor(self):
         means = np.zeros((5, 2))  # all of them are equally near
         mask = nearest.nearest_others(

@@ -13,7 +13,6 @@ from alphanet_jax.lookup.optimizers import (
     OPTIMIZERS,
     learning_rates,
     make_optimizer,
-    parse_params,
 )
 
 STEPS = 130
@@ -63,57 +62,6 @@ def run_oracle(params, grads, rates, **adamw):
         optimizer.step([g[t] for g in grads], rate)
         course.append([p.copy() for p in optimizer.params])
     return [np.array(part) for part in zip(*course, strict=True)]
-
-
-class TestParseParams:
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("", {}),
-            ("  ", {}),
-            ("lr=0.001", {"lr": 0.001}),
-            ("step_size=10,gamma=0.1", {"step_size": 10, "gamma": 0.1}),
-            (" a = 1 , b = 2e-3 ", {"a": 1, "b": 0.002}),
-            ("betas=[0.8, 0.99],lr=1", {"betas": [0.8, 0.99], "lr": 1}),
-            ("a=[[1,2],[3]],b=2", {"a": [[1, 2], [3]], "b": 2}),
-            ('a={"x": [1,2], "y": 3},b=2', {"a": {"x": [1, 2], "y": 3}, "b": 2}),
-            ('a=true,b=null,c="d,e=f"', {"a": True, "b": None, "c": "d,e=f"}),
-            ("a=-1", {"a": -1}),
-        ],
-    )
-    def test_forms(self, text, expected):
-        params = parse_params(text)
-        assert params == expected
-        assert list(params) == list(expected)
-        for name, value in expected.items():
-            assert type(params[name]) is type(value)
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "lr",
-            "lr=",
-            "=1",
-            "lr=0.1 gamma=2",
-            "lr=0.1;gamma=2",
-            "lr=abc",
-            "lr=[1,2",
-            "lr=1,,gamma=2",
-            ",lr=1",
-            "lr 2=1",
-            "2=1",
-            "lr==1",
-            "lr=1,gamma",
-            "lr=1,",
-        ],
-    )
-    def test_other_forms(self, text):
-        with pytest.raises(ValueError, match="expected key=value,key=value with JSON"):
-            parse_params(text)
-
-    def test_key_given_twice(self):
-        with pytest.raises(ValueError, match="'lr' is given twice: 'lr=1, lr=2'"):
-            parse_params("lr=1, lr=2")
 
 
 class TestAdamW:
@@ -340,16 +288,16 @@ class TestTorchOptimizers:
 
     def test_defaults_are_those_of_torch(self):
         torch = pytest.importorskip("torch")
-        for name, build in OPTIMIZERS.items():
+        for name, row in OPTIMIZERS.items():
             theirs = inspect.signature(getattr(torch.optim, name)).parameters
-            for param, default in build.__kwdefaults__.items():
+            for param, (default, _) in row.params.items():
                 assert theirs[param].default == default, (name, param)
             without = {"params", "foreach", "fused", "capturable", "differentiable"}
             if name == "ASGD":
                 without |= {"t0"}
-            assert set(theirs) - without == set(build.__kwdefaults__)
+            assert set(theirs) - without == set(row.params)
 
-    def test_every_optimizer_of_torch_is_had_or_refused_with_a_reason(self):
+    def test_every_optimizer_of_torch_is_known_or_refused_with_a_reason(self):
         torch = pytest.importorskip("torch")
         for name, value in vars(torch.optim).items():
             if (
@@ -357,20 +305,34 @@ class TestTorchOptimizers:
                 and name != "Optimizer"
                 and name not in OPTIMIZERS
             ):
-                with pytest.raises(ValueError, match=f"'{name}' cannot be had: it "):
+                with pytest.raises(ValueError, match=f"'{name}' is not available: it "):
                     make_optimizer(name, {})
 
-    def test_adamw_is_that_of_optax_to_the_last_bit(self, rng):
-        params, grads, rates = jax.tree.map(np.float32, random_course(rng))
-        course = run(make_optimizer("AdamW", {}).transform, params, grads, rates)
-        plain = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.01))
+    @pytest.mark.parametrize(
+        ("name", "params", "plain"),
+        [
+            (
+                "AdamW",
+                {},
+                optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(0.01)),
+            ),
+            ("Adam", {}, optax.scale_by_adam()),
+            ("SGD", {"momentum": 0.9}, optax.trace(0.9)),
+            ("RMSprop", {}, optax.scale_by_rms(0.99, eps_in_sqrt=False)),
+        ],
+    )
+    def test_common_ones_are_those_of_optax_to_the_last_bit(
+        self, rng, name, params, plain
+    ):
+        start, grads, rates = jax.tree.map(np.float32, random_course(rng))
+        course = run(make_optimizer(name, params).transform, start, grads, rates)
 
         def update(grads, state, params, *, learning_rate):
             updates, state = plain.update(grads, state, params)
             return jax.tree.map(lambda u: u * -learning_rate, updates), state
 
         transform = optax.GradientTransformationExtraArgs(plain.init, update)
-        expected = run(transform, params, grads, rates)
+        expected = run(transform, start, grads, rates)
         jax.tree.map(np.testing.assert_array_equal, course, expected)
 
     def test_no_variance_is_no_nan(self):
@@ -389,7 +351,7 @@ class TestTorchOptimizers:
         start = {"matrix": jnp.ones((2, 3)), "vector": jnp.ones(3)}
         state = transform.init(start)
         arrays = jax.tree.leaves(state)
-        assert {str(array.dtype) for array in arrays} == {"float32", "int32"}
+        assert {str(array.dtype) for array in arrays} <= {"float32", "int32"}
         assert len({array.unsafe_buffer_pointer() for array in arrays}) == len(arrays)
         step = jax.jit(transform.update, donate_argnums=1)
         _, state = step(start, state, start, learning_rate=0.1)
@@ -455,7 +417,7 @@ class TestOptaxOptimizers:
         np.testing.assert_allclose(course, [[0.6], [0.6]], rtol=1e-6)
         make_optimizer("adafactor", {"lr": 0.1, "clipping_threshold": None})
 
-    def test_every_optimizer_of_optax_is_had_or_refused_with_a_reason(self):
+    def test_every_optimizer_of_optax_is_known_or_refused_with_a_reason(self):
         from optax._src import alias
 
         for name in vars(alias):
@@ -463,7 +425,7 @@ class TestOptaxOptimizers:
                 getattr(optax, name, None)
             ) and "learning_rate" in str(inspect.signature(getattr(optax, name)))
             if takes_rate and name not in OPTAX_OPTIMIZERS:
-                with pytest.raises(ValueError, match=f"'{name}' cannot be had: "):
+                with pytest.raises(ValueError, match=f"'{name}' is not available: "):
                     make_optimizer(name, {"lr": 0.1})
 
 
@@ -570,19 +532,22 @@ class TestMakeOptimizer:
             ),
             (
                 "LBFGS",
-                r"'LBFGS' cannot be had: it evaluates the loss .*; known are 'AS",
+                r"'LBFGS' is not available: it evaluates the loss .*; known are 'AS",
             ),
-            ("Muon", r"'Muon' cannot be had: it takes matrices only, and the network"),
-            ("SparseAdam", r"cannot be had: it takes sparse gradients"),
-            ("polyak_sgd", r"cannot be had: it needs the value of the loss"),
-            ("noisy_sgd", r"cannot be had: it needs random numbers"),
+            (
+                "Muon",
+                r"'Muon' is not available: it takes matrices only, and the network",
+            ),
+            ("SparseAdam", r"is not available: it takes sparse gradients"),
+            ("polyak_sgd", r"is not available: it needs the value of the loss"),
+            ("noisy_sgd", r"is not available: it needs random numbers"),
             (
                 "rprop",
-                r"cannot be had: it reads .* only before the first step; see Rpr",
+                r"is not available: it reads .* only before the first step; see Rpr",
             ),
         ],
     )
-    def test_names_that_cannot_be_had(self, name, message):
+    def test_names_that_are_not_available(self, name, message):
         with pytest.raises(ValueError, match=message):
             make_optimizer(name, {})
 

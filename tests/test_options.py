@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli, train
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
+from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.results import file as results
 from alphanet_jax.sampling import SAMPLERS
 
@@ -110,13 +110,13 @@ def refused(root, capsys):
 def problems(monkeypatch):
     """Keeps what the command made of its settings."""
     found = []
-    original = preparation.prepare_all
+    original = problem_lib.prepare_all
 
     def spy(*arguments, **more):
         found.extend(original(*arguments, **more))
         return found
 
-    monkeypatch.setattr(preparation, "prepare_all", spy)
+    monkeypatch.setattr(problem_lib, "prepare_all", spy)
     return found
 
 
@@ -152,7 +152,7 @@ class TestSamplers:
         num_few = np.isin(labels, made_data.SPLITS["few"]).sum()
         splits = made_data.SPLITS | {"base": (1, 2, 4, 5)}
         assert [sampler.name for sampler in problem.samplers] == list(classes)
-        drawn = experiment.epoch_batches(problem, [0, 1])
+        drawn = loop.epoch_batches(problem, [0, 1])
         counts = np.zeros((2, EPOCHS, made_data.NUM_CLASSES), int)
         for epoch, batches in enumerate(drawn):
             for seed in (0, 1):
@@ -279,7 +279,7 @@ class TestByName:
         [
             (
                 schedule("ReduceLROnPlateau"),
-                ["'ReduceLROnPlateau' cannot be had: it needs a metric", "'StepLR'"],
+                ["'ReduceLROnPlateau' is not available: it needs a metric", "'StepLR'"],
             ),
             (schedule("LambdaLR"), ["needs a function", "'exponential_decay'"]),
             (schedule("StepLr"), ["did you mean 'StepLR'?"]),
@@ -293,8 +293,8 @@ class TestByName:
                 updates("Adagrad") | schedule("CyclicLR", "base_lr=0.1,max_lr=0.2"),
                 ["changes the momentum", "cycle_momentum=false"],
             ),
-            (updates("LBFGS"), ["'LBFGS' cannot be had: it evaluates", "'AdamW'"]),
-            (updates("lbfgs"), ["'lbfgs' cannot be had", "'adamw'"]),
+            (updates("LBFGS"), ["'LBFGS' is not available: it evaluates", "'AdamW'"]),
+            (updates("lbfgs"), ["'lbfgs' is not available", "'adamw'"]),
             (updates("adm"), ["did you mean 'adam'"]),
             (updates("ADAMW"), ["did you mean 'AdamW' or 'adamw'?"]),
             (updates("Adam", "beta=0.9"), ["Adam takes ['lr', 'betas'", "['beta']"]),
@@ -303,7 +303,7 @@ class TestByName:
             (updates("Adam", "foreach=true"), ["only chooses how PyTorch computes"]),
             (updates("Adam", "lr=[0.1"), ["optim_params: expected key=value"]),
             (updates("Adam", "lr=1,lr=2"), ["'lr' is given twice"]),
-            ({"alphanet.hact": "dropout"}, ["cannot be had: it is random", "'relu'"]),
+            ({"alphanet.hact": "dropout"}, ["not available: it is random", "'relu'"]),
             ({"alphanet.hact": "linear"}, ["it needs more than its input", "'tanh'"]),
             ({"alphanet.hact": "softmax"}, ["it is not elementwise", "'sigmoid'"]),
             ({"alphanet.hact": "rellu"}, ["did you mean 'relu'"]),

@@ -192,7 +192,7 @@ class TestGrid:
         assert len(points) == count
         assert len({point.directory for point in points}) == count
         for point in points:
-            config.check_fields(point.config)
+            config.check_config(point.config)
             assert point.config.dataset == name
             assert point.config.selection == "reference"
             assert point.config.seeds == 10
@@ -671,7 +671,7 @@ class TestCommand:
 
         page_before = (ran / "w" / "index.html").read_text()
         monkeypatch.setattr(command.training, "train", refuse)
-        monkeypatch.setattr("alphanet_jax.results.data.top_k_hits", refuse)
+        monkeypatch.setattr("alphanet_jax.results.top_k.top_k_hits", refuse)
         assert main(*flags_of(ran)) == 0
         captured = capsys.readouterr()
         assert captured.out.splitlines() == [str(ran / "w" / "index.html")]

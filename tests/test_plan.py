@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import memory as planning
+from alphanet_jax.experiment import memory
 from alphanet_jax.experiment.memory import Needs, make_plan, round_up
 
 NEEDS = Needs(
@@ -44,20 +44,20 @@ FIXED = {
 @pytest.fixture(autouse=True)
 def no_program(monkeypatch):
     """Leaves the program's own memory out, next to which all else here is nothing."""
-    monkeypatch.setattr(planning, "_PROGRAM_BYTES", 0)
+    monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)
 
 
 def change(**sizes):
     return dataclasses.replace(NEEDS, **sizes)
 
 
-def total(group_size, table_rows, needs_per_device=None, fixed=FIXED):
-    runs = group_size if needs_per_device is None else needs_per_device
+def total(runs_at_a_time, table_rows, needs_per_device=None, fixed=FIXED):
+    runs = runs_at_a_time if needs_per_device is None else needs_per_device
     return sum(fixed.values()) + RUN_BYTES * runs + ROW_BYTES * table_rows
 
 
 def groups(needs, plan):
-    return -(-needs.num_runs // plan.group_size)
+    return -(-needs.num_runs // plan.runs_at_a_time)
 
 
 class TestRoundUp:
@@ -108,7 +108,7 @@ class TestNeeds:
 class TestMakePlan:
     def test_all_runs_at_once(self):
         plan = make_plan(NEEDS, limit=10**9)
-        assert plan.group_size == 10
+        assert plan.runs_at_a_time == 10
         assert plan.shared_table
         assert plan.table_rows == 768
         assert plan.limit == 10**9
@@ -118,27 +118,27 @@ class TestMakePlan:
 
     def test_exactly_what_fits(self):
         enough = total(10, 768)
-        assert make_plan(NEEDS, limit=enough).group_size == 10
+        assert make_plan(NEEDS, limit=enough).runs_at_a_time == 10
         less = make_plan(NEEDS, limit=enough - 1)
-        assert (less.group_size, less.shared_table) == (5, True)
+        assert (less.runs_at_a_time, less.shared_table) == (5, True)
         assert less.total == total(5, 768)
 
     def test_groups_are_equal_and_as_large_as_fit(self):
         for size in (10, 5, 4, 3, 2, 1):
             plan = make_plan(NEEDS, limit=total(size, 768))
-            assert (plan.group_size, plan.shared_table) == (size, True)
+            assert (plan.runs_at_a_time, plan.shared_table) == (size, True)
         # Six to nine at a time need two groups as five do: none of them is better.
-        assert make_plan(NEEDS, limit=total(9, 768)).group_size == 5
+        assert make_plan(NEEDS, limit=total(9, 768)).runs_at_a_time == 5
 
     def test_a_table_for_each_group_when_that_of_all_does_not_fit(self):
         plan = make_plan(NEEDS, limit=total(1, 768) - 1)
         assert not plan.shared_table
         # Two at a time, of 192 rows, are more than one with all 768.
-        assert plan.group_size == 2
+        assert plan.runs_at_a_time == 2
         assert plan.table_rows == 192
         assert plan.total == total(2, 192)
         plan = make_plan(NEEDS, limit=total(1, 128))
-        assert (plan.group_size, plan.table_rows) == (1, 128)
+        assert (plan.runs_at_a_time, plan.table_rows) == (1, 128)
 
     def test_refusal_names_what_takes_the_memory(self, monkeypatch):
         limit = total(1, 128) - 1
@@ -160,9 +160,9 @@ class TestMakePlan:
     def test_large_networks_train_few_at_a_time_on_cpus(self):
         # 64 MiB of four copies: of 2**20 parameters, four networks; in equal groups.
         needs = change(num_params=2**20)
-        assert make_plan(needs, limit=10**12).group_size == 4
-        assert make_plan(change(num_params=2**26), limit=10**12).group_size == 1
-        assert make_plan(needs, limit=10**12, platform="gpu").group_size == 10
+        assert make_plan(needs, limit=10**12).runs_at_a_time == 4
+        assert make_plan(change(num_params=2**26), limit=10**12).runs_at_a_time == 1
+        assert make_plan(needs, limit=10**12, platform="gpu").runs_at_a_time == 10
 
     @pytest.mark.parametrize(
         ("platform", "runs", "expected"),
@@ -177,7 +177,7 @@ class TestMakePlan:
     def test_no_more_than_help(self, platform, runs, expected):
         needs = change(num_runs=runs)
         plan = make_plan(needs, limit=10**12, platform=platform)
-        assert plan.group_size == expected
+        assert plan.runs_at_a_time == expected
         assert plan.shared_table
 
     @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ class TestMakePlan:
     def test_devices_share_the_runs(self, runs, devices, expected):
         needs = change(num_runs=runs)
         plan = make_plan(needs, limit=10**12, num_devices=devices)
-        assert plan.group_size == expected
+        assert plan.runs_at_a_time == expected
         assert plan.parts["networks in training"] == RUN_BYTES * expected // devices
 
     def test_more_devices_hold_more_runs(self):
         limit = total(3, 768)
-        assert make_plan(NEEDS, limit=limit).group_size == 3
+        assert make_plan(NEEDS, limit=limit).runs_at_a_time == 3
         two = make_plan(NEEDS, limit=limit, num_devices=2)
-        assert two.group_size == 6
+        assert two.runs_at_a_time == 6
         assert two.total <= limit
 
     def test_in_words(self):
@@ -208,12 +208,12 @@ class TestMakePlan:
 
 class TestAvailableBytes:
     def test_is_some_of_what_there_is(self):
-        found = planning.available_bytes("cpu")
+        found = memory.available_bytes("cpu")
         assert isinstance(found, int)
         assert 0 < found <= 5 * 2**30
 
     def test_three_quarters_of_what_is_free(self, monkeypatch):
-        monkeypatch.setattr(planning, "_free_bytes", lambda: 4 * 2**30)
-        assert planning.available_bytes("cpu") == 3 * 2**30
-        monkeypatch.setattr(planning, "_free_bytes", lambda: 4 * 2**40)
-        assert planning.available_bytes("cpu") == 5 * 2**30
+        monkeypatch.setattr(memory, "_free_bytes", lambda: 4 * 2**30)
+        assert memory.available_bytes("cpu") == 3 * 2**30
+        monkeypatch.setattr(memory, "_free_bytes", lambda: 4 * 2**40)
+        assert memory.available_bytes("cpu") == 5 * 2**30

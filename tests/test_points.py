@@ -10,10 +10,9 @@ from test_experiment import SETTINGS, SPLITS, make_dataset
 
 from alphanet_jax import train_step
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import memory as planning
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.loop import Point
+from alphanet_jax.experiment import cohorts, loop, memory
+from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.experiment.cohorts import Part
 
 DATA = make_dataset()
 # Of every point here two seeds, and numbers of rows that have the same room if they
@@ -34,10 +33,10 @@ STEPS = [7, 5, 8, 8, 7, 7, 7]  # three rows at a time
 
 def make_points(changes, *, names=None, data=DATA):
     settings = [dataclasses.replace(BASE, **change) for change, _ in changes]
-    problems = preparation.prepare_all(data, [(s, 0) for s in settings])
+    problems = problem_lib.prepare_all(data, [(s, 0) for s in settings])
     names = names or [""] * len(changes)
     return [
-        Point(problem, seeds, name)
+        Part(problem, seeds, name)
         for problem, (_, seeds), name in zip(problems, changes, names, strict=True)
     ]
 
@@ -45,7 +44,7 @@ def make_points(changes, *, names=None, data=DATA):
 def run_points(points, **arguments):
     """All outcomes by the number of their point, and the order in which they came."""
     order, outcomes = [], {}
-    for index, outcome in experiment.run_points(points, **arguments):
+    for index, outcome in loop.run_parts(points, **arguments):
         order.append(index)
         outcomes[index] = outcome
     assert sorted(order) == list(range(len(points)))
@@ -54,11 +53,11 @@ def run_points(points, **arguments):
 
 def limits(points):
     """Limits of memory, each with its plan, from all runs at a time to the least."""
-    (plan,) = experiment.plan_points(points)
+    (plan,) = cohorts.plan_parts(points)
     found = [(plan.total, plan)]
     for limit in np.linspace(plan.total, 0, 400)[1:]:
         try:
-            (plan,) = experiment.plan_points(points, memory_limit=int(limit))
+            (plan,) = cohorts.plan_parts(points, memory_limit=int(limit))
         except UserError:
             return found
         found.append((int(limit), plan))
@@ -68,7 +67,7 @@ def limits(points):
 @pytest.fixture
 def no_program(monkeypatch):
     """Leaves the program's own memory out, next to which these runs are nothing."""
-    monkeypatch.setattr(planning, "_PROGRAM_BYTES", 0)
+    monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)
 
 
 @pytest.fixture
@@ -102,8 +101,8 @@ def traces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def alone():
-    """Every point by itself, as `experiment.run` trains it."""
-    return [experiment.run(p.problem, p.seeds) for p in make_points(CHANGES)]
+    """Every point by itself, as `loop.run` trains it."""
+    return [loop.run(p.problem, p.seeds) for p in make_points(CHANGES)]
 
 
 class TestOneProgram:
@@ -158,7 +157,7 @@ class TestOneProgram:
         points = make_points(changes)
         outcomes, _ = run_points(points)
         for index, point in enumerate(points):
-            expected = experiment.run(point.problem, point.seeds)
+            expected = loop.run(point.problem, point.seeds)
             assert_outcomes_close(outcomes[index], expected)
 
     @pytest.mark.parametrize("val", [True, False])
@@ -186,7 +185,7 @@ class TestSeveralPrograms:
         outcomes, order = run_points(points, report=lines.append)
         assert order == [0, 4, 1, 2, 3]  # 1 and 4 share theirs
         for index, point in enumerate(points):
-            expected = experiment.run(point.problem, point.seeds)
+            expected = loop.run(point.problem, point.seeds)
             assert_outcomes_close(outcomes[index], expected)
         programs = [line for line in lines if line.startswith("program")]
         assert programs == [f"program {number} of 4" for number in range(1, 5)]
@@ -213,25 +212,25 @@ class TestSeveralPrograms:
     )
     def test_which_share(self, change, shared):
         points = make_points([({}, (0,)), (change, (0,))])
-        assert len(experiment.plan_points(points)) == (1 if shared else 2)
+        assert len(cohorts.plan_parts(points)) == (1 if shared else 2)
 
     def test_neighbors_by_seed(self):
         settings = dataclasses.replace(BASE, nn_dist="random", train_epochs=1)
         items = [(settings, 1), (settings, 2), (settings, 1)]
-        problems = preparation.prepare_all(DATA, items)
+        problems = problem_lib.prepare_all(DATA, items)
         assert problems[0].frozen is problems[2].frozen
         assert (problems[0].neighbors != problems[1].neighbors).any()
-        points = [Point(problem, (0, 1)) for problem in problems]
-        assert len(experiment.plan_points(points)) == 2
+        points = [Part(problem, (0, 1)) for problem in problems]
+        assert len(cohorts.plan_parts(points)) == 2
 
 
 class TestPrepareAll:
     def test_equals_prepare(self):
         settings = [dataclasses.replace(SETTINGS, **c) for c, _ in CHANGES[:3]]
         settings.append(dataclasses.replace(SETTINGS, nn_dist="cosine", n_neighbors=2))
-        several = preparation.prepare_all(DATA, [(s, 0) for s in settings])
+        several = problem_lib.prepare_all(DATA, [(s, 0) for s in settings])
         for problem, one in zip(several, settings, strict=True):
-            single = preparation.prepare(DATA, one)
+            single = problem_lib.prepare(DATA, one)
             assert problem.settings == one
             assert problem.samplers == single.samplers
             for name in ("neighbors", "neighbor_distances", "learning_rates"):
@@ -245,7 +244,7 @@ class TestPrepareAll:
     def test_any_wrong_setting_is_refused(self):
         wrong = dataclasses.replace(SETTINGS, hact="elv")
         with pytest.raises(UserError, match="activation 'elv'; did you mean 'elu'"):
-            preparation.prepare_all(DATA, [(SETTINGS, 0), (wrong, 0)])
+            problem_lib.prepare_all(DATA, [(SETTINGS, 0), (wrong, 0)])
 
 
 @pytest.mark.usefixtures("no_program")
@@ -254,7 +253,7 @@ class TestMemory:
     def test_groups_of_runs_change_nothing(self, alone, size):
         points = make_points(CHANGES)
         found = {
-            (plan.group_size, plan.shared_table): limit
+            (plan.runs_at_a_time, plan.shared_table): limit
             for limit, plan in limits(points)
         }
         # All at once, down to one at a time whose rows alone are scored.
@@ -266,11 +265,11 @@ class TestMemory:
 
     def test_table_has_room_for_every_group(self):
         points = make_points(CHANGES)
-        (group,) = experiment._make_groups(points)
-        needs = group.needs()
+        (cohort,) = cohorts.make_cohorts(points)
+        needs = cohorts.needs(cohort)
         used = []
-        for run in group.runs:
-            batches = experiment.epoch_batches(points[run.point].problem, [run.seed])
+        for run in cohort.runs:
+            batches = loop.epoch_batches(points[run.part].problem, [run.seed])
             used.append({row for e in batches for row in e.rows[e.valid].tolist()})
         assert len(used) == 14
         for size in (1, 2, 7, 14):
@@ -282,29 +281,29 @@ class TestMemory:
     def test_a_point_comes_as_soon_as_its_runs_are_done(self):
         points = make_points([({"pred_scale": 3.0}, (0,)), ({"rho": 1.0}, (0, 1))])
         limit, plan = limits(points)[-1]
-        assert (plan.group_size, plan.shared_table) == (1, False)
+        assert (plan.runs_at_a_time, plan.shared_table) == (1, False)
         events = []
-        for index, _ in experiment.run_points(
+        for index, _ in loop.run_parts(
             points, memory_limit=limit, report=events.append
         ):
             events.append(index)
         whole = [event if isinstance(event, int) else event[:13] for event in events]
         assert whole == [
-            *["runs 1-1 of 3"] * 6,
-            *["runs 2-2 of 3"] * 6,
+            *["run 1 of 3  e"] * 6,
+            *["run 2 of 3  e"] * 6,
             1,
-            *["runs 3-3 of 3"] * 6,
+            *["run 3 of 3  e"] * 6,
             0,
         ]
 
     def test_refused_before_anything_is_trained(self, traces):
         points = make_points([({}, (0,)), ({"hdims": (4096, 64)}, (0,))])
-        small, large = experiment.plan_points(points)
+        small, large = cohorts.plan_parts(points)
         assert small.total < large.total
         lines = []
         with pytest.raises(UserError, match="memory_gib: one run needs about"):
             next(
-                experiment.run_points(
+                loop.run_parts(
                     points, memory_limit=large.total - 1, report=lines.append
                 )
             )
@@ -319,7 +318,7 @@ class TestDiverging:
     def test_the_others_finish(self, alone, no_program, one_at_a_time):
         points = make_points([CHANGES[0], self.BAD], names=["good", "rate=1e30"])
         limit, plan = limits(points)[-1 if one_at_a_time else 0]
-        assert plan.group_size == (1 if one_at_a_time else 4)
+        assert plan.runs_at_a_time == (1 if one_at_a_time else 4)
         outcomes, _ = run_points(points, memory_limit=limit)
         assert isinstance(outcomes[1], UserError)
         assert str(outcomes[1]).startswith("rate=1e30: the loss is ")
@@ -335,7 +334,7 @@ class TestDiverging:
     def test_alone_it_is_raised(self):
         (point,) = make_points([self.BAD])
         with pytest.raises(UserError, match=r"^the loss is .* for seed 3 in epoch 1, "):
-            experiment.run(point.problem, point.seeds)
+            loop.run(point.problem, point.seeds)
 
 
 class TestSamplers:
@@ -348,9 +347,9 @@ class TestSamplers:
             sampler_args=({}, {"r": 0.7}),
             train_epochs=3,
         )
-        problem = preparation.prepare(DATA, settings)
+        problem = problem_lib.prepare(DATA, settings)
         labels = DATA.train.labels
-        for epoch in experiment.epoch_batches(problem, [0, 1]):
+        for epoch in loop.epoch_batches(problem, [0, 1]):
             for seed in range(2):
                 rows = epoch.rows[seed][epoch.valid[seed]]
                 medium = rows[np.isin(labels[rows], SPLITS["medium"])]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import sets as result_sets
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def arrays(made):
 
 
 def load(paths, lines=None):
-    (made,) = result_sets.load_sets(
+    (made,) = results.load_sets(
         {"name": paths}, report=(lambda line: None) if lines is None else lines.append
     )
     return made
@@ -44,20 +44,20 @@ class TestFindResults:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         (tmp_path / "c" / "result.npz").mkdir(parents=True)
-        found = result_sets.find_results(tmp_path)
+        found = results.find_results(tmp_path)
         names = [path.relative_to(tmp_path).as_posix() for path in found]
         assert names == ["a/deep/result.npz", "b/result.npz", "result.npz"]
-        found = result_sets.find_results(tmp_path, "?/*.npz")
+        found = results.find_results(tmp_path, "?/*.npz")
         names = [path.relative_to(tmp_path).as_posix() for path in found]
         assert names == ["a/other.npz", "b/result.npz"]
 
     def test_no_directory(self, tmp_path):
         with pytest.raises(UserError, match=r"no such directory: .*none"):
-            result_sets.find_results(tmp_path / "none")
+            results.find_results(tmp_path / "none")
 
     def test_nothing_there(self, tmp_path):
         with pytest.raises(UserError, match=r"no result matches '\*\*/result.npz' be"):
-            result_sets.find_results(tmp_path)
+            results.find_results(tmp_path)
 
     @pytest.mark.parametrize("pattern", ["", "/abs/*.npz"])
     def test_no_relative_pattern(self, tmp_path, pattern):
@@ -65,18 +65,18 @@ class TestFindResults:
             rf"must be relative .* as \*\*/result\.npz, got '{re.escape(pattern)}'$"
         )
         with pytest.raises(UserError, match=message):
-            result_sets.find_results(tmp_path, pattern)
+            results.find_results(tmp_path, pattern)
 
     def test_no_pattern(self, tmp_path):
         # From Python 3.13 on it is one, which matches nothing.
         with pytest.raises(UserError, match=r"'a\*\*b/x'"):
-            result_sets.find_results(tmp_path, "a**b/x")
+            results.find_results(tmp_path, "a**b/x")
 
 
 class TestGroupBySetting:
     def group(self, directory):
-        paths = result_sets.find_results(directory, "**/*.npz")
-        groups = result_sets.group_by_setting(paths, directory)
+        paths = results.find_results(directory, "**/*.npz")
+        groups = results.group_by_setting(paths, directory)
         return {
             name: [path.relative_to(directory).as_posix() for path in group]
             for name, group in groups.items()
@@ -133,7 +133,7 @@ class TestGroupBySetting:
     def test_no_config(self, tmp_path, arrays, config):
         path = results_of_data.write(tmp_path / "r.npz", arrays["a"], config=config)
         with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
-            result_sets.group_by_setting([path], tmp_path)
+            results.group_by_setting([path], tmp_path)
         with pytest.raises(UserError, match=r"r\.npz: not a result: its config"):
             load([path])
 
@@ -194,7 +194,7 @@ class TestLoadSets:
             results_of_data.write(tmp_path / "2", arrays["b"]),
             results_of_data.write(tmp_path / "3", arrays["b"], dataset="other"),
         ]
-        found = result_sets.load_sets({"x": paths, "y": paths[1:2]})
+        found = results.load_sets({"x": paths, "y": paths[1:2]})
         shown = [(each.name, each.dataset, each.num_runs) for each in found]
         assert shown == [("x", "other", 3), ("x", "made", 1), ("y", "made", 1)]
 
@@ -211,7 +211,7 @@ class TestLoadSets:
         ]
         # Also where the two belong to different experiments.
         with pytest.raises(UserError, match=rf"'made', but of other data: {name} dif"):
-            result_sets.load_sets({"x": paths[:1], "y": paths[1:]})
+            results.load_sets({"x": paths[:1], "y": paths[1:]})
 
     @pytest.mark.parametrize(
         "name", ["seeds", "dataset", "test_pred", "baseline_test_pred"]
@@ -251,7 +251,7 @@ class TestLoadSets:
 class TestSetting:
     def file(self, **fields):
         config = {"rho": 0.5, "training": {"sampler_builder": {"sampler_args": [""]}}}
-        return result_sets.ResultFile("r.npz", {}, config | fields)
+        return results.ResultFile("r.npz", {}, config | fields)
 
     def test_by_dotted_name(self):
         name = "training.sampler_builder.sampler_args"
@@ -316,7 +316,7 @@ class TestChecks:
                 r"alphas must have shape \(2, 2, 3\) to fit the other",
             ),
             ("few_classes", [0, 6], "few_classes must hold class ids from 0 to 5"),
-            ("label_names", ["a", "b"], "2 label_names for 6 classes"),
+            ("label_names", ["a", "b"], r"label_names must have shape \(6,\) to fit"),
             ("seeds", [[0, 1]], r"seeds must have one axis, got shape \(1, 2\)"),
         ],
     )

@@ -1,16 +1,23 @@
-"""Result files and the table of a result."""
+"""Result files, the table of a result, and the names that a notebook uses."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import alphanet_jax.results
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import file as results
-from alphanet_jax.results import tables
+from alphanet_jax.results.accuracy_tables import training_table
 
 
 class TestFile:
     ARRAYS = {  # noqa: RUF012
-        "alphas": np.ones((2, 3)),
+        "alphas": np.ones((2, 1, 3)),
         "test_acc_per_split": np.zeros((2, 3)),
         "config": np.asarray('{"a": 1}'),
         "label_names": np.asarray(["ä", "bb"]),
@@ -79,10 +86,10 @@ def make_result(num_seeds):
     }
 
 
-class TestAccuracyTable:
+class TestTrainingTable:
     def test_numbers(self):
         result = make_result(4)
-        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
+        lines = training_table({"AlphaNet": result}).splitlines()
         assert lines[:2] == ["Toy | cRT", "========="]
         assert lines[5].split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
         cells = lines[6].split("  ")
@@ -98,13 +105,19 @@ class TestAccuracyTable:
         assert len(set(map(len, lines[3:]))) == 1
 
     def test_one_seed_has_no_deviation(self):
-        assert "±" not in tables.accuracy_table({"AlphaNet": make_result(1)})
+        assert "±" not in training_table({"AlphaNet": make_result(1)})
+
+    def test_baseline_alone(self):
+        (row,) = training_table({}, baseline=make_result(2)).splitlines()[5:]
+        assert row.split() == ["Baseline", "25.0", "50.0", "75.0", "50.5"]
+        with pytest.raises(ValueError, match="rows must not be empty"):
+            training_table({})
 
     def test_split_without_samples(self):
         result = make_result(2)
         result["test_acc_per_split"][:, 1] = np.nan
         result["baseline_test_acc_per_split"][1] = np.nan
-        lines = tables.accuracy_table({"AlphaNet": result}).splitlines()
+        lines = training_table({"AlphaNet": result}).splitlines()
         assert lines[5].split()[2] == "-"
         cells = [cell.strip() for cell in lines[6].split("  ") if cell.strip()]
         assert cells[2] == "-"
@@ -113,7 +126,7 @@ class TestAccuracyTable:
 
 class TestConfigDifferences:
     def test_named_with_both_values(self):
-        found = results.config_differences(
+        found = compare.config_differences(
             {"rho": 0.5, "training": {"n_neighbors": 5}, "data_root": "/a"},
             {"rho": 0.25, "training": {"n_neighbors": 5}, "data_root": "/b"},
         )
@@ -121,7 +134,44 @@ class TestConfigDifferences:
 
     def test_fields_that_an_earlier_version_did_not_have(self):
         old = {"rho": 0.5}
-        assert results.config_differences(old, old | {"precision": "highest"}) == []
-        assert results.config_differences(old, old | {"precision": "fast"}) == [
+        assert compare.config_differences(old, old | {"precision": "highest"}) == []
+        assert compare.config_differences(old, old | {"precision": "fast"}) == [
             "precision 'highest', now 'fast'"
         ]
+
+
+class TestPublicNames:
+    def test_each_is_there_and_listed(self):
+        names = alphanet_jax.results.__all__
+        assert len(set(names)) == len(names)
+        for name in names:
+            assert getattr(alphanet_jax.results, name) is not None
+        assert set(names) <= set(dir(alphanet_jax.results))
+        assert alphanet_jax.results.load_result is results.load_result
+
+    def test_type_checkers_see_the_same(self):
+        path = Path(alphanet_jax.results.__file__)
+        told = {
+            alias.name: node.module.rpartition(".")[2]
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and "results" in node.module
+            for alias in node.names
+        }
+        assert told == alphanet_jax.results._MODULES
+        assert set(told) == set(alphanet_jax.results.__all__)
+
+    def test_others_are_not(self):
+        with pytest.raises(AttributeError, match=r"results' has no attribute 'nope'"):
+            alphanet_jax.results.nope  # noqa: B018
+
+    def test_nothing_is_loaded_before_it_is_used(self):
+        """Also not NumPy: a program that prints help imports this."""
+        code = (
+            "import sys, alphanet_jax.results as results\n"
+            "assert not {'jax', 'numpy'} & sys.modules.keys()\n"
+            "results.per_split\n"
+            "mine = {n for n in sys.modules if n.startswith('alphanet_jax.results.')}\n"
+            "assert mine == {'alphanet_jax.results.accuracy'}, mine\n"
+            "assert 'jax' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,16 +3,15 @@
 import csv
 import io
 import json
-import sys
 
 import made_data
 import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.commands import cli, reading
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import file as results
 
 README = """\
 ImageNet-LT | cRT:
@@ -209,30 +208,15 @@ class TestAccuracy:
             assert {key: found[name][key] for key in facts} == facts
 
     def test_what_training_printed(self, tmp_path, capsys, root, run):
-        (tmp_path / "config.py").write_text(
-            "from alphanet_jax.config.fields import default_config\n"
-            "def get_config():\n"
-            "    config = default_config()\n"
-            "    config.dataset = 'made'\n"
-            f"    config.registry = {str(root / 'data' / 'datasets.toml')!r}\n"
-            f"    config.data_root = {str(root / 'data')!r}\n"
-            "    config.seeds = 3\n"
-            "    config.alphanet.hdims = (4,)\n"
-            "    config.training.n_neighbors = 2\n"
-            "    config.training.train_epochs = 2\n"
-            "    config.training.min_epochs = 1\n"
-            "    config.training.ptopt.optim_params = 'lr=0.1'\n"
-            "    return config\n"
-        )
-        sys.modules.pop("config_config", None)
-        arguments = ["--config=config.py", "--workdir=w/AlphaNet"]
-        assert cli.main(["main.py", *arguments]) == 0
+        made = made_data.make(tmp_path / "data")
+        more = ["--config.seeds=3", "--config.training.ptopt.optim_params=lr=0.1"]
+        path = results_of_data.train(made, tmp_path / "w", *more)
         printed = capsys.readouterr().out
         assert "±" in printed
         name = cells(printed.splitlines()[-1])[0]
         assert run("--format=plain", "--exp_names", name, base="w") == printed
         # Measured on the device, and counted from predictions.
-        measured = results.load_result(tmp_path / "w" / "AlphaNet" / "result.npz")
+        measured = results.load_result(path)
         (_, found) = records(run("--format=json", base="w")).values()
         wanted = expected_row(
             100
@@ -603,7 +587,7 @@ class TestErrors:
             ("--rel_exp_paths rho_0.1/ rho_0.1", "has a directory twice"),
             (
                 "--exp_names a",
-                "--exp_names has 1 names for 2 experiments: rho_0.1 rho_",
+                "--exp_names has 1 name for 2 experiments: rho_0.1 rho_",
             ),
             ("--exp_names a b c", "--exp_names has 3 names for 2 experiments"),
             ("--exp_names a a", "--exp_names has a name twice: a, a"),

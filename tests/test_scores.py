@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -18,6 +19,7 @@ from alphanet_jax.scores import (
 )
 
 _traces = []
+COLUMNS = {field.name for field in dataclasses.fields(ScoreTable)}
 _few_logits = jax.jit(few_logits)
 
 
@@ -43,7 +45,11 @@ def make_table(problem, pred_scale=1.0, *, table=_jitted, rows=slice(None)):
 def assert_tables_close(actual, expected, rtol=1e-5, atol=1e-5):
     for name in ("labels", "few_target", "top_classes"):
         np.testing.assert_array_equal(getattr(actual, name), expected[name], name)
-    for name in set(ScoreTable._fields) - {"labels", "few_target", "top_classes"}:
+    for name in COLUMNS - {
+        "labels",
+        "few_target",
+        "top_classes",
+    }:
         np.testing.assert_allclose(
             getattr(actual, name), expected[name], rtol, atol, err_msg=name
         )
@@ -82,7 +88,7 @@ class TestScoreTable:
         plain, scaled = self.hand_worked([2, 1]), self.hand_worked([2, 1], 3.0)
         expected = np.log([1 + np.exp(-3), np.exp(-27) + 1])
         np.testing.assert_allclose(scaled.base_logsumexp, expected, atol=1e-6)
-        for name in set(ScoreTable._fields) - {"base_logsumexp"}:
+        for name in COLUMNS - {"base_logsumexp"}:
             np.testing.assert_array_equal(getattr(plain, name), getattr(scaled, name))
 
     def test_several_scales(self, problem):
@@ -95,7 +101,7 @@ class TestScoreTable:
             np.testing.assert_allclose(column, one.base_logsumexp, rtol=1e-6)
             expected = oracle.score_columns(problem, float(scale))["base_logsumexp"]
             np.testing.assert_allclose(column, expected, rtol=1e-5, atol=1e-5)
-            for name in set(ScoreTable._fields) - {"base_logsumexp"}:
+            for name in COLUMNS - {"base_logsumexp"}:
                 np.testing.assert_array_equal(
                     getattr(several, name), getattr(one, name)
                 )
@@ -111,7 +117,7 @@ class TestScoreTable:
 
     def test_dtypes(self):
         table = self.hand_worked([2, 3])
-        for name, column in table._asdict().items():
+        for name, column in vars(table).items():
             whole = name in ("labels", "few_target", "top_classes")
             assert column.dtype == (jnp.int32 if whole else jnp.float32), name
 
@@ -172,7 +178,7 @@ class TestScoreTable:
         whole = jax.device_get(make_table(usual))
         for rows in (slice(0, 11), slice(11, 22)):
             part = make_table(usual, rows=rows)
-            expected = {name: column[rows] for name, column in whole._asdict().items()}
+            expected = {name: column[rows] for name, column in vars(whole).items()}
             assert_tables_close(part, expected, rtol=1e-6, atol=1e-6)
 
     def test_another_scale_does_not_recompile(self, usual):
@@ -223,7 +229,8 @@ class TestMakeFrozen:
             problem.weight, problem.bias, problem.few, problem.neighbors
         )
         expected = oracle.frozen_columns(problem, np.float32)
-        assert {*expected, "sources"} == set(Frozen._fields)
+        fields = {field.name for field in dataclasses.fields(Frozen)}
+        assert fields == {*expected, "sources"}
         for name, column in expected.items():
             np.testing.assert_array_equal(getattr(frozen, name), column, name)
             assert getattr(frozen, name).dtype == column.dtype

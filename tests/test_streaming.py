@@ -83,3 +83,24 @@ class TestClassMeans:
     def test_shapes_that_do_not_fit(self, features, labels):
         with pytest.raises(ValueError, match=r"\(n, d\) and labels \(n,\), got \(3,"):
             class_means(np.ones(features), np.ones(labels, int), num_classes=2)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces of three rows of four float32 values."""
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 3 * 4 * 4)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 6, 7])
+def test_row_chunks(rows, small_pieces):
+    features = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
+    chunks = list(streaming.row_chunks(features))
+    assert [start for start, _ in chunks] == list(range(0, rows, 3))
+    assert all(np.shares_memory(chunk, features) for _, chunk in chunks)
+    if chunks:
+        np.testing.assert_array_equal(np.concatenate([c for _, c in chunks]), features)
+
+
+def test_row_chunks_of_rows_larger_than_a_chunk(small_pieces):
+    features = np.ones((3, 100), np.float32)
+    assert [len(chunk) for _, chunk in streaming.row_chunks(features)] == [1, 1, 1]

@@ -1,5 +1,6 @@
 """Sweeps: several values for a field, on the command line and in config files."""
 
+import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from alphanet_jax.commands import cli, running
 from alphanet_jax.config import fields as config
 from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import loop as experiment
+from alphanet_jax.experiment import loop
 from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -31,54 +32,53 @@ def make_config(**values):
     return made
 
 
-class TestTakeAlternatives:
+class TestSweptArguments:
     @pytest.mark.parametrize(
-        ("arguments", "rest", "taken"),
+        ("arguments", "swept"),
         [
-            (["--config.rho=(0.1, 0.5)"], [], {"rho": (0.1, 0.5)}),
-            (["--config.rho=[0.1,0.5]"], [], {"rho": (0.1, 0.5)}),
-            (["-config.rho=0.1, 0.5"], [], {"rho": (0.1, 0.5)}),
-            (["--config.rho", "(1,)", "--x"], ["--x"], {"rho": (1,)}),
-            (["--config.rho=0.1"], ["--config.rho=0.1"], {}),
-            (["--config.rho", "0.1"], ["--config.rho", "0.1"], {}),
+            (["--config.rho=(0.1, 0.5)"], {"rho": "(0.1, 0.5)"}),
+            (["--config.rho=[0.1,0.5]"], {"rho": "[0.1,0.5]"}),
+            (["-config.rho=0.1, 0.5"], {"rho": "0.1, 0.5"}),
+            (["--config.rho", "(1,)", "--x"], {"rho": "(1,)"}),
+            (["--config.rho=0.1"], {}),
+            (["--config.rho", "0.1"], {}),
             # One value of a field that holds a tuple, and several.
-            (
-                ["--config.alphanet.hdims=(8, 8)"],
-                ["--config.alphanet.hdims=(8, 8)"],
-                {},
-            ),
+            (["--config.alphanet.hdims=(8, 8)"], {}),
             (
                 ["--config.alphanet.hdims=((8,), (8, 8))"],
-                [],
-                {"alphanet.hdims": ((8,), (8, 8))},
+                {"alphanet.hdims": "((8,), (8, 8))"},
             ),
             (
                 ["--config.training.nn_dist=('cosine', 'random')"],
-                [],
-                {"training.nn_dist": ("cosine", "random")},
+                {"training.nn_dist": "('cosine', 'random')"},
             ),
             # What is no sweep: other flags, fields that cannot be swept, no literal.
-            (["--workdir=(1, 2)"], ["--workdir=(1, 2)"], {}),
-            (["--config.seeds=(1, 2)"], ["--config.seeds=(1, 2)"], {}),
-            (["--config.rho=(0.1, x)"], ["--config.rho=(0.1, x)"], {}),
-            (["--config.rho"], ["--config.rho"], {}),
+            (["--workdir=(1, 2)"], {}),
+            (["--config.seeds=(1, 2)"], {}),
+            (["--config.rho=(0.1, x)"], {}),
+            (["--config.rho"], {}),
         ],
     )
-    def test_hand_worked(self, arguments, rest, taken):
-        assert sweep.take_alternatives(arguments) == (rest, taken)
+    def test_hand_worked(self, arguments, swept):
+        rest = [a for a in arguments if a == "--x"] if swept else arguments
+        assert sweep.swept_arguments(arguments) == (rest, swept)
 
     def test_the_last_one_counts(self):
         many, one = "--config.rho=(0.1, 0.5)", "--config.rho=0.3"
-        assert sweep.take_alternatives([many, one]) == ([one], {})
-        assert sweep.take_alternatives([one, many]) == ([one], {"rho": (0.1, 0.5)})
+        assert sweep.swept_arguments([many, one]) == ([one], {})
+        assert sweep.swept_arguments([one, many]) == ([one], {"rho": "(0.1, 0.5)"})
+
+    def test_commands_parse_the_last_one(self):
+        given = ["--config.rho=(0.1, 0.5)", "--x=1", "--config.rho=(0.2, 0.3)"]
+        assert running.prepare_arguments(given) == ["--x=1", "--config.rho=(0.2, 0.3)"]
 
 
 class TestExpand:
     def test_nothing_is_swept(self):
-        (point,) = sweep.expand(make_config(), {})
-        assert point.values == {}
+        (point,) = sweep.expand(make_config())
+        assert point.swept == {}
         assert (point.directory, point.title) == ("", "")
-        assert point.config.to_dict() == make_config().to_dict()
+        assert point.settings == config.Settings(dataset="toy")
 
     def test_every_combination_in_the_order_of_fields(self):
         points = sweep.expand(
@@ -91,29 +91,29 @@ class TestExpand:
             "seed_0/rho_1.0/n_neighbors_3",
         ]
         assert points[2].title == "seed=0, rho=1.0, n_neighbors=2"
-        assert points[2].config.rho == 1.0
-        assert points[2].config.training.n_neighbors == 2
-        assert points[0].config.rho == 0.1  # points do not share their config
+        assert points[2].settings.rho == 1.0
+        assert points[2].settings.n_neighbors == 2
 
     def test_tuples_and_texts(self):
         points = sweep.expand(
             make_config(),
             {
                 "alphanet.hdims": ((8,), [16, 4]),
-                "training.ptopt.optim_params": ("lr=0.1", "lr=1/2"),
+                "training.ptopt.optim_params": ('lr=0.1,name="a/b"', "lr=0.2"),
             },
         )
         assert [point.directory for point in points] == [
-            "hdims_8/optim_params_lr=0.1",
-            "hdims_8/optim_params_lr=1-2",
-            "hdims_16-4/optim_params_lr=0.1",
-            "hdims_16-4/optim_params_lr=1-2",
+            'hdims_8/optim_params_lr=0.1,name="a-b"',
+            "hdims_8/optim_params_lr=0.2",
+            'hdims_16-4/optim_params_lr=0.1,name="a-b"',
+            "hdims_16-4/optim_params_lr=0.2",
         ]
-        assert points[3].config.alphanet.hdims == (16, 4)
+        assert points[3].settings.hdims == (16, 4)
+        assert points[2].settings.optim_params == {"lr": 0.1, "name": "a/b"}
 
     def test_the_command_line_goes_before_the_file(self):
         points = sweep.expand(make_config(rho=(0.1, 0.2)), {"rho": (0.7,)})
-        assert [point.config.rho for point in points] == [0.7]
+        assert [point.settings.rho for point in points] == [0.7]
 
     @pytest.mark.parametrize(
         ("values", "message"),
@@ -122,11 +122,35 @@ class TestExpand:
             ({"rho": (0.5, 0.5)}, r"two points for the directory rho_0\.5"),
             ({"rho": (0.5, "a")}, r"config\.rho must be of type float, got 'a'"),
             ({"seed": (0, 1.5)}, r"config\.seed must be of type int, got 1\.5"),
+            ({"seed": (0, -1)}, r"seeds must be in 0\.\.2\*\*32-1, got -1 to 8"),
+            (
+                {"training.ptopt.optim_params": ("lr=x",)},
+                r"config\.training\.ptopt\.optim_params: expected key=value",
+            ),
         ],
     )
     def test_what_cannot_be_swept(self, values, message):
         with pytest.raises(UserError, match=message):
             sweep.expand(make_config(), values)
+
+
+class TestNamePoints:
+    def test_by_what_differs(self):
+        base = config.Settings(rho=0.5, optim_params={"lr": 0.1}, hdims=(8, 4))
+        others = [
+            dataclasses.replace(base, rho=1.0),
+            dataclasses.replace(base, optim_params={"lr": 0.2}, hdims=[16]),
+        ]
+        titles = [point.title for point in sweep.name_points([base, *others])]
+        assert titles == [
+            "rho=0.5, hdims=8 4, optim_params=lr=0.1",
+            "rho=1.0, hdims=8 4, optim_params=lr=0.1",
+            "rho=0.5, hdims=16, optim_params=lr=0.2",
+        ]
+
+    def test_one_has_no_name(self):
+        (point,) = sweep.name_points([config.Settings()])
+        assert (point.title, point.directory, point.swept) == ("", "", {})
 
 
 def main(*arguments):
@@ -159,13 +183,13 @@ class TestCommand:
 
         # One point is done, one is of other settings, and one is new.
         trained = []
-        original = experiment.run_points
+        original = loop.run_parts
 
         def spy(points, **arguments):
             trained.extend(point.name for point in points)
             return original(points, **arguments)
 
-        monkeypatch.setattr(experiment, "run_points", spy)
+        monkeypatch.setattr(loop, "run_parts", spy)
         capsys.readouterr()
         path = pathlib.Path("s/rho_0.5/result.npz")
         arrays = results.load_result(path)
@@ -246,9 +270,9 @@ class TestStart:
     def test_only_what_is_used_is_imported(self):
         """A run itself needs none of these, and each takes a second to import."""
         program = (
-            "import sys; from alphanet_jax.experiment import loop; "
+            "import sys; from alphanet_jax.experiment import training; "
             "from alphanet_jax.results import file, tables;"
-            "heavy = {'orbax', 'flax', 'tensorboardX', 'matplotlib', 'torch', 'scipy'};"
+            "heavy = {'orbax', 'tensorboardX', 'matplotlib', 'torch', 'scipy'};"
             "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
         )
         subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -15,10 +15,9 @@ from test_checkpoints import uneven
 from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax.commands import cli
-from alphanet_jax.experiment import checkpoints, tb_logs
-from alphanet_jax.experiment import loop as experiment
-from alphanet_jax.experiment import problem as preparation
-from alphanet_jax.experiment.loop import Point
+from alphanet_jax.experiment import checkpoints, cohorts, loop, tb_logs
+from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.experiment.cohorts import Part
 from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -113,10 +112,10 @@ def assert_no_more_threads(before):
 
 def make_points(*changes, val=True, seeds=SEEDS):
     settings = [dataclasses.replace(BASE, **change) for change in changes]
-    problems = preparation.prepare_all(
+    problems = problem_lib.prepare_all(
         uneven(make_dataset(val=val)), [(s, 0) for s in settings]
     )
-    return [Point(p, seeds, f"point {n}") for n, p in enumerate(problems)]
+    return [Part(p, seeds, f"point {n}") for n, p in enumerate(problems)]
 
 
 def train(root, points, **arguments):
@@ -126,9 +125,7 @@ def train(root, points, **arguments):
     watcher = Recorder(logs)
     found = {}
     try:
-        for number, outcome in experiment.run_points(
-            points, watcher=watcher, **arguments
-        ):
+        for number, outcome in loop.run_parts(points, watcher=watcher, **arguments):
             found[number] = outcome
             logs.point_ended(points[number].name, outcome)
     finally:
@@ -321,7 +318,7 @@ class TestRuns:
         watcher = Recorder(logs)
         there = []
         watcher.hook = lambda: there.append(directories(tmp_path))
-        ((_, outcome),) = experiment.run_points(points, watcher=watcher)
+        ((_, outcome),) = loop.run_parts(points, watcher=watcher)
         logs.close()
         assert there == [set()] * EPOCHS
         for index, seed in enumerate(SEEDS):
@@ -333,8 +330,8 @@ class TestRuns:
     @pytest.mark.slow
     def test_seventeen_seeds(self, tmp_path):
         points = make_points({}, seeds=tuple(range(17)))
-        (plan,) = experiment.plan_points(points)
-        assert plan.group_size == 17
+        (plan,) = cohorts.plan_parts(points)
+        assert plan.runs_at_a_time == 17
         before = set(threading.enumerate())
         found, _ = train(tmp_path, points, plans=[plan])
         assert_no_more_threads(before)
@@ -346,8 +343,8 @@ class TestRuns:
     def test_a_group_that_is_filled_up(self, tmp_path):
         """Runs that repeat the last one, for equal shapes, are logged once."""
         points = make_points({}, seeds=(1, 2, 3))
-        (plan,) = experiment.plan_points(points)
-        plan = dataclasses.replace(plan, group_size=2)
+        (plan,) = cohorts.plan_parts(points)
+        plan = dataclasses.replace(plan, runs_at_a_time=2)
         found, _ = train(tmp_path, points, plans=[plan])
         for index, seed in enumerate((1, 2, 3)):
             series = read(tmp_path / "point" / "0" / f"seed_{seed}")
@@ -363,7 +360,7 @@ class TestRuns:
                 tmp_path / "c",
                 configs={"": {}},
                 file_hashes={},
-                plans=experiment.plan_points(points),
+                plans=cohorts.plan_parts(points),
             )[0]
 
         logs = tb_logs.TensorBoardLogs(tmp_path / "logs", {"point 0": ""})
@@ -376,13 +373,13 @@ class TestRuns:
         watcher.hook = hook
         store = open_store()
         with pytest.raises(KeyboardInterrupt):
-            list(experiment.run_points(points, watcher=watcher, checkpoints=store))
+            list(loop.run_parts(points, watcher=watcher, checkpoints=store))
         logs.close()
         store.close()
         time.sleep(1.1)  # files are named after the second in which they are opened
         logs = tb_logs.TensorBoardLogs(tmp_path / "logs", {"point 0": ""})
         store = open_store()
-        ((_, outcome),) = experiment.run_points(points, watcher=logs, checkpoints=store)
+        ((_, outcome),) = loop.run_parts(points, watcher=logs, checkpoints=store)
         logs.point_ended("point 0", outcome)
         logs.close()
         store.close()

@@ -8,7 +8,6 @@ import base64
 import collections
 import io
 import itertools
-import json
 import os
 import pickle
 import random
@@ -26,7 +25,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from alphanet_jax.data.torch_files import FileFormatError, load, read_safetensors
+from alphanet_jax.data.torch_files import FileFormatError, load
 from alphanet_jax.errors import UserError
 
 # All of one object: {"feats": 2x2 float32, "labels": list of whole numbers, "half":
@@ -884,7 +883,7 @@ def test_large_arrays_stay_in_the_file(tmp_path):
         file.write(after)
     code = """
         import re, resource, sys
-        from alphanet_jax.torch_files import load
+        from alphanet_jax.data.torch_files import load
         status = open("/proc/self/status").read()
         used = int(re.search(r"VmData:\\s*([0-9]+) kB", status)[1]) << 10
         resource.setrlimit(resource.RLIMIT_DATA, (used + (50 << 20),) * 2)
@@ -1012,90 +1011,3 @@ def test_bare_storage(torch, read):
     for content in torch_formats(torch, torch.zeros(2).untyped_storage()):
         with pytest.raises(FileFormatError, match="bare Storage"):
             read(content)
-
-
-# --- safetensors ---------------------------------------------------------------
-
-
-def safetensors(header, data=b""):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
-
-
-SAFETENSORS_DTYPES = {
-    "F64": "f8",
-    "F32": "f4",
-    "F16": "f2",
-    "BF16": ml_dtypes.bfloat16,
-    "BOOL": "?",
-    "I64": "i8",
-    "I32": "i4",
-    "I16": "i2",
-    "I8": "i1",
-    "U64": "u8",
-    "U32": "u4",
-    "U16": "u2",
-    "U8": "u1",
-}
-
-
-def test_safetensors(read):
-    header, data, wanted = {"__metadata__": {"format": "pt"}}, b"", {}
-    for name, dtype in SAFETENSORS_DTYPES.items():
-        array = np.array([[0, 1, 2], [3, 5, 100]]).astype(dtype)
-        offsets = [len(data), len(data) + array.nbytes]
-        header[name] = {"dtype": name, "shape": [2, 3], "data_offsets": offsets}
-        data += array.tobytes()
-        wanted[name] = array
-    end = [len(data), len(data)]
-    header["empty"] = {"dtype": "F32", "shape": [0, 3], "data_offsets": end}
-    wanted["empty"] = np.zeros((0, 3), np.float32)
-    whole = safetensors(header, data)
-    check_equal(read(whole, read_safetensors), wanted)
-    for cut in range(0, len(whole), 7):
-        with pytest.raises(FileFormatError):
-            read(whole[:cut], read_safetensors)
-    rng = random.Random(0)
-    for _ in range(2000):
-        damaged = bytearray(whole)
-        damaged[rng.randrange(len(damaged) - len(data))] = rng.randrange(256)
-        try:
-            read(bytes(damaged), read_safetensors)
-        except FileFormatError:
-            continue
-
-
-def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
-    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (b"\0" * 7, "too short"),
-        (struct.pack("<Q", 2**63) + b"{}", "header has"),
-        (safetensors(b"[]"), "JSON object"),
-        (safetensors(b"[" * 100_000), "not JSON"),
-        (safetensors(b"\xff"), "not JSON"),
-        (safetensors(b'{"a": ' + b"9" * 5000 + b"}"), "not JSON"),
-        (safetensors(b'{"a": 1, "a": 2}'), "two entries"),
-        (safetensors({"a": 1}), "unknown way"),
-        (safetensors({"a": {"dtype": "F32"}}), "unknown way"),
-        (safetensors({"a": entry("F4")}, b"\0" * 8), "'F4'; allowed are F64"),
-        (safetensors({"a": entry(["F32"])}, b"\0" * 8), "dtype"),
-        (safetensors({"a": entry(shape=[-2])}, b"\0" * 8), "shape"),
-        (safetensors({"a": entry(shape=[True, 2])}, b"\0" * 8), "shape"),
-        (safetensors({"a": entry(shape=[2**62, 2**62])}, b"\0" * 8), "too large"),
-        (safetensors({"a": entry(shape=[3])}, b"\0" * 8), "12 bytes"),
-        (safetensors({"a": entry(offsets=[0, 80])}, b"\0" * 8), "outside"),
-        (safetensors({"a": entry(offsets=[8, 0])}, b"\0" * 8), "outside"),
-        (safetensors({"a": entry(offsets=[0])}, b"\0" * 8), "outside"),
-        (safetensors({"a": entry(offsets=[-8, 0])}, b"\0" * 8), "place"),
-        (safetensors({"a": entry(offsets=[4, 12])}, b"\0" * 12), "gaps"),
-        (safetensors({"a": entry(), "b": entry()}, b"\0" * 8), "overlaps"),
-        (safetensors({"a": entry()}, b"\0" * 9), "no tensor"),
-    ],
-)
-def test_bad_safetensors(content, match, read):
-    with pytest.raises(FileFormatError, match=match):
-        read(content, read_safetensors)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -122,7 +123,8 @@ class TestCrossEntropy:
         valid = np.arange(len(usual.labels)) < 9
         loss, grad = loss_and_grad(few_logits, table, valid, pred_scale=1.0)
         # Whatever is in the padded rows, a label of -1 with its infinities included.
-        rubbish = table._replace(
+        rubbish = dataclasses.replace(
+            table,
             few_target=np.where(valid, table.few_target, -1),
             base_target_logit=np.where(valid, table.base_target_logit, -np.inf),
             base_logsumexp=np.where(valid, table.base_logsumexp, np.float32(1e30)),
@@ -167,7 +169,8 @@ class TestCrossEntropy:
         table, valid = to_table(usual), np.ones(len(usual.labels), bool)
         results = []
         for offset in (0.0, 2.0**19):
-            moved = table._replace(
+            moved = dataclasses.replace(
+                table,
                 base_target_logit=rounded(table.base_target_logit, offset),
                 top_logits=rounded(table.top_logits, offset),
             )

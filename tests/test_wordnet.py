@@ -385,7 +385,7 @@ def test_long_line_is_cut(parse):
 @pytest.mark.parametrize(
     ("text", "arguments", "counts"),
     [
-        ("n01440764\n", {"label_names": ["tench", "goldfish"]}, "1 synsets for 2"),
+        ("n01440764\n", {"label_names": ["tench", "goldfish"]}, "1 synset for 2"),
         ("n01440764\nn01443537", {"num_classes": 1}, "2 synsets for 1"),
         ("\n \n", {}, "0 synsets for 0"),
     ],

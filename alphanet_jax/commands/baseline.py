@@ -1,13 +1,16 @@
 """Evaluates the unchanged classifier and saves it where the registry says."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
+from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +48,11 @@ def _path(values: flags.FlagValues, entry: "DatasetEntry", data_root: Path) -> P
     else:
         # The original's own file, a pickle, is never written over.
         path = (data_root / entry.baseline_eval_file).with_suffix(".npz")
+        if bundled.is_packaged(path):
+            raise UserError(
+                f"the data of {entry.name!r} is that of the installed program, where "
+                "nothing is written; say with --out where to save"
+            )
     if path.is_dir():
         raise UserError(f"--out: {path} is a directory")
     return path
@@ -56,37 +64,33 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       UserError: If the config or the data is not right; nothing is written.
     """
+    point = running.one_point(values, "baseline")
     # One seed that trains for no epochs.
-    config = running.one_point(values, "baseline")
-    config.alphanet.dummy_mode = True
-    config.training.train_epochs = 0
-    config.seeds = 1
-    settings = running.settings_from_config(config)
+    settings = dataclasses.replace(
+        point.settings, dummy_mode=True, train_epochs=0, seeds=1
+    )
     running.start_jax(values)
 
     from alphanet_jax.data import registry
-    from alphanet_jax.experiment import loop as experiment
-    from alphanet_jax.experiment import problem as preparation
-    from alphanet_jax.results import file as results
-    from alphanet_jax.results import tables
+    from alphanet_jax.experiment import training
+    from alphanet_jax.results import accuracy_tables
 
-    entry = registry.get_entry(Path(config.registry), config.dataset)
-    path = _path(values, entry, Path(config.data_root))
-    data = running.load_data(config, running.say)
-    problem = preparation.prepare_all(
-        data,
-        [(settings, config.seed)],
-        store=running.neighbor_cache(config, data),
-    )[0]
-    outcome = experiment.run(
-        problem, [config.seed], memory_limit=running.memory_limit(values)
-    )
-    arrays = results.result_arrays(problem, outcome, config=config.to_dict())
+    entry = registry.get_entry(Path(settings.registry), settings.dataset)
+    path = _path(values, entry, Path(settings.data_root))
+    data = training.load_data(settings, report=running.say)
     try:
-        results.save_result(path, arrays)
+        (trained,) = training.train(
+            Point(settings, file_name=path.name),
+            data,
+            workdir=path.parent,
+            done=(),  # a result that is there is written anew
+            memory_limit=running.memory_limit(values),
+            neighbors=training.neighbor_cache(settings, data),
+            report=lambda line: None,
+        )
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}; say with --out where to save"
-        ) from (None)
+        ) from None
     running.say(f"saved {path}\n")
-    print(tables.accuracy_table({}, baseline=arrays))
+    print(accuracy_tables.training_table({}, baseline=trained.arrays()))

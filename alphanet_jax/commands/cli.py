@@ -4,58 +4,94 @@ A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `fields
 `prepare_arguments(arguments)` and `run(flag_values)`. It is imported only when it is
 the one to run, and it imports jax only in `run`, so that help is quick. One that is
 several commands has a `choose(name)` instead, which gives the one of a name, or raises
-`UserError`; an empty name is help on all of them.
+`UserError`; an empty name is help on all of them. One may have a
+`what_next(flag_values, program)`, which gives text to show when it is done.
+
+Descriptions say `python main.py`; help shows what the program was started as instead.
 """
 
+import difflib
 import importlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from alphanet_jax import __version__, bundled
 from alphanet_jax.errors import UserError, did_you_mean
 
-__all__ = ["COMMANDS", "main", "run_program"]
+__all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
 
-# Name on the command line -> module and what it is for.
+# Heading in help -> name on the command line -> module and what it is for.
+SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Mend": {
+        "quickstart": (
+            "alphanet_jax.commands.quickstart",
+            "train on the embedded data: nothing to download, seconds on a laptop",
+        ),
+        "train": (
+            "alphanet_jax.commands.train",
+            "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
+        ),
+        "baseline": (
+            "alphanet_jax.commands.baseline",
+            "evaluate the unchanged classifier and save that as a result",
+        ),
+    },
+    "Look": {
+        "results": (
+            "alphanet_jax.commands.results",
+            "print tables of accuracy, over seeds and result files",
+        ),
+        "combos": (
+            "alphanet_jax.commands.combos",
+            "show learned combinations of single classes, and what they changed",
+        ),
+        "plot": (
+            "alphanet_jax.commands.plot",
+            "draw a figure, with the numbers drawn",
+        ),
+    },
+    "Redo the paper": {
+        "paper": (
+            "alphanet_jax.commands.paper",
+            "run the paper's experiments and write its tables and figures",
+        ),
+    },
+    "Data": {
+        "convert": (
+            "alphanet_jax.commands.convert",
+            "turn a dataset of PyTorch files into plain arrays, without PyTorch",
+        ),
+    },
+}
 COMMANDS = {
-    "train": (
-        "alphanet_jax.commands.train",
-        "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
-    ),
-    "baseline": (
-        "alphanet_jax.commands.baseline",
-        "evaluate the unchanged classifier and save that as a result",
-    ),
-    "results": (
-        "alphanet_jax.commands.results",
-        "print tables of accuracy, over seeds and result files",
-    ),
-    "combos": (
-        "alphanet_jax.commands.combos",
-        "show learned combinations of single classes, and what they changed",
-    ),
-    "plot": (
-        "alphanet_jax.commands.plot",
-        "draw a figure, with the numbers drawn",
-    ),
-    "paper": (
-        "alphanet_jax.commands.paper",
-        "run the paper's experiments and write its tables and figures",
-    ),
+    name: command for section in SECTIONS.values() for name, command in section.items()
 }
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs `main.py [command] --flags`; returns the exit status."""
-    program, *rest = argv
+    """Runs `alphanet [command] --flags`; returns the exit status.
+
+    Args:
+      argv: How the program was started, as in `sys.argv`, then its arguments. Without
+        any, or with the word `help` alone, the commands are listed; without a command
+        but with flags, it is `train`.
+    """
+    program, rest = _program_name(argv[0]), list(argv[1:])
     named = bool(rest) and not rest[0].startswith("-")
     name = rest.pop(0) if named else "train"
+    if name == "help" or len(argv) == 1:
+        if rest and rest[0] != "help":
+            return main([argv[0], *rest, "--help"])
+        return _guard(lambda: print(_overview(program)))
     if name not in COMMANDS:
-        return _fail(f"unknown command {name!r}; {did_you_mean(name, COMMANDS)}")
+        known = [*COMMANDS, "help"]
+        return _fail(f"unknown command {name!r}; {did_you_mean(name, known)}")
     module: Any = importlib.import_module(COMMANDS[name][0])
     usage = f"{program} [{name}] --flags" if name == "train" else f"{program} {name}"
     if hasattr(module, "choose"):
@@ -66,15 +102,19 @@ def main(argv: Sequence[str]) -> int:
         except UserError as error:
             return _fail(str(error))
     intro = "" if named else _list_commands()
-    return run_program(module, [usage, *rest], intro=intro)
+    return run_program(module, [usage, *rest], program=program, intro=intro)
 
 
-def run_program(module: Any, argv: Sequence[str], *, intro: str = "") -> int:
+def run_program(
+    module: Any, argv: Sequence[str], *, program: str = "", intro: str = ""
+) -> int:
     """Runs one command module with its flags; returns the exit status.
 
     Args:
       module: The command.
-      argv: What to call the program, then its arguments.
+      argv: What to call the command in its help, then its arguments.
+      program: How to start the program that has all commands; by default as its
+        description says.
       intro: Text for help to show after the description.
 
     Returns:
@@ -84,31 +124,95 @@ def run_program(module: Any, argv: Sequence[str], *, intro: str = "") -> int:
     flags.DEFINE_bool(
         "help", False, "show this help", short_name="h", flag_values=values
     )
-    try:
+
+    def run() -> None:
         if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
             module.define_flags(values, argv)
-            print(_help(module, argv[0], values, intro), flush=True)
-            return 0
-        argv = [argv[0], *module.prepare_arguments(argv[1:])]
-        module.define_flags(values, argv)
-        left = _parse(values, argv)
+            usage = argv[0] if program else _program_name(argv[0])
+            print(_as_started(_help(module, usage, values, intro), program))
+            return
+        arguments = [argv[0], *module.prepare_arguments(argv[1:])]
+        module.define_flags(values, arguments)
+        left = _parse(values, arguments)
         if left:
             raise UserError(f"unexpected argument {left[0]!r}; see --help")
         module.run(values)
+        sys.stdout.flush()
+        if hasattr(module, "what_next"):
+            print(module.what_next(values, program), file=sys.stderr)
+
+    try:
+        return _guard(run)
+    except flags.UnrecognizedFlagError as error:
+        return _fail(_unknown_flag(error.flagname.partition("=")[0], module, values))
+    except KeyboardInterrupt:
+        return _fail(f"interrupted{_goes_on(values)}", status=130)
+
+
+def _guard(run: Callable[[], None]) -> int:
+    """Runs and flushes the output; returns the exit status, errors being shown."""
+    try:
+        run()
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output, such as `head`, has had enough. Python would write
         # the rest when it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except flags.UnrecognizedFlagError as error:
-        name = error.flagname.partition("=")[0]
-        return _fail(f"unknown flag --{name}; {did_you_mean(name, list(values))}")
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted", status=130)
     return 0
+
+
+def _program_name(started: str) -> str:
+    """Returns what to type to start the program, from the first of `sys.argv`."""
+    path = Path(started)
+    if path.name == "__main__.py":
+        return "python -m alphanet_jax"
+    if path.suffix == ".py":
+        return f"python {started}"
+    return path.stem if path.suffix == ".exe" else path.name
+
+
+def _as_started(text: str, program: str) -> str:
+    """Puts the program, as it was started, into the examples of help."""
+    if not program:
+        return text
+    text = text.replace("python convert_torch_features.py", f"{program} convert")
+    return text.replace("python main.py", program)
+
+
+def _unknown_flag(name: str, module: Any, values: flags.FlagValues) -> str:
+    """Words the error about a flag that there is not."""
+    # absl's `--nox` for a boolean flag x; people write `--no-x` and `--no_x`, too.
+    switches = [flag for flag in values if values[flag].boolean]
+    switches += [field for field, value, _ in module.fields() if type(value) is bool]
+    if name.startswith("no"):
+        wanted = name.removeprefix("no").replace("-", "_").lstrip("_")
+        near = difflib.get_close_matches(wanted, switches, n=1)
+        if near:
+            return f"unknown flag --{name}; did you mean '--no{near[0]}'?"
+    return f"unknown flag --{name}; {did_you_mean(name, list(values))}"
+
+
+def _goes_on(values: flags.FlagValues) -> str:
+    """Says what the same command will do after it was interrupted."""
+    if "ckpt_dir" in values:
+        directory = values["ckpt_dir"].value
+        if directory is None:
+            return (
+                "; the same command trains again what has no result yet; with "
+                "--ckpt_dir=DIR it would go on after the last epoch"
+            )
+        if values["load_from_ckpt"].value:
+            return f"; the same command goes on after the last epoch in {directory}"
+        return (
+            "; the same command trains again what has no result yet; without "
+            f"--noload_from_ckpt it goes on after the last epoch in {directory}"
+        )
+    if "train" in values and values["train"].value:
+        return "; the same command goes on with what has no result yet"
+    return ""
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -144,8 +248,34 @@ def _fail(message: str, *, status: int = 1) -> int:
 
 
 def _list_commands() -> str:
-    lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
-    return "\n".join(["Commands, the first word after main.py:", *lines])
+    """Lists all commands under their headings."""
+    lines = []
+    for heading, commands in SECTIONS.items():
+        lines.append(heading)
+        lines += [f"  {name:<10}  {text}" for name, (_, text) in commands.items()]
+    lines.append("Help")
+    return "\n".join([*lines, f"  {'help':<10}  all of this; help COMMAND: its flags"])
+
+
+def _overview(program: str) -> str:
+    """Writes what the program shows when it is given nothing to do."""
+    configs = textwrap.fill(
+        f"Configs, for --config=NAME: {', '.join(bundled.config_names())}.", 88
+    )
+    return f"""\
+AlphaNet in JAX {__version__}: mends the rare classes of long-tailed classifiers.
+
+usage: {program} COMMAND --flags
+
+{_list_commands()}
+
+What to try first:
+  {program} quickstart
+  {program} results --base_res_dir=results/quickstart
+  {program} combos --base_res_dir=results/quickstart --select_n=1 --mistake_n=3
+  {program} help train
+
+{configs}"""
 
 
 def _describe(name: str, default: Any, purpose: str) -> str:

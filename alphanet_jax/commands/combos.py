@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import results
 from alphanet_jax.commands import reading
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
@@ -31,11 +32,13 @@ _SELECTING = ("select_by", "select_max", "select_n")
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags, whatever the arguments are."""
     del argv
+    from alphanet_jax.results.combos import SELECT_BY
+
     reading.define_result_flags(values, None)
     flags.DEFINE_enum(
         "select_by",
         "acc_delta",
-        ["acc", "acc_delta"],
+        SELECT_BY,
         "select classes by 'acc', their mean test accuracy, or by 'acc_delta', its "
         "change from the baseline; the default is that of the original's code, where "
         "its README says acc",
@@ -74,9 +77,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "'text', or 'json' with the coefficients of every run",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "out", None, "file for the report [standard output]", flag_values=values
-    )
+    reading.define_out(values, "report")
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -93,7 +94,8 @@ def run(values: flags.FlagValues) -> None:
     given = [name for name in _SELECTING if values[name].present]
     if values.classes and given:
         raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
-    from alphanet_jax.results import combos
+    out = reading.out_path(values)
+    from alphanet_jax.results import combo_reports, combos
 
     runs = _one_set(values)
     neighbors = combos.common_neighbors(runs)
@@ -108,14 +110,11 @@ def run(values: flags.FlagValues) -> None:
         )
     found = [combos.combination(runs, label, neighbors) for label in labels]
     if values.format == "text":
-        report = combos.format_text(found, mistake_n=values.mistake_n)
+        report = combo_reports.format_text(found, mistake_n=values.mistake_n)
     else:
-        content = combos.json_values(runs, found, mistake_n=values.mistake_n)
+        content = combo_reports.json_values(runs, found, mistake_n=values.mistake_n)
         report = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    if values.out is None:
-        print(report)
-    else:
-        _write(Path(values.out), f"{report}\n")
+    reading.print_or_save(report, out)
 
 
 def _one_set(values: flags.FlagValues) -> "ResultSet":
@@ -124,8 +123,6 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
     Raises:
       UserError: If they are of several datasets.
     """
-    from alphanet_jax.results import sets as result_sets
-
     sets = reading.load_sets(values)
     if len(sets) > 1:
         raise UserError(
@@ -133,7 +130,7 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
             f"{', '.join(each.dataset for each in sets)}; choose those of one with "
             "--res_files_pattern"
         )
-    settings = result_sets.group_by_setting(
+    settings = results.group_by_setting(
         [file.path for file in sets[0].files], Path(values.base_res_dir)
     )
     if len(settings) > 1:
@@ -142,16 +139,3 @@ def _one_set(values: flags.FlagValues) -> "ResultSet":
             f"{', '.join(settings)}"
         )
     return sets[0]
-
-
-def _write(path: Path, text: str) -> None:
-    from alphanet_jax import files
-
-    if path.is_dir():
-        raise UserError(f"--out: {path} is a directory")
-    try:
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(text.encode())
-    except OSError as error:
-        raise UserError(f"--out: {path}: {error.strerror}") from None
-    reading.say(f"saved {path}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from absl import flags
 
+from alphanet_jax import bundled
 from alphanet_jax.errors import UserError
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
@@ -25,7 +26,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     del argv
     flags.DEFINE_string(
         "registry",
-        "configs/datasets.toml",
+        bundled.find(bundled.REGISTRY),
         "TOML file that lists datasets",
         flag_values=values,
     )
@@ -58,12 +59,12 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Nothing beyond what parsing does."""
+    """Returns the arguments as they are: there are no shorthands."""
     return list(arguments)
 
 
 def fields() -> list[tuple[str, Any, str]]:
-    """Nothing beyond the flags."""
+    """Lists fields of the config: there are none beyond the flags."""
     return []
 
 
@@ -76,11 +77,11 @@ def run(values: flags.FlagValues) -> None:
     for name in ("dataset", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
-    from alphanet_jax.data import convert, registry
+    from alphanet_jax.data.convert import convert_dataset
+    from alphanet_jax.data.registry import get_entry
 
-    entry = registry.get_entry(Path(values.registry), values.dataset)
-    convert.convert_dataset(
-        entry,
+    convert_dataset(
+        get_entry(Path(values.registry), values.dataset),
         Path(values.data_root),
         Path(values.out),
         groups=values.groups,

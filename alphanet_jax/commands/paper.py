@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-import alphanet_jax
-from alphanet_jax.commands import reading, running, training
+from alphanet_jax import bundled
+from alphanet_jax.commands import reading, running
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
 from alphanet_jax.config import presets
+from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.paper import TABLE_FORMATS, grid
 
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
+    from alphanet_jax.experiment.training import Trained
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -35,7 +37,6 @@ paper's get the same experiments.
 What is done already is not run again; a run that was stopped goes on where it was. With
 --notrain the reports are made of the results that are there."""
 
-REGISTRY = Path("configs") / "datasets.toml"
 _LISTS = ("datasets", "parts", "rhos", "neighbors", "formats", "styles")
 
 
@@ -50,15 +51,15 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_string(
         "registry",
         None,
-        "TOML file that lists datasets [configs/datasets.toml, here or of the "
-        "repository that the program is from]",
+        "TOML file that lists datasets [configs/datasets.toml, here or else the one "
+        "that comes with the program]",
         flag_values=values,
     )
     flags.DEFINE_string(
         "data_root",
         None,
         "directory that the registry's paths are relative to [this one, or that of "
-        "the repository that the program is from]",
+        "the program where its registry is used]",
         flag_values=values,
     )
     reading.define_list(
@@ -160,15 +161,11 @@ def _check(values: flags.FlagValues) -> _Chosen:
                 f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
             )
     _check_styles(values.styles or ())
-    # The repository's own, so that the program finds it from any directory.
-    root = Path(alphanet_jax.__file__).parents[1]
-    here = REGISTRY.is_file() or not (root / REGISTRY).is_file()
+    root = bundled.root_of(bundled.REGISTRY)
     return _Chosen(
         workdir=workdir,
-        registry=Path(values.registry or (REGISTRY if here else root / REGISTRY)),
-        data_root=Path(
-            values.data_root or ("." if here or values.registry else str(root))
-        ),
+        registry=Path(values.registry or bundled.find(bundled.REGISTRY)),
+        data_root=Path(values.data_root or ("." if values.registry else root)),
         datasets=tuple(dict.fromkeys(values.datasets or ())),
         parts=tuple(values.parts or ()),
         rhos=tuple(_number("rhos", text, float, 0.0) for text in values.rhos or ()),
@@ -212,10 +209,12 @@ def run(values: flags.FlagValues) -> None:
     failed: list[str] = []
     asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
+    from alphanet_jax.experiment import training
+
     for entry in found.entries:
         points = _points(values, chosen, entry)
         try:
-            data = running.load_data(points[0].config, say)
+            data = training.load_data(points[0].settings, report=say)
             datasets[entry.name] = data
             if not chosen.neighbors:
                 points = _with_enough_classes(points, data)
@@ -333,7 +332,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     Whether they are as they should be is seen when they are loaded.
     """
-    from alphanet_jax.data import convert
+    from alphanet_jax.data.paths import find_path
 
     classifier = entry.classifier_file
     for several in (
@@ -341,7 +340,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
         [entry.feature_files_dir],
         [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):
-        if not any(convert.find_path(root, name).exists() for name in several):
+        if not any(find_path(root, name).exists() for name in several):
             return f"no such file or directory: {root / several[0]}"
     return None
 
@@ -360,49 +359,47 @@ def _train(
     Raises:
       UserError: If nothing could be trained.
     """
-    from alphanet_jax.results import file as results
+    from alphanet_jax.experiment import training
 
-    jobs = [
-        training.make_job(
-            point.config,
-            workdir / point.directory / results.FILE_NAME,
-            title=point.directory,
-            directory=point.directory,
-        )
-        for point in points
-    ]
-    done = training.done_already(jobs, data, report=say, name_done=False)
-    say(f"{data.name}: {len(done)} of {len(jobs)} points are done already")
-    if len(done) == len(jobs):
+    settings = points[0].settings
+    asked = [Point(p.settings, p.directory, p.directory) for p in points]
+    done = training.find_done(asked, data, workdir=workdir, report=say, name_done=False)
+    say(f"{data.name}: {len(done)} of {len(asked)} points are done already")
+    if len(done) == len(asked):
         return []
-    errors = training.train(
-        jobs,
+    trained = training.train(
+        asked,
         data,
+        workdir=workdir,
         done=done,
         memory_limit=running.memory_limit(values),
+        neighbors=training.neighbor_cache(settings, data),
         report=say,
-        every=10.0,
-        job_ended=_progress(points, done),
+        report_every=10.0,
+        point_ended=_progress(points, done),
     )
-    return [f"{jobs[number].title}: {error}" for number, error in errors.items()]
+    return [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
 
 
 def _progress(
     points: Sequence[grid.GridPoint], done: set[int]
-) -> Callable[[int], None]:
-    """Makes what tells of every point that is saved, and when the rest may be."""
-    left = {number for number in range(len(points)) if number not in done}
-    total, clock = len(left), time.monotonic()
-    work_in_all = sum(points[number].work for number in left)
+) -> "Callable[[Trained], None]":
+    """Makes what says which point is saved, and when the rest may be."""
+    left = {
+        point.directory: point.work
+        for number, point in enumerate(points)
+        if number not in done
+    }
+    total, clock, work_in_all = len(left), time.monotonic(), sum(left.values())
 
-    def ended(number: int) -> None:
-        left.discard(number)
+    def ended(trained: "Trained") -> None:
+        left.pop(trained.point.directory, None)
         took = time.monotonic() - clock
-        work_left = sum(points[other].work for other in left)
+        work_left = sum(left.values())
         still = took * work_left / max(work_in_all - work_left, 1e-9)
         say(
             f"{total - len(left)} of {total} points done in {took:.0f} s, about "
-            f"{still:.0f} s left: {points[number].directory}"
+            f"{still:.0f} s left: {trained.point.directory}"
         )
 
     return ended
@@ -420,7 +417,7 @@ def _report(
     from alphanet_jax.paper import published
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.paper.report import write_report
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
 
     entries = [*found.entries, *found.others]
     # What was run before counts, too, whatever the flags ask for now.

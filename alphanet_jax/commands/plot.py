@@ -138,7 +138,7 @@ class _Command:
           UserError: If results are not there or cannot be read.
         """
         from alphanet_jax.figures.numbers import Sources
-        from alphanet_jax.results.data import DataFinder
+        from alphanet_jax.results.datasets import DataFinder
 
         kind = self.kind
         return Sources(

@@ -1,4 +1,4 @@
-"""What commands that read results share: their flags, and finding the results."""
+"""What commands that read results share: flags, finding results, saving reports."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from alphanet_jax import results
 from alphanet_jax.commands.running import say
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "data_finder",
     "define_data_flags",
     "define_list",
+    "define_out",
     "define_result_flags",
     "define_wordnet_flags",
     "experiments",
     "fields",
     "join_words",
     "load_sets",
+    "out_path",
+    "print_or_save",
     "say",
     "wordnet_paths",
 ]
@@ -43,7 +47,7 @@ def define_list(
 ) -> None:
     """Defines a flag with several values: words after it, or the flag repeated."""
     flags.DEFINE_multi_string(name, default, text, flag_values=values)
-    # absl adds that it can be repeated, and nothing of words after it.
+    # absl adds that it can be repeated, but not that words may follow.
     values[name].help = f"{text}; several words, or the flag several times"
 
 
@@ -86,6 +90,45 @@ def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:
             joined.append(argument)
     check_words()
     return joined
+
+
+def define_out(values: flags.FlagValues, what: str) -> None:
+    """Defines the file that a report is saved to."""
+    text = f"file for the {what} [standard output]"
+    flags.DEFINE_string("out", None, text, flag_values=values)
+
+
+def out_path(values: flags.FlagValues) -> Path | None:
+    """Returns the file that --out names; None for standard output.
+
+    Raises:
+      UserError: If it is a directory.
+    """
+    if values.out is None:
+        return None
+    path = Path(values.out)
+    if path.is_dir():
+        raise UserError(f"--out: {path} is a directory")
+    return path
+
+
+def print_or_save(text: str, out: Path | None) -> None:
+    """Prints a report, or saves it whole or not at all; adds the newline at its end.
+
+    Raises:
+      UserError: If it cannot be saved.
+    """
+    if out is None:
+        print(text)
+        return
+    from alphanet_jax import files
+
+    try:
+        with files.replacing(out) as temporary:
+            temporary.write_bytes(f"{text}\n".encode())
+    except OSError as error:
+        raise UserError(f"--out: {out}: {error.strerror}") from None
+    say(f"saved {out}")
 
 
 def define_data_flags(values: flags.FlagValues) -> None:
@@ -179,8 +222,8 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
-    """Finds the data of results, where the flags say or where it was."""
-    from alphanet_jax.results.data import DataFinder
+    """Makes a finder of the data of results: where flags say, or else where it was."""
+    from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root
     return DataFinder(
@@ -202,36 +245,30 @@ def experiments(
     Raises:
       UserError: If there are none, or names do not fit.
     """
-    from alphanet_jax.results import sets as result_sets
-
     if values.base_res_dir is None:
         raise UserError(
             "--base_res_dir is missing, for example --base_res_dir=results/quickstart"
         )
     base, pattern = Path(values.base_res_dir), values.res_files_pattern
     if directories is None:
-        return {base.resolve().name: result_sets.find_results(base, pattern)}
+        return {base.resolve().name: results.find_results(base, pattern)}
     given = values[directories].value
     if given:
         found = {
-            Path(directory).as_posix(): result_sets.find_results(
-                base / directory, pattern
-            )
+            Path(directory).as_posix(): results.find_results(base / directory, pattern)
             for directory in given
         }
         if len(found) < len(given):
             raise UserError(f"--{directories} has a directory twice: {' '.join(given)}")
     else:
-        found = result_sets.group_by_setting(
-            result_sets.find_results(base, pattern), base
-        )
+        found = results.group_by_setting(results.find_results(base, pattern), base)
     names = values.exp_names
     if not names:
         return found
     if len(names) != len(found):
         raise UserError(
-            f"--exp_names has {len(names)} names for {len(found)} experiments: "
-            f"{' '.join(found)}"
+            f"--exp_names has {count_of(len(names), 'name')} for "
+            f"{count_of(len(found), 'experiment')}: {' '.join(found)}"
         )
     if len(set(names)) < len(names):
         raise UserError(f"--exp_names has a name twice: {', '.join(names)}")
@@ -246,6 +283,4 @@ def load_sets(
     Raises:
       UserError: If there are none, or a file is no result.
     """
-    from alphanet_jax.results import sets as result_sets
-
-    return result_sets.load_sets(experiments(values, directories), report=say)
+    return results.load_sets(experiments(values, directories), report=say)

@@ -1,11 +1,11 @@
 """Prints tables of accuracy over seeds, result files and experiments."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from alphanet_jax import results
 from alphanet_jax.commands import reading
 from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
@@ -68,9 +68,7 @@ def _define_text_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_bool("for_web", False, "the same as --format=web", flag_values=values)
-    flags.DEFINE_string(
-        "out", None, "file for the tables [standard output]", flag_values=values
-    )
+    reading.define_out(values, "tables")
     flags.DEFINE_bool(
         "print_csv",
         None,
@@ -155,13 +153,13 @@ def _given(values: flags.FlagValues, *names: str) -> list[str]:
 
 
 def _refuse(values: flags.FlagValues, reason: str, *names: str) -> None:
-    """Refuses flags that would do nothing."""
+    """Refuses flags that have no effect."""
     if given := _given(values, *names):
         raise UserError(f"--{given[0]} has no effect {reason}")
 
 
 def _format(values: flags.FlagValues) -> str:
-    """Gives the format, and refuses what has no effect with it."""
+    """Returns the format; refuses flags that have no effect with it."""
     form = str(values["format"].value)
     if values.for_web:
         if _given(values, "format") and form != "web":
@@ -225,18 +223,17 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes what counts as correct, as the flags say."""
-    from alphanet_jax.results import data as result_data
-    from alphanet_jax.results import semantic
+    from alphanet_jax.results import semantic, top_k
     from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
 
     finder = reading.data_finder(values)
     k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
 
-    def top_k(file: "ResultFile") -> "Hits":
+    def best_k(file: "ResultFile") -> "Hits":
         data = finder.dataset(file)
         reading.say(f"ranking the classes of {file.path}")
         return Hits(
-            *result_data.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
+            *top_k.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
         )
 
     def visual(file: "ResultFile") -> "Hits":
@@ -255,7 +252,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
         return hits_of_predictions(file, mask)
 
     if k != 1:
-        return Metric(top_k, f"top-{k} accuracy", f", top-{k}")
+        return Metric(best_k, f"top-{k} accuracy", f", top-{k}")
     if not values.show_adjusted_acc:
         return Metric(hits_of_predictions)
     if values.adjusted_acc_semantic:
@@ -273,31 +270,18 @@ def run(values: flags.FlagValues) -> None:
     """
     form = _format(values)
     _check_accuracy_flags(values)
-    out = None if values.out is None else Path(values.out)
-    if out is not None and out.is_dir():
-        raise UserError(f"--out: {out} is a directory")
+    out = reading.out_path(values)
 
-    from alphanet_jax import files
     from alphanet_jax.results import accuracy_tables, tables
-    from alphanet_jax.results import sets as result_sets
 
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
-    sets = result_sets.load_sets(named, report=reading.say)
-    made = accuracy_tables.accuracy_tables(
+    sets = results.load_sets(named, report=reading.say)
+    made = accuracy_tables.make_accuracy_tables(
         sets,
         _metric(values),
         show_baselines=values.show_baselines,
         heading=values.exp_str,
     )
-    text = tables.render(made, form, _layout(values))
-    if out is None:
-        print(text)
-        return
-    try:
-        with files.replacing(out) as temporary:
-            temporary.write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out: {out}: {error.strerror}") from None
-    reading.say(f"saved {out}")
+    reading.print_or_save(tables.render(made, form, _layout(values)), out)

@@ -1,24 +1,20 @@
 """What commands that run an experiment share: their flags, and how they start."""
 
-import ast
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_collections
 from absl import flags
 
-from alphanet_jax.config import fields as config_lib
+from alphanet_jax import bundled
 from alphanet_jax.config import sweep
+from alphanet_jax.config.fields import FIELDS, Field
+from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from alphanet_jax.data.dataset import Dataset
-    from alphanet_jax.experiment.neighbor_cache import NeighborCache
-    from alphanet_jax.experiment.problem import Settings
 
 __all__ = [
     "check_config",
@@ -26,14 +22,12 @@ __all__ = [
     "define_machine_flags",
     "fields",
     "keep_programs",
-    "load_data",
     "memory_limit",
-    "neighbor_cache",
     "one_point",
     "own_directory",
+    "points",
     "prepare_arguments",
     "say",
-    "settings_from_config",
     "start_jax",
 ]
 
@@ -42,13 +36,20 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the flags of every command that runs an experiment."""
     from ml_collections import config_flags
 
+    rest, swept = sweep.swept_arguments(argv)
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "config file, see configs/",
+        "name of a config that comes with the program, such as quickstart or "
+        "imagenetlt:ride, or path of a config file",
         flag_values=values,
-        sys_argv=list(argv),
+        sys_argv=rest,
     )
+    for field in FIELDS:
+        if field.name in swept:
+            flags.DEFINE(
+                _AlternativesParser(field), f"config.{field.name}", None, "", values
+            )
     define_machine_flags(values)
     flags.DEFINE_string(
         "coordinator_address",
@@ -63,8 +64,19 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_integer(
         "process_id", None, "number of this process, from 0", flag_values=values
     )
-    # Not for people: what `prepare_arguments` makes of fields with several values.
-    flags.DEFINE_string("alternatives", "{}", "", flag_values=values)
+
+
+class _AlternativesParser(flags.ArgumentParser):
+    """Parses the several values of a swept field."""
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        found = sweep.alternatives(self._field, argument)
+        if found is None:
+            raise ValueError(f"expected several values, got {argument!r}")
+        return found
 
 
 def define_machine_flags(values: flags.FlagValues) -> None:
@@ -86,32 +98,38 @@ def define_machine_flags(values: flags.FlagValues) -> None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Checks names of fields and the config file, and takes out what is swept.
+    """Checks names of fields and the config file.
 
     Args:
       arguments: Arguments of the command line.
 
     Returns:
-      Arguments to parse.
+      Arguments to parse, with the path of the config where its name was given; of those
+      for a field that is swept, the last one.
 
     Raises:
       UserError: If a field is unknown (near names are given) or the file missing.
     """
-    known = [field.name for field in config_lib.FIELDS]
+    known = [field.name for field in FIELDS]
+    arguments = list(arguments)
     for index, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         if flag in ("--config", "-config"):
-            path = value if equals else "".join(arguments[index + 1 : index + 2])
-            if not Path(path.partition(":")[0]).is_file():
-                raise UserError(f"--config: no such file: {path!r}")
+            if equals:
+                arguments[index] = f"{flag}={bundled.find_config(value)}"
+            else:
+                following = slice(index + 1, index + 2)
+                arguments[following] = [
+                    bundled.find_config("".join(arguments[following]))
+                ]
         for prefix in ("--config.", "-config."):
             name = flag.removeprefix(prefix)
             if flag.startswith(prefix) and name not in known:
                 raise UserError(
                     f"unknown field config.{name}; {did_you_mean(name, known)}"
                 )
-    rest, alternatives = sweep.take_alternatives(arguments)
-    return [*rest, f"--alternatives={alternatives!r}"] if alternatives else rest
+    rest, swept = sweep.swept_arguments(arguments)
+    return [*rest, *(f"--config.{name}={text}" for name, text in swept.items())]
 
 
 def default_compilation_cache() -> str:
@@ -122,61 +140,7 @@ def default_compilation_cache() -> str:
 
 def fields() -> list[tuple[str, Any, str]]:
     """Lists name, default and help of what `--config.` takes."""
-    return [
-        (
-            f"config.{field.name}",
-            None if isinstance(field.default, type) else field.default,
-            field.help,
-        )
-        for field in config_lib.FIELDS
-    ]
-
-
-def settings_from_config(config: ml_collections.ConfigDict) -> "Settings":
-    """Turns a checked config into settings.
-
-    Raises:
-      UserError: If parameters are not of the form key=value.
-    """
-    from alphanet_jax.experiment.problem import Settings
-    from alphanet_jax.lookup import optimizers
-
-    def parse(name: str, text: Any) -> dict[str, Any]:
-        if not isinstance(text, str):
-            raise UserError(f"config.{name} must be text, got {text!r}")
-        try:
-            return optimizers.parse_params(text)
-        except ValueError as error:
-            raise UserError(f"config.{name}: {error}") from None
-
-    training, ptopt = config.training, config.training.ptopt
-    builder = training.sampler_builder
-    return Settings(
-        rho=float(config.rho),
-        selection=config.selection,
-        pred_scale=float(config.pred_scale),
-        hdims=tuple(config.alphanet.hdims),
-        hact=config.alphanet.hact,
-        dummy_mode=config.alphanet.dummy_mode,
-        debug=config.alphanet.debug,
-        precision=config.precision,
-        n_neighbors=training.n_neighbors,
-        nn_per_seed=training.nn_per_seed,
-        nn_dist=training.nn_dist,
-        optim_cls=ptopt.optim_cls,
-        optim_params=parse("training.ptopt.optim_params", ptopt.optim_params),
-        lr_sched_cls=ptopt.lr_sched_cls,
-        lr_sched_params=parse("training.ptopt.lr_sched_params", ptopt.lr_sched_params),
-        train_epochs=training.train_epochs,
-        min_epochs=training.min_epochs,
-        train_batch_size=training.train_batch_size,
-        eval_batch_size=training.eval_batch_size,
-        sampler_classes=tuple(builder.sampler_classes),
-        sampler_args=tuple(
-            parse("training.sampler_builder.sampler_args", text)
-            for text in builder.sampler_args
-        ),
-    )
+    return [(f"config.{field.name}", field.default, field.help) for field in FIELDS]
 
 
 def say(line: str) -> None:
@@ -246,60 +210,41 @@ def check_config(values: flags.FlagValues) -> ml_collections.ConfigDict:
       UserError: If there is none.
     """
     if values.config is None:
-        raise UserError(
-            "--config is missing, for example --config=configs/quickstart.py"
-        )
+        raise UserError("--config is missing, for example --config=quickstart")
     config: ml_collections.ConfigDict = values.config
     return config
 
 
-def one_point(values: flags.FlagValues, command: str) -> ml_collections.ConfigDict:
-    """Gives the config of a command that takes no sweep.
+def points(values: flags.FlagValues) -> list[Point]:
+    """Makes the points that the config and its flags ask for.
+
+    Raises:
+      UserError: If there is no config, or it is not right.
+    """
+    swept: dict[str, Any] = {
+        field.name: values[f"config.{field.name}"].value
+        for field in FIELDS
+        if f"config.{field.name}" in values
+        and isinstance(values[f"config.{field.name}"].parser, _AlternativesParser)
+    }
+    return sweep.expand(check_config(values), swept)
+
+
+def one_point(values: flags.FlagValues, command: str) -> Point:
+    """Makes the point of a command that takes no sweep.
 
     Raises:
       UserError: If there is no config, or a field has several values.
     """
-    points = sweep.expand(check_config(values), ast.literal_eval(values.alternatives))
-    if len(points) > 1:
+    found = points(values)
+    if len(found) > 1:
         raise UserError(
-            f"{command} takes one value for each field, got {points[0].title}, "
-            f"{points[1].title} ..."
+            f"{command} takes one value for each field, got {found[0].title}, "
+            f"{found[1].title} ..."
         )
-    return points[0].config
+    return found[0]
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:
-    """Gives the bytes that may be used, if anybody said so."""
+    """Computes the bytes that may be used; None where --memory_gib is not given."""
     return None if values.memory_gib is None else int(values.memory_gib * 2**30)
-
-
-def load_data(
-    config: ml_collections.ConfigDict, report: Callable[[str], None]
-) -> "Dataset":
-    """Loads the data of a config; of several processes, the first one does so first."""
-    from alphanet_jax.data import dataset, registry
-    from alphanet_jax.experiment import devices
-
-    with devices.one_by_one():
-        return dataset.load_dataset(
-            registry.get_entry(Path(config.registry), config.dataset),
-            Path(config.data_root),
-            train_group=config.training.train_datagrp,
-            val_group=config.training.val_datagrp,
-            test_group=config.training.test_datagrp,
-            report=report,
-        )
-
-
-def neighbor_cache(
-    config: ml_collections.ConfigDict, data: "Dataset"
-) -> "NeighborCache":
-    """Keeps neighbors where the registry says, or else in the caches."""
-    from alphanet_jax.data import convert, registry
-    from alphanet_jax.experiment.neighbor_cache import NeighborCache
-
-    entry = registry.get_entry(Path(config.registry), config.dataset)
-    root = Path(config.data_root)
-    own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
-    others = [cache / "neighbors" for cache in convert.cache_roots(root)]
-    return NeighborCache(own + others, data)

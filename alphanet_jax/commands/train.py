@@ -1,16 +1,19 @@
 """Trains AlphaNet on one dataset and writes `result.npz`."""
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from alphanet_jax.commands import running, training
+from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from alphanet_jax.experiment.progress import Report
+    from alphanet_jax.experiment.training import Trained
 
 __all__ = [
     "DESCRIPTION",
@@ -99,64 +102,60 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       UserError: If the config or the data is not right; nothing is written.
     """
-    config = running.check_config(values)
-    points = sweep.expand(config, ast.literal_eval(values.alternatives))
+    points = running.points(values)
     workdir = _workdir(values)
-
-    from alphanet_jax.results import file as results
-
-    jobs = [
-        training.make_job(
-            point.config,
-            workdir / point.directory / results.FILE_NAME,
-            title=point.title,
-            directory=point.directory,
-        )
-        for point in points
-    ]
     running.start_jax(values)
 
-    from alphanet_jax.experiment import devices
-    from alphanet_jax.results import tables
+    from alphanet_jax.experiment import devices, training
 
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None
-    data = running.load_data(points[0].config, report)  # is the same for all
-    done = training.done_already(jobs, data, report=report)
-    errors = {}
-    if len(done) < len(jobs):
-        errors = training.train(
-            jobs,
-            data,
-            done=done,
-            memory_limit=running.memory_limit(values),
-            ckpt_dir=Path(values.ckpt_dir) if values.ckpt_dir else None,
-            n_ckpt=values.n_ckpt,
-            load_from_ckpt=values.load_from_ckpt,
-            tb_logs=Path(values.tb_logs) if values.tb_logs else None,
-            report=report,
-        )
-    if not speaks:
-        return
+    settings = points[0].settings  # the dataset is the same for all
+    data = training.load_data(settings, report=report)
+    trained = training.train(
+        points,
+        data,
+        workdir=workdir,
+        ckpt_dir=values.ckpt_dir,
+        n_ckpt=values.n_ckpt,
+        load_from_ckpt=values.load_from_ckpt,
+        tb_logs=values.tb_logs,
+        memory_limit=running.memory_limit(values),
+        neighbors=training.neighbor_cache(settings, data),
+        report=report,
+    )
+    if speaks:
+        _conclude(trained, report)
+
+
+def _conclude(trained: "Sequence[Trained]", report: "Report") -> None:
+    """Prints the table of what was trained.
+
+    Raises:
+      UserError: If a point failed.
+    """
+    from alphanet_jax.results import accuracy_tables
+
     rows = {
-        _row_name(point): results.load_result(job.path, _TABLE_ARRAYS)
-        for index, (point, job) in enumerate(zip(points, jobs, strict=True))
-        if index not in errors
+        _row_name(one.point): one.arrays(_TABLE_ARRAYS)
+        for one in trained
+        if one.error is None
     }
     if rows:
         report("")
-        print(tables.accuracy_table(rows))
-    if errors and len(points) == 1:
-        raise errors[0]
-    if errors:
+        print(accuracy_tables.training_table(rows))
+    failed = [one for one in trained if one.error is not None]
+    if failed and len(trained) == 1:
+        failed[0].arrays()  # raises its error
+    if failed:
         raise UserError(
-            f"{len(errors)} of {len(points)} points failed: "
-            + "; ".join(points[index].title for index in errors)
+            f"{len(failed)} of {len(trained)} points failed: "
+            + "; ".join(one.point.title for one in failed)
         )
 
 
-def _row_name(point: sweep.ConfigPoint) -> str:
-    swept = {name: value for name, value in point.values.items() if name != "rho"}
-    title = sweep.ConfigPoint(swept, point.config).title
-    parts = [f"r={point.config.rho:g}", *filter(None, [title])]
+def _row_name(point: sweep.Point) -> str:
+    others = {name: value for name, value in point.swept.items() if name != "rho"}
+    title = sweep.title_of(others)
+    parts = [f"r={point.settings.rho:g}", *filter(None, [title])]
     return f"AlphaNet ({', '.join(parts)})"

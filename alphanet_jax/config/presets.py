@@ -5,13 +5,15 @@ The files under `configs/` take them from here, and so does `main.py paper`.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_collections
+from alphanet_jax.config import fields
+from alphanet_jax.config.fields import Settings
 
-from alphanet_jax.config import fields as config_lib
+if TYPE_CHECKING:
+    import ml_collections
 
-__all__ = ["CHANGES", "dataset_config"]
+__all__ = ["CHANGES", "dataset_config", "dataset_settings"]
 
 # Without validation samples nothing can be selected: the last of fewer epochs counts.
 _NO_VALIDATION = {"training.val_datagrp": "", "training.train_epochs": 10}
@@ -33,7 +35,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def dataset_config(name: str) -> ml_collections.ConfigDict:
+def dataset_config(name: str) -> "ml_collections.ConfigDict":
     """Makes the config of a dataset: the paper's settings, or else the defaults.
 
     Args:
@@ -42,8 +44,13 @@ def dataset_config(name: str) -> ml_collections.ConfigDict:
     Returns:
       A config in which `dataset` is set; `rho` and places are the defaults.
     """
-    config = config_lib.default_config()
+    config = fields.default_config()
     config.dataset = name
     for field, value in CHANGES.get(name, {}).items():
-        config_lib.put(config, field, value)
+        fields.put(config, field, value)
     return config
+
+
+def dataset_settings(name: str) -> Settings:
+    """Makes the settings of a dataset; see `dataset_config`."""
+    return fields.settings_from_config(dataset_config(name))

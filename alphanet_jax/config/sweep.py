@@ -3,47 +3,71 @@
     --config.rho="(0.1, 0.5, 1.0)"                    three points
     --config.rho="(0.1, 0.5)" --config.seed="(0, 10)"  four: every combination
 
-A point is a config with one value for each field, and a directory of its own below the
-work directory, such as `rho_0.5` or, for two fields, `seed_0/rho_0.5`.
+A point has one value for each field, and a directory of its own below the work
+directory, such as `rho_0.5` or, for two fields, `seed_0/rho_0.5`.
 """
 
 import ast
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ml_collections
-
-from alphanet_jax.config import fields as config_lib
-from alphanet_jax.config.fields import FIELDS, Field
+from alphanet_jax.config import fields
+from alphanet_jax.config.fields import FIELDS, Field, Settings
 from alphanet_jax.errors import UserError
 
-__all__ = ["ConfigPoint", "expand", "take_alternatives"]
+if TYPE_CHECKING:
+    import ml_collections
+
+__all__ = [
+    "Point",
+    "alternatives",
+    "directory_of",
+    "expand",
+    "name_points",
+    "swept_arguments",
+    "title_of",
+]
 
 
 @dataclasses.dataclass(frozen=True)
-class ConfigPoint:
-    """One point of a sweep.
+class Point:
+    """One setting of a sweep with its seeds: one result.
 
     Attributes:
-      values: The value of every swept field, by its full name.
-      config: The config, with one value for each field.
+      settings: The settings.
+      title: What to call it in tables and messages; empty where there is one only.
+      directory: Its directory below that of all results, and below that of all logs.
+      file_name: Name of its result file there.
+      swept: The value of every swept field, by its full name.
     """
 
-    values: Mapping[str, Any]
-    config: ml_collections.ConfigDict
+    settings: Settings
+    title: str = ""
+    directory: str = ""
+    file_name: str = "result.npz"
+    swept: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    @property
-    def directory(self) -> str:
-        """Its directory below the work directory; empty where nothing is swept."""
-        return "/".join(_part(name, "_", value) for name, value in self.values.items())
 
-    @property
-    def title(self) -> str:
-        """What to call it in tables and messages."""
-        parts = (_part(name, "=", value) for name, value in self.values.items())
-        return ", ".join(parts)
+def title_of(swept: Mapping[str, Any]) -> str:
+    """Names a point by the values of its swept fields.
+
+    Examples:
+      >>> title_of({"rho": 0.5, "alphanet.hdims": (8, 8)})
+      'rho=0.5, hdims=8 8'
+    """
+    return ", ".join(_part(name, "=", value) for name, value in swept.items())
+
+
+def directory_of(swept: Mapping[str, Any]) -> str:
+    """Names the directory of a point by the values of its swept fields.
+
+    Examples:
+      >>> directory_of({"rho": 0.5, "alphanet.hdims": (8, 8)})
+      'rho_0.5/hdims_8-8'
+    """
+    return "/".join(_part(name, "_", value) for name, value in swept.items())
 
 
 def _part(name: str, between: str, value: Any) -> str:
@@ -60,82 +84,97 @@ def _is_swept(field: Field, value: Any) -> bool:
     if not field.sweepable or not isinstance(value, tuple | list):
         return False
     # A field that holds a tuple is swept by a tuple of tuples.
-    return not isinstance(field.default, tuple) or any(
+    return field.kind is not tuple or any(
         isinstance(item, tuple | list) for item in value
     )
 
 
-def take_alternatives(
-    arguments: Sequence[str],
-) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
-    """Takes the arguments that give several values for a field out of the others.
+def alternatives(field: Field, text: str) -> tuple[Any, ...] | None:
+    """Parses the several values that an argument gives for a field.
 
-    Their fields hold one value, which is what their flags would accept.
+    Args:
+      field: The field.
+      text: The argument's value.
+
+    Returns:
+      The values; None where the text is a single one.
+
+    Examples:
+      >>> rho = next(field for field in FIELDS if field.name == "rho")
+      >>> alternatives(rho, "(0.1, 0.5)"), alternatives(rho, "0.1")
+      ((0.1, 0.5), None)
+    """
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return tuple(value) if _is_swept(field, value) else None
+
+
+def swept_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Parts the arguments that give several values for a field from the others.
 
     Args:
       arguments: Arguments of the command line.
 
     Returns:
-      The other arguments, and the alternatives by the field's name.
+      The other arguments; and, by the field's name, the text of the last argument for
+      each field where that gives several values.
 
     Examples:
-      >>> take_alternatives(["--config.rho=(0.1, 0.5)", "--config.seeds=3"])
-      (['--config.seeds=3'], {'rho': (0.1, 0.5)})
+      >>> swept_arguments(["--config.rho=(0.1, 0.5)", "--config.seeds=3"])
+      (['--config.seeds=3'], {'rho': '(0.1, 0.5)'})
     """
-    fields = {field.name: field for field in FIELDS}
+    known = {field.name: field for field in FIELDS}
     rest: list[str] = []
-    taken: dict[str, tuple[Any, ...]] = {}
+    swept: dict[str, str] = {}
     left = list(arguments)
     while left:
         argument = left.pop(0)
         flag, equals, text = argument.partition("=")
         name = flag.lstrip("-").removeprefix("config.")
-        is_field = flag.lstrip("-").startswith("config.") and name in fields
+        is_field = flag.lstrip("-").startswith("config.") and name in known
         separate = is_field and not equals and bool(left)
-        value: Any = _literal(left[0] if separate else text) if is_field else None
-        if is_field and _is_swept(fields[name], value):
-            taken[name] = tuple(value)
+        text = left[0] if separate else text
+        if is_field and alternatives(known[name], text) is not None:
+            swept[name] = text
             if separate:
                 left.pop(0)
         else:
             rest.append(argument)
-            taken.pop(name, None)  # the last one given counts
-    return rest, taken
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
+            swept.pop(name, None)  # the last one given counts
+    return rest, swept
 
 
 def expand(
-    config: ml_collections.ConfigDict, alternatives: Mapping[str, Sequence[Any]]
-) -> list[ConfigPoint]:
+    config: "ml_collections.ConfigDict",
+    swept: Mapping[str, Sequence[Any]] | None = None,
+) -> list[Point]:
     """Makes a point for every combination of alternatives.
 
     Args:
-      config: A config; its fields, too, may hold alternatives.
-      alternatives: Further ones, which take the place of those of the config.
+      config: A config; its fields may hold alternatives.
+      swept: Further alternatives by a field's name, which take the place of those of
+        the config.
 
     Returns:
       The points, checked; one with no swept field where there are no alternatives.
 
     Raises:
-      UserError: If a field has no or equal alternatives, or a value of a wrong type.
+      UserError: If a field has no or equal alternatives, or a value of a wrong type,
+        or seeds are not right.
     """
-    swept: dict[str, tuple[Any, ...]] = {}
+    given = dict(fields.flatten(config))
+    found: dict[str, tuple[Any, ...]] = {}
     for field in FIELDS:
-        values = alternatives.get(field.name)
-        if values is None and config_lib.has(config, field.name):
-            given = config_lib.get(config, field.name)
-            values = given if _is_swept(field, given) else None
+        values = (swept or {}).get(field.name)
+        if values is None and _is_swept(field, given.get(field.name)):
+            values = given[field.name]
         if values is not None:
-            swept[field.name] = tuple(_convert(field, value) for value in values)
-            if not swept[field.name]:
+            found[field.name] = tuple(_convert(field, value) for value in values)
+            if not found[field.name]:
                 raise UserError(f"config.{field.name} needs at least one value, got ()")
-    points = [_make_point(config, values) for values in _combinations(swept)]
+    points = [_make_point(config, values) for values in _combinations(found)]
     directories = [point.directory for point in points]
     for directory in directories:
         if directories.count(directory) > 1:
@@ -143,11 +182,36 @@ def expand(
     return points
 
 
+def name_points(settings: Sequence[Settings]) -> list[Point]:
+    """Makes points of settings, named by the fields in which they differ.
+
+    Args:
+      settings: Settings, each of a point.
+
+    Returns:
+      The points, in the same order; a single one has no name.
+
+    Examples:
+      >>> [p.title for p in name_points([Settings(rho=0.1), Settings(rho=0.5)])]
+      ['rho=0.1', 'rho=0.5']
+    """
+    named = []
+    for one in settings:
+        swept = {}
+        for field in FIELDS:
+            values = [getattr(other, field.attribute) for other in settings]
+            if any(value != values[0] for value in values):
+                swept[field.name] = field.unparse(getattr(one, field.attribute))
+        swept = {n: tuple(v) if isinstance(v, list) else v for n, v in swept.items()}
+        named.append(Point(one, title_of(swept), directory_of(swept), swept=swept))
+    return named
+
+
 def _convert(field: Field, value: Any) -> Any:
     """Gives a value the field's own type where that says the same."""
     if isinstance(value, list):
         return tuple(value)
-    if isinstance(field.default, float) and type(value) is int:
+    if field.kind is float and type(value) is int:
         return float(value)
     return value
 
@@ -158,10 +222,11 @@ def _combinations(swept: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]
 
 
 def _make_point(
-    config: ml_collections.ConfigDict, values: Mapping[str, Any]
-) -> ConfigPoint:
-    chosen = ml_collections.ConfigDict(config.to_dict(), type_safe=False)
+    config: "ml_collections.ConfigDict", values: Mapping[str, Any]
+) -> Point:
+    chosen = fields.copy(config)
     for name, value in values.items():
-        config_lib.put(chosen, name, value)
-    config_lib.check_fields(chosen)
-    return ConfigPoint(dict(values), chosen)
+        fields.put(chosen, name, value)
+    settings = fields.settings_from_config(chosen)
+    settings.run_seeds()  # checks them
+    return Point(settings, title_of(values), directory_of(values), swept=dict(values))

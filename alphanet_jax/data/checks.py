@@ -4,13 +4,13 @@ Each raises `UserError` with one line naming the file or field, the value and wh
 allowed. Compiled code cannot check values, so nothing unchecked reaches it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from alphanet_jax import files
+from alphanet_jax import streaming
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -18,13 +18,11 @@ __all__ = [
     "check_covered",
     "check_feature_shape",
     "check_finite",
+    "check_floats",
     "check_labels",
     "check_splits",
     "is_float",
-    "row_chunks",
 ]
-
-_CHUNK_BYTES = 32 * 2**20  # of features looked at or copied at a time
 
 
 def check_classifier(where: str, weight: Any, bias: Any) -> None:
@@ -50,6 +48,12 @@ def check_classifier(where: str, weight: Any, bias: Any) -> None:
             )
 
 
+def check_floats(where: str, name: str, array: np.ndarray) -> None:
+    """Checks that an array is one of floats, of any size."""
+    if not is_float(array.dtype):
+        raise UserError(f"{where}: {name} must hold floats, got {array.dtype}")
+
+
 def is_float(dtype: np.dtype) -> bool:
     """Tells whether a dtype is of floats; NumPy itself does not know bfloat16."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
@@ -71,17 +75,6 @@ def check_feature_shape(where: str, features: Any, *, num_features: int) -> None
         )
 
 
-def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields `(first row, rows)` in pieces of about `_CHUNK_BYTES`.
-
-    Of a mapped array, one piece at a time is in memory.
-    """
-    size = max(1, _CHUNK_BYTES // max(1, features[:1].nbytes))
-    for start in range(0, len(features), size):
-        yield start, features[start : start + size]
-        files.release_rows(features, start, min(start + size, len(features)))
-
-
 def check_finite(
     where: str,
     features: np.ndarray,
@@ -101,7 +94,7 @@ def check_finite(
       UserError: If one is not finite; its row and column are named.
     """
     wide = np.can_cast(features.dtype, dtype)
-    for start, chunk in row_chunks(features):
+    for start, chunk in streaming.row_chunks(features):
         with np.errstate(over="ignore"):
             finite = np.isfinite(chunk if wide else chunk.astype(dtype))
         if not finite.all():
@@ -139,22 +132,39 @@ def check_labels(
 
 
 def check_splits(
-    where: str, splits: Mapping[str, np.ndarray], *, num_classes: int
+    where: str,
+    splits: Mapping[str, np.ndarray],
+    *,
+    num_classes: int,
+    ending: str = ".txt",
 ) -> None:
-    """Checks that the splits are disjoint and together all classes."""
+    """Checks that the splits are disjoint and together all classes.
+
+    Args:
+      where: Directory or argument to name.
+      splits: Class ids of 'few', 'medium' and 'many'.
+      num_classes: Number of classes C.
+      ending: What to write after the name of a split.
+
+    Raises:
+      UserError: If a class is in several splits, in none or unknown, or if there are
+        no few or no base classes.
+    """
+    shown = {name: f"{name}{ending}" for name in splits}
     owner: dict[int, str] = {}
     for name, classes in splits.items():
         for label in classes.tolist():
             if not 0 <= label < num_classes:
                 raise UserError(
-                    f"{where}: {name}.txt: classes must be in 0..{num_classes - 1}, "
-                    f"got {label}"
+                    f"{where}: {shown[name]}: classes must be in "
+                    f"0..{num_classes - 1}, got {label}"
                 )
             if label in owner:
+                other = shown[owner[label]]
                 raise UserError(
-                    f"{where}: class {label} is in {owner[label]}.txt and in {name}.txt"
+                    f"{where}: class {label} is in {other} and in {shown[name]}"
                     if owner[label] != name
-                    else f"{where}: class {label} is twice in {name}.txt"
+                    else f"{where}: class {label} is twice in {other}"
                 )
             owner[label] = name
     missing = [label for label in range(num_classes) if label not in owner]
@@ -164,13 +174,23 @@ def check_splits(
             f"{where}: {len(missing)} of {num_classes} classes are in no split: {some}"
         )
     if not len(splits["few"]):
-        raise UserError(f"{where}: few.txt is empty: there is nothing to mend")
+        raise UserError(f"{where}: {shown['few']} is empty: there is nothing to mend")
     if not len(splits["medium"]) + len(splits["many"]):
-        raise UserError(f"{where}: medium.txt and many.txt are empty: no base classes")
+        raise UserError(
+            f"{where}: {shown['medium']} and {shown['many']} are empty: no base classes"
+        )
 
 
 def check_covered(where: str, class_counts: np.ndarray) -> None:
-    """Checks that every class has a training sample."""
+    """Checks that every class has a training sample.
+
+    Args:
+      where: File or argument to name.
+      class_counts: Number of training samples of every class, with shape `[C]`.
+
+    Raises:
+      UserError: If a class has none.
+    """
     empty = np.flatnonzero(class_counts == 0)
     if empty.size:
         some = ", ".join(map(str, empty[:5])) + (", ..." if empty[5:].size else "")

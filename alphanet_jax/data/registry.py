@@ -7,9 +7,17 @@ from typing import Any
 
 from alphanet_jax.errors import UserError, did_you_mean
 
-__all__ = ["LOADERS", "DatasetEntry", "get_entry", "load_registry"]
+__all__ = [
+    "LINEAR",
+    "LOADERS",
+    "DatasetEntry",
+    "get_entry",
+    "load_registry",
+]
 
-LOADERS = ("LinearClassifierLoader", "CombinedClassifierLoader")
+# The names of the original for a linear classifier, and for several experts as one.
+LINEAR = "LinearClassifierLoader"
+LOADERS = (LINEAR, "CombinedClassifierLoader")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +35,7 @@ class DatasetEntry:
       label_names_file: File with one class name a line, if there is one.
       synsets_file: File with the WordNet 3.0 synset of one class a line, if there is
         one. Training does not read it.
-      datagrps: Names of the groups of samples.
+      datagrps: Names of the groups.
       proper_name: Name for people.
     """
 
@@ -35,7 +43,7 @@ class DatasetEntry:
     split_files_dir: str
     feature_files_dir: str
     classifier_file: str
-    classifier_loader: str = LOADERS[0]
+    classifier_loader: str = LINEAR
     nn_files_dir: str | None = None
     baseline_eval_file: str | None = None
     label_names_file: str | None = None
@@ -45,6 +53,7 @@ class DatasetEntry:
 
 
 def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
+    """Checks the table of a dataset, and makes an entry of it."""
     where = f"{path}: dataset {name!r}"
     fields = {field.name: field for field in dataclasses.fields(DatasetEntry)}
     del fields["name"]
@@ -63,7 +72,7 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     for key, field in fields.items():
         if field.default is dataclasses.MISSING and key not in table:
             raise UserError(f"{where}: {key} is missing")
-    loader = table.get("classifier_loader", LOADERS[0])
+    loader = table.get("classifier_loader", LINEAR)
     if loader not in LOADERS:
         raise UserError(
             f"{where}: classifier_loader must be one of {', '.join(LOADERS)}, "
@@ -76,7 +85,13 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
 
 
 def load_registry(path: Path) -> dict[str, dict[str, Any]]:
-    """Reads the tables of a registry, by dataset name, unchecked.
+    """Reads the tables of a registry.
+
+    Args:
+      path: Registry file.
+
+    Returns:
+      The tables by dataset name, unchecked.
 
     Raises:
       UserError: If the file is missing or is not TOML with one table a dataset.

@@ -1,7 +1,7 @@
 """Checkpoints: the state of training after every epoch, to go on from.
 
-    CKPT_DIR/run.json            what is trained, with which inputs, and how grouped
-    CKPT_DIR/runs_0-0/<epoch>/   states of a group of runs, written by Orbax
+    CKPT_DIR/run.json            what is trained, with which inputs, in which batches
+    CKPT_DIR/runs_0-0/<epoch>/   states of a batch of runs, written by Orbax
 
 A state is written whole or not at all, and `run.json` before any of them: a process may
 be killed at any moment. Random numbers are functions of seed and epoch, so nothing of
@@ -20,18 +20,18 @@ import jax
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment.memory import Plan
-from alphanet_jax.results import file as results
 
 __all__ = ["CheckpointStore", "open_store"]
 
 _RECORD = "run.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CheckpointStore:
-    """The states of one experiment, which `experiment.run_points` keeps and takes."""
+    """The states of one experiment, which `loop.run_parts` keeps and takes."""
 
     def __init__(self, directory: Path, *, keep: int) -> None:
         # Imported here: it takes a while, and most runs keep no checkpoints.
@@ -56,7 +56,7 @@ class CheckpointStore:
         return self._managers[name]
 
     def restore(self, name: str, like: Any) -> tuple[int, Any] | None:
-        """Gives the newest state of a group of runs; see `experiment.Checkpoints`."""
+        """Loads the newest state of a batch of runs; see `hooks.Checkpoints`."""
         manager = self._manager(name)
         damaged: list[int] = []
         for epochs_done in sorted(manager.all_steps(), reverse=True):
@@ -86,7 +86,7 @@ class CheckpointStore:
         return None
 
     def save(self, name: str, epochs_done: int, state: Any) -> None:
-        """Keeps the state of a group of runs; see `experiment.Checkpoints`."""
+        """Keeps the state of a batch of runs; see `hooks.Checkpoints`."""
         manager = self._manager(name)
         manager.save(epochs_done, args=self._ocp.args.StandardSave(state), force=True)
         manager.wait_until_finished()
@@ -112,7 +112,7 @@ def open_store(
       directory: The directory.
       configs: The full configuration of every point, by its name.
       file_hashes: SHA-256 of the input files.
-      plans: How runs would be grouped now.
+      plans: How runs would be put into batches now.
       keep: How many states to keep, the newest.
       load: Whether to go on from what is there; otherwise it is removed.
 
@@ -173,15 +173,19 @@ def _check_record(
 ) -> list[Plan]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        old_configs = dict(record["configs"])
-        old_hashes = dict(record["file_hashes"])
-        old_plans = [Plan(**plan) for plan in record["plans"]]
-        is_known = record["format"] == _FORMAT
+        format = record["format"]
+        if format == _FORMAT:
+            old_configs = dict(record["configs"])
+            old_hashes = dict(record["file_hashes"])
+            old_plans = [Plan(**plan) for plan in record["plans"]]
     except (OSError, ValueError, KeyError, TypeError):
-        is_known = False
-    if not is_known:
         raise UserError(
             f"{path}: not a record of checkpoints; --load_from_ckpt=false starts anew"
+        ) from None
+    if format != _FORMAT:
+        raise UserError(
+            f"{path}: checkpoints of another version of this program (format "
+            f"{format!r}, now {_FORMAT}); --load_from_ckpt=false starts anew"
         )
     told = []
     for name in dict.fromkeys([*old_configs, *configs]):
@@ -191,7 +195,7 @@ def _check_record(
         elif name not in old_configs:
             told.append(f"{label}not among them")
         else:
-            changed = results.config_differences(old_configs[name], configs[name])
+            changed = compare.config_differences(old_configs[name], configs[name])
             told += [f"{label}{difference}" for difference in changed]
     if sorted(old_hashes.values()) != sorted(file_hashes.values()):
         names = sorted(

@@ -54,7 +54,7 @@ def score_table(
       The scores.
     """
     total = len(group.labels) if rows is None else len(rows)
-    columns: list[np.ndarray] = []
+    table: scores.ScoreTable | None = None
     done = 0
     size = streaming.rows_at_a_time(group.features.shape[1])
     if mesh is not None:
@@ -62,13 +62,10 @@ def score_table(
     for count, features, labels in _chunks(group, rows, size):
         sample_arrays = devices.split((features, labels), mesh)
         part = devices.fetch(_score_table(*sample_arrays, **arguments))
-        if not columns:
-            length = max(total, capacity or 0)
-            columns = [_empty((length, *c.shape[1:]), c.dtype) for c in part]
-        for column, piece in zip(columns, part, strict=True):
-            column[done : done + count] = piece[:count]
+        table = table or _room_for(part, max(total, capacity or 0))
+        _fill(table, slice(done, done + count), part, slice(count))
         done += count
-    return scores.ScoreTable(*_placed(columns, mesh))
+    return _placed(table, mesh)
 
 
 def score_chunks(
@@ -87,7 +84,7 @@ def score_chunks(
     """
     total = len(group.labels)
     chunks = max(1, -(-total // chunk_size))
-    columns: list[np.ndarray] = []
+    table: scores.ScoreTable | None = None
     divisible = mesh is not None and chunk_size % mesh.size == 0
     for index, (_, *samples) in enumerate(_chunks(group, None, chunk_size)):
         sample_arrays = (
@@ -96,11 +93,26 @@ def score_chunks(
             else devices.replicate(samples, mesh)
         )
         part = devices.fetch(_score_chunk(*sample_arrays, **arguments))
-        if not columns:
-            columns = [_empty((chunks, *c.shape[1:]), c.dtype) for c in part]
-        for column, piece in zip(columns, part, strict=True):
-            column[index] = piece[0]
-    return scores.ScoreTable(*_placed(columns, mesh))
+        table = table or _room_for(part, chunks)
+        _fill(table, index, part, 0)
+    return _placed(table, mesh)
+
+
+def _room_for(part: scores.ScoreTable, length: int) -> scores.ScoreTable:
+    """Makes arrays like those of a part, but of another length."""
+    room: scores.ScoreTable = jax.tree.map(
+        lambda column: _empty((length, *column.shape[1:]), column.dtype), part
+    )
+    return room
+
+
+def _fill(
+    table: scores.ScoreTable, place: Any, part: scores.ScoreTable, rows: Any
+) -> None:
+    """Writes some rows of a part of the scores into the arrays of all."""
+    columns, pieces = jax.tree.leaves(table), jax.tree.leaves(part)
+    for column, piece in zip(columns, pieces, strict=True):
+        column[place] = piece[rows]
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -111,10 +123,13 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _placed(columns: list[np.ndarray], mesh: Mesh | None) -> list[jax.Array]:
+def _placed(table: scores.ScoreTable | None, mesh: Mesh | None) -> scores.ScoreTable:
+    """Puts arrays of the host on the devices."""
     if mesh is not None:
-        return list(devices.replicate(columns, mesh))
-    return [jnp.asarray(column) for column in columns]
+        placed: scores.ScoreTable = devices.replicate(table, mesh)
+    else:
+        placed = jax.tree.map(jnp.asarray, table)
+    return placed
 
 
 def _chunks(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 __all__ = ["Needs", "Plan", "available_bytes", "make_plan", "round_up"]
 
@@ -125,7 +125,7 @@ class Plan:
     """How training goes about its memory.
 
     Attributes:
-      group_size: Runs that train at a time.
+      runs_at_a_time: Runs that train at a time.
       shared_table: Whether training rows are scored once for all runs; otherwise
         once for each group.
       table_rows: Rows that the table of training scores has room for.
@@ -133,7 +133,7 @@ class Plan:
       limit: Bytes that may be used.
     """
 
-    group_size: int
+    runs_at_a_time: int
     shared_table: bool
     table_rows: int
     parts: Mapping[str, int]
@@ -149,7 +149,7 @@ class Plan:
         parts = ", ".join(f"{name} {count / _GIB:.1f}" for name, count in largest)
         return (
             f"memory: about {self.total / _GIB:.1f} of {self.limit / _GIB:.1f} GiB "
-            f"({parts}), {self.group_size} runs at a time"
+            f"({parts}), {count_of(self.runs_at_a_time, 'run')} at a time"
         )
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import bundled, files
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment.problem import Settings
 from alphanet_jax.nn_search import Neighbors
 
 __all__ = ["NeighborCache"]
@@ -24,15 +24,17 @@ _FORMAT = 1  # of how neighbors are computed and kept
 
 
 class NeighborCache:
-    """Keeps the neighbors of a dataset; a `NeighborStore` of `preparation.prepare_all`.
+    """Keeps the neighbors of a dataset; a `NeighborStore` of `problem.prepare_all`.
 
     Args:
-      directories: Where files may be; new ones go to the first that can be written to.
+      directories: Where files may be, but for those of an installed package; new ones
+        go to the first that can be written to.
       dataset: The dataset, with the names of its training files.
     """
 
     def __init__(self, directories: list[Path], dataset: Dataset) -> None:
-        self._directories, self._dataset = directories, dataset
+        self._directories = [d for d in directories if not bundled.is_packaged(d)]
+        self._dataset = dataset
 
     def _name(self, settings: Settings, seed: int) -> str:
         data = self._dataset
@@ -50,7 +52,7 @@ class NeighborCache:
         return f"{settings.nn_dist}_{settings.n_neighbors}_{digest[:16]}.npz"
 
     def load(self, settings: Settings, seed: int) -> Neighbors | None:
-        """Gives neighbors that were kept, or None."""
+        """Loads neighbors that were kept; None if there are none."""
         if not self._dataset.train_files:
             return None  # not from files: nothing tells its content
         shape = (len(self._dataset.few_classes), settings.n_neighbors)

@@ -1,10 +1,11 @@
-"""What is to be trained: settings and data, with everything looked up and found.
+"""A problem: a setting with its dataset, prepared for training.
 
 Notation: E epochs, F 'few' classes, C classes, k neighbors, d feature dimensions.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import programs
@@ -23,7 +25,6 @@ __all__ = [
     "SELECTIONS",
     "NeighborStore",
     "Problem",
-    "Settings",
     "find_neighbors",
     "prepare",
     "prepare_all",
@@ -35,80 +36,32 @@ PRECISIONS = ("highest", "tensorfloat32")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that training can be told; names and defaults are the original's.
+class Problem:
+    """A setting with its dataset, prepared: what all of its seeds share.
 
     Attributes:
-      n_neighbors: Neighbors of a few class, k.
-      nn_dist: Distance between class means; see `nn_search.find_neighbors`.
-      nn_per_seed: Whether random neighbors are drawn for every seed anew, as
-        `prepare` is told: its problems then have arrays of the same shapes, and
-        train in the same program, one after the other.
-      hdims: Sizes of the hidden layers.
-      hact: Name in `activations.ACTIVATIONS`.
-      dummy_mode: Whether the coefficients are (1, 0, ..., 0), whatever is trained: the
-        unchanged classifier.
-      debug: Whether coefficients are checked after every epoch.
-      precision: Of matrix products in training, one of `PRECISIONS`.
-      optim_cls: Name of an optimizer; see `optimizers.make_optimizer`.
-      optim_params: Its parameters by the names there.
-      lr_sched_cls: Name of a schedule; see `schedules.make_schedule`.
-      lr_sched_params: Its parameters by the names there.
-      train_epochs: Epochs to train, E.
-      min_epochs: First epoch, counted from 1, that may be selected.
-      train_batch_size: Rows of a training batch.
-      eval_batch_size: Samples evaluated at a time.
-      sampler_classes: Names in `sampling.SAMPLERS`.
-      sampler_args: Arguments of each sampler, or one mapping for all.
-      rho: The `r` of samplers whose arguments give none.
-      selection: Which epoch's weights are tested. 'best': highest overall
-        validation accuracy from `min_epochs` on, the earliest of equals.
-        'reference': epoch `min_epochs`, what the original really does. 'last'.
-        Without validation data always the last.
-      pred_scale: Factor on all logits before the softmax.
+      dataset: The dataset.
+      settings: The settings.
+      neighbors: Neighbors of every few class, nearest first, with shape `[F, k]`.
+      neighbor_distances: Their distances, with shape `[F, k]`.
+      frozen: What training does not change.
+      score_arguments: Keyword arguments of `scores.score_table`.
+      pools: Training rows of every split that is drawn from, by name.
+      samplers: The samplers, with their sizes.
+      learning_rates: Learning rate of every epoch, with shape `[E]`.
+      momenta: Momentum of every epoch, with shape `[E]`, where the schedule changes it.
     """
-
-    n_neighbors: int = 5
-    nn_dist: str = "euclidean"
-    nn_per_seed: bool = False
-    hdims: tuple[int, ...] = (32, 32, 32)
-    hact: str = "leaky_relu"
-    dummy_mode: bool = False
-    debug: bool = False
-    precision: str = "highest"
-    optim_cls: str = "AdamW"
-    optim_params: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: {"lr": 0.001}
-    )
-    lr_sched_cls: str = "StepLR"
-    lr_sched_params: Mapping[str, Any] = dataclasses.field(
-        default_factory=lambda: {"step_size": 10, "gamma": 0.1}
-    )
-    train_epochs: int = 25
-    min_epochs: int = 5
-    train_batch_size: int = 64
-    eval_batch_size: int = 1024
-    sampler_classes: tuple[str, ...] = ("AllFewSampler", "ClassBalancedBaseSampler")
-    sampler_args: tuple[Mapping[str, Any], ...] = ({},)
-    rho: float = 0.1
-    selection: str = "best"
-    pred_scale: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """What all seeds share: computed once from a dataset and settings."""
 
     dataset: Dataset
     settings: Settings
-    neighbors: np.ndarray  # shape=(F, k)
-    neighbor_distances: np.ndarray  # shape=(F, k)
+    neighbors: np.ndarray
+    neighbor_distances: np.ndarray
     frozen: scores.Frozen
-    score_arguments: Mapping[str, Any]  # of scores.score_table
+    score_arguments: Mapping[str, Any]
     pools: Mapping[str, sampling.Pool]
     samplers: tuple[sampling.Sampler, ...]
-    learning_rates: np.ndarray  # shape=(E,)
-    momenta: np.ndarray | None  # shape=(E,), where the schedule changes them
+    learning_rates: np.ndarray
+    momenta: np.ndarray | None
 
 
 def _check_settings(settings: Settings, dataset: Dataset) -> None:
@@ -209,7 +162,7 @@ class NeighborStore(Protocol):
     """A place that keeps neighbors."""
 
     def load(self, settings: Settings, seed: int) -> nn_search.Neighbors | None:
-        """Gives neighbors that were kept, or None."""
+        """Loads neighbors that were kept; None if there are none."""
 
     def save(
         self, settings: Settings, seed: int, neighbors: nn_search.Neighbors
@@ -239,42 +192,19 @@ def prepare_all(
       UserError: If a setting is unknown, out of range or does not fit the data.
     """
     resolved = [_resolve(dataset, settings) for settings, _ in items]
-    means = None
-    pools: dict[str, sampling.Pool] = {}
-    shared: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
-    weights = {"weight": jnp.asarray(dataset.weight), "bias": jnp.asarray(dataset.bias)}
+    finder = _NeighborFinder(dataset, neighbors, store)
+    pools = {
+        split: sampling.make_pool(dataset.train.labels, _split_classes(dataset, split))
+        for split in _splits_drawn_from(samplers for samplers, _ in resolved)
+    }
+    weights = {
+        "weight": jnp.asarray(dataset.weight),
+        "bias": jnp.asarray(dataset.bias),
+        "base_classes": jnp.asarray(dataset.base_classes),
+    }
     problems = []
     for (settings, seed), (samplers, schedule) in zip(items, resolved, strict=True):
-        key = (
-            settings.n_neighbors,
-            settings.nn_dist,
-            settings.nn_per_seed,
-            seed if settings.nn_dist == "random" else None,
-        )
-        if key not in shared:
-            found = neighbors
-            if found is None and store is not None:
-                found = store.load(settings, seed)
-            if found is None:
-                if means is None:
-                    means = dataset.class_means()
-                found = _neighbors_from_means(means, dataset, settings, seed)
-                if store is not None:
-                    store.save(settings, seed, found)
-            frozen = scores.make_frozen(
-                dataset.weight,
-                dataset.bias,
-                dataset.few_classes,
-                found.classes,
-                same_shape=settings.nn_per_seed,
-            )
-            shared[key] = (found, frozen)
-        for split in ("few", *(sampler.split for sampler in samplers)):
-            if split not in pools:
-                pools[split] = sampling.make_pool(
-                    dataset.train.labels, _split_classes(dataset, split)
-                )
-        found, frozen = shared[key]
+        found, frozen = finder.find(settings, seed)
         problems.append(
             Problem(
                 dataset=dataset,
@@ -285,7 +215,6 @@ def prepare_all(
                 score_arguments={
                     **weights,
                     "few_classes": frozen.few_classes,
-                    "base_classes": jnp.asarray(dataset.base_classes),
                     "source_classes": frozen.source_classes,
                 },
                 pools=pools,
@@ -295,6 +224,62 @@ def prepare_all(
             )
         )
     return problems
+
+
+class _NeighborFinder:
+    """Finds neighbors, and what follows from them, once for equal settings."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        neighbors: nn_search.Neighbors | None,
+        store: NeighborStore | None,
+    ) -> None:
+        self._dataset, self._neighbors, self._store = dataset, neighbors, store
+        self._class_means = functools.cache(dataset.class_means)
+        self._found: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
+
+    def find(
+        self, settings: Settings, seed: int
+    ) -> tuple[nn_search.Neighbors, scores.Frozen]:
+        """Finds the neighbors, and what training does not change."""
+        key = (
+            settings.n_neighbors,
+            settings.nn_dist,
+            settings.nn_per_seed,
+            seed if settings.nn_dist == "random" else None,
+        )
+        if key not in self._found:
+            neighbors = self._neighbors or self._look_up(settings, seed)
+            frozen = scores.make_frozen(
+                self._dataset.weight,
+                self._dataset.bias,
+                self._dataset.few_classes,
+                neighbors.classes,
+                same_shape=settings.nn_per_seed,
+            )
+            self._found[key] = neighbors, frozen
+        return self._found[key]
+
+    def _look_up(self, settings: Settings, seed: int) -> nn_search.Neighbors:
+        if self._store is not None:
+            kept = self._store.load(settings, seed)
+            if kept is not None:
+                return kept
+        found = _neighbors_from_means(
+            self._class_means(), self._dataset, settings, seed
+        )
+        if self._store is not None:
+            self._store.save(settings, seed, found)
+        return found
+
+
+def _splits_drawn_from(
+    samplers: Iterable[tuple[sampling.Sampler, ...]],
+) -> list[str]:
+    """Lists the splits that samplers draw from, and 'few', which all count by."""
+    names = [sampler.split for several in samplers for sampler in several]
+    return list(dict.fromkeys(["few", *names]))
 
 
 def _split_classes(dataset: Dataset, split: str) -> np.ndarray:

@@ -11,16 +11,18 @@ k neighbors.
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import struct
 from jax.typing import ArrayLike
 
 from alphanet_jax import eval as evaluation
 from alphanet_jax import model, nn_search, sampling, scores, train_step
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.eval import Counts
 from alphanet_jax.lookup import optimizers
 from alphanet_jax.sampling import Batches
@@ -30,10 +32,11 @@ __all__ = [
     "EPOCH_BRANCH",
     "INIT_BRANCH",
     "NEIGHBOR_BRANCH",
+    "EpochInputs",
     "EpochRecord",
+    "ProgramKey",
     "RunNumbers",
     "RunState",
-    "Static",
     "alphas_and_weights",
     "draw_batches",
     "draw_params",
@@ -47,7 +50,8 @@ __all__ = [
 INIT_BRANCH, EPOCH_BRANCH, NEIGHBOR_BRANCH = range(3)
 
 
-class RunState(NamedTuple):
+@struct.dataclass
+class RunState:
     """What training changes, and the selected epoch's part of it."""
 
     train: TrainState
@@ -56,56 +60,75 @@ class RunState(NamedTuple):
     selected_correct: jax.Array  # shape=(): validation samples it got right
 
 
-class RunNumbers(NamedTuple):
+@struct.dataclass
+class RunNumbers:
     """Settings of one run that recompile nothing."""
 
     learning_rate: ArrayLike  # shape=(), of the epoch.
     momentum: ArrayLike | None  # shape=(), of the epoch, where it changes.
     pred_scale: ArrayLike  # shape=()
     scale_index: ArrayLike  # shape=(): the column of base_logsumexp made with it.
-    min_epochs: ArrayLike  # shape=()
+    min_epochs: jax.Array | np.ndarray  # shape=()
 
 
-@dataclasses.dataclass(frozen=True)
-class Static:
-    """What the program of an epoch depends on, beside shapes."""
+@struct.dataclass
+class EpochInputs:
+    """What all runs share in an epoch."""
 
-    hact: str
-    dummy_mode: bool
-    precision: str
-    selection: str
-    optim_cls: str
-    optim_params: str  # JSON, with one and the same learning rate for all
-    momentum_changes: bool
-    num_classes: int
-    skip_empty: bool = True
-
-    def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
-        """Computes the coefficients of every few class."""
-        if self.dummy_mode:
-            return evaluation.baseline_alphas(
-                len(sources.rows), len(sources.weights) - 1
-            )
-        return model.apply(
-            params, sources, activation=self.hact, precision=self.precision
-        )
-
-    def make_optimizer(self) -> optimizers.Optimizer:
-        """Builds the optimizer; its learning rate is an argument of each step."""
-        return optimizers.make_optimizer(
-            self.optim_cls,
-            json.loads(self.optim_params),
-            momentum_changes=self.momentum_changes,
-        )
+    epoch: jax.Array | np.int32  # shape=(), counted from 0
+    num_steps: (
+        jax.Array | np.int32
+    )  # shape=(): batches up to the last with a row of any run
+    table: scores.ScoreTable  # training rows that are used at all
+    val_chunks: scores.ScoreTable | None
+    frozen: scores.Frozen
 
 
-class EpochRecord(NamedTuple):
+@struct.dataclass
+class EpochRecord:
     """What is kept of an epoch."""
 
     losses: jax.Array  # shape=(T,); NaN where the run had no step.
     alphas: jax.Array  # shape=(F, k + 1): after the epoch.
     mean_alphas: jax.Array  # shape=(k + 1,): over few classes.
     val: Counts | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramKey:
+    """What compiled programs depend on, beside shapes; runs of equal keys share them.
+
+    Attributes:
+      settings: The fields that are declared to be compiled in; all others are as by
+        default.
+      momentum_changes: Whether the schedule changes the momentum.
+      num_classes: Number of classes C.
+    """
+
+    settings: Settings
+    momentum_changes: bool
+    num_classes: int
+
+    def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
+        """Computes the coefficients of every few class."""
+        if self.settings.dummy_mode:
+            return evaluation.baseline_alphas(
+                len(sources.rows), len(sources.weights) - 1
+            )
+        return model.apply(
+            params,
+            sources,
+            activation=self.settings.hact,
+            precision=self.settings.precision,
+        )
+
+    def make_optimizer(self) -> optimizers.Optimizer:
+        """Builds the optimizer; its learning rate is an argument of each step."""
+        return optimizers.make_optimizer(
+            self.settings.optim_cls,
+            self.settings.optim_params,
+            momentum_changes=self.momentum_changes,
+        )
 
 
 def seed_keys(seeds: jax.Array) -> jax.Array:
@@ -152,9 +175,9 @@ def draw_batches(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def first_state(static: Static, params: model.Params) -> RunState:
+def first_state(program: ProgramKey, params: model.Params) -> RunState:
     """The state before the first epoch, in memory of its own: it is donated later."""
-    transform = static.make_optimizer().transform
+    transform = program.make_optimizer().transform
     trained, selected = (jax.tree.map(jnp.copy, params) for _ in range(2))
     nothing = jnp.full(params[0].bias.shape[0], -1, jnp.int32)
     return RunState(
@@ -169,19 +192,18 @@ def _train_one_epoch(
     run: RunState,
     batches: Batches,
     numbers: RunNumbers,
-    epoch: jax.Array,
-    num_steps: jax.Array,
-    table: scores.ScoreTable,
-    val_chunks: scores.ScoreTable | None,
-    frozen: scores.Frozen,
+    shared: EpochInputs,
     *,
-    static: Static,
+    program: ProgramKey,
+    skip_empty: bool,
 ) -> tuple[RunState, EpochRecord]:
     """Trains one run for one epoch, evaluates it and updates the selection."""
-    table = table._replace(
+    table, epoch, frozen = shared.table, shared.epoch, shared.frozen
+    table = dataclasses.replace(
+        table,
         base_logsumexp=table.base_logsumexp[:, numbers.scale_index]
         if table.base_logsumexp.shape[1] > 1
-        else table.base_logsumexp[:, 0]
+        else table.base_logsumexp[:, 0],
     )
     train, losses = train_step.train_epoch(
         run.train,
@@ -189,26 +211,26 @@ def _train_one_epoch(
         table,
         frozen,
         numbers.learning_rate,
-        transform=static.make_optimizer().transform,
-        network=static.network,
+        transform=program.make_optimizer().transform,
+        network=program.network,
         pred_scale=numbers.pred_scale,
         momentum=numbers.momentum,
-        num_steps=num_steps,
-        skip_empty=static.skip_empty,
+        num_steps=shared.num_steps,
+        skip_empty=skip_empty,
     )
-    alphas = static.network(train.params, frozen.sources)
+    alphas = program.network(train.params, frozen.sources)
     correct = run.selected_correct
     counts = None
-    select: jax.Array | bool = True
-    if val_chunks is not None:
+    select: Any = True
+    if shared.val_chunks is not None:
         counts, _ = evaluation.evaluate(
-            alphas, val_chunks, frozen, num_classes=static.num_classes
+            alphas, shared.val_chunks, frozen, num_classes=program.num_classes
         )
-        if static.selection == "best":
+        if program.settings.selection == "best":
             correct = jnp.sum(counts.correct)
             allowed = epoch + 1 >= numbers.min_epochs
             select = allowed & (correct > run.selected_correct)
-        elif static.selection == "reference":
+        elif program.settings.selection == "reference":
             select = epoch + 1 == numbers.min_epochs
 
     def choose(new: Any, old: Any) -> Any:
@@ -223,28 +245,40 @@ def _train_one_epoch(
     return run, EpochRecord(losses, alphas, alphas.mean(axis=0), counts)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def train_epoch(
-    static: Static,
+    program: ProgramKey,
+    skip_empty: bool,
     runs: RunState,
     batches: Batches,
     numbers: RunNumbers,
-    *shared: Any,
+    shared: EpochInputs,
 ) -> tuple[RunState, EpochRecord]:
-    """Trains every run for one epoch; the arguments are `_train_one_epoch`'s."""
-    one = functools.partial(_train_one_epoch, static=static)
-    in_axes = (0, 0, 0) + (None,) * len(shared)
-    return jax.vmap(one, in_axes=in_axes)(runs, batches, numbers, *shared)
+    """Trains every run for one epoch, evaluates it and updates the selection.
+
+    Args:
+      program: What the program depends on.
+      skip_empty: Whether runs may have batches without a row before their last one.
+      runs: The state of every run; its memory is used again.
+      batches: The epoch's batches of every run; rows are those of the table.
+      numbers: Numbers of every run.
+      shared: What all runs share.
+
+    Returns:
+      The state after the epoch, and what is kept of it.
+    """
+    one = functools.partial(_train_one_epoch, program=program, skip_empty=skip_empty)
+    return jax.vmap(one, in_axes=(0, 0, 0, None))(runs, batches, numbers, shared)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def alphas_and_weights(
-    static: Static, params: model.Params, sources: nn_search.Sources
+    program: ProgramKey, params: model.Params, sources: nn_search.Sources
 ) -> tuple[jax.Array, jax.Array]:
     """Computes the coefficients and new few classifiers of every run."""
 
     def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
-        alphas = static.network(params, sources)
+        alphas = program.network(params, sources)
         return alphas, model.combine(alphas, sources)
 
     return jax.vmap(one)(params)

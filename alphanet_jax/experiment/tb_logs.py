@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.eval import Metrics
-from alphanet_jax.experiment.loop import Outcome
+from alphanet_jax.experiment.hooks import RunName
+from alphanet_jax.experiment.outcome import Outcome
 from alphanet_jax.splits import SPLITS
 
 __all__ = ["TensorBoardLogs"]
@@ -32,7 +33,7 @@ _Event = Callable[[Any], None]  # what is done with a writer
 
 
 class TensorBoardLogs:
-    """Writes logs; a `Watcher` of `experiment.run_points`.
+    """Writes logs; a `Watcher` of `loop.run_parts`.
 
     Args:
       directory: Where to write.
@@ -41,11 +42,9 @@ class TensorBoardLogs:
 
     def __init__(self, directory: Path, directories: dict[str, str]) -> None:
         self._directory, self._directories = directory, directories
-        self._writers: dict[tuple[str, int], Any] = {}
-        self._waiting: dict[tuple[str, int], list[_Event]] = collections.defaultdict(
-            list
-        )
-        self._steps: dict[tuple[str, int], int] = collections.Counter()
+        self._writers: dict[RunName, Any] = {}
+        self._waiting: dict[RunName, list[_Event]] = collections.defaultdict(list)
+        self._steps: dict[RunName, int] = collections.Counter()
 
     def _open(self, name: str, run: str) -> Any:
         # Imported here: it takes a while, and most runs write no logs.
@@ -54,22 +53,21 @@ class TensorBoardLogs:
         path = self._directory / self._directories[name] / run
         return SummaryWriter(str(path), write_to_disk=True)
 
-    def skip_steps(self, runs: Sequence[tuple[str, int]], steps: Sequence[int]) -> None:
+    def skip_steps(self, runs: Sequence[RunName], steps: Sequence[int]) -> None:
         """Counts steps that were logged before training was stopped."""
         for run, count in zip(runs, steps, strict=True):
             self._steps[run] += int(count)
 
     def epoch_ended(
         self,
-        runs: Sequence[tuple[str, int]],
+        runs: Sequence[RunName],
         epoch: int,
         losses: np.ndarray,
         alphas: np.ndarray,
         val: Metrics | None,
     ) -> None:
-        """Takes what came of an epoch; see `experiment.Watcher`."""
-        distinct = dict.fromkeys(runs)  # those that fill a group up are not logged
-        for index, run in enumerate(distinct):
+        """Takes what came of an epoch; see `hooks.Watcher`."""
+        for index, run in enumerate(runs):
             events = self._waiting[run]
             real = losses[index][~np.isnan(losses[index])]
             first = self._steps[run]
@@ -78,16 +76,16 @@ class TensorBoardLogs:
             events += _alphas(alphas[index], epoch)
             if val is not None:
                 events += _metrics("validation", val, index, epoch + 1)
-            if len(distinct) <= _MOST_OPEN:
+            if len(runs) <= _MOST_OPEN:
                 self._write(run, keep_open=True)
 
-    def tested(self, runs: Sequence[tuple[str, int]], test: Metrics) -> None:
-        """Takes the final metrics of runs; see `experiment.Watcher`."""
-        for index, run in enumerate(dict.fromkeys(runs)):
+    def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
+        """Takes the final metrics of runs; see `hooks.Watcher`."""
+        for index, run in enumerate(runs):
             self._waiting[run] += _metrics("test", test, index, None)
             self._write(run, keep_open=False)
 
-    def _write(self, run: tuple[str, int], *, keep_open: bool) -> None:
+    def _write(self, run: RunName, *, keep_open: bool) -> None:
         name, seed = run
         if run not in self._writers:
             self._writers[run] = self._open(name, f"seed_{seed}")

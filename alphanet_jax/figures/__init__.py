@@ -11,7 +11,7 @@ notebook:
     from alphanet_jax.figures import load_kind
     from alphanet_jax.figures.numbers import Sources
     from alphanet_jax.figures.style import make_style
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import load_sets
 
     sets = load_sets({"quickstart": [Path("results/quickstart/result.npz")]})

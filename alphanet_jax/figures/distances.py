@@ -12,7 +12,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures.classes import class_accuracy, classes_in
 from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.results import nearest
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = ["ClassDistance", "class_distances", "distance_label", "means_of_runs"]

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from alphanet_jax.results.data import DataFinder
+    from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = [

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import splits
 from alphanet_jax.figures.numbers import make_columns, select
 from alphanet_jax.figures.style import Style
-from alphanet_jax.results import file as results
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = ["draw_splits", "label_rhos", "split_accuracies_by_rho"]
@@ -76,7 +76,7 @@ def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
         first = first or file
         told = [
             difference
-            for difference in results.config_differences(file.config, first.config)
+            for difference in compare.config_differences(file.config, first.config)
             if not difference.startswith(tuple(f"{name} " for name in _MAY_DIFFER))
         ]
         if told:

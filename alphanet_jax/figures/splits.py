@@ -8,9 +8,8 @@ from alphanet_jax.figures import statistics
 from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.figures.options import About
 from alphanet_jax.figures.style import Style
-from alphanet_jax.results import accuracy
-from alphanet_jax.results import data as result_data
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results import accuracy, top_k
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
@@ -23,7 +22,7 @@ __all__ = [
     "y_name",
 ]
 
-PARTS = ("few", "medium", "many", "overall")
+PARTS = accuracy.PARTS
 Y = About(
     "accuracy, or its change from the unchanged classifier",
     choices=("acc", "acc_delta"),
@@ -65,8 +64,7 @@ def split_accuracies(
     else:
         # The unchanged classifier is the same in all files.
         hits = [
-            result_data.top_k_hits(finder.dataset(file), file, k=acc_k)
-            for file in runs.files
+            top_k.top_k_hits(finder.dataset(file), file, k=acc_k) for file in runs.files
         ]
         right, before = np.concatenate([each for each, _ in hits]), hits[0][1]
     values = 100.0 * accuracy.per_split(right, labels, splits)

@@ -72,25 +72,8 @@ _TORCH: dict[str, Activation] = {
     "tanhshrink": lambda x: x - jnp.tanh(x),
 }
 
-# Those that PyTorch does not have by these names.
-_JAX: dict[str, Activation] = {
-    name: getattr(jax.nn, name)
-    for name in (
-        "hard_sigmoid",
-        "hard_silu",
-        "hard_swish",
-        "hard_tanh",
-        "identity",
-        "log_sigmoid",
-        "soft_sign",
-        "sparse_plus",
-        "sparse_sigmoid",
-        "squareplus",
-        "swish",
-    )
-}
-
 # Looked up by the names of torch.nn.functional and jax.nn.
+# fmt: off
 ACTIVATIONS: dict[str, Activation] = {
     **_TORCH,
     # What PyTorch does in place; the values are the same.
@@ -98,40 +81,37 @@ ACTIVATIONS: dict[str, Activation] = {
         f"{name}_": _TORCH[name]
         for name in ("celu", "elu", "hardtanh", "leaky_relu", "relu", "rrelu", "selu")
     },
-    **_JAX,
+    # Those that PyTorch does not have by these names.
+    **{
+        name: getattr(jax.nn, name)
+        for name in (
+            "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity",
+            "log_sigmoid", "soft_sign", "sparse_plus", "sparse_sigmoid", "squareplus",
+            "swish",
+        )
+    },
 }
-
-_RANDOM = "it is random, and would be so at evaluation too"
-_NOTHING = "called with an input only it does nothing; see identity"
-_OVER_UNITS = "it is not elementwise"
-_RESIZES = "it changes the number of units"
-_NEEDS_MORE = "it needs more than its input"
 _REFUSED = {
-    **dict.fromkeys(
-        ("dropout", "dropout1d", "dropout2d", "dropout3d", "gumbel_softmax"),
-        _RANDOM,
-    ),
-    **dict.fromkeys(
-        (
-            "layer_norm",
-            "log_softmax",
-            "logmeanexp",
-            "logsumexp",
-            "normalize",
-            "rms_norm",
-            "softmax",
-            "softmin",
-            "standardize",
+    name: reason
+    for reason, names in {
+        "it is random, and would be so at evaluation too": (
+            "dropout", "dropout1d", "dropout2d", "dropout3d", "gumbel_softmax",
         ),
-        _OVER_UNITS,
-    ),
-    "alpha_dropout": _NOTHING,
-    "feature_alpha_dropout": _NOTHING,
-    "glu": _RESIZES,
-    **dict.fromkeys(
-        ("bilinear", "linear", "prelu", "threshold", "threshold_"), _NEEDS_MORE
-    ),
+        "called with an input only it does nothing; see identity": (
+            "alpha_dropout", "feature_alpha_dropout",
+        ),
+        "it is not elementwise": (
+            "layer_norm", "log_softmax", "logmeanexp", "logsumexp", "normalize",
+            "rms_norm", "softmax", "softmin", "standardize",
+        ),
+        "it changes the number of units": ("glu",),
+        "it needs more than its input": (
+            "bilinear", "linear", "prelu", "threshold", "threshold_",
+        ),
+    }.items()
+    for name in names
 }
+# fmt: on
 
 
 def look_up(name: str) -> Activation:

@@ -1,18 +1,102 @@
-"""What a person asks for by a name and parameters, and what to say if it is wrong."""
+"""Looks up what people ask for by name and parameters; explains what is wrong.
 
+A table maps names to rows, and a row says what its parameters are where they are left
+out and which values they may have. Nothing here needs JAX.
+"""
+
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from alphanet_jax.errors import did_you_mean
 
-__all__ = [
-    "call",
-    "check_flag",
-    "check_integer",
-    "check_number",
-    "check_pair",
-    "look_up",
-]
+__all__ = ["REQUIRED", "Param", "Row", "check", "look_up"]
+
+REQUIRED: Any = inspect.Parameter.empty
+
+# What a value may be, see `check`.
+Allowed = str | tuple[str, ...] | Callable[[str, Any], Any]
+
+
+class Param(NamedTuple):
+    """A parameter.
+
+    Attributes:
+      default: Its value where it is left out, which may be given too, whatever is
+        allowed; `REQUIRED` if it must be given.
+      allowed: What it may be, as `check` takes it.
+    """
+
+    default: Any = REQUIRED
+    allowed: Allowed = "[0, inf)"
+
+
+def _param_of(default: Any) -> Param:
+    return (
+        Param(default, "true or false") if isinstance(default, bool) else Param(default)
+    )
+
+
+class Row:
+    """A row of a table: a rule and its parameters.
+
+    A default alone may stand for a `Param`: of a parameter that is true or false where
+    the default is, of a number from 0 otherwise.
+
+    Attributes:
+      rule: What the parameters are for; takes all of them by keyword.
+      params: The parameters by name.
+    """
+
+    def __init__(self, rule: Callable[..., Any], **params: Any) -> None:
+        self.rule = rule
+        self.params = {
+            key: param if isinstance(param, Param) else _param_of(param)
+            for key, param in params.items()
+        }
+
+    def bind(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        *,
+        refused: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Checks parameters from a person and completes them with the defaults.
+
+        Args:
+          name: Name of the row, for error messages.
+          params: The parameters given.
+          refused: Why parameters that people may know are not taken.
+
+        Returns:
+          The values of all parameters, in the row's order.
+
+        Raises:
+          ValueError: If a parameter is unknown, refused, missing or not allowed.
+
+        Examples:
+          >>> row = Row(max, size=Param(allowed="integer >= 1"), gamma=0.1)
+          >>> row.bind("StepLR", {"size": 10})
+          {'size': 10, 'gamma': 0.1}
+          >>> row.bind("StepLR", {"size": 0})
+          Traceback (most recent call last):
+          ValueError: StepLR: size must be an integer >= 1, got 0.
+        """
+        for param, reason in (refused or {}).items():
+            if param in params:
+                raise ValueError(f"{name} does not take {param!r}: {reason}.")
+        if unknown := sorted(set(params) - set(self.params)):
+            raise ValueError(f"{name} takes {list(self.params)}, got {unknown}.")
+        values = {key: param.default for key, param in self.params.items()} | {**params}
+        if missing := sorted(key for key in values if values[key] is REQUIRED):
+            raise ValueError(f"{name} needs {missing}.")
+        return {
+            key: value
+            if value is self.params[key].default
+            else check(f"{name}: {key}", value, self.params[key].allowed)
+            for key, value in values.items()
+        }
 
 
 def look_up(
@@ -23,8 +107,8 @@ def look_up(
     Args:
       name: The name.
       what: What it is a name of, for error messages.
-      known: What can be had, by name.
-      refused: Why other names that people may know cannot be had.
+      known: What is available, by name.
+      refused: Why other names that people may know are not available.
 
     Returns:
       What has the name.
@@ -36,7 +120,7 @@ def look_up(
         return known[name]
     if name in refused:
         raise ValueError(
-            f"{what} {name!r} cannot be had: {refused[name]}; "
+            f"{what} {name!r} is not available: {refused[name]}; "
             f"known are {', '.join(map(repr, known))}"
         )
     same_letters = [other for other in known if other.casefold() == name.casefold()]
@@ -47,86 +131,60 @@ def look_up(
     raise ValueError(f"unknown {what} {name!r}; {hint}")
 
 
-def call(
-    function: Callable[..., Any],
-    name: str,
-    params: Mapping[str, Any],
-    *args: Any,
-    refused: Mapping[str, str] | None = None,
-) -> Any:
-    """Calls a builder; a parameter that it does not take is named, with those it does.
+def check(name: str, value: Any, allowed: Allowed = "[0, inf)") -> Any:
+    """Checks a value from a person.
 
     Args:
-      function: The builder. Its parameters are keyword-only, which tells them from
-        what it is given by position.
-      name: Its name, for error messages.
-      params: Parameters from a person.
-      *args: Arguments from the program.
-      refused: Why parameters that people may know are not taken.
+      name: What it is a value of, for the error message: "parameter" or
+        "owner: parameter".
+      value: The value.
+      allowed: What it may be. An interval such as "[0, 1)", in which square brackets
+        include the limit: a number in it; "two in [0, 1)": a list of two such numbers;
+        "integer >= 1"; "true or false"; a tuple: one of these words; a function: what
+        it accepts, called with name and value.
 
     Returns:
-      What the builder returns.
+      The value, or what the function makes of it.
 
     Raises:
-      ValueError: If a parameter is unknown, refused or missing.
-    """
-    for param, reason in (refused or {}).items():
-        if param in params:
-            raise ValueError(f"{name} does not take {param!r}: {reason}.")
-    defaults = function.__kwdefaults__ or {}
-    code = function.__code__
-    first = code.co_argcount
-    allowed = code.co_varnames[first : first + code.co_kwonlyargcount]
-    if unknown := sorted(set(params) - set(allowed)):
-        raise ValueError(f"{name} takes {list(allowed)}, got {unknown}.")
-    if missing := sorted(set(allowed) - set(defaults) - set(params)):
-        raise ValueError(f"{name} needs {missing}.")
-    return function(*args, **params)
-
-
-def check_number(name: str, value: Any, interval: str = "[0, inf)") -> None:
-    """Checks a number that a person has given.
-
-    Args:
-      name: What it is, for the error message.
-      value: What was given.
-      interval: Where it must be; square brackets include the limit, round ones not.
-
-    Raises:
-      ValueError: If it is no number or not within.
+      ValueError: If the value is not allowed.
 
     Examples:
-      >>> check_number("beta", 1.0, "[0, 1)")
+      >>> check("beta", 1.0, "[0, 1)")
       Traceback (most recent call last):
       ValueError: beta must be a number in [0, 1), got 1.0.
     """
-    low, high = map(float, interval[1:-1].split(","))
-    fits = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and (low <= value if interval[0] == "[" else low < value)
-        and (value <= high if interval[-1] == "]" else value < high)
-    )
+    if callable(allowed):
+        return allowed(name, value)
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(allowed, tuple):
+        words = " or ".join(map(repr, allowed))
+        expected = words if len(allowed) == 2 else f"one of {allowed}"
+        fits = value in allowed
+    elif allowed == "true or false":
+        expected = allowed
+        fits = isinstance(value, bool)
+    elif allowed.startswith("integer >= "):
+        expected = f"an {allowed}"
+        fits = is_integer and value >= int(allowed.split()[-1])
+    elif allowed.startswith("two in "):
+        expected = "two numbers"
+        fits = isinstance(value, list | tuple) and len(value) == 2
+        owner, colon, param = name.rpartition(": ")
+        for number in value if fits else ():
+            check(
+                f"{owner}{colon}each of {param}",
+                number,
+                allowed.removeprefix("two in "),
+            )
+    else:
+        expected = f"a number in {allowed}"
+        low, high = map(float, allowed[1:-1].split(","))
+        fits = (
+            (is_integer or isinstance(value, float))
+            and (low <= value if allowed[0] == "[" else low < value)
+            and (value <= high if allowed[-1] == "]" else value < high)
+        )
     if not fits:
-        raise ValueError(f"{name} must be a number in {interval}, got {value!r}.")
-
-
-def check_integer(name: str, value: Any, *, least: int) -> None:
-    """Checks a whole number that a person has given."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Checks a yes or no that a person has given."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}.")
-
-
-def check_pair(name: str, value: Any, interval: str = "[0, inf)") -> None:
-    """Checks two numbers that a person has given."""
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(f"{name} must be two numbers, got {value!r}.")
-    owner, colon, param = name.rpartition(": ")
-    for number in value:
-        check_number(f"{owner}{colon}each of {param}", number, interval)
+        raise ValueError(f"{name} must be {expected}, got {value!r}.")
+    return value

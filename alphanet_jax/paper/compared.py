@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from alphanet_jax.paper import TABLE_FORMATS, published
+from alphanet_jax.results.accuracy_tables import FULL_COLUMNS
 from alphanet_jax.results.tables import Row, Table, Value, render
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "to_text",
 ]
 
-COLUMNS = ("Few", "Medium", "Many", "Overall")
+COLUMNS = FULL_COLUMNS
 
 
 class Compared(NamedTuple):

@@ -12,9 +12,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-import ml_collections
-
 from alphanet_jax.config import presets
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.registry import DatasetEntry
 
 __all__ = [
@@ -54,14 +53,14 @@ class GridPoint:
       group: The first directory, which says what experiment it is of.
       rho: Base samples of an epoch for each few sample.
       k: Number of neighbors.
-      config: The whole configuration.
+      settings: Its settings.
     """
 
     dataset: str
     group: str
     rho: float
     k: int
-    config: ml_collections.ConfigDict
+    settings: Settings
 
     @property
     def directory(self) -> str:
@@ -73,7 +72,7 @@ class GridPoint:
     def work(self) -> float:
         """About how long it trains, in any unit."""
         # Rows of an epoch, times the size of the network's first layer.
-        return (1 + self.rho) * (1 + self.k) * float(self.config.seeds)
+        return (1 + self.rho) * (1 + self.k) * float(self.settings.seeds)
 
 
 def path_name(dataset: str) -> str:
@@ -136,11 +135,15 @@ def grid_points(
       >>> [point.directory for point in found]
       ['nnsweep_euclidean/mine/rho_0.5/k_3', 'nnsweep_cosine/mine/rho_0.5/k_3']
     """
-    base = presets.dataset_config(entry.name)
-    base.registry, base.data_root = registry, data_root
-    base.seeds, base.selection = seeds, selection
+    base = dataclasses.replace(
+        presets.dataset_settings(entry.name),
+        registry=registry,
+        data_root=data_root,
+        seeds=seeds,
+        selection=selection,
+    )
     if "val" not in entry.datagrps:
-        base.training.val_datagrp = ""
+        base = dataclasses.replace(base, val_datagrp="")
     points = []
     for part in dict.fromkeys(parts or parts_of(entry.name)):
         counts = neighbors or NEIGHBORS
@@ -149,9 +152,8 @@ def grid_points(
         for group, distance in PARTS[part].items():
             for rho in dict.fromkeys(rhos or rhos_of(entry.name, part)):
                 for k in dict.fromkeys(counts):
-                    config = ml_collections.ConfigDict(base.to_dict(), type_safe=False)
-                    config.rho = float(rho)
-                    config.training.n_neighbors = k
-                    config.training.nn_dist = distance
-                    points.append(GridPoint(entry.name, group, float(rho), k, config))
+                    settings = dataclasses.replace(
+                        base, rho=float(rho), n_neighbors=k, nn_dist=distance
+                    )
+                    points.append(GridPoint(entry.name, group, float(rho), k, settings))
     return points

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
-from alphanet_jax.results import accuracy, semantic
-from alphanet_jax.results import data as result_data
+from alphanet_jax.results import accuracy, semantic, top_k
 from alphanet_jax.results import file as results
 from alphanet_jax.results.accuracy_tables import hits_of_predictions
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet, load_sets
 from alphanet_jax.results.tables import Value, mean_and_std
 
@@ -193,7 +193,7 @@ class Results:
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)
-        found = _fractions(file, *result_data.top_k_hits(data, file, k=5))
+        found = _fractions(file, *top_k.top_k_hits(data, file, k=5))
         with files.replacing(path) as temporary:
             lists = {name: array.tolist() for name, array in found._asdict().items()}
             temporary.write_text(json.dumps(lists))
@@ -202,7 +202,7 @@ class Results:
 
 def _differences(file: ResultFile, point: GridPoint) -> list[str]:
     """Tells in what a result is not that of a point, whatever its seeds."""
-    told = results.config_differences(file.config, point.config.to_dict())
+    told = compare.config_differences(file.config, point.settings.as_config())
     return [each for each in told if not each.startswith(("seeds ", "seed "))]
 
 
@@ -216,8 +216,8 @@ def _fractions(file: ResultFile, right: np.ndarray, baseline: np.ndarray) -> _Fr
 
 
 def _digest(file: ResultFile) -> str:
-    """Names what top-5 accuracy depends on: the coefficients, and the data."""
-    made = hashlib.sha256()
+    """Names what top-5 accuracy depends on: coefficients, data and the rule of ties."""
+    made = hashlib.sha256(b"equal scores rank by class")
     for name in ("alphas", "neighbors", "few_classes", "test_labels"):
         made.update(np.ascontiguousarray(file.arrays[name]).tobytes())
     made.update(" ".join(sorted(file.file_hashes.values())).encode())

@@ -13,6 +13,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from alphanet_jax.results.accuracy import PARTS
+
 __all__ = [
     "COLUMNS",
     "NUM_RUNS",
@@ -26,7 +28,7 @@ __all__ = [
     "tables",
 ]
 
-COLUMNS = ("few", "medium", "many", "overall")
+COLUMNS = PARTS
 NUM_RUNS = 10
 
 

@@ -1,7 +1,131 @@
 """Result files, and what they tell: tables, combinations, accuracies.
 
-`file` knows the format, `sets` takes several files together, `accuracy` and `data`
-compute what tables and figures need, `tables` and `accuracy_tables` lay tables out,
-`combos` explains single classes, `semantic` and `wordnet` know which classes are near
-in meaning. All of it needs NumPy alone, not JAX.
+`schema` lists the arrays of a file, `file` loads and saves it, `sets` takes several
+files together. `accuracy` counts predictions, `top_k` ranks classes, `nearest` finds
+near ones; `datasets` finds the data again that this needs. `tables` lays tables out,
+`accuracy_tables` makes those of accuracy, `combos` explains single classes, `semantic`
+and `wordnet` know which classes are near in meaning. All of it needs NumPy alone, not
+JAX.
+
+The names in `__all__` are those that a notebook needs. Each is loaded when it is first
+used:
+
+    from pathlib import Path
+    from alphanet_jax import results
+
+    directory = Path("results/quickstart")
+    paths = results.find_results(directory)
+    sets = results.load_sets(results.group_by_setting(paths, directory))
+    print(results.render(results.make_accuracy_tables(sets), "plain"))
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphanet_jax.results.accuracy import OUTCOMES, PARTS, per_class, per_split
+    from alphanet_jax.results.accuracy_tables import (
+        Hits,
+        Metric,
+        hits_of_predictions,
+        make_accuracy_tables,
+        training_table,
+    )
+    from alphanet_jax.results.combos import (
+        Combination,
+        combination,
+        common_neighbors,
+        find_classes,
+        select_classes,
+    )
+    from alphanet_jax.results.datasets import DataFinder
+    from alphanet_jax.results.file import FILE_NAME, load_result, save_result
+    from alphanet_jax.results.nearest import nearest_others
+    from alphanet_jax.results.schema import SCHEMA, ArraySpec
+    from alphanet_jax.results.semantic import semantic_mask, visual_mask
+    from alphanet_jax.results.sets import (
+        ResultFile,
+        ResultSet,
+        find_results,
+        group_by_setting,
+        load_sets,
+    )
+    from alphanet_jax.results.tables import (
+        FORMATS,
+        Layout,
+        Row,
+        Table,
+        Value,
+        mean_and_std,
+        render,
+    )
+    from alphanet_jax.results.top_k import top_k_hits
+
+__all__ = [
+    "FILE_NAME",
+    "FORMATS",
+    "OUTCOMES",
+    "PARTS",
+    "SCHEMA",
+    "ArraySpec",
+    "Combination",
+    "DataFinder",
+    "Hits",
+    "Layout",
+    "Metric",
+    "ResultFile",
+    "ResultSet",
+    "Row",
+    "Table",
+    "Value",
+    "combination",
+    "common_neighbors",
+    "find_classes",
+    "find_results",
+    "group_by_setting",
+    "hits_of_predictions",
+    "load_result",
+    "load_sets",
+    "make_accuracy_tables",
+    "mean_and_std",
+    "nearest_others",
+    "per_class",
+    "per_split",
+    "render",
+    "save_result",
+    "select_classes",
+    "semantic_mask",
+    "top_k_hits",
+    "training_table",
+    "visual_mask",
+]
+
+_PLACES = {
+    "accuracy": "OUTCOMES PARTS per_class per_split",
+    "accuracy_tables": "Hits Metric hits_of_predictions make_accuracy_tables "
+    "training_table",
+    "combos": "Combination combination common_neighbors find_classes select_classes",
+    "datasets": "DataFinder",
+    "file": "FILE_NAME load_result save_result",
+    "nearest": "nearest_others",
+    "schema": "SCHEMA ArraySpec",
+    "semantic": "semantic_mask visual_mask",
+    "sets": "ResultFile ResultSet find_results group_by_setting load_sets",
+    "tables": "FORMATS Layout Row Table Value mean_and_std render",
+    "top_k": "top_k_hits",
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what a public name stands for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, and what is loaded."""
+    return sorted({*globals(), *__all__})

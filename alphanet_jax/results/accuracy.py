@@ -11,47 +11,24 @@ from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "OUTCOMES",
+    "PARTS",
     "is_correct",
-    "neighbor_mask",
     "outcomes",
     "per_class",
     "per_split",
 ]
 
-# What a prediction can be, in the order of the numbers that `outcomes` gives.
+# What accuracy is taken of, in the order of the numbers that `per_split` returns.
+PARTS = (*SPLITS, "overall")
+
+# What a prediction can be, in the order of the numbers that `outcomes` returns.
 OUTCOMES = ("correct", "neighbor", "other")
-
-
-def neighbor_mask(neighbors: np.ndarray, *, num_classes: int) -> np.ndarray:
-    """Turns lists of neighbors into a table of who is whose.
-
-    Args:
-      neighbors: Neighbors of every class, with shape `[C, k]`.
-      num_classes: Number of classes C.
-
-    Returns:
-      A bool array with shape `[C, C]`: whether class j is a neighbor of class i.
-
-    Raises:
-      ValueError: If there are not neighbors for every class.
-
-    Examples:
-      >>> neighbor_mask(np.array([[1], [0], [1]]), num_classes=3).astype(int).tolist()
-      [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
-    """
-    if neighbors.ndim != 2 or len(neighbors) != num_classes:
-        raise ValueError(
-            f"neighbors must be ({num_classes}, k), got {neighbors.shape}."
-        )
-    mask = np.zeros((num_classes, num_classes), bool)
-    np.put_along_axis(mask, neighbors, True, axis=1)
-    return mask
 
 
 def outcomes(
     predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray
 ) -> np.ndarray:
-    """Tells what each prediction is: correct, wrong as a neighbor, or else wrong.
+    """Sorts predictions into correct, wrong as a neighbor, or else wrong.
 
     Args:
       predictions: Predicted classes, with shape `[..., n]`.
@@ -68,7 +45,7 @@ def outcomes(
 def is_correct(
     predictions: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None
 ) -> np.ndarray:
-    """Tells which predictions count as correct, with shape `[..., n]`.
+    """Computes which predictions count as correct, with shape `[..., n]`.
 
     Args:
       predictions: Predicted classes, with shape `[..., n]`.
@@ -83,7 +60,7 @@ def is_correct(
 def per_class(
     correct: np.ndarray, labels: np.ndarray, *, num_classes: int
 ) -> np.ndarray:
-    """Gives the fraction correct of every class, NaN for one without samples.
+    """Computes the fraction correct of every class, NaN for one without samples.
 
     Args:
       correct: Which samples are, with shape `[..., n]`.
@@ -105,7 +82,7 @@ def per_class(
 def per_split(
     correct: np.ndarray, labels: np.ndarray, splits: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Gives the fraction correct of the samples of every split, and of all.
+    """Computes the fraction correct of the samples of every split, and of all.
 
     Every sample weighs the same, as in the paper: a split's accuracy is not the mean
     of its classes' accuracies.
@@ -116,8 +93,8 @@ def per_split(
       splits: Classes of 'few', 'medium' and 'many'.
 
     Returns:
-      Fractions, with shape `[..., 4]`: few, medium, many, overall; NaN for a split
-      without samples.
+      Fractions, with shape `[..., 4]`, in the order of `PARTS`; NaN for a split without
+      samples.
 
     Examples:
       >>> splits = {"few": [0], "medium": [1], "many": [2]}

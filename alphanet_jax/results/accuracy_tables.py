@@ -1,10 +1,11 @@
-"""Tables of accuracy per split, of experiments on one dataset each.
+"""Tables of accuracy per split: of experiments, and of what was just trained.
 
 Notation: R runs of a set, S seeds of a file, n test samples, C classes.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,19 @@ from alphanet_jax.results import accuracy, tables
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table
 
-__all__ = ["Hits", "Metric", "accuracy_tables", "hits_of_predictions"]
+__all__ = [
+    "COLUMNS",
+    "FULL_COLUMNS",
+    "Hits",
+    "Metric",
+    "hits_of_predictions",
+    "make_accuracy_tables",
+    "training_table",
+]
+
+# Headings of `accuracy.PARTS`, at length and as short as the original's.
+FULL_COLUMNS = tuple(part.capitalize() for part in accuracy.PARTS)
+COLUMNS = tuple("Med." if name == "Medium" else name for name in FULL_COLUMNS)
 
 
 class Hits(NamedTuple):
@@ -31,7 +44,7 @@ class Metric:
     """What counts as correct.
 
     Attributes:
-      hits: Tells it for a result.
+      hits: Computes it for a result.
       name: Its name, for programs.
       title: What follows the dataset's name in a title.
     """
@@ -59,9 +72,9 @@ def hits_of_predictions(
     return Hits(runs, baseline, kind)
 
 
-def accuracy_tables(
+def make_accuracy_tables(
     sets: Sequence[ResultSet],
-    metric: Metric,
+    metric: Metric | None = None,
     *,
     show_baselines: bool = True,
     heading: str = "Experiment",
@@ -70,7 +83,7 @@ def accuracy_tables(
 
     Args:
       sets: The experiments; their order is that of the rows.
-      metric: What counts as correct.
+      metric: What counts as correct; by default what is predicted right.
       show_baselines: Whether rows of the unchanged classifier come first.
       heading: Heading of the experiments' names.
 
@@ -78,6 +91,7 @@ def accuracy_tables(
       The tables: mean and sample standard deviation over runs, in percent, of few,
       medium and many, and overall.
     """
+    metric = Metric(hits_of_predictions) if metric is None else metric
     by_dataset: dict[str, list[ResultSet]] = {}
     for each in sets:
         by_dataset.setdefault(each.dataset, []).append(each)
@@ -88,69 +102,102 @@ def accuracy_tables(
         if show_baselines:
             rows = [*_baselines(of_dataset[0], metric, baselines), *rows]
         made.append(
-            Table(
+            _table(
                 of_dataset[0].proper_name + metric.title,
-                (heading,),
-                tables.COLUMNS,
-                tuple(rows),
+                rows,
+                heading=heading,
                 name=of_dataset[0].dataset,
-                full_columns=tables.FULL_COLUMNS,
             )
         )
     return made
+
+
+def training_table(
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    baseline: Mapping[str, np.ndarray] | None = None,
+) -> str:
+    """Makes the table that training prints, from the accuracies that it measured.
+
+    Args:
+      rows: Arrays of result files of one dataset, by the names of their rows.
+      baseline: Arrays of the one whose baseline is shown; by default the first.
+
+    Returns:
+      The table as text, baseline first: mean and sample standard deviation over
+      seeds, in percent.
+
+    Raises:
+      ValueError: If there are neither rows nor a baseline.
+    """
+    if baseline is None:
+        if not rows:
+            raise ValueError("rows must not be empty where baseline is None.")
+        baseline = next(iter(rows.values()))
+
+    def row(name: str, arrays: Mapping[str, np.ndarray], prefix: str) -> Row:
+        splits = np.atleast_2d(arrays[f"{prefix}_acc_per_split"])
+        overall = np.atleast_1d(arrays[f"{prefix}_accuracy"])
+        return _row(name, np.column_stack([splits, overall]))
+
+    made = [row(name, arrays, "test") for name, arrays in rows.items()]
+    title = str(baseline["proper_name"])
+    table = _table(title, [row("Baseline", baseline, "baseline_test"), *made])
+    return tables.render(table, "plain")
+
+
+def _table(
+    title: str, rows: Sequence[Row], *, heading: str = "Experiment", name: str = ""
+) -> Table:
+    return Table(
+        title, (heading,), COLUMNS, tuple(rows), name=name, full_columns=FULL_COLUMNS
+    )
+
+
+def _row(
+    name: str,
+    fractions: np.ndarray,
+    facts: Mapping[str, str | int | None] = MappingProxyType({}),
+) -> Row:
+    """Makes a row from fractions of every run, with shape `[R, 4]`."""
+    return Row((name,), tuple(map(tables.mean_and_std, fractions.T)), facts)
 
 
 def _experiment(
     runs: ResultSet, metric: Metric, baselines: dict[str, np.ndarray]
 ) -> Row:
     """Makes a row, and adds baselines that were not seen yet."""
-    fractions = []
+    parts = []
     for file in runs.files:
         hits = metric.hits(file)
-        fractions.append(_per_split(hits.runs, runs))
+        parts.append(_per_split(hits.runs, runs))
         baselines.setdefault(hits.kind, _per_split(hits.baseline[None], runs))
-    return _row(
-        runs, metric, runs.name, np.concatenate(fractions), files=len(fractions)
-    )
+    fractions = np.concatenate(parts)
+    counts = {"files": len(parts), "runs": len(fractions)}
+    return _row(runs.name, fractions, _facts(runs, metric, runs.name) | counts)
 
 
 def _baselines(
-    runs: ResultSet, metric: Metric, baselines: dict[str, np.ndarray]
+    runs: ResultSet, metric: Metric, baselines: Mapping[str, np.ndarray]
 ) -> list[Row]:
     """Makes a row, or one for each way of counting, with what differs in its name."""
-    return [
-        _row(
-            runs,
-            metric,
-            "Baseline" if len(baselines) == 1 else f"Baseline ({kind})",
-            fractions,
-            files=None,
-        )
-        for kind, fractions in baselines.items()
-    ]
+    rows = []
+    for kind, fractions in baselines.items():
+        name = "Baseline" if len(baselines) == 1 else f"Baseline ({kind})"
+        facts = _facts(runs, metric, name) | {"files": None, "runs": None}
+        rows.append(_row(name, fractions, facts))
+    return rows
 
 
 def _per_split(hits: np.ndarray, runs: ResultSet) -> np.ndarray:
     return accuracy.per_split(hits, runs.common("test_labels"), runs.splits)
 
 
-def _row(
-    runs: ResultSet,
-    metric: Metric,
-    name: str,
-    fractions: np.ndarray,
-    *,
-    files: int | None,
-) -> Row:
-    return Row(
-        (name,),
-        tuple(tables.mean_and_std(column) for column in fractions.T),
-        {
-            "dataset": runs.dataset,
-            "dataset_name": runs.proper_name,
-            "experiment": name,
-            "metric": metric.name,
-            "files": files,
-            "runs": None if files is None else len(fractions),
-        },
-    )
+def _facts(runs: ResultSet, metric: Metric, name: str) -> dict[str, str | int | None]:
+    """Lists what a row is, for programs."""
+    return {
+        "dataset": runs.dataset,
+        "dataset_name": runs.proper_name,
+        "experiment": name,
+        "metric": metric.name,
+    }

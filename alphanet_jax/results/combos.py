@@ -5,9 +5,7 @@ Notation: R runs, C classes, F 'few' classes, k neighbors, n test samples.
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,16 +20,11 @@ __all__ = [
     "combination",
     "common_neighbors",
     "find_classes",
-    "format_text",
-    "json_values",
     "select_classes",
 ]
 
 # What classes can be selected by: accuracy, or its change from the baseline.
 SELECT_BY = ("acc", "acc_delta")
-
-_RULE = "*" * 44
-_INDENT = " " * 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +127,13 @@ class Combination:
 
 
 def common_neighbors(runs: ResultSet) -> np.ndarray:
-    """Gives the neighbors of all 'few' classes, which must be those of every run.
+    """Finds the neighbors of all 'few' classes, which must be those of every run.
 
     Returns:
       Class ids, nearest first, with shape `[F, k]`.
 
     Raises:
-      UserError: If runs differ: a mean of their coefficients would mean nothing.
+      UserError: If runs differ: their coefficients belong to different classes.
     """
     first = runs.files[0]
     neighbors: np.ndarray = first.per_run("neighbors")[0]
@@ -208,7 +201,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
 
     Raises:
       UserError: If a word is no 'few' class with test samples, is several of them, or
-        names one a second time.
+        repeats one.
     """
     names = [runs.label_name(label) for label in range(runs.num_classes)]
     few = sorted(runs.splits["few"].tolist())
@@ -231,7 +224,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
             )
         those = [label for label in labels if label in few]
         if not those:
-            split = _splits(runs)[labels[0]]
+            split = str(runs.split_names[labels[0]])
             raise UserError(
                 f"--classes: {word!r} is of split {split!r}; combinations are learned "
                 "for 'few' classes only"
@@ -267,7 +260,7 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
     labels = runs.common("test_labels")
     if len(rows) != 1 or label not in labels:
         raise ValueError(f"label must be a 'few' class with test samples, got {label}.")
-    splits, size = _splits(runs), runs.num_classes
+    splits, size = runs.split_names.tolist(), runs.num_classes
     alphas = runs.runs("alphas")[:, rows[0]].astype(np.float64)
     base, predictions = runs.common("baseline_test_pred"), runs.runs("test_pred")
 
@@ -318,179 +311,8 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
     )
 
 
-def format_text(
-    combinations: Sequence[Combination], *, mistake_n: int | None = None
-) -> str:
-    """Makes the report for people.
-
-    Args:
-      combinations: What to show.
-      mistake_n: How many misclassifications to list for each; None for all.
-
-    Returns:
-      Text without a newline at its end.
-    """
-    blocks = [_format_block(each, mistake_n) for each in combinations]
-    return "\n".join([_RULE, *(f"{block}\n{_RULE}" for block in blocks)])
-
-
-def json_values(
-    runs: ResultSet,
-    combinations: Sequence[Combination],
-    *,
-    mistake_n: int | None = None,
-) -> dict[str, Any]:
-    """Makes the report for programs: values that JSON can hold.
-
-    Args:
-      runs: The runs.
-      combinations: What to show.
-      mistake_n: How many misclassifications to list for each; None for all.
-
-    Returns:
-      The runs, and for each class its neighbors with their coefficients in every run,
-      numbers of samples, accuracies and misclassifications; null for what is no
-      number.
-    """
-    return {
-        "experiment": runs.name,
-        "dataset": runs.dataset,
-        "proper_name": runs.proper_name,
-        "runs": [
-            {"file": str(file.path), "seed": seed}
-            for file in runs.files
-            for seed in file.arrays["seeds"].tolist()
-        ],
-        "classes": [
-            {
-                "class": each.label,
-                "name": each.name,
-                "neighbors": [
-                    {
-                        "class": term.label,
-                        "name": term.name,
-                        "split": term.split,
-                        "mean": _finite(term.mean),
-                        "std": _finite(term.std),
-                        "alphas": [_finite(alpha) for alpha in term.alphas],
-                    }
-                    for term in each.terms
-                ],
-                "training_samples": each.training_samples,
-                "test_samples": each.test_samples,
-                "baseline_accuracy": each.baseline_accuracy,
-                "mean_accuracy": each.accuracy,
-                "baseline_mistakes": each.baseline_mistakes,
-                "total_mistakes": each.mistakes,
-                "top_baseline_misclassifications": [
-                    _confusion_values(c, each.num_runs)
-                    for c in each.baseline_confusions[:mistake_n]
-                ],
-                "top_alphanet_misclassifications": [
-                    _confusion_values(c, each.num_runs)
-                    for c in each.confusions[:mistake_n]
-                ],
-            }
-            for each in combinations
-        ],
-    }
-
-
-def _splits(runs: ResultSet) -> dict[int, str]:
-    """Tells the split of every class."""
-    return {
-        label: split
-        for split, classes in runs.splits.items()
-        for label in classes.tolist()
-    }
-
-
 def _count_true(which: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts by label, with shape `[C]`, where a mask of shape `[..., n]` is true."""
     samples = np.nonzero(which)[-1]  # the last axis is that of samples
     counts: np.ndarray = np.bincount(labels[samples], minlength=num_classes)
     return counts
-
-
-def _digits(number: float) -> str:
-    """Formats a number with two significant digits.
-
-    Examples:
-      >>> [_digits(number) for number in (-0.18, 0.2, 0.0664, -0.0, 1.0)]
-      ['-0.18', '0.20', '0.066', '0.0', '1.0']
-    """
-    return f"{number + 0.0:#.2g}"  # no minus before a zero
-
-
-def _coefficient(term: Term) -> str:
-    spread = "" if term.std is None else f"±{_digits(term.std)}"
-    return f"({_digits(term.mean)}{spread})"
-
-
-def _format_block(found: Combination, mistake_n: int | None) -> str:
-    start = f"[{found.name}] = "
-    terms = [
-        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
-    ]
-    return "\n".join(
-        [
-            f"{start}[{found.name}]",
-            *terms,
-            "",
-            f"Training samples: {found.training_samples}",
-            f"Baseline accuracy: {found.baseline_accuracy:.2f}",
-            f"Mean AlphaNet accuracy: {found.accuracy:.2f}",
-            "",
-            f"Top baseline misclassifications (total {found.baseline_mistakes} "
-            f"mistakes / {found.test_samples} predictions),",
-            "and corresponding mean AlphaNet misclassifications",
-            f"(total {found.mistakes} mistakes / {found.num_predictions} predictions, "
-            f"across {found.num_runs} repetition(s)):",
-            *_format_confusions(found, found.baseline_confusions, mistake_n),
-            "",
-            "Top AlphaNet misclassifications:",
-            *_format_confusions(found, found.confusions, mistake_n),
-        ]
-    )
-
-
-def _format_confusions(
-    found: Combination, confusions: Sequence[Confusion], mistake_n: int | None
-) -> list[str]:
-    if not confusions:
-        return [f"{_INDENT}none"]
-
-    def change(before: int, total: int) -> str:
-        mean = total / found.num_runs
-        return f"{before} -> {mean:.2f} ({total}/{found.num_runs})"
-
-    lines = []
-    for each in confusions[:mistake_n]:
-        lines += [
-            f"{_INDENT}{each.name} ({each.split!r} split): "
-            + change(each.baseline, each.total),
-            f"{_INDENT * 2}|-> as '{found.name}': "
-            + change(each.reverse_baseline, each.reverse_total),
-        ]
-    return lines
-
-
-def _finite(number: float | None) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _confusion_values(confusion: Confusion, num_runs: int) -> dict[str, Any]:
-    return {
-        "class": confusion.label,
-        "name": confusion.name,
-        "split": confusion.split,
-        "baseline": confusion.baseline,
-        "total": confusion.total,
-        "mean": confusion.total / num_runs,
-        "reverse": {
-            "baseline": confusion.reverse_baseline,
-            "total": confusion.reverse_total,
-            "mean": confusion.reverse_total / num_runs,
-        },
-    }

@@ -1,7 +1,7 @@
 """The nearest classes by mean training feature, for reports, in NumPy.
 
 Distances and ties are those of `alphanet_jax.nn_search`, which finds the neighbors that
-training uses. Here classes of any split may be near, and nobody waits for JAX.
+training uses. Here classes of any split may be near, and JAX is not needed.
 
 Notation: C classes, Q queries, P points, k neighbors, d feature dimensions.
 """
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 __all__ = ["METRICS", "Nearest", "distances_to", "nearest_among", "nearest_others"]
 
-# 'random', a control for training, says nothing about likeness.
+# Not 'random', a control for training, which has no meaning for reports.
 METRICS = ("euclidean", "cosine")
 _CHUNK_BYTES = 32 * 2**20
 
@@ -55,7 +55,8 @@ def distances_to(
       array([[5., 3.]])
     """
     rows = _rows(means, metric)
-    squared = ((rows[np.asarray(others)] - rows[classes][:, None]) ** 2).sum(axis=-1)
+    own = rows[np.asarray(classes)]
+    squared = ((rows[np.asarray(others)] - own[:, None]) ** 2).sum(axis=-1)
     return np.asarray(0.5 * squared if metric == "cosine" else np.sqrt(squared))
 
 

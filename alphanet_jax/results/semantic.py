@@ -8,25 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax.data import convert
+from alphanet_jax.data.class_files import synsets_path
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import wordnet as wordnet_lib
-from alphanet_jax.results.accuracy import neighbor_mask
-from alphanet_jax.results.data import DataFinder
+from alphanet_jax.results.datasets import DataFinder
+from alphanet_jax.results.nearest import METRICS
 from alphanet_jax.results.sets import ResultFile
+from alphanet_jax.results.wordnet import (
+    open_wordnet,
+    parse_synsets,
+    semantic_neighbors,
+    synset_distances,
+)
 
 __all__ = ["LEVEL", "METRICS", "semantic_mask", "visual_mask", "visual_neighbors"]
 
 # The paper's: at most this many edges of WordNet between neighbors.
 LEVEL = 4
-# Distances that say which classes look alike; 'random' is a control for training.
-METRICS = ("euclidean", "cosine")
 
 
 def visual_neighbors(
     file: ResultFile, *, nn_dist: str | None = None, flag: str = "--nn_dist"
 ) -> tuple[str, int]:
-    """Tells by which distance, and how many, classes are near for a result.
+    """Looks up by which distance, and how many, classes are near for a result.
 
     Args:
       file: The result.
@@ -56,7 +59,7 @@ def visual_mask(
     nn_dist: str | None = None,
     flag: str = "--nn_dist",
 ) -> np.ndarray:
-    """Tells which classes are near by mean training feature, all against all.
+    """Finds which classes are near by mean training feature, all against all.
 
     Args:
       file: The result, whose number of neighbors k counts.
@@ -69,12 +72,10 @@ def visual_mask(
       class i, whatever their splits.
 
     Raises:
-      UserError: If the result's neighbors are random, or its data is not there.
+      UserError: If the result's neighbors are random, or its data is not available.
     """
     metric, count = visual_neighbors(file, nn_dist=nn_dist, flag=flag)
-    data = finder.dataset(file)
-    found = finder.nearest(data, num_neighbors=count, metric=metric)
-    return neighbor_mask(found, num_classes=data.num_classes)
+    return finder.nearest(finder.dataset(file), num_neighbors=count, metric=metric)
 
 
 def semantic_mask(
@@ -85,7 +86,7 @@ def semantic_mask(
     synsets: Path | None = None,
     wordnet: Path | None = None,
 ) -> np.ndarray:
-    """Tells which classes are near in WordNet.
+    """Finds which classes are near in WordNet.
 
     Args:
       file: The result.
@@ -102,25 +103,25 @@ def semantic_mask(
     """
     if synsets is None:
         entry = finder.entry(file)
-        synsets = convert.synsets_path(entry, finder.root(file))
+        synsets = synsets_path(entry, finder.root(file))
         if synsets is None:
             raise UserError(
                 f"dataset {entry.name!r} has no synsets_file in the registry; name the "
                 "file with the WordNet id of each class there, or with --synsets"
             )
     names = file.arrays["label_names"].tolist()
-    ids = wordnet_lib.parse_synsets(
+    ids = parse_synsets(
         synsets, names or None, num_classes=len(file.arrays["class_counts"])
     )
-    return wordnet_lib.semantic_neighbors(_distances(ids, wordnet), level)
+    return semantic_neighbors(_distances(ids, wordnet), level)
 
 
 @functools.lru_cache(maxsize=8)
 def _distances(ids: tuple[str, ...], wordnet: Path | None) -> np.ndarray:
-    """Measures distances once for all results of a dataset."""
-    distances = wordnet_lib.synset_distances(ids, _reader(wordnet))
+    """Computes distances, once for all results of a dataset."""
+    distances = synset_distances(ids, _reader(wordnet))
     distances.flags.writeable = False
     return distances
 
 
-_reader = functools.lru_cache(maxsize=1)(wordnet_lib.open_wordnet)
+_reader = functools.lru_cache(maxsize=1)(open_wordnet)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.errors import UserError
-from alphanet_jax.results import file as results
+from alphanet_jax.config.compare import setting_key
+from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
     "load_sets",
 ]
 
-PATTERN = f"**/{results.FILE_NAME}"
+PATTERN = f"**/{FILE_NAME}"
 
 # What must be the same for results to be of one dataset and one classifier.
 _COMMON = (
@@ -39,7 +40,7 @@ _COMMON = (
     "baseline_test_pred",
 )
 _NEEDED = ("seeds", "dataset", "test_pred")
-# By far the largest array, and hardly anything asks for it.
+# By far the largest array, which few reports need.
 _LATER = "weight_few"
 
 
@@ -49,7 +50,7 @@ class ResultFile:
 
     Attributes:
       path: Where it is.
-      arrays: Its arrays, as `results` lists them, without `weight_few`.
+      arrays: Its arrays, as `schema.SCHEMA` lists them, without `weight_few`.
       config: The configuration that it was made with.
     """
 
@@ -63,7 +64,7 @@ class ResultFile:
         return len(self.arrays["seeds"])
 
     def array(self, name: str) -> np.ndarray:
-        """Gives one of the arrays.
+        """Returns one of the arrays.
 
         Raises:
           UserError: If the file has none of that name.
@@ -73,12 +74,12 @@ class ResultFile:
         return self.arrays[name]
 
     def per_run(self, name: str) -> np.ndarray:
-        """Gives an array with a leading axis of seeds, also where all share it."""
+        """Returns an array with a leading axis of seeds, also where all share it."""
         if name == _LATER:
-            return results.load_result(self.path, [_LATER])[_LATER]
+            return load_result(self.path, [_LATER])[_LATER]
         array = self.array(name)
-        if name in ("neighbors", "neighbor_distances") and array.ndim == 2:
-            return np.broadcast_to(array, (self.num_runs, *array.shape))
+        if name in ("neighbors", "neighbor_distances"):
+            return np.broadcast_to(array, (self.num_runs, *array.shape[-2:]))
         return array
 
     @property
@@ -149,6 +150,14 @@ class ResultSet:
         return {name: self.common(f"{name}_classes") for name in SPLITS}
 
     @property
+    def split_names(self) -> np.ndarray:
+        """The split of every class, with shape `[C]`."""
+        names = np.full(self.num_classes, "", f"<U{max(map(len, SPLITS))}")
+        for split, classes in self.splits.items():
+            names[classes.astype(int)] = split  # an empty list may be of floats
+        return names
+
+    @property
     def num_classes(self) -> int:
         """Number of classes C."""
         return len(self.common("class_counts"))
@@ -159,11 +168,11 @@ class ResultSet:
         return _shown(str(names[label])) if len(names) else f"class {label}"
 
     def common(self, name: str) -> np.ndarray:
-        """Gives an array that is the same in all files, such as 'test_labels'."""
+        """Returns an array that is the same in all files, such as 'test_labels'."""
         return self.files[0].array(name)
 
     def runs(self, name: str) -> np.ndarray:
-        """Gives an array of every run, with shape `[R, ...]`.
+        """Returns an array of every run, with shape `[R, ...]`.
 
         Raises:
           UserError: If its shape differs between files, as with several numbers of
@@ -190,7 +199,7 @@ class ResultSet:
 
 
 def _shown(name: str) -> str:
-    """Makes a name out of a file fit to print: a terminal obeys some characters."""
+    """Replaces characters of a name that a terminal would obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
@@ -225,40 +234,40 @@ def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:
 
 
 def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
-    """Puts results together whose settings differ in nothing but seeds.
+    """Collects results of the same setting, whatever their seeds.
 
     Args:
       paths: Result files below the directory.
       directory: What names are relative to.
 
     Returns:
-      The files of every group by its name, in the order of the first files: that of
-      the deepest directory that holds all of them, with the files' names where that
-      alone would be ambiguous.
+      The files of every setting by a name for it, in the order of the first files.
+      The name is that of the deepest directory that holds all of them, with the
+      files' names where that alone would be ambiguous.
 
     Raises:
       UserError: If a file is no result.
     """
-    groups: dict[str, list[Path]] = {}
+    settings: dict[str, list[Path]] = {}
     for path in paths:
-        config = _config(path, results.load_result(path, ["config"]))
-        groups.setdefault(results.setting_key(config), []).append(path)
+        config = _config(path, load_result(path, ["config"]))
+        settings.setdefault(setting_key(config), []).append(path)
     parents = [
-        Path(os.path.commonpath([path.parent for path in group]))
-        for group in groups.values()
+        Path(os.path.commonpath([path.parent for path in those]))
+        for those in settings.values()
     ]
     names = []
-    for parent, group in zip(parents, groups.values(), strict=True):
+    for parent, those in zip(parents, settings.values(), strict=True):
         name = parent.relative_to(directory).as_posix()
         name = directory.resolve().name if name == "." else name
         if parents.count(parent) > 1:
-            name += "/" + group[0].relative_to(parent).with_suffix("").as_posix()
+            name += "/" + those[0].relative_to(parent).with_suffix("").as_posix()
         names.append(name)
-    for place, group in enumerate(groups.values()):
+    for place, those in enumerate(settings.values()):
         # A directory may be called as the one above it, or as a file.
         if names.count(names[place]) > 1:
-            names[place] = group[0].relative_to(directory).as_posix()
-    return dict(zip(names, groups.values(), strict=True))
+            names[place] = those[0].relative_to(directory).as_posix()
+    return dict(zip(names, settings.values(), strict=True))
 
 
 def load_sets(
@@ -291,21 +300,21 @@ def load_sets(
         made = [ResultSet(name, tuple(files)) for files in by_dataset.values()]
         runs = sum(each.num_runs for each in made)
         report(
-            f"read {number} of {len(experiments)}: {name}, {len(paths)} "
-            f"file{'s' * (len(paths) > 1)}, {runs} run{'s' * (runs > 1)}"
+            f"read {number} of {len(experiments)}: {name}, "
+            f"{count_of(len(paths), 'file')}, {count_of(runs, 'run')}"
         )
         for each in made:
-            _remark_on_repeats(each, report)
+            _report_repeats(each, report)
         sets += made
     return sets
 
 
-def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
-    """Tells of runs that are there twice: they would count as two."""
+def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
+    """Reports runs that are there twice: they count as two."""
     seen: dict[tuple[str, int], Path] = {}
     for file in runs.files:
         for seed in file.arrays["seeds"].tolist():
-            other = seen.setdefault((results.setting_key(file.config), seed), file.path)
+            other = seen.setdefault((setting_key(file.config), seed), file.path)
             if other != file.path:
                 report(
                     f"note: {other} and {file.path} have the same settings and seed "
@@ -315,58 +324,10 @@ def _remark_on_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
 
 
 def _load(path: Path) -> ResultFile:
-    arrays = results.load_result(path, without=[_LATER])
+    arrays = load_result(path, without=[_LATER])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    _check_arrays(path, arrays)
     return ResultFile(path, arrays, _config(path, arrays))
-
-
-def _check_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Checks shapes and class ids, of which reports make indices.
-
-    Raises:
-      UserError: If one is not right, naming it.
-    """
-
-    def size(name: str) -> int:
-        if arrays[name].ndim != 1:
-            raise UserError(
-                f"{path}: {name} must have one axis, got shape {arrays[name].shape}"
-            )
-        return len(arrays[name])
-
-    seeds, classes, samples = size("seeds"), size("class_counts"), size("test_labels")
-    few, names = size("few_classes"), size("label_names")
-    if 0 < names < classes:
-        raise UserError(f"{path}: {names} label_names for {classes} classes")
-    shape = arrays["neighbors"].shape if "neighbors" in arrays else (few, 0)
-    k = shape[-1] if shape else 0
-    # Neighbors may be the same for all seeds.
-    of_seeds = (seeds,) if len(shape) == 3 else ()
-    for name, wanted, holds_classes in (
-        *((f"{split}_classes", (size(f"{split}_classes"),), True) for split in SPLITS),
-        ("test_labels", (samples,), True),
-        ("test_pred", (seeds, samples), True),
-        ("baseline_test_pred", (samples,), True),
-        ("neighbors", (*of_seeds, few, k), True),
-        ("alphas", (seeds, few, k + 1), False),
-    ):
-        array = arrays.get(name)
-        if array is None or (name == "alphas" and "neighbors" not in arrays):
-            continue
-        if array.shape != wanted:
-            raise UserError(
-                f"{path}: {name} must have shape {wanted} to fit the other arrays, "
-                f"got {array.shape}"
-            )
-        if (holds_classes and array.size) and (
-            array.dtype.kind not in "iu"
-            or not 0 <= array.min() <= array.max() < classes
-        ):
-            raise UserError(
-                f"{path}: {name} must hold class ids from 0 to {classes - 1}"
-            )
 
 
 def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

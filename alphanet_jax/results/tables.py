@@ -15,20 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphanet_jax.results import escapes
+
 __all__ = [
     "FORMATS",
     "Layout",
     "Row",
     "Table",
     "Value",
-    "accuracy_table",
+    "finite_or_none",
     "format_table",
     "mean_and_std",
     "render",
 ]
-
-COLUMNS = ("Few", "Med.", "Many", "Overall")
-FULL_COLUMNS = ("Few", "Medium", "Many", "Overall")
 
 # The last two are for programs: every digit, no titles.
 FORMATS = ("text", "plain", "markdown", "web", "latex", "csv", "json")
@@ -45,7 +44,7 @@ class Row(NamedTuple):
     """A row of a table."""
 
     labels: tuple[str, ...]  # what it is: the cells of its first columns
-    cells: tuple[Value | str | None, ...]  # None is a cell with nothing in it
+    cells: tuple[Value | str | None, ...]  # None is an empty cell
     # What it is, for programs; without these, the title of the table and the labels.
     facts: Mapping[str, str | int | None] = MappingProxyType({})
 
@@ -95,7 +94,7 @@ class Layout:
 
 
 def mean_and_std(fractions: np.ndarray) -> Value:
-    """Gives mean and sample standard deviation (ddof 1) over runs, in percent.
+    """Computes mean and sample standard deviation (ddof 1) over runs, in percent.
 
     Args:
       fractions: A fraction for every run, with shape `[R]`.
@@ -111,8 +110,18 @@ def mean_and_std(fractions: np.ndarray) -> Value:
     return Value(float(percent.mean()), std)
 
 
+def finite_or_none(number: float | None) -> float | None:
+    """Returns a number fit for JSON, which has no NaN and no infinity: None for these.
+
+    Examples:
+      >>> [finite_or_none(number) for number in (0.5, math.nan, None)]
+      [0.5, None, None]
+    """
+    return number if number is not None and math.isfinite(number) else None
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines columns up: the first to the left, the others to the right.
+    """Aligns columns of text: the first to the left, the others to the right.
 
     Examples:
       >>> print(format_table(["Experiment", "Few"], [["Baseline", "31.7"]]))
@@ -128,46 +137,10 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def accuracy_table(
-    results: Mapping[str, Mapping[str, np.ndarray]],
-    *,
-    baseline: Mapping[str, np.ndarray] | None = None,
-) -> str:
-    """Makes the table of test accuracy per split, baseline first.
-
-    Args:
-      results: Arrays of result files of one dataset, by the names of their rows.
-      baseline: Arrays of the one whose baseline is shown; by default the first.
-
-    Returns:
-      Percentages in text; mean and sample standard deviation over seeds.
-    """
-
-    def row(title: str, result: Mapping[str, np.ndarray], prefix: str) -> Row:
-        values = np.concatenate(
-            [
-                np.atleast_2d(result[f"{prefix}_acc_per_split"]),
-                np.atleast_1d(result[f"{prefix}_accuracy"])[:, None],
-            ],
-            axis=1,
-        )
-        return Row((title,), tuple(mean_and_std(column) for column in values.T))
-
-    first = next(iter(results.values())) if baseline is None else baseline
-    rows = [row(name, result, "test") for name, result in results.items()]
-    table = Table(
-        str(first["proper_name"]),
-        ("Experiment",),
-        COLUMNS,
-        (row("Baseline", first, "baseline_test"), *rows),
-    )
-    return render(table, "plain")
-
-
 def render(
     tables: Table | Sequence[Table], format: str, layout: Layout | None = None
 ) -> str:
-    r"""Makes a table, or several, into text.
+    r"""Writes a table, or several, as text.
 
     Args:
       tables: The tables. For 'csv', all must have the same columns.
@@ -251,7 +224,7 @@ def _render(table: Table, style: _Style, layout: Layout, titled: bool) -> str:
 
 
 def _texts(table: Table, style: _Style, layout: Layout) -> _Lines:
-    """Makes all cells of a table into text."""
+    """Writes all cells of a table as text."""
     columns: list[list[str]] = []
     num_labels = len(table.label_columns)
     for place, heading in enumerate(table.label_columns):
@@ -336,64 +309,6 @@ def _underline(title: str) -> list[str]:
     return [title, "=" * len(title), ""]
 
 
-# --- What has a meaning of its own in a format ----------------------------------------
-
-# In the order of Unicode; those that look Latin have no command of their own.
-_SMALL_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi - pi rho "
-    "varsigma sigma tau upsilon phi chi psi omega"
-)
-_CAPITAL_GREEK = (
-    "- - Gamma Delta - - - Theta - - Lambda - - Xi - Pi - - Sigma - Upsilon Phi - Psi "
-    "Omega"
-)
-_MATH = {
-    **{chr(0x3B1 + place): name for place, name in enumerate(_SMALL_GREEK.split())},
-    **{chr(0x391 + place): name for place, name in enumerate(_CAPITAL_GREEK.split())},
-    "\N{PLUS-MINUS SIGN}": "pm",
-    "\N{MULTIPLICATION SIGN}": "times",
-    "\N{INFINITY}": "infty",
-    "\N{LESS-THAN OR EQUAL TO}": "leq",
-    "\N{GREATER-THAN OR EQUAL TO}": "geq",
-    "\N{RIGHTWARDS ARROW}": "to",
-}
-_LATEX = {
-    **{sign: f"$\\{name}$" for sign, name in _MATH.items() if name != "-"},
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    # After the end of a row these would be taken for its options.
-    **{sign: f"{{{sign}}}" for sign in "[*"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{NON-BREAKING HYPHEN}": "-",
-}
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in _plain(text))
-
-
-def _escape_markdown(text: str) -> str:
-    # An underscore inside a word means nothing else.
-    return re.sub(r"([\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _plain(text))
-
-
-def _escape_pipe(text: str) -> str:
-    return _escape_markdown(text).replace("|", r"\|")
-
-
-def _escape_web(text: str) -> str:
-    return re.sub(r"([\^~$@])", r"\\\1", _escape_markdown(text))
-
-
 def _text_caption(caption: str, name: str) -> list[str]:
     return ["", caption]
 
@@ -410,7 +325,7 @@ def _latex_caption(caption: str, name: str) -> list[str]:
 _STYLES = {
     "text": _Style(
         lambda mean, std: mean if std is None else f"{mean}^±{std}^",
-        _plain,
+        escapes.collapse,
         _simple_lines,
         lambda title: _underline(f"{title}:"),
         _text_caption,
@@ -418,7 +333,7 @@ _STYLES = {
     ),
     "plain": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
-        _plain,
+        escapes.collapse,
         _simple_lines,
         _underline,
         _text_caption,
@@ -426,23 +341,23 @@ _STYLES = {
     ),
     "markdown": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
-        _escape_pipe,
+        escapes.escape_pipe,
         _pipe_lines,
-        lambda title: _underline(_escape_markdown(title)),
+        lambda title: _underline(escapes.escape_markdown(title)),
         _text_caption,
         fill=False,
     ),
     "web": _Style(
         lambda mean, std: mean if std is None else f"{mean}^{std}^",
-        _escape_web,
+        escapes.escape_pandoc,
         _simple_lines,
-        lambda title: _underline(f"{_escape_web(title)}:"),
+        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
         _web_caption,
         fill=True,
     ),
     "latex": _Style(
         lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
-        _escape_latex,
+        escapes.escape_latex,
         _latex_lines,
         lambda title: [f"% {title}"],
         _latex_caption,
@@ -455,7 +370,7 @@ _STYLES = {
 
 
 def _csv_lines(table: Table) -> list[str]:
-    """The means once more, as the original prints them after its table."""
+    """Writes the means once more, as the original prints them after its table."""
     lines = [[*table.label_columns, *(table.full_columns or table.columns)]]
     lines += [[*row.labels, *map(_csv_mean, row.cells)] for row in table.rows]
     return _write_csv(lines).split("\n")
@@ -484,10 +399,6 @@ def _facts(table: Table, row: Row) -> dict[str, str | int | None]:
     return {"table": table.title, **dict(labels)}
 
 
-def _finite(number: float | None) -> float | None:
-    return None if number is None or math.isnan(number) else number
-
-
 def _render_json(tables: Sequence[Table]) -> str:
     records: list[dict[str, Any]] = []
     for table in tables:
@@ -497,7 +408,7 @@ def _render_json(tables: Sequence[Table]) -> str:
             for key, cell in zip(keys, row.cells, strict=True):
                 record[key] = cell
                 if isinstance(cell, Value):
-                    mean, std = map(_finite, cell)
+                    mean, std = map(finite_or_none, cell)
                     record[key] = {"mean": mean, "std": std}
             records.append(record)
     return json.dumps(records, ensure_ascii=False, allow_nan=False, indent=2)
@@ -514,7 +425,7 @@ def _render_csv(tables: Sequence[Table], *, header: bool) -> str:
             ):
                 numbers = any(isinstance(r.cells[place], Value) for r in table.rows)
                 if isinstance(cell, Value) or (numbers and cell is None):
-                    mean, std = map(_finite, cell or (None, None))
+                    mean, std = map(finite_or_none, cell or (None, None))
                     record |= {f"{_key(heading)}_mean": mean}
                     record |= {f"{_key(heading)}_std": std}
                 else:

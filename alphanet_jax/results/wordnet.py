@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphanet_jax import files
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import (
@@ -168,7 +168,7 @@ def _check_version(where: str, content: bytes) -> None:
 
 
 def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader":
-    """Gives nltk's reader these files instead of a directory.
+    """Makes nltk's reader read these files instead of a directory.
 
     A directory would have to be below `nltk.data.path`, which is everybody's, and to
     have every file that the reader knows of.
@@ -246,8 +246,8 @@ def parse_synsets(
     name or all of them together must be the class's label name. Case, underscores for
     spaces, and how many spaces there are make no difference.
 
-    Classes may share a synset. Whether WordNet has it is not known here;
-    `synset_distances` checks it.
+    Classes may share a synset. `synset_distances` checks that WordNet has
+    it.
 
     Args:
       path: The file, in UTF-8.
@@ -278,7 +278,9 @@ def parse_synsets(
     if num_classes is None:
         num_classes = len(ids) if label_names is None else len(label_names)
     if len(ids) != num_classes or not ids:
-        raise UserError(f"{path}: {len(ids)} synsets for {num_classes} classes")
+        raise UserError(
+            f"{path}: {count_of(len(ids), 'synset')} for {num_classes} classes"
+        )
     if label_names is not None:
         rows = zip(numbers, label_names, names, strict=True)
         for label, (number, label_name, listed) in enumerate(rows):
@@ -303,15 +305,15 @@ def _quote(text: str, most: int = 60) -> str:
 
 
 def synset_distances(ids: Sequence[str], reader: "WordNetCorpusReader") -> np.ndarray:
-    """Measures how far the synsets of classes are from each other.
+    """Computes how far the synsets of classes are from each other.
 
     The distance is the number of edges of the shortest path that goes up from both
-    synsets, along hypernyms and instance hypernyms, to one that is above both: what
-    `shortest_path_distance` of nltk's synsets is.
+    synsets, along hypernyms and instance hypernyms, to one that is above both, as by
+    `shortest_path_distance` of nltk's synsets.
 
     Args:
       ids: Synset id of each of the C classes.
-      reader: What `open_wordnet` gives.
+      reader: What `open_wordnet` returned.
 
     Returns:
       Distances in edges, `(C, C)`, int32, symmetric, 0 on the diagonal; `NO_PATH` where
@@ -350,7 +352,7 @@ def _synset(name: str, label: int, reader: "WordNetCorpusReader") -> "Synset":
 
 
 def _ancestors(synset: "Synset") -> "dict[Synset, int]":
-    """Finds all synsets above one, and itself, with the least number of edges to it."""
+    """Finds all synsets above one, and itself, with the fewest edges between."""
     heights = {synset: 0}
     level = [synset]
     while level:
@@ -365,7 +367,7 @@ def _ancestors(synset: "Synset") -> "dict[Synset, int]":
 
 
 def semantic_neighbors(distances: np.ndarray, level: int) -> np.ndarray:
-    """Tells which classes are semantic neighbors of which.
+    """Finds which classes are semantic neighbors of which.
 
     Args:
       distances: Distances in edges, `(C, C)`, as of `synset_distances`.

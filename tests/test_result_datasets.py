@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import results
 from alphanet_jax.data import registry
 from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import data as result_data
-from alphanet_jax.results import semantic
-from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.data import DataFinder, nearest_classes, top_k_hits
+from alphanet_jax.results import nearest, semantic
+from alphanet_jax.results.datasets import DataFinder
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def file(made, tmp_path):
 
 def load(tmp_path, arrays, **changes):
     path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
-    (found,) = result_sets.load_sets({"x": [path]})
+    (found,) = results.load_sets({"x": [path]})
     return found.files[0]
 
 
@@ -95,104 +94,14 @@ class TestDataFinder:
         finder = DataFinder()
         data = finder.dataset(file)
         first = finder.nearest(data, num_neighbors=2, metric="euclidean")
-        wanted = nearest_classes(
-            finder.class_means(data), num_neighbors=2, metric="euclidean"
+        wanted = nearest.nearest_others(
+            finder.class_means(data), range(6), num_neighbors=2, metric="euclidean"
         )
         np.testing.assert_array_equal(first, wanted)
-        assert finder.nearest(data, num_neighbors=1, metric="cosine").shape == (6, 1)
-        monkeypatch.setattr(result_data, "nearest_classes", None)
+        other = finder.nearest(data, num_neighbors=1, metric="cosine")
+        assert other.sum(axis=1).tolist() == [1] * 6
+        monkeypatch.setattr(nearest, "nearest_others", None)
         assert finder.nearest(data, num_neighbors=2, metric="euclidean") is first
-
-
-class TestNearestClasses:
-    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-    def test_oracle(self, metric, rng):
-        means = rng.standard_normal((12, 5))
-        found = nearest_classes(means, num_neighbors=4, metric=metric)
-        for label, mean in enumerate(means):
-            if metric == "euclidean":
-                far = np.linalg.norm(means - mean, axis=1)
-            else:
-                norms = np.linalg.norm(means, axis=1) * np.linalg.norm(mean)
-                far = 1 - means @ mean / norms
-            order = [each for each in np.argsort(far) if each != label]
-            assert found[label].tolist() == order[:4]
-
-    def test_classes_with_the_same_mean(self):
-        # Four classes in one place: each is as near to the others as to itself.
-        means = np.array([[0.0], [0.0], [0.0], [0.0], [9.0], [10.0]])
-        found = nearest_classes(means, num_neighbors=2, metric="euclidean")
-        assert [set(row) for row in found[4:].tolist()] == [{5, 0}, {4, 0}]
-        for label, row in enumerate(found[:4].tolist()):
-            assert len(set(row)) == 2
-            assert set(row) < {0, 1, 2, 3} - {label}
-
-    def test_random_is_no_likeness(self):
-        with pytest.raises(ValueError, match="'euclidean' or 'cosine', got 'random'"):
-            nearest_classes(np.eye(4), num_neighbors=1, metric="random")
-
-    def test_too_few_classes(self):
-        with pytest.raises(ValueError, match="num_neighbors"):
-            nearest_classes(np.eye(3), num_neighbors=2, metric="euclidean")
-
-
-class TestTopKHits:
-    def hits(self, file, k, **more):
-        return top_k_hits(DataFinder().dataset(file), file, k=k, **more)
-
-    @pytest.mark.parametrize("per_seed", [False, True])
-    @pytest.mark.parametrize("k", [1, 2, 5])
-    def test_oracle(self, made, tmp_path, k, per_seed):
-        arrays = results_of_data.arrays_of(made, seeds=(3, 4, 5), per_seed=per_seed)
-        file = load(tmp_path, arrays)
-        data = DataFinder().dataset(file)
-        runs, baseline = self.hits(file, k)
-        x, labels = made.groups["test"]["feats"], made.groups["test"]["labels"]
-
-        def oracle(logits):
-            best = np.argsort(-logits, axis=1)[:, :k]
-            return [label in row for label, row in zip(labels, best, strict=True)]
-
-        assert runs.shape == (3, len(labels))
-        for place, neighbors in enumerate(file.per_run("neighbors")):
-            logits = results_of_data.scores(data, arrays["alphas"][place], neighbors, x)
-            assert runs[place].tolist() == oracle(logits)
-        assert baseline.tolist() == oracle(x @ made.weight.T + made.bias)
-        assert 0 < runs.sum() < runs.size
-
-    def test_one_is_what_the_predictions_say(self, file):
-        runs, baseline = self.hits(file, 1)
-        arrays = file.arrays
-        np.testing.assert_array_equal(
-            runs, arrays["test_pred"] == arrays["test_labels"]
-        )
-        np.testing.assert_array_equal(
-            baseline, arrays["baseline_test_pred"] == arrays["test_labels"]
-        )
-
-    def test_all_classes_are_always_enough(self, file):
-        assert all(part.all() for part in self.hits(file, made_data.NUM_CLASSES))
-
-    def test_equal_scores_count(self, made, tmp_path):
-        # Every class scores the same: none is above the true one.
-        made.dump_classifier(
-            weight=np.zeros_like(made.weight), bias=np.zeros_like(made.bias)
-        )
-        file = load(tmp_path, results_of_data.arrays_of(made))
-        assert all(part.all() for part in self.hits(file, 1))
-        assert not (file.arrays["test_pred"] == file.arrays["test_labels"]).all()
-
-    @pytest.mark.parametrize("size", [1, 5, 12, 100])
-    def test_batches_change_nothing(self, file, size):
-        for one, other in zip(
-            self.hits(file, 2), self.hits(file, 2, batch_size=size), strict=True
-        ):
-            np.testing.assert_array_equal(one, other)
-
-    @pytest.mark.parametrize("k", [0, 7])
-    def test_out_of_range(self, file, k):
-        with pytest.raises(UserError, match=rf"from 1 to .* classes, 6, got {k}"):
-            self.hits(file, k)
 
 
 class TestVisualMask:
@@ -219,7 +128,7 @@ class TestVisualMask:
         for chosen, metric in ((None, "cosine"), ("euclidean", "euclidean")):
             mask = semantic.visual_mask(file, finder, nn_dist=chosen)
             near = finder.nearest(data, num_neighbors=1, metric=metric)
-            np.testing.assert_array_equal(np.argmax(mask, axis=1), near[:, 0])
+            np.testing.assert_array_equal(mask, near)
             assert mask.sum() == 6
 
     def test_random_neighbors(self, made, tmp_path):

@@ -1,0 +1,49 @@
+"""What is in a file of any form that is read, as Python objects and arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import files
+from alphanet_jax.data import safetensors, torch_files
+
+__all__ = ["as_array", "brief", "describe", "load_content"]
+
+
+def load_content(path: Path) -> Any:
+    """Loads a file: by its ending .npz and safetensors, torch files and pickles else.
+
+    Raises:
+      UserError: If it is missing, damaged or holds what is not read.
+    """
+    if path.suffix == ".npz":
+        return files.open_npz(path)
+    if path.suffix == ".safetensors":
+        return safetensors.load(path)
+    return torch_files.load(path)
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Makes an array of a sequence; what is none becomes one that no check takes."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        return np.asarray(None)
+
+
+def describe(content: Any) -> str:
+    """Says in a few words what was found where something else was expected."""
+    if isinstance(content, dict):
+        keys = [brief(key) for key in list(content)[:6]]
+        more = ", ..." if len(content) > len(keys) else ""
+        return f"a dict of {', '.join(keys)}{more}" if keys else "an empty dict"
+    if isinstance(content, list | tuple) and not content:
+        return f"an empty {type(content).__name__}"
+    return "None" if content is None else f"a {type(content).__name__}"
+
+
+def brief(value: Any) -> str:
+    """Shows a value from a file in about 60 characters, none of them odd."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

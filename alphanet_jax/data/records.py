@@ -1,0 +1,158 @@
+"""Records of conversions, which tell later whether these are still up to date.
+
+A record is a JSON file beside what was made: name, size, time and SHA-256 of every
+output and every source, the dtypes of the sources, and the options.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alphanet_jax import files
+from alphanet_jax.data.paths import ArrayPaths
+
+__all__ = ["is_fresh", "known_hashes", "write_record"]
+
+_FORMAT = 1  # of the records
+
+
+def _note_files(
+    paths: Sequence[Path], hashes: Mapping[Path, str]
+) -> list[dict[str, Any]]:
+    """Notes what tells later whether files are still the same."""
+    stats = [path.stat() for path in paths]
+    return [
+        {
+            # Further files of a combined classifier may be in other directories.
+            "name": os.path.relpath(path, paths[0].parent),
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "sha256": hashes[path],
+        }
+        for path, stat in zip(paths, stats, strict=True)
+    ]
+
+
+def write_record(
+    path: Path,
+    *,
+    outputs: Sequence[Path],
+    sources: Mapping[Path, str | None],
+    options: Mapping[str, Any],
+    notes: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Writes the record of a conversion.
+
+    Args:
+      path: Where the record goes.
+      outputs: The files made, where they are now.
+      sources: The files they were made of, with their dtypes.
+      options: The options of the conversion.
+      notes: What a person should know.
+
+    Returns:
+      What was noted of each source.
+    """
+    hashes = files.file_hashes([*sources, *outputs])
+    noted = _note_files(list(sources), hashes)
+    for item, dtype in zip(noted, sources.values(), strict=True):
+        item["dtype"] = dtype
+    record = {
+        "format": _FORMAT,
+        "options": dict(options),
+        "outputs": _note_files(outputs, hashes),
+        "sources": noted,
+        "notes": list(notes),
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return noted
+
+
+class _Record(NamedTuple):
+    """What was noted of a conversion."""
+
+    options: dict[str, Any]
+    outputs: list[dict[str, Any]]
+    sources: list[dict[str, Any]]
+
+
+def _read_record(path: Path) -> _Record:
+    """Reads a record; one that cannot be read says nothing."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise ValueError
+        outputs, sources = (
+            [dict(x) for x in record[k]] for k in ("outputs", "sources")
+        )
+        return _Record(dict(record["options"]), outputs, sources)
+    except (OSError, ValueError, TypeError, KeyError):
+        return _Record({}, [], [])
+
+
+def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
+    """Takes a file's hash from what was noted, if size and time are still the same."""
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    same = (stat.st_size, stat.st_mtime_ns) == (
+        noted.get("size"),
+        noted.get("mtime_ns"),
+    )
+    return noted.get("sha256") if same else None
+
+
+def _unchanged(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]]) -> bool:
+    """Tells whether files have the names and the content that were noted."""
+    return len(paths) == len(noted) and all(
+        path.is_file()
+        and item.get("name") == os.path.relpath(path, paths[0].parent)
+        and item.get("size") == path.stat().st_size
+        # Same size and time: not read again. Otherwise the content decides.
+        and item.get("sha256") == (_known_hash(path, item) or files.file_sha256(path))
+        for path, item in zip(paths, noted, strict=True)
+    )
+
+
+def is_fresh(
+    record_path: Path,
+    outputs: Sequence[Path],
+    sources: Sequence[Path],
+    options: dict[str, Any] | None = None,
+) -> bool:
+    """Tells whether outputs exist that were made of just these sources.
+
+    Args:
+      record_path: Where the conversion was recorded.
+      outputs: The files made.
+      sources: The files they should be made of.
+      options: The options it should have been made with; None accepts any.
+
+    Returns:
+      Whether names and contents of all files are those that were recorded.
+    """
+    record = _read_record(record_path)
+    return (
+        (options is None or record.options == options)
+        and _unchanged(outputs, record.outputs)
+        and _unchanged(sources, record.sources)
+    )
+
+
+def known_hashes(paths: ArrayPaths) -> dict[Path, str]:
+    """Takes the hashes of the converted files of a group from their record.
+
+    Args:
+      paths: The files.
+
+    Returns:
+      SHA-256 by path, of those files that were not touched since they were recorded.
+    """
+    noted = {item.get("name"): item for item in _read_record(paths.record).outputs}
+    hashes = {
+        path: _known_hash(path, noted.get(path.name, {}))
+        for path in (paths.features, paths.labels)
+    }
+    return {path: sha256 for path, sha256 in hashes.items() if sha256}

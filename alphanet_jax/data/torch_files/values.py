@@ -1,0 +1,128 @@
+"""What the unpickler keeps on its stack, and which of it is plain data in the end."""
+
+import collections
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from alphanet_jax.data.untrusted import Refused, expect, quote
+
+PLAIN_DATA: Final = "plain data (tensors, arrays, numbers, text, lists, dicts)"
+# From this length on, byte strings stay views of the file until it is clear that
+# they are data in their own right and not the content of an array.
+LONG_BYTES: Final = 1 << 12
+MAX_NAME: Final = 512  # characters of a name in a file
+_MAX_KEY_PARTS: Final = 64
+
+
+class Function(NamedTuple):
+    """A function of `names` under the name that files call it by."""
+
+    name: str
+    run: Callable[..., object]
+    fewest: int
+    most: int
+
+
+class Marker(NamedTuple):
+    """A class that is only ever an argument."""
+
+    name: str
+
+
+class LongBytes(NamedTuple):
+    """A long byte string that is still in the file."""
+
+    start: int
+    data: memoryview
+
+
+class Shell:
+    """An array or a dtype whose content comes with a later BUILD."""
+
+    def __init__(self, fill: Callable[[object], object]) -> None:
+        self.fill = fill
+        self.value: object = None
+
+
+def refuse_name(name: str) -> NoReturn:
+    """Refuses a name that is not on the list, by that name."""
+    raise Refused(
+        f"refuses to load {quote(name)}: the file asks for something that is not "
+        f"on the list of {PLAIN_DATA}"
+    )
+
+
+def bytes_of(value: object) -> memoryview:
+    """Returns the content of a byte string of any length."""
+    if isinstance(value, LongBytes):
+        return value.data
+    return memoryview(expect(value, bytes, "the content of an array"))
+
+
+def _is_scalar_key(key: object) -> bool:
+    if type(key) is int:
+        # Python's hash of an integer repeats only beyond 61 bits: with a limit
+        # near that no file can make a dict slow with keys that all collide.
+        return -(1 << 63) <= key < 1 << 64
+    if isinstance(key, (str, bytes)):
+        return len(key) < LONG_BYTES
+    return type(key) in _KEY_TYPES
+
+
+def check_key(key: object) -> object:
+    """Returns a dict key or set member that is cheap to hash and to compare.
+
+    A NumPy number becomes the Python number of the same hash, to which it is equal:
+    compared with a tuple it would not answer with a truth value.
+    """
+    if isinstance(key, np.generic) and key.dtype.kind in "biuf":
+        key = key.item()
+    if _is_scalar_key(key) or (
+        type(key) is tuple
+        and len(key) <= _MAX_KEY_PARTS
+        and all(map(_is_scalar_key, key))
+    ):
+        return key
+    raise Refused(
+        f"holds a {type(key).__name__} as dict key or set member; those can be "
+        "numbers, short text and short flat tuples of them"
+    )
+
+
+_KEY_TYPES: Final = frozenset((float, bool, type(None)))
+DICTS: Final = frozenset((dict, collections.OrderedDict, collections.Counter))
+SEQUENCES: Final = frozenset((list, tuple))
+# The members of sets were checked on their way in.
+_LEAVES: Final = _KEY_TYPES | {*(int, complex, str, bytes, set, frozenset, np.ndarray)}
+
+
+def check_plain(root: object) -> frozenset[int]:
+    """Refuses a result that holds anything but plain data.
+
+    Args:
+      root: What the machine returned.
+
+    Returns:
+      Where the long byte strings start that are data in their own right.
+    """
+    long_bytes = set()
+    seen = set()
+    pending: list[Any] = [root]
+    while pending:
+        value = pending.pop()
+        kind = type(value)
+        if kind in _LEAVES:
+            continue
+        if kind in SEQUENCES or kind in DICTS:
+            if id(value) not in seen:
+                seen.add(id(value))
+                pending.extend(value.values() if kind in DICTS else value)
+        elif isinstance(value, LongBytes):
+            long_bytes.add(value.start)
+        elif isinstance(value, (Function, Marker)):
+            refuse_name(value.name)
+        elif not isinstance(value, (np.generic, np.dtype)):
+            raise Refused(f"holds a bare {type(value).__name__}, not {PLAIN_DATA}")
+    return frozenset(long_bytes)

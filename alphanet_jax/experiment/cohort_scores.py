@@ -1,0 +1,122 @@
+"""The scores of a cohort: of its samples by the frozen classifier, on the devices.
+
+Notation: n samples, R runs, F 'few' classes, k neighbors.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from alphanet_jax import eval as evaluation
+from alphanet_jax import scores
+from alphanet_jax.data.dataset import Group
+from alphanet_jax.eval import Counts, Metrics
+from alphanet_jax.experiment import devices, feature_pass, programs
+from alphanet_jax.experiment.cohorts import Cohort, pad_runs
+from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.experiment.outcome import no_metrics
+from alphanet_jax.sampling import Batches
+
+__all__ = ["CohortScores", "TrainingRows"]
+
+
+class TrainingRows(NamedTuple):
+    """Scores of the training rows that are used at all."""
+
+    table: scores.ScoreTable
+    places: np.ndarray  # shape=(n,): row of the table of every training row
+
+    def relocate(self, batches: Batches) -> Batches:
+        """Turns rows of the training data into rows of the table."""
+        rows = np.where(batches.valid, self.places[batches.rows], 0)
+        return Batches(rows, batches.valid)
+
+
+class CohortScores:
+    """Scores the samples that a cohort needs, and evaluates coefficients by them.
+
+    Args:
+      cohort: The cohort.
+      plan: Its plan of memory.
+    """
+
+    def __init__(self, cohort: Cohort, plan: Plan) -> None:
+        problem = cohort.problem
+        self._dataset, self._settings = problem.dataset, problem.settings
+        self._scales = np.asarray(cohort.scales, np.float32)
+        self._capacity = plan.table_rows
+        self.mesh: Mesh | None = devices.make_mesh()
+        self.frozen: scores.Frozen = devices.replicate(problem.frozen, self.mesh)
+        self._arguments = devices.replicate(dict(problem.score_arguments), self.mesh)
+        self.val: scores.ScoreTable | None = None
+        self.test: scores.ScoreTable | None = None
+
+    def score_evaluation(self) -> None:
+        """Scores validation data, where there is any, and test data."""
+        if self._dataset.val is not None:
+            self.val = self._score_chunks(self._dataset.val)
+        self.test = self._score_chunks(self._dataset.test)
+
+    def _score_chunks(self, group: Group) -> scores.ScoreTable:
+        return feature_pass.score_chunks(
+            group,
+            chunk_size=self._settings.eval_batch_size,
+            mesh=self.mesh,
+            **self._arguments,
+        )
+
+    def score_training(self, epochs: Sequence[Batches]) -> TrainingRows | None:
+        """Scores the training rows that batches use; None where there are none."""
+        if not epochs:
+            return None
+        rows = [epoch.rows[epoch.valid] for epoch in epochs]
+        used = np.unique(np.concatenate(rows))
+        places = np.zeros(len(self._dataset.train.labels), np.int32)
+        places[used] = np.arange(len(used))
+        table = feature_pass.score_table(
+            self._dataset.train,
+            used,
+            capacity=self._capacity,
+            mesh=self.mesh,
+            pred_scale=self._scales,
+            **self._arguments,
+        )
+        return TrainingRows(table, places)
+
+    def evaluate(
+        self, alphas: np.ndarray, chunks: scores.ScoreTable | None
+    ) -> tuple[Metrics, np.ndarray]:
+        """Evaluates sets of coefficients.
+
+        Args:
+          alphas: Coefficients, with shape `[R, F, k + 1]`.
+          chunks: Scores of the samples, `val` or `test`.
+
+        Returns:
+          Metrics, with shape `[R]`, NaN without samples; and predictions, with shape
+          `[R, n]`, padding included.
+        """
+        if chunks is None:
+            nothing = no_metrics((len(alphas),), self._dataset.num_classes)
+            return nothing, np.zeros((len(alphas), 0), np.int32)
+        num_devices = 1 if self.mesh is None else self.mesh.size
+        size = math.ceil(len(alphas) / num_devices) * num_devices
+        index = pad_runs(0, size, len(alphas))
+        found = devices.fetch(
+            programs.evaluate(
+                self._dataset.num_classes,
+                devices.split(alphas[index], self.mesh),
+                chunks,
+                self.frozen,
+            )
+        )
+        counts, classes = jax.tree.map(lambda part: part[: len(alphas)], found)
+        return self.metrics(counts), classes
+
+    def metrics(self, counts: Counts) -> Metrics:
+        """Computes metrics from counts, with any leading axes."""
+        return evaluation.metrics_from_counts(counts, self._dataset.splits)

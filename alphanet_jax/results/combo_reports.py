@@ -1,0 +1,170 @@
+"""Reports on learned combinations, for people and for programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from alphanet_jax.results.combos import Combination, Confusion, Term
+from alphanet_jax.results.sets import ResultSet
+from alphanet_jax.results.tables import finite_or_none
+
+__all__ = ["format_text", "json_values"]
+
+_RULE = "*" * 44
+_INDENT = " " * 8
+
+
+def format_text(
+    combinations: Sequence[Combination], *, mistake_n: int | None = None
+) -> str:
+    """Writes the report for people.
+
+    Args:
+      combinations: What to show.
+      mistake_n: How many misclassifications to list for each; None for all.
+
+    Returns:
+      Text without a newline at its end.
+    """
+    blocks = [_format_block(each, mistake_n) for each in combinations]
+    return "\n".join([_RULE, *(f"{block}\n{_RULE}" for block in blocks)])
+
+
+def json_values(
+    runs: ResultSet,
+    combinations: Sequence[Combination],
+    *,
+    mistake_n: int | None = None,
+) -> dict[str, Any]:
+    """Collects the report for programs: values that JSON can hold.
+
+    Args:
+      runs: The runs.
+      combinations: What to show.
+      mistake_n: How many misclassifications to list for each; None for all.
+
+    Returns:
+      The runs, and for each class its neighbors with their coefficients in every run,
+      numbers of samples, accuracies and misclassifications; None for what is no
+      number.
+    """
+    return {
+        "experiment": runs.name,
+        "dataset": runs.dataset,
+        "proper_name": runs.proper_name,
+        "runs": [
+            {"file": str(file.path), "seed": seed}
+            for file in runs.files
+            for seed in file.arrays["seeds"].tolist()
+        ],
+        "classes": [
+            {
+                "class": each.label,
+                "name": each.name,
+                "neighbors": [
+                    {
+                        "class": term.label,
+                        "name": term.name,
+                        "split": term.split,
+                        "mean": finite_or_none(term.mean),
+                        "std": finite_or_none(term.std),
+                        "alphas": [finite_or_none(alpha) for alpha in term.alphas],
+                    }
+                    for term in each.terms
+                ],
+                "training_samples": each.training_samples,
+                "test_samples": each.test_samples,
+                "baseline_accuracy": each.baseline_accuracy,
+                "mean_accuracy": each.accuracy,
+                "baseline_mistakes": each.baseline_mistakes,
+                "total_mistakes": each.mistakes,
+                "top_baseline_misclassifications": [
+                    _confusion_values(c, each.num_runs)
+                    for c in each.baseline_confusions[:mistake_n]
+                ],
+                "top_alphanet_misclassifications": [
+                    _confusion_values(c, each.num_runs)
+                    for c in each.confusions[:mistake_n]
+                ],
+            }
+            for each in combinations
+        ],
+    }
+
+
+def _digits(number: float) -> str:
+    """Formats a number with two significant digits.
+
+    Examples:
+      >>> [_digits(number) for number in (-0.18, 0.2, 0.0664, -0.0, 1.0)]
+      ['-0.18', '0.20', '0.066', '0.0', '1.0']
+    """
+    return f"{number + 0.0:#.2g}"  # no minus before a zero
+
+
+def _coefficient(term: Term) -> str:
+    spread = "" if term.std is None else f"±{_digits(term.std)}"
+    return f"({_digits(term.mean)}{spread})"
+
+
+def _format_block(found: Combination, mistake_n: int | None) -> str:
+    start = f"[{found.name}] = "
+    terms = [
+        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
+    ]
+    return "\n".join(
+        [
+            f"{start}[{found.name}]",
+            *terms,
+            "",
+            f"Training samples: {found.training_samples}",
+            f"Baseline accuracy: {found.baseline_accuracy:.2f}",
+            f"Mean AlphaNet accuracy: {found.accuracy:.2f}",
+            "",
+            f"Top baseline misclassifications (total {found.baseline_mistakes} "
+            f"mistakes / {found.test_samples} predictions),",
+            "and corresponding mean AlphaNet misclassifications",
+            f"(total {found.mistakes} mistakes / {found.num_predictions} predictions, "
+            f"across {found.num_runs} repetition(s)):",
+            *_format_confusions(found, found.baseline_confusions, mistake_n),
+            "",
+            "Top AlphaNet misclassifications:",
+            *_format_confusions(found, found.confusions, mistake_n),
+        ]
+    )
+
+
+def _format_confusions(
+    found: Combination, confusions: Sequence[Confusion], mistake_n: int | None
+) -> list[str]:
+    if not confusions:
+        return [f"{_INDENT}none"]
+
+    def change(before: int, total: int) -> str:
+        mean = total / found.num_runs
+        return f"{before} -> {mean:.2f} ({total}/{found.num_runs})"
+
+    lines = []
+    for each in confusions[:mistake_n]:
+        lines += [
+            f"{_INDENT}{each.name} ({each.split!r} split): "
+            + change(each.baseline, each.total),
+            f"{_INDENT * 2}|-> as '{found.name}': "
+            + change(each.reverse_baseline, each.reverse_total),
+        ]
+    return lines
+
+
+def _confusion_values(confusion: Confusion, num_runs: int) -> dict[str, Any]:
+    return {
+        "class": confusion.label,
+        "name": confusion.name,
+        "split": confusion.split,
+        "baseline": confusion.baseline,
+        "total": confusion.total,
+        "mean": confusion.total / num_runs,
+        "reverse": {
+            "baseline": confusion.reverse_baseline,
+            "total": confusion.reverse_total,
+            "mean": confusion.reverse_total / num_runs,
+        },
+    }

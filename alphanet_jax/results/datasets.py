@@ -1,0 +1,123 @@
+"""The datasets that results were made with, found again.
+
+Notation: C classes, d feature dimensions, k neighbors.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from alphanet_jax.data import dataset as dataset_lib
+from alphanet_jax.data import registry
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.errors import UserError
+from alphanet_jax.results import nearest
+from alphanet_jax.results.sets import ResultFile
+
+__all__ = ["DataFinder"]
+
+
+class DataFinder:
+    """Loads the datasets that results were made with, each once.
+
+    Args:
+      registry_file: Registry to look datasets up in; by default that of the result.
+      data_root: What its paths are relative to; by default as for the result.
+      report: Takes lines of text about progress.
+    """
+
+    def __init__(
+        self,
+        registry_file: Path | None = None,
+        data_root: Path | None = None,
+        *,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._registry = registry_file
+        self._data_root = data_root
+        self._report = report
+        self._loaded: dict[tuple[str, ...], Dataset] = {}
+        self._means: dict[int, np.ndarray] = {}
+        self._nearest: dict[tuple[int, int, str], np.ndarray] = {}
+
+    def entry(self, file: ResultFile) -> registry.DatasetEntry:
+        """Looks up the dataset of a result in the registry."""
+        path = self._registry or Path(file.setting("registry"))
+        return registry.get_entry(path, str(file.arrays["dataset"]))
+
+    def root(self, file: ResultFile) -> Path:
+        """Returns what the paths of the dataset of a result are relative to."""
+        return self._data_root or Path(file.setting("data_root"))
+
+    def dataset(self, file: ResultFile) -> Dataset:
+        """Loads the dataset that a result was made with.
+
+        Raises:
+          UserError: If it is no longer there, or has changed since.
+        """
+        groups = [
+            file.setting(f"training.{g}_datagrp") for g in ("train", "val", "test")
+        ]
+        name = str(file.arrays["dataset"])
+        registry_file = str(self._registry or file.setting("registry"))
+        key = (registry_file, name, str(self.root(file)), *groups)
+        if key not in self._loaded:
+            self._report(f"loading the data of {name}")
+            try:
+                self._loaded[key] = dataset_lib.load_dataset(
+                    self.entry(file),
+                    self.root(file),
+                    train_group=groups[0],
+                    val_group=groups[1],
+                    test_group=groups[2],
+                    report=self._report,
+                )
+            except UserError as error:
+                raise UserError(
+                    f"the data of {file.path} is needed: {error}; where it is can be "
+                    "said with --data_root and --registry"
+                ) from None
+        data = self._loaded[key]
+        if sorted(data.file_hashes.values()) != sorted(file.file_hashes.values()):
+            raise UserError(
+                f"the data of {str(file.arrays['dataset'])!r} is not what {file.path} "
+                "was made with: its files have changed since"
+            )
+        return data
+
+    def class_means(self, data: Dataset) -> np.ndarray:
+        """Computes the mean training feature of every class, once for each dataset.
+
+        Args:
+          data: What `dataset` returned.
+
+        Returns:
+          The means, with shape `[C, d]`.
+        """
+        if id(data) not in self._means:
+            self._report(f"averaging the training features of {data.name}")
+            self._means[id(data)] = data.class_means()
+        return self._means[id(data)]
+
+    def nearest(self, data: Dataset, *, num_neighbors: int, metric: str) -> np.ndarray:
+        """Finds the nearest other classes of every class, of all splits, once.
+
+        Args:
+          data: What `dataset` returned.
+          num_neighbors: Number of neighbors k.
+          metric: 'euclidean' or 'cosine'.
+
+        Returns:
+          A bool array with shape `[C, C]`: whether class j is one of the k nearest of
+          class i.
+        """
+        key = (id(data), num_neighbors, metric)
+        if key not in self._nearest:
+            self._nearest[key] = nearest.nearest_others(
+                self.class_means(data),
+                np.arange(data.num_classes),
+                num_neighbors=num_neighbors,
+                metric=metric,
+            )
+        return self._nearest[key]

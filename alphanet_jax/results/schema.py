@@ -1,0 +1,197 @@
+"""The format of a result: the arrays of its file, their shapes and what they mean.
+
+Notation: S seeds, E epochs, F 'few' classes, C classes, k neighbors, d feature
+dimensions, n test samples.
+
+Splits come in the order few, medium, many. Accuracies are fractions; NaN stands where
+there are no samples, as everywhere in `val_*` without validation data. A reader must
+expect arrays that it does not know.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from alphanet_jax.splits import SPLITS
+
+__all__ = ["SCHEMA", "ArraySpec", "describe", "find_misfit"]
+
+
+class ArraySpec(NamedTuple):
+    """What an array of a result is."""
+
+    name: str
+    shape: tuple[str, ...]  # a letter, a letter and a number, or a number for each axis
+    meaning: str
+    holds: Literal["numbers", "class ids", "text"] = "numbers"
+    own: bool = False  # whether there may be an axis of seeds before these
+    empty: bool = False  # whether it may be of length 0 instead
+
+
+def _metrics(
+    prefix: str, lead: tuple[str, ...], group: str, when: str = ""
+) -> tuple[ArraySpec, ...]:
+    """Lists what is measured on a group of samples: the fields of `eval.Metrics`."""
+    samples, splits = f"{group} samples", (*lead, str(len(SPLITS)))
+    return tuple(
+        ArraySpec(f"{prefix}_{name}", shape, meaning + when)
+        for name, shape, meaning in (
+            ("accuracy", lead, f"fraction of {samples} predicted right"),
+            ("top5", lead, f"fraction of {samples} with the class among the best five"),
+            ("f1", lead, f"mean F1 over classes, of {samples}"),
+            ("acc_per_split", splits, f"accuracy of the {samples} of every split"),
+            ("acc_per_class", (*lead, "C"), f"accuracy of {samples} of every class"),
+        )
+    )
+
+
+# Arrays of the same letters fit each other. The first that is there says its size.
+SCHEMA: tuple[ArraySpec, ...] = (
+    ArraySpec("seeds", ("S",), "seeds of the runs"),
+    ArraySpec("dataset", (), "name of the dataset in the registry", "text"),
+    ArraySpec("proper_name", (), "name of the dataset for people", "text"),
+    ArraySpec("class_counts", ("C",), "training samples of every class"),
+    ArraySpec("label_names", ("C",), "names of the classes", "text", empty=True),
+    ArraySpec("few_classes", ("F",), "the 'few' classes, ascending", "class ids"),
+    ArraySpec("medium_classes", ("medium",), "the 'medium' classes", "class ids"),
+    ArraySpec("many_classes", ("many",), "the 'many' classes", "class ids"),
+    ArraySpec(
+        "neighbors",
+        ("F", "k"),
+        "neighbors of every 'few' class, nearest first",
+        "class ids",
+        own=True,
+    ),
+    ArraySpec("neighbor_distances", ("F", "k"), "distances of the neighbors", own=True),
+    ArraySpec(
+        "alphas",
+        ("S", "F", "k + 1"),
+        "coefficients: of the class itself, always 1, then of its neighbors",
+    ),
+    ArraySpec(
+        "weight_few",
+        ("S", "F", "d"),
+        "new weights of the 'few' classes; all else of the classifier stays",
+    ),
+    ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
+    ArraySpec("epoch_loss", ("S", "E"), "mean training loss"),
+    ArraySpec(
+        "epoch_mean_alphas",
+        ("S", "E", "k + 1"),
+        "coefficients after an epoch, mean over 'few' classes",
+    ),
+    ArraySpec("learning_rate", ("E",), "learning rate in every epoch"),
+    ArraySpec(
+        "momentum",
+        ("E",),
+        "momentum in every epoch, where the schedule changes it",
+        empty=True,
+    ),
+    ArraySpec("test_labels", ("n",), "classes of the test samples", "class ids"),
+    # Of every class and epoch it would be S * E * C numbers that no report needs.
+    *_metrics("val", ("S", "E"), "validation")[:-1],
+    *_metrics("test", ("S",), "test"),
+    ArraySpec("test_pred", ("S", "n"), "predictions of test samples", "class ids"),
+    *_metrics("baseline_val", (), "validation", ", before training"),
+    *_metrics("baseline_test", (), "test", ", before training"),
+    ArraySpec(
+        "baseline_test_pred",
+        ("n",),
+        "predictions of test samples, before training",
+        "class ids",
+    ),
+    ArraySpec("config", (), "all settings, in JSON", "text"),
+    ArraySpec("versions", (), "versions of software, in JSON", "text"),
+    ArraySpec("file_hashes", (), "SHA-256 of the input files, in JSON", "text"),
+)
+
+_KINDS = {"numbers": "iuf", "class ids": "iu", "text": "U"}
+
+
+def describe() -> str:
+    """Writes the schema as text: a line of name and shape, and one of its meaning.
+
+    Examples:
+      >>> print("".join(describe().splitlines(keepends=True)[:4]), end="")
+      seeds (S,)
+          seeds of the runs
+      dataset ()
+          name of the dataset in the registry
+    """
+    lines = []
+    for spec in SCHEMA:
+        shape = _text(spec.shape)
+        if spec.own:
+            shape += f", or {_text(('S', *spec.shape))} where each seed has its own"
+        if spec.empty:
+            shape += ", or (0,)"
+        lines += [f"{spec.name} {shape}", f"    {spec.meaning}"]
+    return "\n".join(lines)
+
+
+def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Finds an array that is not as the schema says, or does not fit the others.
+
+    Args:
+      arrays: Arrays of a result, or some of them; unknown ones are left alone.
+
+    Returns:
+      What is wrong with the first such array; None if all are right.
+
+    Examples:
+      >>> find_misfit({"seeds": np.array([0, 1]), "test_f1": np.array([0.5])})
+      'test_f1 must have shape (2,) to fit the other arrays, got (1,)'
+    """
+    sizes: dict[str, int] = {}
+    for spec in SCHEMA:
+        array = arrays.get(spec.name)
+        if array is None or (spec.empty and array.shape == (0,)):
+            continue
+        axes = spec.shape
+        if spec.own and array.ndim == len(axes) + 1:
+            # Version 0.1 wrote neighbors that all seeds share with an axis of length 1,
+            # where seeds could have had their own.
+            axes = ("1" if len(array) == 1 else "S", *axes)
+        if array.ndim != len(axes):
+            count = "one axis" if len(axes) == 1 else f"axes {_text(axes)}"
+            return f"{spec.name} must have {count}, got shape {array.shape}"
+        wanted = []
+        for axis, size in zip(axes, array.shape, strict=True):
+            letter, _, more = axis.partition(" + ")
+            if letter.isdecimal():
+                wanted.append(int(letter))
+            else:
+                least = int(more or 0)
+                wanted.append(sizes.setdefault(letter, size - least) + least)
+        if array.shape != tuple(wanted):
+            return (
+                f"{spec.name} must have shape {tuple(wanted)} to fit the other arrays, "
+                f"got {array.shape}"
+            )
+        if wrong := _find_wrong_values(spec, array, sizes.get("C")):
+            return wrong
+    return None
+
+
+def _find_wrong_values(
+    spec: ArraySpec, array: np.ndarray, num_classes: int | None
+) -> str | None:
+    if not array.size:
+        return None
+    right = array.dtype.kind in _KINDS[spec.holds]
+    if spec.holds != "class ids":
+        return None if right else f"{spec.name} must hold {spec.holds}"
+    if num_classes is None:
+        return None if right else f"{spec.name} must hold class ids"
+    if right and 0 <= array.min() <= array.max() < num_classes:
+        return None
+    return f"{spec.name} must hold class ids from 0 to {num_classes - 1}"
+
+
+def _text(axes: tuple[str, ...]) -> str:
+    return f"({', '.join(axes)}{',' * (len(axes) == 1)})"
+
+
+# help() lists every array.
+__doc__ = f"{__doc__}\nArrays of the file:\n\n{describe()}\n"

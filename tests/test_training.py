@@ -1,0 +1,283 @@
+"""The one function that trains, as a notebook calls it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_experiment import SETTINGS, make_dataset
+
+import alphanet_jax
+from alphanet_jax.config.fields import FIELDS, Settings
+from alphanet_jax.config.sweep import Point
+from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import cohorts, loop, problem, training
+
+DATA = dataclasses.replace(make_dataset(), file_hashes={"made": "up"})
+BASE = dataclasses.replace(SETTINGS, train_epochs=3, seeds=2)
+EQUAL = ("seeds", "alphas", "weight_few", "test_pred", "epoch_loss", "selected_epoch")
+
+
+def train(points, data=DATA, **options):
+    lines = []
+    trained = training.train(points, data, report=lines.append, **options)
+    return trained, lines
+
+
+def same(one, other):
+    found, wanted = one.arrays(), other.arrays()
+    assert found.keys() == wanted.keys()
+    for name in found.keys() - {"config"}:
+        np.testing.assert_array_equal(found[name], wanted[name], name)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    (trained,), lines = train(BASE)
+    return trained, lines
+
+
+class TestOnePoint:
+    def test_is_exported(self):
+        assert alphanet_jax.experiment.train is training.train
+
+    def test_gives_what_the_loop_gives(self, plain):
+        outcome = loop.run(problem.prepare(DATA, BASE), [0, 1])
+        arrays = plain[0].arrays()
+        for name in EQUAL:
+            np.testing.assert_array_equal(arrays[name], getattr(outcome, name), name)
+        np.testing.assert_array_equal(arrays["test_accuracy"], outcome.test.accuracy)
+
+    def test_is_kept_in_memory_by_default(self, plain, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (trained,), _ = train(BASE)
+        assert (trained.path, list(tmp_path.iterdir())) == (None, [])
+        same(trained, plain[0])
+        assert trained.arrays(["alphas"]).keys() == {"alphas"}
+
+    def test_says_what_it_does(self, plain):
+        _, lines = plain
+        assert lines[0].startswith("Toy: 12 classes (3 few, 4 medium, 5 many), 6 feat")
+        assert "\n2 seeds, 3 epochs of 12 + 9 samples, 3 neighbors" in lines[0]
+        assert lines[1].startswith("memory: about")
+        assert [line[:9] for line in lines[2:5]] == [f"epoch {i}/3" for i in "123"]
+        assert lines[5].startswith("seconds: compile ")
+        assert len(lines) == 6
+
+    def test_everything_on_disk_and_not_again(self, plain, tmp_path):
+        places = {
+            "workdir": tmp_path / "results",
+            "ckpt_dir": str(tmp_path / "checkpoints"),
+            "tb_logs": str(tmp_path / "logs"),
+        }
+        (first,), lines = train(BASE, **places)
+        assert first.path == tmp_path / "results" / "result.npz"
+        assert lines[-1] == f"saved {first.path}"
+        same(first, plain[0])
+        assert (tmp_path / "checkpoints" / "run.json").exists()
+        assert list((tmp_path / "logs" / "seed_1").glob("events*"))
+        (again,), lines = train(BASE, **places)
+        assert lines == [f"done already: {first.path}"]
+        assert (again.was_done, again.path) == (True, first.path)
+        same(again, first)
+        (other,), lines = train(
+            dataclasses.replace(BASE, rho=0.3), workdir=first.path.parent
+        )
+        assert lines[0] == (
+            f"{first.path} is of another run and will be replaced: rho 0.8, now 0.3"
+        )
+        assert not other.was_done
+
+    def test_stopped_and_resumed_gives_the_same(self, plain, tmp_path):
+        class Stop(Exception):  # noqa: N818
+            pass
+
+        def stop(line):
+            if line.startswith("epoch 2/3"):
+                raise Stop
+
+        with pytest.raises(Stop):
+            training.train(BASE, DATA, ckpt_dir=tmp_path, report=stop)
+        (resumed,), lines = train(BASE, ckpt_dir=tmp_path)
+        assert "resuming after epoch 2" in lines
+        same(resumed, plain[0])
+
+    def test_an_error_comes_when_the_result_is_asked_for(self, tmp_path):
+        wild = dataclasses.replace(BASE, optim_params={"lr": 1e30})
+        (failed,), lines = train(wild, workdir=tmp_path)
+        assert lines[-1].startswith("failed: the loss is nan for seed 0")
+        with pytest.raises(UserError, match="a lower learning rate may help"):
+            failed.arrays()
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestSeveralPoints:
+    def test_settings_are_named_by_what_differs(self, tmp_path, plain):
+        ended = []
+        points = [BASE, dataclasses.replace(BASE, rho=0.3)]
+        trained, lines = train(points, workdir=tmp_path, point_ended=ended.append)
+        assert [one.point.title for one in trained] == ["rho=0.8", "rho=0.3"]
+        assert trained[1].path == tmp_path / "rho_0.3" / "result.npz"
+        assert {one.point.title for one in ended} == {"rho=0.8", "rho=0.3"}
+        assert lines[0].endswith("2 points, 4 runs of 3 epochs")
+        for name in EQUAL:
+            np.testing.assert_allclose(
+                trained[0].arrays()[name], plain[0].arrays()[name], 1e-5, 1e-5
+            )
+
+    def test_points_that_cannot_be_told_apart(self):
+        with pytest.raises(UserError, match="two points have the same directory ''"):
+            train([BASE, BASE])
+        with pytest.raises(UserError, match="two points have the same title 'a'"):
+            train([Point(BASE, "a", "x"), Point(BASE, "a", "y")])
+
+    def test_one_that_fails_does_not_stop_the_others(self):
+        wild = dataclasses.replace(BASE, optim_params={"lr": 1e30})
+        trained, _ = train([wild, BASE])
+        assert "the loss is" in str(trained[0].error)
+        assert np.isfinite(trained[1].arrays()["alphas"]).all()
+
+    def test_seeds_with_neighbors_of_their_own_are_one_point(self):
+        settings = dataclasses.replace(BASE, nn_dist="random", nn_per_seed=True)
+        (trained,), lines = train(settings)
+        assert trained.arrays()["neighbors"].shape == (2, 3, 3)
+        assert "2 seeds, 3 epochs" in lines[0]
+
+
+# Two values for every field that can be swept, or one beside that of BASE.
+CHANGES = {
+    "seed": 4,
+    "rho": 0.3,
+    "selection": "reference",
+    "pred_scale": 3.0,
+    "precision": "tensorfloat32",
+    "dummy_mode": True,
+    "debug": True,
+    "hdims": (5,),
+    "hact": "relu",
+    "n_neighbors": 2,
+    "nn_dist": "cosine",
+    "nn_per_seed": True,
+    "optim_cls": "Adam",
+    "optim_params": {"lr": 0.003, "weight_decay": 0.1},
+    "lr_sched_cls": "ConstantLR",
+    "lr_sched_params": {"step_size": 1, "gamma": 0.5},
+    "train_epochs": 2,
+    "min_epochs": 3,
+    "train_batch_size": 4,
+    "eval_batch_size": 16,
+    "sampler_classes": ("AllFewSampler", "AllManySampler"),
+    "sampler_args": ({}, {"r": 0.4}),
+}
+
+
+def with_change(name):
+    change = {name: CHANGES[name]}
+    if name == "lr_sched_cls":
+        change["lr_sched_params"] = {"total_iters": 1}
+    return dataclasses.replace(BASE, **change)
+
+
+@pytest.fixture(scope="module")
+def swept():
+    points = [Point(with_change(name), name, name) for name in CHANGES]
+    trained, _ = train(points)
+    return dict(zip(CHANGES, trained, strict=True))
+
+
+@pytest.mark.slow
+class TestEveryFieldSwept:
+    """All in one sweep, each against a run of its own: nothing leaks between points."""
+
+    def test_no_field_is_left_out(self):
+        assert list(CHANGES) == [f.attribute for f in FIELDS if f.sweepable]
+        assert all(with_change(name) != BASE for name in CHANGES)
+
+    @pytest.mark.parametrize("name", CHANGES)
+    def test_as_alone(self, swept, name):
+        (alone,), _ = train(with_change(name))
+        found, wanted = swept[name].arrays(), alone.arrays()
+        for array in EQUAL:
+            np.testing.assert_allclose(
+                found[array], wanted[array], 1e-4, 1e-5, err_msg=array
+            )
+        assert str(found["config"]) == str(wanted["config"])
+
+    def test_the_values_make_a_difference(self, swept, plain):
+        usual = plain[0].arrays()
+        for name, trained in swept.items():
+            arrays = trained.arrays()
+            equal = all(
+                np.array_equal(arrays[array], usual[array])
+                for array in (*EQUAL, "test_accuracy", "neighbors")
+            )
+            # These change how something is computed, checked or put in memory. On
+            # CPUs both precisions are the same.
+            exact = name in ("debug", "nn_per_seed", "precision", "eval_batch_size")
+            assert exact or not equal, name
+
+
+def test_debug_is_that_of_each_point(monkeypatch):
+    """The second of two points checks its coefficients, the first does not."""
+    original = loop.programs.train_epoch
+
+    def doubled(*arguments):
+        state, record = original(*arguments)
+        return state, dataclasses.replace(record, alphas=2 * record.alphas)
+
+    monkeypatch.setattr(loop.programs, "train_epoch", doubled)
+    trained, _ = train([BASE, dataclasses.replace(BASE, debug=True)])
+    assert trained[0].error is None
+    assert "debug: coefficients" in str(trained[1].error)
+    parts = cohorts.make_cohorts(
+        [
+            cohorts.Part(made, (0,))
+            for made in problem.prepare_all(
+                DATA, [(BASE, 0), (dataclasses.replace(BASE, debug=True), 0)]
+            )
+        ]
+    )
+    assert len(parts) == 1  # in one program all the same
+
+
+def test_repeated_runs_are_seen_by_nobody(tmp_path):
+    """Three runs, two at a time: the third trains twice, and is told of once."""
+    seen = []
+
+    class Watcher:
+        def epoch_ended(self, runs, epoch, losses, alphas, val):
+            seen.append((tuple(run.seed for run in runs), len(losses), len(alphas)))
+            assert len(val.accuracy) == len(runs)
+
+        def skip_steps(self, runs, steps):
+            raise AssertionError("nothing was trained before")
+
+        def tested(self, runs, test):
+            assert len(test.accuracy) == len(runs)
+
+    class Store:
+        def restore(self, name, like):
+            assert len(like[1].losses) == {"0-0": 2, "0-2": 1}[name]
+
+        def save(self, name, epochs_done, state):
+            assert len(state[1].losses) == {"0-0": 2, "0-2": 1}[name]
+
+    parts = [cohorts.Part(problem.prepare(DATA, BASE), (5, 6, 7))]
+    (plan,) = cohorts.plan_parts(parts)
+    plan = dataclasses.replace(plan, runs_at_a_time=2)
+    ((_, outcome),) = loop.run_parts(
+        parts, plans=[plan], watcher=Watcher(), checkpoints=Store()
+    )
+    assert seen == [((5, 6), 2, 2)] * 3 + [((7,), 1, 1)] * 3
+    assert outcome.seeds.tolist() == [5, 6, 7]
+    assert len({alphas.tobytes() for alphas in outcome.alphas}) == 3
+
+
+def test_a_registry_is_found_by_settings(monkeypatch):
+    root = Path(__file__).parents[1]
+    settings = Settings(
+        dataset="cifar100lt_effnetlite0_crt",
+        registry=str(root / "configs" / "datasets.toml"),
+        data_root=str(root),
+    )
+    assert training.load_data(settings).num_classes == 100
