@@ -1,8 +1,8 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
-For a notebook, loaded when they are used: `Dataset`, `load_result` and the modules of
-the method, as in `alphanet_jax.model`. What there is, in the order in which data goes
-through it; imports go the same way:
+For a notebook, loaded when they are used: `Settings`, `Dataset`, `load_data`, `train`,
+`load_result`, and all modules, as in `alphanet_jax.model`. What there is, in the order
+in which data goes through it; imports go the same way:
 
     errors, files    the ground: what people are told, files whole or not at all
     bundled          the configs and the data that come with the program
@@ -30,18 +30,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphanet_jax import eval, model, nn_search, sampling, scores, train_step
+    from alphanet_jax import (
+        config,
+        data,
+        eval,
+        experiment,
+        figures,
+        lookup,
+        model,
+        nn_search,
+        results,
+        sampling,
+        scores,
+        train_step,
+    )
+    from alphanet_jax.config.fields import Settings
     from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.experiment.training import load_data, train
     from alphanet_jax.results.file import load_result
 
 __all__ = [
     "Dataset",
+    "Settings",
+    "config",
+    "data",
     "eval",
+    "experiment",
+    "figures",
+    "load_data",
     "load_result",
+    "lookup",
     "model",
     "nn_search",
+    "results",
     "sampling",
     "scores",
+    "train",
     "train_step",
 ]
 
@@ -50,7 +74,10 @@ __version__ = "0.1.0"
 # Public name -> the module that has it. The others of `__all__` are modules themselves.
 _HOMES = {
     "Dataset": "alphanet_jax.data.dataset",
+    "Settings": "alphanet_jax.config.fields",
+    "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
+    "train": "alphanet_jax.experiment.training",
 }
 
 

@@ -10,19 +10,20 @@ import pytest
 
 import alphanet_jax
 
+ROOMS = {"config", "data", "experiment", "figures", "lookup", "results"}
 PURE = {"eval", "model", "nn_search", "sampling", "scores", "train_step"}
 
 
 def test_names_are_sorted_and_listed():
     assert sorted(alphanet_jax.__all__) == alphanet_jax.__all__
-    assert set(alphanet_jax.__all__) == PURE | alphanet_jax._HOMES.keys()
+    assert set(alphanet_jax.__all__) == PURE | ROOMS | alphanet_jax._HOMES.keys()
     assert set(alphanet_jax.__all__) <= set(dir(alphanet_jax))
 
 
 @pytest.mark.parametrize("name", alphanet_jax.__all__)
 def test_every_name_resolves(name):
     value = getattr(alphanet_jax, name)
-    if name in PURE:
+    if name in PURE | ROOMS:
         assert isinstance(value, types.ModuleType)
         assert value.__name__ == f"alphanet_jax.{name}"
     else:
