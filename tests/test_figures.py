@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import field
+from typing import Annotated
 
 import made_results
 import matplotlib as mpl
@@ -32,8 +32,8 @@ from alphanet_jax.figures import (
     wrapping,
 )
 from alphanet_jax.figures import kind as kind_module
-from alphanet_jax.figures.numbers import Sources, columns_from_rows, csv_text, select
-from alphanet_jax.figures.options import LegendOptions, Option, about, declared
+from alphanet_jax.figures.numbers import Sources, csv_text, make_columns, select
+from alphanet_jax.figures.options import About, LegendOptions, Option, declared
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
 
@@ -113,10 +113,10 @@ def test_csv_has_all_digits_and_nothing_for_nan():
 
 
 def test_rows_and_columns():
-    columns = columns_from_rows(("a", "b"), [("x", 1), ("y", 2), ("x", 3)])
+    columns = make_columns(("a", "b"), [("x", 1), ("y", 2), ("x", 3)])
     assert select(columns, a="x")["b"].tolist() == [1, 3]
     assert select(columns, a="x", b=3)["b"].tolist() == [3]
-    assert columns_from_rows(("a",), [])["a"].size == 0
+    assert make_columns(("a",), [])["a"].size == 0
 
 
 # --- style
@@ -1059,9 +1059,9 @@ def test_every_kind_loads_and_explains_its_options(name):
 def test_options_are_what_a_dataclass_declares():
     @dataclasses.dataclass(frozen=True)
     class Options(LegendOptions):
-        legend_loc: str = field(default="none", metadata=about("elsewhere"))
-        ends: Sequence[float] | None = field(default=None, metadata=about("ends"))
-        of: str | None = field(default=None, metadata=about("what", choices=("a", "b")))
+        legend_loc: Annotated[str, "elsewhere"] = "none"
+        ends: Annotated[Sequence[float] | None, "ends"] = None
+        of: Annotated[str | None, About("what", choices=("a", "b"))] = None
 
     assert declared(Options) == (
         declared(LegendOptions)[0],

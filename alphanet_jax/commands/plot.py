@@ -1,6 +1,5 @@
 """Draws one kind of figure from results; a command for each kind."""
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from absl import flags
 
 from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import KINDS, load_kind
+from alphanet_jax.figures import KINDS, load_kind, style
 from alphanet_jax.figures.options import DIRECTORIES, Option, declared
 
 if TYPE_CHECKING:
@@ -30,25 +29,8 @@ Examples:
   python main.py plot accuracy_vs_rho --base_res_dir=results/sweep \\
       --style paper arxiv book web_light web_dark png --out=figures/rho"""
 
-# Attributes of a style that are flags of their own, with their help.
-_STYLE_FLAGS = {
-    "theme": "light or dark [the style's]",
-    "context": "how large text and lines are: paper, notebook, talk, poster [paper]",
-    "width": "half, full, or a number of inches [half]",
-    "default_half_width": "inches of a half width [the style's]",
-    "default_full_width": "inches of a full width [the style's]",
-    "aspect": "width of a panel by its height, as 1.5 or 3:2 [the figure's]",
-    "dpi": "dots per inch [200]",
-    "font_default": "serif, sans-serif, monospace or a font's name [the style's]",
-    "font_math": "font of formulas: dejavusans, dejavuserif, stix, stixsans, cm",
-    "font_size": "size of text, in points [the style's]",
-    "small_font_size": "size of tick labels and legends, in points [the style's]",
-    "bg": "color of the background [the theme's]",
-    "fg_primary": "color of text and axes [the theme's]",
-    "fg_secondary": "color of guides and notes [the theme's]",
-    "transparent": "leave the background out",
-    "scale": "factor on the size of everything [1]",
-}
+# Attributes of a style that are flags; its name and format are not.
+_STYLE_FLAGS = {option.name: option for option in declared(style.Style)[2:]}
 
 
 class _Help:
@@ -117,11 +99,11 @@ class _Command:
             "one or more of paper (pgf), arxiv (pdf), book (pdf), web_light (svg), "
             "web_dark (svg), png [by the ending of --out]",
         )
-        for name, text in _STYLE_FLAGS.items():
-            if name == "transparent":
-                flags.DEFINE_bool(name, False, text, flag_values=values)
+        for name, option in _STYLE_FLAGS.items():
+            if option.value_type is bool:
+                flags.DEFINE_bool(name, False, option.help, flag_values=values)
             else:
-                flags.DEFINE_string(name, None, text, flag_values=values)
+                flags.DEFINE_string(name, None, option.help, flag_values=values)
 
     def run(self, values: flags.FlagValues) -> None:
         """Draws the figure.
@@ -236,8 +218,6 @@ def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any
 
 def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
     """Returns the path without its ending, and the styles to draw in."""
-    from alphanet_jax.figures import style
-
     out = Path(values.out)
     ending = out.suffix[1:]
     names = list(dict.fromkeys(values.style or ()))
@@ -268,19 +248,13 @@ def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
 
 def _style_value(name: str, text: Any) -> Any:
     """Reads a style's flag; None where it is not given."""
-    from alphanet_jax.figures import style
-
-    allowed = {
-        "theme": tuple(style.THEMES),
-        "context": tuple(style.CONTEXTS),
-        "font_math": ("dejavusans", "dejavuserif", "stix", "stixsans", "cm"),
-    }
-    if text is None or name == "transparent":
+    option = _STYLE_FLAGS[name]
+    if text is None or option.value_type is bool:
         return text or None
-    if name in allowed and text not in allowed[name]:
-        raise UserError(f"--{name} must be one of {', '.join(allowed[name])}")
-    kind = inspect.get_annotations(style.Style)[name]
-    if kind not in (int, float, float | None):
+    if option.choices is not None and text not in option.choices:
+        raise UserError(f"--{name} must be one of {', '.join(option.choices)}")
+    kind = option.value_type
+    if kind not in (int, float):
         return text
     first, _, second = text.partition(":") if name == "aspect" else (text, "", "")
     try:

@@ -17,8 +17,8 @@ __all__ = [
     "Columns",
     "Numbers",
     "Sources",
-    "columns_from_rows",
     "csv_text",
+    "make_columns",
     "names_of_sets",
     "select",
     "split_by",
@@ -64,13 +64,13 @@ def names_of_sets(sets: "Sequence[ResultSet]") -> list[str]:
     return [f"{runs.dataset}, {runs.name}" for runs in sets]
 
 
-def columns_from_rows(
+def make_columns(
     names: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> dict[str, np.ndarray]:
     """Makes columns of rows.
 
     Examples:
-      >>> columns_from_rows(["split", "accuracy"], [("few", 0.5), ("many", 0.75)])
+      >>> make_columns(["split", "accuracy"], [("few", 0.5), ("many", 0.75)])
       {'split': array(['few', 'many'], dtype='<U4'), 'accuracy': array([0.5 , 0.75])}
     """
     listed = list(rows)
@@ -86,7 +86,7 @@ def select(columns: Columns, **values: Any) -> dict[str, np.ndarray]:
     """Keeps the rows in which columns have certain values.
 
     Examples:
-      >>> table = columns_from_rows(["split", "acc"], [("few", 0.5), ("many", 0.75)])
+      >>> table = make_columns(["split", "acc"], [("few", 0.5), ("many", 0.75)])
       >>> select(table, split="many")["acc"]
       array([0.75])
     """
@@ -100,7 +100,7 @@ def split_by(columns: Columns, name: str) -> dict[Any, dict[str, np.ndarray]]:
     """Returns the rows of every value of a column, in the order of their first rows.
 
     Examples:
-      >>> table = columns_from_rows(["split", "acc"], [("few", 1), ("many", 2)])
+      >>> table = make_columns(["split", "acc"], [("few", 1), ("many", 2)])
       >>> split_by(table, "split")["many"]["acc"]
       array([2])
     """

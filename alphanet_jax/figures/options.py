@@ -1,29 +1,28 @@
 """Options of a kind of figure: fields of a dataclass, which are also flags of `plot`.
 
-Each field has its help, and what is allowed, as metadata:
+Annotations say what each is for, and what is allowed:
 
-    y: str = field(default="acc", metadata=about("what is drawn", choices=("acc",)))
-
-Its annotation says the type of a flag, and whether that takes several values.
+    y: Annotated[str, About("what is drawn", choices=("acc", "change"))] = "acc"
+    sharey: Annotated[bool, "the same y axis for all panels"] = False
+    xlim: Annotated[Sequence[float] | None, "ends of the x axis"] = None
 """
 
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import field
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 __all__ = [
     "BOOT_SEED",
     "COL_WRAP",
     "DIRECTORIES",
     "N_BOOT",
+    "About",
     "LegendOptions",
     "NoOptions",
     "Option",
     "PanelOptions",
-    "about",
     "declared",
 ]
 
@@ -31,26 +30,17 @@ __all__ = [
 DIRECTORIES = "exp_sub_dirs"
 
 
-def about(
-    help: str, *, choices: Sequence[str] | None = None, low: float | None = None
-) -> Mapping[str, Any]:
-    """Returns the metadata of a field that is an option.
+class About(NamedTuple):
+    """What an option is for."""
 
-    Args:
-      help: What the option does, with its unit.
-      choices: The values there are, where there are not any more.
-      low: Least value of a number.
-    """
-    return {
-        "help": help,
-        "choices": None if choices is None else tuple(choices),
-        "low": low,
-    }
+    help: str  # with its unit
+    choices: Sequence[str] | None = None  # the values there are, if not any more
+    low: float | None = None  # least value of a number
 
 
-N_BOOT = about("bootstrap samples for intervals of 95 percent", low=1)
-BOOT_SEED = about("seed of the bootstrap", low=0)
-COL_WRAP = about("panels in a row; 0 for as many as fit", low=0)
+N_BOOT = About("bootstrap samples for intervals of 95 percent", low=1)
+BOOT_SEED = About("seed of the bootstrap", low=0)
+COL_WRAP = About("panels in a row; 0 for as many as fit", low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,25 +52,22 @@ class NoOptions:
 class LegendOptions:
     """Options of a figure with a legend."""
 
-    legend_ncols: int = field(
-        default=0, metadata=about("columns of the legend; 0 for as many as fit", low=0)
-    )
-    legend_loc: str = field(
-        default="above",
-        metadata=about(
-            "where the legend is: above, none, or a place inside such as 'upper right'"
-        ),
-    )
+    legend_ncols: Annotated[
+        int, About("columns of the legend; 0 for as many as fit", low=0)
+    ] = 0
+    legend_loc: Annotated[
+        str, "where the legend is: above, none, or a place inside such as 'upper right'"
+    ] = "above"
 
 
 @dataclasses.dataclass(frozen=True)
 class PanelOptions(LegendOptions):
     """Options of a figure of panels with a legend."""
 
-    col_wrap: int = field(default=0, metadata=COL_WRAP)
+    col_wrap: Annotated[int, COL_WRAP] = 0
 
 
-class Option(typing.NamedTuple):
+class Option(NamedTuple):
     """One option, as a flag needs it."""
 
     name: str
@@ -88,7 +75,7 @@ class Option(typing.NamedTuple):
     value_type: type  # of the value, or of each of several
     several: bool
     help: str
-    choices: tuple[str, ...] | None
+    choices: Sequence[str] | None
     low: float | None
 
 
@@ -101,11 +88,13 @@ def declared(options: type) -> tuple[Option, ...]:
       >>> declared(LegendOptions)[0].value_type
       <class 'int'>
     """
-    hints = typing.get_type_hints(options)
-    return tuple(
-        Option(each.name, each.default, *_value_type(hints[each.name]), **each.metadata)
-        for each in dataclasses.fields(options)
-    )
+    hints = typing.get_type_hints(options, include_extras=True)
+    made = []
+    for each in dataclasses.fields(options):
+        hint, what = typing.get_args(hints[each.name])
+        what = About(what) if isinstance(what, str) else what
+        made.append(Option(each.name, each.default, *_value_type(hint), *what))
+    return tuple(made)
 
 
 def _value_type(hint: Any) -> tuple[type, bool]:

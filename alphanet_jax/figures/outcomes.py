@@ -13,7 +13,7 @@ import numpy as np
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.classes import classes_in
 from alphanet_jax.figures.numbers import Sources
-from alphanet_jax.figures.options import about
+from alphanet_jax.figures.options import About
 from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
@@ -30,7 +30,7 @@ SPLIT_PHRASES = {
     "base": "Base-split samples (%)",
     "all": "Test samples (%)",
 }
-NN_DIST = about(
+NN_DIST = About(
     "distance by which classes are near: euclidean or cosine [the result's]",
     choices=semantic.METRICS,
 )

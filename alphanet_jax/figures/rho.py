@@ -8,7 +8,7 @@ import numpy as np
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import splits
-from alphanet_jax.figures.numbers import columns_from_rows, select
+from alphanet_jax.figures.numbers import make_columns, select
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
@@ -56,7 +56,7 @@ def split_accuracies_by_rho(
                     runs, finder, y=y, acc_k=acc_k, n_boot=n_boot, rng=rng
                 )
             ]
-    return columns_from_rows(_NAMES, rows)
+    return make_columns(_NAMES, rows)
 
 
 # What runs along one line may differ in. Arguments of samplers are rho, in another way.

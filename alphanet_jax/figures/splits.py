@@ -6,7 +6,7 @@ import numpy as np
 
 from alphanet_jax.figures import statistics
 from alphanet_jax.figures.numbers import Columns
-from alphanet_jax.figures.options import about
+from alphanet_jax.figures.options import About
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy, top_k
 from alphanet_jax.results.datasets import DataFinder
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 PARTS = accuracy.PARTS
-Y = about(
+Y = About(
     "accuracy, or its change from the unchanged classifier",
     choices=("acc", "acc_delta"),
 )
-ACC_K = about(
+ACC_K = About(
     "a prediction is right when the true class is one of so many best; other than 1 "
     "needs the data of the results",
     low=1,

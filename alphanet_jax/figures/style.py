@@ -8,9 +8,10 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from alphanet_jax.errors import UserError
+from alphanet_jax.figures.options import About
 
 __all__ = ["CONTEXTS", "FORMATS", "STYLES", "THEMES", "Style", "make_style"]
 
@@ -50,47 +51,48 @@ _CYCLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """The looks of a figure.
+    """The looks of a figure; all but name and format are flags of `plot`, too."""
 
-    Attributes:
-      name: Name of the style.
-      format: Format of the file: pgf, pdf, svg or png.
-      theme: 'light' or 'dark'.
-      context: One of `CONTEXTS`.
-      font_default: Family (serif, sans-serif, monospace) or name of the text's font.
-      font_math: matplotlib's font set for formulas.
-      font_size: Size of text, in points.
-      small_font_size: Size of tick labels and legends, in points.
-      width: 'half' or 'full' for a column's or page's width, or inches.
-      default_half_width: Width of a column, in inches.
-      default_full_width: Width of a page, in inches.
-      aspect: Width of a figure by its height.
-      dpi: Dots per inch of what is not made of lines.
-      bg: Color of the background.
-      fg_primary: Color of text and axes.
-      fg_secondary: Color of guides and notes.
-      transparent: Whether the background is left out.
-      scale: Factor on the size of everything.
-    """
-
-    name: str
-    format: str
-    theme: str = "light"
-    context: str = "paper"
-    font_default: str = "sans-serif"
-    font_math: str = "dejavusans"
-    font_size: float = 9.0
-    small_font_size: float = 7.5
-    width: str = "half"
-    default_half_width: float = 3.25
-    default_full_width: float = 6.75
-    aspect: float | None = None
-    dpi: int = 200
-    bg: str | None = None
-    fg_primary: str | None = None
-    fg_secondary: str | None = None
-    transparent: bool = False
-    scale: float = 1.0
+    name: Annotated[str, "name of the style"]
+    format: Annotated[str, "format of the file: pgf, pdf, svg or png"]
+    theme: Annotated[
+        str, About("light or dark [the style's]", choices=tuple(THEMES))
+    ] = "light"
+    context: Annotated[
+        str,
+        About(
+            "how large text and lines are: paper, notebook, talk, poster [paper]",
+            choices=tuple(CONTEXTS),
+        ),
+    ] = "paper"
+    width: Annotated[str, "half, full, or a number of inches [half]"] = "half"
+    default_half_width: Annotated[float, "inches of a half width [the style's]"] = 3.25
+    default_full_width: Annotated[float, "inches of a full width [the style's]"] = 6.75
+    aspect: Annotated[
+        float | None, "width of a panel by its height, as 1.5 or 3:2 [the figure's]"
+    ] = None
+    dpi: Annotated[int, "dots per inch [200]"] = 200
+    font_default: Annotated[
+        str, "serif, sans-serif, monospace or a font's name [the style's]"
+    ] = "sans-serif"
+    font_math: Annotated[
+        str,
+        About(
+            "font of formulas: dejavusans, dejavuserif, stix, stixsans, cm",
+            choices=("dejavusans", "dejavuserif", "stix", "stixsans", "cm"),
+        ),
+    ] = "dejavusans"
+    font_size: Annotated[float, "size of text, in points [the style's]"] = 9.0
+    small_font_size: Annotated[
+        float, "size of tick labels and legends, in points [the style's]"
+    ] = 7.5
+    bg: Annotated[str | None, "color of the background [the theme's]"] = None
+    fg_primary: Annotated[str | None, "color of text and axes [the theme's]"] = None
+    fg_secondary: Annotated[str | None, "color of guides and notes [the theme's]"] = (
+        None
+    )
+    transparent: Annotated[bool, "leave the background out"] = False
+    scale: Annotated[float, "factor on the size of everything [1]"] = 1.0
 
     @property
     def background(self) -> str:

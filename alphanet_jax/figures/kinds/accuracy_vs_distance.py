@@ -1,8 +1,8 @@
 """Class accuracy, or its change, against the distance to a class's neighbors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
     with_constants,
@@ -23,8 +23,8 @@ from alphanet_jax.figures.options import (
     BOOT_SEED,
     COL_WRAP,
     N_BOOT,
+    About,
     LegendOptions,
-    about,
 )
 from alphanet_jax.figures.panel import (
     CORNERS,
@@ -36,9 +36,6 @@ from alphanet_jax.figures.panel import (
     zero_line,
 )
 from alphanet_jax.figures.style import CONTEXTS, Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -65,121 +62,87 @@ _MOST_INSIDE = 4
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    splits: Sequence[str] = field(
-        default=("few", "base"),
-        metadata=about(
+    splits: Annotated[
+        Sequence[str],
+        About(
             "panels: many, medium, few, base (medium and many)",
             choices=("many", "medium", "few", "base"),
         ),
-    )
-    acc: str = field(
-        default="delta",
-        metadata=about(
+    ] = ("few", "base")
+    acc: Annotated[
+        str,
+        About(
             "accuracy of the unchanged classifier, of AlphaNet's, or the change",
             choices=("baseline", "alphanet", "delta"),
         ),
-    )
-    dist_for_rand: str = field(
-        default="euclidean",
-        metadata=about(
+    ] = "delta"
+    dist_for_rand: Annotated[
+        str,
+        About(
             "metric of distances where neighbors were drawn at random",
             choices=("euclidean", "cosine"),
         ),
-    )
-    dist_on_x: bool = field(
-        default=True, metadata=about("distance on the x axis, accuracy on the y axis")
-    )
-    r_group_classes: bool = field(
-        default=False,
-        metadata=about(
-            "points, and so r, are means over the runs of every class, not single runs"
-        ),
-    )
-    n_boot: int = field(default=1000, metadata=N_BOOT)
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    ] = "euclidean"
+    dist_on_x: Annotated[bool, "distance on the x axis, accuracy on the y axis"] = True
+    r_group_classes: Annotated[
+        bool,
+        "points, and so r, are means over the runs of every class, not single runs",
+    ] = False
+    n_boot: Annotated[int, N_BOOT] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 @dataclass(frozen=True)
 class _DrawOptions(LegendOptions):
-    legend_bbox_to_anchor: Sequence[float] | None = field(
-        default=None,
-        metadata=about(
+    legend_bbox_to_anchor: Annotated[
+        Sequence[float] | None,
+        About(
             "x and y of what a --legend_loc inside is of, such as 'upper left': 1 1 is "
             "the upper right corner of the first panel"
         ),
-    )
-    col_wrap: int = field(default=0, metadata=COL_WRAP)
-    sharex: bool = field(default=True, metadata=about("the same x axis for all panels"))
-    sharey: bool = field(default=True, metadata=about("the same y axis for all panels"))
-    fit_reg: bool = field(default=True, metadata=about("draw the fitted lines"))
-    plot_r: bool = field(
-        default=True, metadata=about("write the correlation into the panel")
-    )
-    plot_r_loc: str = field(
-        default="best",
-        metadata=about(
+    ] = None
+    col_wrap: Annotated[int, COL_WRAP] = 0
+    sharex: Annotated[bool, "the same x axis for all panels"] = True
+    sharey: Annotated[bool, "the same y axis for all panels"] = True
+    fit_reg: Annotated[bool, "draw the fitted lines"] = True
+    plot_r: Annotated[bool, "write the correlation into the panel"] = True
+    plot_r_loc: Annotated[
+        str,
+        About(
             "where: best (the emptiest corner; beside the panel for more than four), "
             + ", ".join(CORNERS),
             choices=("best", *CORNERS),
         ),
+    ] = "best"
+    r_font_size: Annotated[
+        float, About("its size, in points; 0 for that of ticks", low=0)
+    ] = 0.0
+    despine: Annotated[bool, "leave the upper and right borders of panels out"] = True
+    add_axes_guide: Annotated[bool, "a panel at the end that only names the axes"] = (
+        False
     )
-    r_font_size: float = field(
-        default=0.0, metadata=about("its size, in points; 0 for that of ticks", low=0)
-    )
-    despine: bool = field(
-        default=True,
-        metadata=about("leave the upper and right borders of panels out"),
-    )
-    add_axes_guide: bool = field(
-        default=False, metadata=about("a panel at the end that only names the axes")
-    )
-    rasterize_scatter: bool = field(
-        default=False,
-        metadata=about(
-            "points as pixels in pdf, svg and pgf (in files beside it), for very many"
-        ),
-    )
-    add_dummy_before: bool = field(
-        default=False, metadata=about("room for a panel before the first")
-    )
-    add_dummy_after: bool = field(
-        default=False, metadata=about("room for a panel after the last")
-    )
-    add_axlabels: bool = field(
-        default=True, metadata=about("name the axes, where no guide does")
-    )
-    log_xscale: bool = field(default=False, metadata=about("x axis on a log scale"))
-    log_yscale: bool = field(default=False, metadata=about("y axis on a log scale"))
-    xlim: Sequence[float] | None = field(
-        default=None, metadata=about("ends of the x axis, as 0 20")
-    )
-    ylim: Sequence[float] | None = field(
-        default=None, metadata=about("ends of the y axis, as --ylim -5 5")
-    )
-    xticks: Sequence[float] | None = field(
-        default=None, metadata=about("values with a tick on the x axis")
-    )
-    yticks: Sequence[float] | None = field(
-        default=None, metadata=about("values with a tick on the y axis")
-    )
-    xticklabels: Sequence[str] | None = field(
-        default=None, metadata=about("labels of --xticks")
-    )
-    yticklabels: Sequence[str] | None = field(
-        default=None, metadata=about("labels of --yticks")
-    )
-    xlabel: str | None = field(default=None, metadata=about("name of the x axis"))
-    ylabel: str | None = field(default=None, metadata=about("name of the y axis"))
+    rasterize_scatter: Annotated[
+        bool, "points as pixels in pdf, svg and pgf (in files beside it), for very many"
+    ] = False
+    add_dummy_before: Annotated[bool, "room for a panel before the first"] = False
+    add_dummy_after: Annotated[bool, "room for a panel after the last"] = False
+    add_axlabels: Annotated[bool, "name the axes, where no guide does"] = True
+    log_xscale: Annotated[bool, "x axis on a log scale"] = False
+    log_yscale: Annotated[bool, "y axis on a log scale"] = False
+    xlim: Annotated[Sequence[float] | None, "ends of the x axis, as 0 20"] = None
+    ylim: Annotated[Sequence[float] | None, "ends of the y axis, as --ylim -5 5"] = None
+    xticks: Annotated[Sequence[float] | None, "values with a tick on the x axis"] = None
+    yticks: Annotated[Sequence[float] | None, "values with a tick on the y axis"] = None
+    xticklabels: Annotated[Sequence[str] | None, "labels of --xticks"] = None
+    yticklabels: Annotated[Sequence[str] | None, "labels of --yticks"] = None
+    xlabel: Annotated[str | None, "name of the x axis"] = None
+    ylabel: Annotated[str | None, "name of the y axis"] = None
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes distances and accuracies, in percent, and lines through them.
 
     Classes without test samples do not count.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       A table of points, columns split, experiment, run (from 0; NaN for means), class,
@@ -226,20 +189,18 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     if not points:
         raise UserError(f"no class of {', '.join(splits)} has test samples")
     names = ("split", "experiment", "run", "class", "name", "neighbors", "metric")
-    table = columns_from_rows((*names, "distance", "accuracy"), points)
+    table = make_columns((*names, "distance", "accuracy"), points)
     x_name = "distance" if options.dist_on_x else "accuracy"
     return {
         "": with_constants(table, acc=options.acc, x=x_name),
-        "lines": columns_from_rows(
-            ("split", "experiment", "x", "y", "low", "high"), lines
-        ),
-        "correlations": columns_from_rows(
+        "lines": make_columns(("split", "experiment", "x", "y", "low", "high"), lines),
+        "correlations": make_columns(
             ("split", "experiment", "points", "r"), correlations
         ),
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws points, lines and correlations, a panel for each split.
 
     Raises:
@@ -320,7 +281,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
 
 def _make_panels(
     style: Style, count: int, options: _DrawOptions
-) -> "tuple[Figure, list[Any], Any]":
+) -> "tuple[drawing.Figure, list[Any], Any]":
     """Makes the panels.
 
     Returns:

@@ -1,7 +1,7 @@
 """Accuracy of few, medium and many classes for named experiments."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -11,17 +11,14 @@ from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
-from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, PanelOptions, about
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, PanelOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.sets import ResultFile, ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -46,41 +43,35 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    y: str = field(default="acc", metadata=splits.Y)
-    acc_k: int = field(default=1, metadata=splits.ACC_K)
-    col: str = field(
-        default="none",
-        metadata=about(
+    y: Annotated[str, splits.Y] = "acc"
+    acc_k: Annotated[int, splits.ACC_K] = 1
+    col: Annotated[
+        str,
+        About(
             "what there is a panel for each of: dataset, metric, or none for one panel",
             choices=("none", "dataset", "metric"),
         ),
-    )
-    n_boot: int = field(default=1000, metadata=N_BOOT)
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    ] = "none"
+    n_boot: Annotated[int, N_BOOT] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 @dataclass(frozen=True)
 class _DrawOptions(PanelOptions):
-    xlabel: str = field(default="Experiment", metadata=about("label of the x axis"))
-    xlabel_style: str = field(
-        default="normal",
-        metadata=about(
+    xlabel: Annotated[str, "label of the x axis"] = "Experiment"
+    xlabel_style: Annotated[
+        str,
+        About(
             "how it is written: normal, italic, or math for a formula such as \\rho",
             choices=("normal", "italic", "math"),
         ),
-    )
-    show_titles: bool = field(
-        default=True, metadata=about("titles of panels, where there are several")
-    )
-    show_xlabels: bool = field(default=True, metadata=about("the label of the x axis"))
+    ] = "normal"
+    show_titles: Annotated[bool, "titles of panels, where there are several"] = True
+    show_xlabels: Annotated[bool, "the label of the x axis"] = True
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes mean accuracy, in percent, for every panel, experiment and split.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, metric, split, accuracy (or its change), low,
@@ -100,7 +91,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 runs, sources.finder, y=y, acc_k=acc_k, n_boot=options.n_boot, rng=rng
             )
         ]
-    return {"": columns_from_rows(_NAMES, rows)}
+    return {"": make_columns(_NAMES, rows)}
 
 
 def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
@@ -142,7 +133,7 @@ def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
     return made
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of points joined by lines for each dataset or distance.
 
     Raises:

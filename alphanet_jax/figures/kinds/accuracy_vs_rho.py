@@ -1,8 +1,8 @@
 """Accuracy of few, medium, many and all classes against rho."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -10,12 +10,9 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, rho, splits
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, select, with_constants
-from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions, about
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions
 from alphanet_jax.figures.panel import set_ticks, zero_line
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -29,31 +26,27 @@ classifier. The original's PlotSplitAccVsRhosSingle.
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    y: str = field(default="acc", metadata=splits.Y)
-    acc_k: int = field(default=1, metadata=splits.ACC_K)
-    n_boot: int = field(default=1000, metadata=N_BOOT)
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    y: Annotated[str, splits.Y] = "acc"
+    acc_k: Annotated[int, splits.ACC_K] = 1
+    n_boot: Annotated[int, N_BOOT] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 @dataclass(frozen=True)
 class _DrawOptions(LegendOptions):
-    major_xticks: Sequence[float] | None = field(
-        default=None, metadata=about("rho values with a labeled tick")
+    major_xticks: Annotated[
+        Sequence[float] | None, "rho values with a labeled tick"
+    ] = None
+    major_xticklabels: Annotated[Sequence[str] | None, "labels of --major_xticks"] = (
+        None
     )
-    major_xticklabels: Sequence[str] | None = field(
-        default=None, metadata=about("labels of --major_xticks")
-    )
-    minor_xticks: Sequence[float] | None = field(
-        default=None, metadata=about("rho values with a tick alone")
+    minor_xticks: Annotated[Sequence[float] | None, "rho values with a tick alone"] = (
+        None
     )
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes mean accuracy, in percent, for every rho and split.
-
-    Args:
-      sources: Results of one dataset.
-      options: What to compute.
 
     Returns:
       Columns experiment, rho, split, accuracy, low, high, baseline, runs, y, acc_k.
@@ -79,7 +72,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     return {"": with_constants(columns, y=options.y, acc_k=options.acc_k)}
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws lines with error bars.
 
     Raises:

@@ -1,7 +1,7 @@
 """Class accuracy against the number of training samples, as regression lines."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -17,16 +17,13 @@ from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
-from alphanet_jax.figures.options import BOOT_SEED, PanelOptions, about
+from alphanet_jax.figures.options import BOOT_SEED, About, PanelOptions
 from alphanet_jax.figures.panel import draw_band, label_log
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -43,24 +40,18 @@ _BASELINE = "Baseline"
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    ci: float = field(
-        default=95.0,
-        metadata=about("percent of resampled lines in the band; 0 for none", low=0),
-    )
-    n_boot: int = field(
-        default=1000, metadata=about("bootstrap samples for the bands", low=1)
-    )
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    ci: Annotated[
+        float, About("percent of resampled lines in the band; 0 for none", low=0)
+    ] = 95.0
+    n_boot: Annotated[int, About("bootstrap samples for the bands", low=1)] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 @dataclass(frozen=True)
 class _DrawOptions(PanelOptions):
-    use_husl: bool = field(
-        default=False,
-        metadata=about(
-            "colors equally far apart on a wheel of hues, for many experiments"
-        ),
-    )
+    use_husl: Annotated[
+        bool, "colors equally far apart on a wheel of hues, for many experiments"
+    ] = False
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
@@ -68,10 +59,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
     A line is straight in the logarithm of the size. Classes without test samples do
     not count.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns dataset, classifier (baseline or alphanet), experiment, samples,
@@ -112,10 +99,10 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 for x, *ys in zip(*line, strict=True)
             ]
     columns = ("dataset", "classifier", "experiment", "samples", "accuracy")
-    return {"": columns_from_rows((*columns, "low", "high"), rows)}
+    return {"": make_columns((*columns, "low", "high"), rows)}
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of lines for each dataset."""
     import matplotlib as mpl
 

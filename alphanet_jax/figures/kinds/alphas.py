@@ -1,21 +1,18 @@
 """Densities of the learned coefficients, a curve for each rank of neighbor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, statistics
 from alphanet_jax.figures.kind import Kind
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows, select
-from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, select
+from alphanet_jax.figures.options import PanelOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -37,27 +34,19 @@ _MARKERS = "os^vDP<>Xp*hd"
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    source_idxs: Sequence[int] | None = field(
-        default=None,
-        metadata=about(
-            "ranks of the neighbors that are shown, 1 for the nearest [all]"
-        ),
-    )
+    source_idxs: Annotated[
+        Sequence[int] | None,
+        "ranks of the neighbors that are shown, 1 for the nearest [all]",
+    ] = None
 
 
 @dataclass(frozen=True)
 class _DrawOptions(PanelOptions):
-    sharey: bool = field(
-        default=False, metadata=about("the same y axis for all panels")
-    )
+    sharey: Annotated[bool, "the same y axis for all panels"] = False
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes the density of the coefficients of every rank, from -1 to 1.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns experiment, dataset, rank, x, density of the curves; a table 'means' with
@@ -101,13 +90,11 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
             means.append((*key, mean, at_mean, alphas.shape[1], len(alphas)))
     names = ("experiment", "dataset", "rank")
     tables = {
-        "": columns_from_rows((*names, "x", "density"), curves),
-        "means": columns_from_rows(
-            (*names, "mean", "density", "classes", "runs"), means
-        ),
+        "": make_columns((*names, "x", "density"), curves),
+        "means": make_columns((*names, "mean", "density", "classes", "runs"), means),
     }
     if parts:
-        tables["parts"] = columns_from_rows((*names, "x", "part"), parts)
+        tables["parts"] = make_columns((*names, "x", "part"), parts)
     return tables
 
 
@@ -125,7 +112,7 @@ def _ordinal(rank: int) -> str:
     return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ends.get(rank % 10, 'th')}"
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each experiment, a curve for each rank."""
     import matplotlib as mpl
     from matplotlib.lines import Line2D

@@ -1,20 +1,17 @@
 """Change in split accuracy against rho, a panel for each dataset."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from alphanet_jax.figures import drawing, rho, splits
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, split_by, with_constants
-from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, LegendOptions, about
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, LegendOptions
 from alphanet_jax.figures.panel import zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.sets import ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -32,27 +29,19 @@ The original's run_plot_acc_deltas_vs_rhos.
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    acc_k: int = field(default=1, metadata=splits.ACC_K)
-    n_boot: int = field(default=1000, metadata=N_BOOT)
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    acc_k: Annotated[int, splits.ACC_K] = 1
+    n_boot: Annotated[int, N_BOOT] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 @dataclass(frozen=True)
 class _DrawOptions(LegendOptions):
-    col_wrap: int = field(
-        default=0, metadata=about("panels in a row; 0 for at most four", low=0)
-    )
-    sharey: bool = field(
-        default=False, metadata=about("the same y axis for all panels")
-    )
+    col_wrap: Annotated[int, About("panels in a row; 0 for at most four", low=0)] = 0
+    sharey: Annotated[bool, "the same y axis for all panels"] = False
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes mean changes in accuracy, in points, for every dataset, rho and split.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns experiment (the dataset), neighbors (nearest or random), rho, split,
@@ -82,7 +71,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each dataset."""
     from matplotlib.lines import Line2D
 

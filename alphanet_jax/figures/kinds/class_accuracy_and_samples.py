@@ -1,7 +1,7 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,18 +13,10 @@ from alphanet_jax.figures.classes import (
     split_of_classes,
 )
 from alphanet_jax.figures.kind import Kind
-from alphanet_jax.figures.numbers import (
-    Numbers,
-    Sources,
-    columns_from_rows,
-    split_by,
-)
-from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
+from alphanet_jax.figures.options import About, PanelOptions
 from alphanet_jax.figures.panel import label_log
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -42,14 +34,14 @@ share a bar. The original's PlotClsAccAndSamples.
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    max_bars: int = field(
-        default=250,
-        metadata=about(
+    max_bars: Annotated[
+        int,
+        About(
             "most bars in a panel: of more classes, those next to each other are "
             "averaged; 0 for a bar for each class",
             low=0,
         ),
-    )
+    ] = 250
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
@@ -88,8 +80,8 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
             )
     columns = ("experiment", "rank", "class", "name", "split", "samples")
     return {
-        "": columns_from_rows((*columns, "before", "after"), rows),
-        "bars": columns_from_rows(
+        "": make_columns((*columns, "before", "after"), rows),
+        "bars": make_columns(
             ("experiment", "first", "classes", "before", "after"), bars
         ),
     }
@@ -119,7 +111,7 @@ def _mean(values: np.ndarray) -> float:
     return float(there.mean()) if len(there) else float("nan")
 
 
-def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.Figure":
     """Draws a panel for each experiment."""
     columns = numbers[""]
     by_experiment = split_by(columns, "experiment")

@@ -1,7 +1,7 @@
 """Change in the accuracy of every class, sorted within its split."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
@@ -24,9 +24,6 @@ from alphanet_jax.figures.options import COL_WRAP, NoOptions
 from alphanet_jax.figures.panel import note_box, zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -42,15 +39,11 @@ without test samples are left out. The original's PlotClsAccDeltaBySplit.
 
 @dataclass(frozen=True)
 class _DrawOptions:
-    col_wrap: int = field(default=0, metadata=COL_WRAP)
+    col_wrap: Annotated[int, COL_WRAP] = 0
 
 
 def _compute(sources: Sources, options: NoOptions) -> Numbers:
     """Computes the change in accuracy of every class, in points.
-
-    Args:
-      sources: Results.
-      options: None.
 
     Returns:
       A table of classes, columns experiment, split, rank (within the split, from 0, by
@@ -86,18 +79,18 @@ def _compute(sources: Sources, options: NoOptions) -> Numbers:
                 means.append((name, split, len(classes), changes[classes].mean()))
         means.append((name, "overall", tested.sum(), changes[tested].mean()))
     return {
-        "": columns_from_rows(
+        "": make_columns(
             (
                 *("experiment", "split", "rank", "class", "name", "samples"),
                 *("before", "after", "change"),
             ),
             rows,
         ),
-        "means": columns_from_rows(("experiment", "split", "classes", "change"), means),
+        "means": make_columns(("experiment", "split", "classes", "change"), means),
     }
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel for each experiment."""
     by_experiment = split_by(numbers[""], "experiment")
     means = split_by(numbers["means"], "experiment")

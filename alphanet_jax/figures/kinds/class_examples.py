@@ -2,21 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, wrapping
 from alphanet_jax.figures.kind import Kind
-from alphanet_jax.figures.numbers import Numbers, Sources, columns_from_rows
-from alphanet_jax.figures.options import about
+from alphanet_jax.figures.numbers import Numbers, Sources, make_columns
+from alphanet_jax.figures.options import About
 from alphanet_jax.figures.style import Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -36,27 +33,17 @@ _MOST_PIXELS = 50_000_000
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    srcs: Sequence[str] | None = field(
-        default=None, metadata=about("image files, such as PNG or JPEG")
-    )
-    labels: Sequence[str] | None = field(
-        default=None, metadata=about("captions, one for each image")
-    )
+    srcs: Annotated[Sequence[str] | None, "image files, such as PNG or JPEG"] = None
+    labels: Annotated[Sequence[str] | None, "captions, one for each image"] = None
 
 
 @dataclass(frozen=True)
 class _DrawOptions:
-    col_wrap: int = field(
-        default=0, metadata=about("images in a row; 0 for as many as fit", low=0)
-    )
+    col_wrap: Annotated[int, About("images in a row; 0 for as many as fit", low=0)] = 0
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Lists images and captions.
-
-    Args:
-      sources: Nothing is taken from them.
-      options: Images and captions.
 
     Returns:
       Columns file, label, width, height; sizes in pixels, the image upright.
@@ -76,7 +63,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
         (src, label, *_read_image(src).size)
         for src, label in zip(srcs, labels, strict=True)
     ]
-    return {"": columns_from_rows(("file", "label", "width", "height"), rows)}
+    return {"": make_columns(("file", "label", "width", "height"), rows)}
 
 
 def _read_image(path: str) -> Any:
@@ -131,7 +118,7 @@ def _with_eight_bits(image: Any) -> Any:
     return Image.fromarray(np.round(gray).astype(np.uint8))
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws images above their captions.
 
     Raises:

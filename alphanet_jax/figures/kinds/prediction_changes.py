@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -16,18 +16,15 @@ from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
-from alphanet_jax.figures.options import PanelOptions, about
+from alphanet_jax.figures.options import About, PanelOptions
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import semantic
 from alphanet_jax.results.accuracy import OUTCOMES
 from alphanet_jax.results.sets import ResultSet
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -62,55 +59,47 @@ _CHANGED, _SAME = 0.5, 0.12
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    split: str = field(
-        default="few",
-        metadata=about(
+    split: Annotated[
+        str,
+        About(
             "whose test samples to look at: few, base, all",
             choices=("few", "base", "all"),
         ),
-    )
-    nn_split: str = field(
-        default="base",
-        metadata=about(
+    ] = "few"
+    nn_split: Annotated[
+        str,
+        About(
             "which classes can be neighbors: few, base, all; or semantic for WordNet's",
             choices=("few", "base", "all", "semantic"),
         ),
-    )
-    nn_dist: str | None = field(default=None, metadata=outcomes.NN_DIST)
-    semantic_nns_level: int | None = field(
-        default=None,
-        metadata=about(
+    ] = "base"
+    nn_dist: Annotated[str | None, outcomes.NN_DIST] = None
+    semantic_nns_level: Annotated[
+        int | None,
+        About(
             f"the most edges of WordNet between semantic neighbors [{semantic.LEVEL}]",
             low=1,
         ),
-    )
+    ] = None
 
 
 @dataclass(frozen=True)
 class _DrawOptions(PanelOptions):
-    label_size: float = field(
-        default=0.0,
-        metadata=about("size of percentages, in points; 0 for small", low=0),
-    )
-    label_rot: float = field(
-        default=0.0, metadata=about("degrees by which percentages are turned")
-    )
+    label_size: Annotated[
+        float, About("size of percentages, in points; 0 for small", low=0)
+    ] = 0.0
+    label_rot: Annotated[float, "degrees by which percentages are turned"] = 0.0
 
 
 @dataclass(frozen=True)
 class _FileOptions:
-    save_semantic_nns_file: str | None = field(
-        default=None,
-        metadata=about("JSON file for the semantic neighbors of every class"),
-    )
+    save_semantic_nns_file: Annotated[
+        str | None, "JSON file for the semantic neighbors of every class"
+    ] = None
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes how many samples went from each outcome to each.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, part (few or base), nn_split, before, after,
@@ -142,7 +131,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 )
                 for kind, count in enumerate(counts.mean(axis=1))
             ]
-    return {"": columns_from_rows(_NAMES, rows)}
+    return {"": make_columns(_NAMES, rows)}
 
 
 def _neighborhoods(
@@ -242,7 +231,7 @@ class _Segment(NamedTuple):
     high: float
 
 
-def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws a panel of two bars and bands between them for every experiment."""
     from matplotlib.patches import Patch
 

@@ -1,8 +1,8 @@
 """How many predictions are correct, wrong as a neighbor, or else wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -12,16 +12,13 @@ from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
-from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, PanelOptions, about
+from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, PanelOptions
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.accuracy import OUTCOMES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["KIND"]
 
@@ -46,34 +43,27 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    split: str = field(
-        default="few",
-        metadata=about(
-            "whose test samples to look at: few, base", choices=("few", "base")
-        ),
-    )
-    nn_split: str = field(
-        default="base",
-        metadata=about(
+    split: Annotated[
+        str, About("whose test samples to look at: few, base", choices=("few", "base"))
+    ] = "few"
+    nn_split: Annotated[
+        str,
+        About(
             "which classes can be neighbors: few, base, all",
             choices=("few", "base", "all"),
         ),
-    )
-    nn_dist: str | None = field(default=None, metadata=outcomes.NN_DIST)
-    models: Sequence[str] = field(
-        default=("baseline", "alphanet"),
-        metadata=about("one or both of baseline, alphanet", choices=tuple(_MODELS)),
-    )
-    n_boot: int = field(default=1000, metadata=N_BOOT)
-    boot_seed: int = field(default=0, metadata=BOOT_SEED)
+    ] = "base"
+    nn_dist: Annotated[str | None, outcomes.NN_DIST] = None
+    models: Annotated[
+        Sequence[str],
+        About("one or both of baseline, alphanet", choices=tuple(_MODELS)),
+    ] = ("baseline", "alphanet")
+    n_boot: Annotated[int, N_BOOT] = 1000
+    boot_seed: Annotated[int, BOOT_SEED] = 0
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes the percentage of each outcome for every experiment.
-
-    Args:
-      sources: Results.
-      options: What to compute.
 
     Returns:
       Columns panel, experiment, dataset, split, nn_split, model, outcome, percent, low,
@@ -106,10 +96,10 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 )
                 for i, outcome in enumerate(OUTCOMES)
             ]
-    return {"": columns_from_rows(_NAMES, rows)}
+    return {"": make_columns(_NAMES, rows)}
 
 
-def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "Figure":
+def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.Figure":
     """Draws a panel of bars for every experiment, one or two for each outcome."""
     from matplotlib.patches import Patch
 

@@ -1,8 +1,8 @@
 """The classifier of a few class before and after, among its samples, in the plane."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from alphanet_jax.figures.numbers import (
     Columns,
     Numbers,
     Sources,
-    columns_from_rows,
+    make_columns,
     select,
     split_by,
 )
-from alphanet_jax.figures.options import LegendOptions, about
+from alphanet_jax.figures.options import About, LegendOptions
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.sets import ResultFile, ResultSet
@@ -46,32 +46,23 @@ _OWN, _OTHER = 0, -1  # ranks of what is no neighbor
 
 @dataclass(frozen=True)
 class _NumbersOptions:
-    run_seed: int | None = field(
-        default=None, metadata=about("seed of the run [the first]")
-    )
-    delta_type: str = field(
-        default="max",
-        metadata=about(
+    run_seed: Annotated[int | None, "seed of the run [the first]"] = None
+    delta_type: Annotated[
+        str,
+        About(
             "the few classes whose accuracy has risen most (max) or least (min)",
             choices=("max", "min"),
         ),
-    )
-    n_deltas: int = field(default=1, metadata=about("number of classes", low=1))
-    n_pcs: int = field(
-        default=50, metadata=about("principal components, at most", low=2)
-    )
-    mds_iters: int = field(
-        default=300,
-        metadata=about("most iterations of multidimensional scaling", low=1),
-    )
+    ] = "max"
+    n_deltas: Annotated[int, About("number of classes", low=1)] = 1
+    n_pcs: Annotated[int, About("principal components, at most", low=2)] = 50
+    mds_iters: Annotated[
+        int, About("most iterations of multidimensional scaling", low=1)
+    ] = 300
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Embeds templates and samples of few classes.
-
-    Args:
-      sources: One result file.
-      options: What to compute.
 
     Returns:
       Columns class, name, seed, before, after (accuracies in percent), kind ('before',
@@ -140,10 +131,8 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     names = ("class", "name", "seed", "before", "after", "kind", "label")
     ends = ("before", "before_rank", "after", "after_rank")
     return {
-        "": columns_from_rows(
-            (*names, "label_name", "rank", "x", "y", "stress"), templates
-        ),
-        "samples": columns_from_rows(("class", "sample", "x", "y", *ends), samples),
+        "": make_columns((*names, "label_name", "rank", "x", "y", "stress"), templates),
+        "samples": make_columns(("class", "sample", "x", "y", *ends), samples),
     }
 
 
