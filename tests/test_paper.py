@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli
-from alphanet_jax.commands import paper as command
 from alphanet_jax.config import fields as config
 from alphanet_jax.config import presets
 from alphanet_jax.data import registry
