@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli
-from alphanet_jax.commands import paper as command
 from alphanet_jax.config import fields as config
 from alphanet_jax.config import presets
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import training
 from alphanet_jax.paper import compared, grid, page, published
 from alphanet_jax.paper import figures as paper_figures
 from alphanet_jax.paper import tables as paper_tables
@@ -192,19 +193,19 @@ class TestGrid:
         assert len(points) == count
         assert len({point.directory for point in points}) == count
         for point in points:
-            config.check_config(point.config)
-            assert point.config.dataset == name
-            assert point.config.selection == "reference"
-            assert point.config.seeds == 10
+            assert isinstance(point.settings, Settings)
+            assert point.settings.dataset == name
+            assert point.settings.selection == "reference"
+            assert point.settings.seeds == 10
 
     def test_covers_every_published_row(self):
         there = {}
         for name in presets.CHANGES:
             for point in grid_points(registry.get_entry(REGISTRY, name)):
-                training = point.config.training
-                assert (point.rho, point.k) == (point.config.rho, training.n_neighbors)
+                settings = point.settings
+                assert (point.rho, point.k) == (settings.rho, settings.n_neighbors)
                 key = (name, point.group, point.rho, point.k)
-                there[key] = training.nn_dist
+                there[key] = settings.nn_dist
         for table in published.tables().values():
             for row in table.rows:
                 if row.config is not None and row.rho is not None:
@@ -217,28 +218,28 @@ class TestGrid:
         (ltr,) = grid_points(
             registry.get_entry(REGISTRY, "cifarlt_resnet34_ltr"), rhos=[1]
         )
-        assert ltr.config.pred_scale == 100.0
-        assert ltr.config.training.train_epochs == 10
-        assert ltr.config.training.val_datagrp == ""
+        assert ltr.settings.pred_scale == 100.0
+        assert ltr.settings.train_epochs == 10
+        assert ltr.settings.val_datagrp == ""
         (inat,) = grid_points(
             registry.get_entry(REGISTRY, "inat_resnet152_crt"), rhos=[0.01]
         )
-        assert inat.config.training.train_batch_size == 256
+        assert inat.settings.train_batch_size == 256
         assert inat.directory == "main/inat_resnet152_crt/rho_0.01"
 
     def test_without_validation_samples(self):
         entry = DatasetEntry("mine", "s", "f", "c", datagrps=("train", "test"))
         points = grid_points(entry, parts=["main"], seeds=2, selection="best")
         for point in points:
-            assert point.config.training.val_datagrp == ""
-            assert point.config.training.train_epochs == 25
-            assert (point.config.seeds, point.config.selection) == (2, "best")
+            assert point.settings.val_datagrp == ""
+            assert point.settings.train_epochs == 25
+            assert (point.settings.seeds, point.settings.selection) == (2, "best")
 
     def test_parts_and_directories(self):
         points = grid_points(
             MINE, parts=["random", "nnsweep", "random"], rhos=[0.5, 1], neighbors=[2]
         )
-        assert [(p.directory, p.config.training.nn_dist, p.k) for p in points] == [
+        assert [(p.directory, p.settings.nn_dist, p.k) for p in points] == [
             ("randomnns/mine/rho_0.5", "random", 5),
             ("randomnns/mine/rho_1", "random", 5),
             ("nnsweep_euclidean/mine/rho_0.5/k_2", "euclidean", 2),
@@ -246,7 +247,7 @@ class TestGrid:
             ("nnsweep_cosine/mine/rho_0.5/k_2", "cosine", 2),
             ("nnsweep_cosine/mine/rho_1/k_2", "cosine", 2),
         ]
-        assert len({id(point.config) for point in points}) == 6
+        assert len({point.settings for point in points}) == 6
 
     def test_names_cannot_lead_out_of_the_directory(self):
         assert grid.path_name("../../etc/x") == "-..-etc-x"
@@ -670,7 +671,7 @@ class TestCommand:
             raise AssertionError("nothing should be left to do")
 
         page_before = (ran / "w" / "index.html").read_text()
-        monkeypatch.setattr(command.training, "train", refuse)
+        monkeypatch.setattr(training, "train", refuse)
         monkeypatch.setattr("alphanet_jax.results.top_k.top_k_hits", refuse)
         assert main(*flags_of(ran)) == 0
         captured = capsys.readouterr()
@@ -711,11 +712,12 @@ class TestCommand:
     def test_other_settings_are_run_again(self, ran, capsys, tmp_path, monkeypatch):
         asked = []
 
-        def note(jobs, data, *, done, **more):
-            asked.append((len(jobs), sorted(done), {job.config.seeds for job in jobs}))
-            return {}
+        def note(points, data, *, done, **more):
+            seeds = {point.settings.seeds for point in points}
+            asked.append((len(points), sorted(done), seeds))
+            return []
 
-        monkeypatch.setattr(command.training, "train", note)
+        monkeypatch.setattr(training, "train", note)
         there = "main/imagenetlt_resnext50_crt"
         (tmp_path / "w" / "main").mkdir(parents=True)
         (tmp_path / "w" / there).symlink_to(ran / "w" / there)
@@ -793,15 +795,15 @@ class TestCommand:
         )
         trained = []
         monkeypatch.setattr(
-            command.training, "train", lambda jobs, *_, **__: trained.append(jobs) or {}
+            training, "train", lambda points, *_, **__: trained.append(points) or []
         )
         flags = ("--registry=datasets.toml", "--workdir=w", "--parts", "main")
         assert main(*flags, "--rhos=1", "--seeds=1", "--nofigures") == 1
         err = capsys.readouterr().err
         assert "bad: " in err.splitlines()[-1]
         assert "test.npy: not a readable .npy file" in err.splitlines()[-1]
-        ((job,),) = trained
-        assert job.title == "main/good/rho_1"
+        ((point,),) = trained
+        assert point.title == "main/good/rho_1"
         reader = check_page(tmp_path / "w" / "index.html")
         assert "not a readable .npy file" in " ".join(reader.texts)
 
@@ -812,9 +814,11 @@ class TestCommand:
         (tmp_path / "w" / "main").mkdir(parents=True)
         (tmp_path / "w" / there).symlink_to(ran / "w" / there)
         monkeypatch.setattr(
-            command.training,
+            training,
             "train",
-            lambda *_, **__: {2: UserError("the loss is nan")},
+            lambda points, *_, **__: [
+                training.Trained(points[2], error=UserError("the loss is nan"))
+            ],
         )
         flags = (*flags_of(ran)[:2], "--workdir=w", *SMALL, "--parts", "main")
         more = ("--datasets", "imagenetlt_resnext50_crt", "--rhos", "2")
@@ -871,7 +875,7 @@ class TestCommand:
     def test_few_base_classes_have_few_neighbors(self, ran, capsys, monkeypatch):
         asked = []
         monkeypatch.setattr(
-            command.training, "train", lambda jobs, *_, **__: asked.append(jobs) or {}
+            training, "train", lambda points, *_, **__: asked.append(points) or []
         )
         flags = (*flags_of(ran)[:2], "--workdir=w", "--parts", "nnsweep", "--rhos=1")
         more = ("--datasets", "my <data>", "--nofigures")
@@ -879,7 +883,7 @@ class TestCommand:
         assert (
             "no more than 7 neighbors, as there are 8 base" in capsys.readouterr().err
         )
-        counts = [job.config.training.n_neighbors for job in asked[0]]
+        counts = [point.settings.n_neighbors for point in asked[0]]
         assert counts == [*range(1, 8), *range(1, 8)]
 
     def test_wordnet_that_is_not_there(self, ran, tmp_path):
