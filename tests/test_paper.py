@@ -16,6 +16,7 @@ import pytest
 from alphanet_jax.commands import cli
 from alphanet_jax.config import fields as config
 from alphanet_jax.config import presets
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
@@ -192,6 +193,7 @@ class TestGrid:
         assert len(points) == count
         assert len({point.directory for point in points}) == count
         for point in points:
+            assert isinstance(point.settings, Settings)
             assert point.settings.dataset == name
             assert point.settings.selection == "reference"
             assert point.settings.seeds == 10
@@ -245,7 +247,7 @@ class TestGrid:
             ("nnsweep_cosine/mine/rho_0.5/k_2", "cosine", 2),
             ("nnsweep_cosine/mine/rho_1/k_2", "cosine", 2),
         ]
-        assert len({id(point.settings) for point in points}) == 6
+        assert len({point.settings for point in points}) == 6
 
     def test_names_cannot_lead_out_of_the_directory(self):
         assert grid.path_name("../../etc/x") == "-..-etc-x"
@@ -711,9 +713,8 @@ class TestCommand:
         asked = []
 
         def note(points, data, *, done, **more):
-            asked.append(
-                (len(points), sorted(done), {point.settings.seeds for point in points})
-            )
+            seeds = {point.settings.seeds for point in points}
+            asked.append((len(points), sorted(done), seeds))
             return []
 
         monkeypatch.setattr(training, "train", note)
