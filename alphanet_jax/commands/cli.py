@@ -21,8 +21,9 @@ from typing import Any
 
 from absl import flags
 
-from alphanet_jax import __version__, bundled
+from alphanet_jax import bundled
 from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.version import __version__
 
 __all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
 
