@@ -16,22 +16,18 @@ from jax.typing import ArrayLike
 
 from alphanet_jax.lookup import by_name, transforms
 from alphanet_jax.lookup.by_name import Param, Row, check
-from alphanet_jax.lookup.params import parse_params
-from alphanet_jax.lookup.schedules import learning_rates
 from alphanet_jax.lookup.transforms import with_decay
 
 __all__ = [
     "OPTAX_OPTIMIZERS",
     "OPTIMIZERS",
     "Optimizer",
-    "learning_rates",
     "make_optimizer",
-    "parse_params",
 ]
 
 
 class Optimizer(NamedTuple):
-    """A gradient transformation and what a schedule must know of it.
+    """A gradient transformation, and what a schedule depends on.
 
     Attributes:
       transform: Its `update` takes the extra arguments `learning_rate` and, if it was
