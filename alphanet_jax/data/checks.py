@@ -55,7 +55,7 @@ def check_floats(where: str, name: str, array: np.ndarray) -> None:
 
 
 def is_float(dtype: np.dtype) -> bool:
-    """Tells whether a dtype is of floats; NumPy itself does not know bfloat16."""
+    """Returns whether a dtype is of floats, bfloat16 included."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 

@@ -36,7 +36,7 @@ class DatasetEntry:
       synsets_file: File with the WordNet 3.0 synset of one class a line, if there is
         one. Training does not read it.
       datagrps: Names of the groups.
-      proper_name: Name for people.
+      proper_name: Display name.
     """
 
     name: str

@@ -39,7 +39,7 @@ def read(data: memoryview, *, nested: bool = False) -> object:
       What was saved.
 
     Raises:
-      Refused: If it is damaged, or asks for anything but plain data.
+      Refused: If it is damaged, or holds anything but plain data.
     """
     if data[: len(_ZIP_START)] == _ZIP_START:
         return _read_zip(data, nested)
@@ -91,9 +91,8 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
         raise Refused("is of an unknown version of the older torch.save format")
     _, start = _unpickle(data, start, None, nested)
 
-    # The storages come after the object, at places that depend on their types,
-    # which only the object says. So it is read twice: to learn of them, and then
-    # to make it.
+    # The storages come after the object, at places that depend on their types, which
+    # only the object has. So it is read twice: to find them, and then to make it.
     known: dict[str, StorageId] = {}
 
     def note(spec: StorageId) -> Storage:
