@@ -78,7 +78,7 @@ def nearest_among(
       metric: 'euclidean' or 'cosine'.
 
     Returns:
-      The nearest, with distances as `nn_search.find_neighbors` gives them.
+      The nearest, with distances as `nn_search.find_neighbors` returns them.
 
     Raises:
       ValueError: If the metric is another, or k is not in [1, P].
