@@ -48,7 +48,7 @@ class _Plans:
       main: Settings of the part 'main', as rho and number of neighbors.
       one: Runs of the one nearest to the rho of the paper's figures of a single rho.
       k: Its number of neighbors.
-      at: What to call it.
+      at: Its name in captions.
     """
 
     def __init__(self, results: Results, dataset: str) -> None:
@@ -60,8 +60,8 @@ class _Plans:
             self.at = f"rho {rho:g}"
             self.one = self._named("main", rho, self.k, self.at)
 
-    def _named(self, group: str, rho: float, k: int, name: str) -> ResultSet | None:
-        runs = self.results.get(self.dataset, group, rho, k)
+    def _named(self, folder: str, rho: float, k: int, name: str) -> ResultSet | None:
+        runs = self.results.get(self.dataset, folder, rho, k)
         return None if runs is None else dataclasses.replace(runs, name=name)
 
     def _figure(
@@ -97,7 +97,7 @@ class _Plans:
             acc="baseline", r_group_classes=True, splits=_splits(self.one, self.k),
         )  # fmt: skip
         main, random = (
-            self.results.group(self.dataset, group) for group in ("main", "randomnns")
+            self.results.sets(self.dataset, folder) for folder in ("main", "randomnns")
         )
         yield self._figure(
             "euclidean_random_split_deltas_vs_rho", "change_vs_rho", [*main, *random],
@@ -201,7 +201,7 @@ class _Plans:
 
 def plan_across(results: Results) -> list[FigurePlan]:
     """Lists the figures of several datasets."""
-    sets = [s for name in results.datasets() for s in results.group(name, "main")]
+    sets = [s for name in results.datasets() for s in results.sets(name, "main")]
     if len({runs.dataset for runs in sets}) < 2:
         return []
     return [
