@@ -9,13 +9,12 @@ from absl import flags
 
 from alphanet_jax import results
 from alphanet_jax.commands import reading
-from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.results.sets import ResultSet
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Shows, for some 'few' classes, which combination of base classes was learned, and which
@@ -118,11 +117,7 @@ def run(values: flags.FlagValues) -> None:
 
 
 def _one_set(values: flags.FlagValues) -> "ResultSet":
-    """Loads all results as one set.
-
-    Raises:
-      UserError: If they are of several datasets.
-    """
+    """Loads all results as one set, which must be of one dataset."""
     sets = reading.load_sets(values)
     if len(sets) > 1:
         raise UserError(

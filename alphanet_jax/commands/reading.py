@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -23,7 +23,6 @@ __all__ = [
     "define_result_flags",
     "define_wordnet_flags",
     "experiments",
-    "fields",
     "join_words",
     "load_sets",
     "out_path",
@@ -35,11 +34,6 @@ __all__ = [
 
 # What begins with a minus but is no flag: a number, or standard input.
 _NUMBER = re.compile(r"-|-[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
-
-
-def fields() -> list[tuple[str, Any, str]]:
-    """Lists fields of the config: these commands take none."""
-    return []
 
 
 def define_list(
@@ -222,7 +216,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
-    """Makes a finder of the data of results: where flags say, or else where it was."""
+    """Makes a finder of the data of results, with the places that flags name."""
     from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root
