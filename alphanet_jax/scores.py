@@ -6,7 +6,7 @@ is a combination of rows of W, so its logit for a sample x is one of known numbe
     x . w_new[f] + b[f]  =  sum_j alpha[f, j] * Z[x, src[f, j]]  +  b[f],    Z = X W^T
 
 'Base' logits never change; in the softmax they are one number for each sample. One
-pass over the features therefore gives everything needed, and it is exact: the same
+pass over the features is therefore all that is needed, and it is exact: the same
 function as the dense one, to float32 rounding.
 
 Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
