@@ -31,7 +31,7 @@ def embed(
         raise UserError(
             "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
         ) from None
-    if not np.ptp(points, axis=0).any():  # nothing to tell apart
+    if not np.ptp(points, axis=0).any():  # all the same
         return np.zeros((len(points), 2)), 0.0
     pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
     parts = pca.fit_transform(points)

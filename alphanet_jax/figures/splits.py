@@ -1,4 +1,4 @@
-"""Split accuracy of experiments: what several kinds of figure take and draw of it."""
+"""Split accuracy of experiments, as several kinds of figure compute and draw it."""
 
 from typing import Any
 

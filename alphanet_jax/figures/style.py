@@ -1,7 +1,7 @@
 """How figures look: five styles for print and web, and one for a quick look.
 
-Colors are told apart by people who see colors differently (Okabe and Ito's), and every
-split has a marker of its own besides.
+Colors are distinct in color-blind vision, too (Okabe and Ito's), and every split has a
+marker of its own besides.
 """
 
 import contextlib
@@ -133,7 +133,7 @@ class Style:
         """Returns width and height of a figure, in inches.
 
         Args:
-          aspect: Width by height of a panel, where the style says nothing.
+          aspect: Width by height of a panel, where the style has none.
           rows: Rows of panels.
           columns: Panels in a row.
         """
@@ -143,7 +143,7 @@ class Style:
         return width * self.scale, panel * rows * self.scale
 
     def text(self, text: str) -> str:
-        """Makes a text safe to draw: names hold what LaTeX or formulas would read."""
+        """Makes a text safe to draw: escapes what LaTeX or formulas would interpret."""
         if self.format != "pgf":
             return text.replace("$", r"\$")
         special = {
