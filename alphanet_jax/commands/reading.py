@@ -127,41 +127,28 @@ def print_or_save(text: str, out: Path | None) -> None:
 
 def define_data_flags(values: flags.FlagValues) -> None:
     """Defines where the data of results is, which some reports need."""
-    flags.DEFINE_string(
-        "data_root",
-        None,
-        "directory that the registry's paths are relative to, where the data of the "
-        "results is needed [as when they were made]",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "registry",
-        None,
-        "TOML file with the datasets [as when the results were made]",
-        flag_values=values,
-    )
+    for name, text in (
+        (
+            "data_root",
+            "directory that the registry's paths are relative to, where the data of "
+            "the results is needed [as when they were made]",
+        ),
+        ("registry", "TOML file with the datasets [as when the results were made]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
 
 
 def define_wordnet_flags(values: flags.FlagValues) -> None:
     """Defines where WordNet and the synsets of classes are."""
-    flags.DEFINE_string(
-        "synsets",
-        None,
-        "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "imagenet_data_root",
-        None,
-        "directory whose labels_full.txt is the --synsets",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "wordnet",
-        None,
-        "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]",
-        flag_values=values,
-    )
+    for name, text in (
+        (
+            "synsets",
+            "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
+        ),
+        ("imagenet_data_root", "directory whose labels_full.txt is the --synsets"),
+        ("wordnet", "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
 
 
 def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":

@@ -1,5 +1,6 @@
 """What lies around the pickles: the zip archive and the older stream of torch.save."""
 
+import functools
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -66,7 +67,7 @@ def _unpickle(
             names=NAMES,
             find_storage=find_storage,
             plain_bytes=plain_bytes,
-            read_nested=None if nested else _read_nested,
+            read_nested=None if nested else functools.partial(read, nested=True),
         )
         return machine.run(), machine.pos
 
@@ -78,10 +79,6 @@ def _unpickle(
         del root
         root, end = run(plain_bytes)
     return root, end
-
-
-def _read_nested(data: memoryview) -> object:
-    return read(data, nested=True)
 
 
 def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
