@@ -5,6 +5,7 @@ For a notebook, loaded when they are used: `Settings`, `Dataset`, `load_data`, `
 in which data goes through it; imports go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
+    version          of the package, which results record
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
     streaming        features in pieces, where they are larger than memory
@@ -28,6 +29,8 @@ The program is `alphanet`; its file is `__main__`.
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from alphanet_jax.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from alphanet_jax import (
@@ -68,8 +71,6 @@ __all__ = [
     "train",
     "train_step",
 ]
-
-__version__ = "0.1.0"
 
 # Public name -> the module that has it. The others of `__all__` are modules themselves.
 _HOMES = {

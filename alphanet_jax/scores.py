@@ -78,7 +78,7 @@ def make_frozen(
       bias: Biases of the classifier, with shape `[C]`.
       few_classes: Class ids in ascending order, with shape `[F]`.
       neighbors: Their neighbors, nearest first, with shape `[F, k]`.
-      same_shape: Whether other neighbors shall give arrays of the same shapes, which
+      same_shape: Whether arrays of other neighbors have the same shapes, too, which
         keeps programs from being compiled for each; they are larger then.
 
     Returns:
@@ -138,7 +138,7 @@ def score_table(
       base_classes: All other class ids in ascending order, with shape `[A]`.
       source_classes: Distinct class ids whose scores are kept, with shape `[M]`.
       pred_scale: Factor on all logits before the softmax, a scalar; or several, with
-        shape `[P]`, which give `base_logsumexp` the shape `[n, P]`.
+        shape `[P]`, then `base_logsumexp` has the shape `[n, P]`.
 
     Returns:
       The scores. Where there are fewer than `TOP` base classes, logits of -inf

@@ -22,8 +22,9 @@ from typing import Any
 
 from absl import flags
 
-from alphanet_jax import __version__, bundled
+from alphanet_jax import bundled
 from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.version import __version__
 
 __all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
 
@@ -113,7 +114,7 @@ def run_program(
 
     Args:
       module: The command.
-      argv: What to call the command in its help, then its arguments.
+      argv: Name of the command in its help, then its arguments.
       program: How to start the program that has all commands; by default as in its
         description.
       intro: Text for help to show after the description.

@@ -92,7 +92,7 @@ def run(values: flags.FlagValues) -> None:
     """
     given = [name for name in _SELECTING if values[name].present]
     if values.classes and given:
-        raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
+        raise UserError(f"--classes names the classes: --{given[0]} cannot be given")
     out = reading.out_path(values)
     from alphanet_jax.results import combo_reports, combos
 

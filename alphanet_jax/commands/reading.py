@@ -172,7 +172,7 @@ def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]"
 
 
 def define_result_flags(values: flags.FlagValues, directories: str | None) -> None:
-    """Defines where results are and what to call them.
+    """Defines where results are and their names.
 
     Args:
       values: Where to define them.

@@ -88,7 +88,7 @@ def check_finite(
       where: File to name.
       features: Features, with shape `[n, d]`.
       dtype: What they will be used as; no value may be too large for it.
-      first_row: What to call their first row.
+      first_row: Number of their first row.
 
     Raises:
       UserError: If one is not finite; its row and column are named.

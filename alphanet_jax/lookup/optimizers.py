@@ -129,7 +129,7 @@ def _optax_row(alias: Callable[..., optax.GradientTransformation]) -> Row:
     params = {
         key: param.default
         for key, param in inspect.signature(alias).parameters.items()
-        # These are not what text can give, or leave float32.
+        # These cannot be written as text, or leave float32.
         if "mask" not in key and "dtype" not in key
     }
     if "clipping_threshold" in params:

@@ -123,7 +123,7 @@ class Results:
         return next((s for key, s in self._sets.items() if key[0] == dataset), None)
 
     def has_synsets(self, dataset: str) -> bool:
-        """Returns whether the registry knows the WordNet ids of a dataset's classes."""
+        """Returns whether the registry has the WordNet ids of a dataset's classes."""
         runs = self.any_of(dataset)
         if runs is None:
             return False

@@ -101,7 +101,7 @@ def noise_text() -> str:
         f"and 5 nearest neighbors at rho {rhos} is in the tables against rho and in "
         "those against the number of neighbors. Its means of ten runs differ there by "
         f"up to {top1} points in top-1 and {top5} in top-5 accuracy. A difference of "
-        "that size says nothing."
+        "that size means nothing."
     )
 
 

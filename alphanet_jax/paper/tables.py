@@ -39,7 +39,7 @@ _NUMBERS = (
 _ONE_NEIGHBOR = (
     "* With one neighbor nothing can be learned: its coefficient, divided by its own "
     "size, is 1 or -1 and has no gradient. Each run is one of two fixed classifiers, "
-    "whichever its initial values say; a mean over runs counts coin flips."
+    "by its initial values; a mean over runs counts coin flips."
 )
 _SAME_RUNS = (
     f"Our rows with {NUM_NEIGHBORS} neighbors are the runs of the table against rho, "
@@ -297,7 +297,7 @@ def _missing_note(
         missing.append(f"{config} ({reason})")
     return (
         f"No numbers of ours for {'; '.join(missing)}. With the data where "
-        "configs/datasets.toml says, they are made by: python main.py paper "
+        "configs/datasets.toml has it, they are made by: python main.py paper "
         f"--datasets {' '.join(configs)} --parts {part}"
     )
 

@@ -232,7 +232,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
         if len(those) > 1:
             raise UserError(
                 f"--classes: {word!r} is the name of classes "
-                f"{', '.join(map(str, those))}; say which by number"
+                f"{', '.join(map(str, those))}; give its number"
             )
         if those[0] not in tested:
             raise UserError(f"--classes: {word!r} has no test samples")

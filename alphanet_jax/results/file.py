@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import __version__, files
+from alphanet_jax import files
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import schema
+from alphanet_jax.version import __version__
 
 __all__ = [
     "FILE_NAME",

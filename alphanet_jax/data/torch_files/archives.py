@@ -109,7 +109,7 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
             raise Refused(f"ends before storage {quote(key)}")
         (size,) = _INT64.unpack_from(data, end)
         if size != spec.size:
-            raise Refused(f"gives two sizes for storage {quote(key)}")
+            raise Refused(f"has two sizes for storage {quote(key)}")
         end += _INT64.size
         contents[key] = data[end : end + size * spec.kind.width]
         end += size * spec.kind.width
