@@ -264,7 +264,7 @@ class TestNames:
         results = types.SimpleNamespace(
             not_computed={},
             has_synsets=lambda name: True,
-            settings=lambda name, folder: [(0.5, 5)] if folder == "main" else [],
+            rho_and_k=lambda name, folder: [(0.5, 5)] if folder == "main" else [],
             sets=lambda name, folder: [],
             measure=lambda *arguments, **options: measured,
         )

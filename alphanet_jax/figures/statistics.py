@@ -56,21 +56,21 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 class Line(NamedTuple):
     """A least-squares line with the band in which resampled lines lie."""
 
-    x: np.ndarray  # shape=(points,)
-    y: np.ndarray  # shape=(points,)
-    low: np.ndarray  # shape=(points,): NaN where there is no band
-    high: np.ndarray  # shape=(points,)
+    x: np.ndarray  # shape=(m,)
+    y: np.ndarray  # shape=(m,)
+    low: np.ndarray  # shape=(m,): NaN where there is no band
+    high: np.ndarray  # shape=(m,)
 
 
 def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Computes the Gaussian kernel density (Scott's rule) at the points of a grid.
+    """Computes the Gaussian kernel density (Scott's rule) on a grid.
 
     Args:
       values: Values, with shape `[n]`.
-      grid: Where to compute the density, with shape `[points]`.
+      grid: Where to compute the density, with shape `[m]`.
 
     Returns:
-      Densities, with shape `[points]`; NaN where all values are the same.
+      Densities, with shape `[m]`; NaN where all values are the same.
     """
     from scipy import stats
 

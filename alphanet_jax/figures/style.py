@@ -167,7 +167,7 @@ class Style:
         size = CONTEXTS[self.context] * self.scale
         fg, small = self.foreground, self.small_font_size * size
         families = ("serif", "sans-serif", "monospace")
-        settings: dict[str, Any] = {
+        params: dict[str, Any] = {
             "font.family": self.font_default,
             "mathtext.fontset": self.font_math,
             "font.size": self.font_size * size,
@@ -214,12 +214,12 @@ class Style:
             "svg.hashsalt": "alphanet_jax",
         }
         if self.font_default == "serif" and self.font_math == "stix":
-            settings["font.serif"] = ["STIXGeneral", "DejaVu Serif"]
+            params["font.serif"] = ["STIXGeneral", "DejaVu Serif"]
         elif self.font_default not in families:
-            settings["font.family"] = _known_font(self.font_default)
+            params["font.family"] = _known_font(self.font_default)
         if self.format == "pgf":
-            settings |= {"pgf.texsystem": tex_system(), "pgf.rcfonts": False}
-        with mpl.rc_context(settings):
+            params |= {"pgf.texsystem": tex_system(), "pgf.rcfonts": False}
+        with mpl.rc_context(params):
             yield
 
 

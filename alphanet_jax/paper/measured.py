@@ -97,7 +97,7 @@ class Results:
         """Lists the datasets that have results."""
         return list(dict.fromkeys(dataset for dataset, *_ in self._sets))
 
-    def settings(self, dataset: str, folder: str) -> list[tuple[float, int]]:
+    def rho_and_k(self, dataset: str, folder: str) -> list[tuple[float, int]]:
         """Lists rho and k of the results of a folder, ascending."""
         return sorted(key[2:] for key in self._sets if key[:2] == (dataset, folder))
 
@@ -115,7 +115,7 @@ class Results:
         """Lists the runs of all points of a folder, by rho and k."""
         return [
             self._sets[dataset, folder, rho, k]
-            for rho, k in self.settings(dataset, folder)
+            for rho, k in self.rho_and_k(dataset, folder)
         ]
 
     def any_of(self, dataset: str) -> ResultSet | None:

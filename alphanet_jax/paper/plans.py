@@ -45,7 +45,7 @@ class _Plans:
     """The figures of a dataset, in parts; those that it has no results for, too.
 
     Attributes:
-      main: Settings of the part 'main', as rho and number of neighbors.
+      main: Rho and number of neighbors of the points of the part 'main'.
       one: Runs of the one nearest to the rho of the paper's figures of a single rho.
       k: Its number of neighbors.
       at: Its name in captions.
@@ -53,7 +53,7 @@ class _Plans:
 
     def __init__(self, results: Results, dataset: str) -> None:
         self.results, self.dataset = results, dataset
-        self.main = results.settings(dataset, "main")
+        self.main = results.rho_and_k(dataset, "main")
         self.one: ResultSet | None = None
         if self.main:
             rho, self.k = min(self.main, key=lambda setting: abs(setting[0] - _RHO))
@@ -169,7 +169,7 @@ class _Plans:
 
     def against_k(self) -> Iterator[FigurePlan]:
         """Lists figures against the number of neighbors."""
-        swept = self.results.settings(self.dataset, "nnsweep_euclidean")
+        swept = self.results.rho_and_k(self.dataset, "nnsweep_euclidean")
         for rho in _K_RHOS:
             sets = [
                 self._named(f"nnsweep_{distance}", rho, k, str(k))

@@ -198,7 +198,7 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
 def _control_table(name: str, proper_name: str, results: Results) -> ComparedTable:
     """Makes the table of nearest against random neighbors."""
     rows = []
-    for rho, k in results.settings(name, "randomnns"):
+    for rho, k in results.rho_and_k(name, "randomnns"):
         for kind, folder in (("nearest", "main"), ("random", "randomnns")):
             key = _Key((_rho(rho), kind), f"{rho:g}", name, kind, rho, k, None)
             rows.append(_compared(key, "top1", folder, results))
@@ -221,7 +221,7 @@ def _keys_by_rho(
     for config in configs:
         known = {row.rho: row for row in rows if row.config == config}
         model = next((row.model for row in known.values()), "")
-        ours = {rho for rho, k in results.settings(config, "main")}
+        ours = {rho for rho, k in results.rho_and_k(config, "main")}
         for rho in sorted({*known, None, *ours}, key=lambda rho: rho or 0.0):
             labels = (_model(model, rho), _rho(rho))
             keys.append(
@@ -238,7 +238,7 @@ def _keys_by_k(
     before = next((row for row in rows if row.rho is None), None)
     model = "" if before is None else before.model
     keys = [_Key((_model(model, None), ""), "", config, model, None, None, before)]
-    for rho, k in sorted({*known, *results.settings(config, folder)}):
+    for rho, k in sorted({*known, *results.rho_and_k(config, folder)}):
         labels = (_rho(rho), f"{k} *" if k == 1 else str(k))
         keys.append(
             _Key(labels, f"{rho:g}", config, model, rho, k, known.get((rho, k)))
