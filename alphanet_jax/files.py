@@ -182,10 +182,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def open_npz(
-    path: Path,
-    names: Collection[str] | None = None,
-    *,
-    without: Collection[str] = (),
+    path: Path, names: Collection[str] | None = None, *, without: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads arrays of an `.npz` file, never a pickle.
 

@@ -53,22 +53,19 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.combos",
             "show learned combinations of single classes, and what they changed",
         ),
-        "plot": (
-            "alphanet_jax.commands.plot",
-            "draw a figure, with the numbers drawn",
-        ),
+        "plot": ("alphanet_jax.commands.plot", "draw a figure, with the numbers drawn"),
     },
     "Redo the paper": {
         "paper": (
             "alphanet_jax.commands.paper",
             "run the paper's experiments and write its tables and figures",
-        ),
+        )
     },
     "Data": {
         "convert": (
             "alphanet_jax.commands.convert",
             "turn a dataset of PyTorch files into plain arrays, without PyTorch",
-        ),
+        )
     },
 }
 COMMANDS = {

@@ -102,10 +102,7 @@ def run(values: flags.FlagValues) -> None:
         labels = combos.find_classes(runs, values.classes)
     else:
         labels = combos.select_classes(
-            runs,
-            by=values.select_by,
-            largest=values.select_max,
-            count=values.select_n,
+            runs, by=values.select_by, largest=values.select_max, count=values.select_n
         )
     found = [combos.combination(runs, label, neighbors) for label in labels]
     if values.format == "text":

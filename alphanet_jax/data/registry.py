@@ -7,13 +7,7 @@ from typing import Any
 
 from alphanet_jax.errors import UserError, did_you_mean
 
-__all__ = [
-    "LINEAR",
-    "LOADERS",
-    "DatasetEntry",
-    "get_entry",
-    "load_registry",
-]
+__all__ = ["LINEAR", "LOADERS", "DatasetEntry", "get_entry", "load_registry"]
 
 # The names of the original for a linear classifier, and for several experts as one.
 LINEAR = "LinearClassifierLoader"

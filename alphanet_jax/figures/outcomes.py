@@ -15,13 +15,7 @@ from alphanet_jax.figures.options import About
 from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = [
-    "NN_DIST",
-    "SPLIT_PHRASES",
-    "Neighborhoods",
-    "Outcomes",
-    "find_outcomes",
-]
+__all__ = ["NN_DIST", "SPLIT_PHRASES", "Neighborhoods", "Outcomes", "find_outcomes"]
 
 SPLIT_PHRASES = {
     "few": "Few-split samples (%)",

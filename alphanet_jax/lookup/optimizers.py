@@ -18,12 +18,7 @@ from alphanet_jax.lookup import by_name, transforms
 from alphanet_jax.lookup.by_name import Param, Row, check
 from alphanet_jax.lookup.transforms import with_decay
 
-__all__ = [
-    "OPTAX_OPTIMIZERS",
-    "OPTIMIZERS",
-    "Optimizer",
-    "make_optimizer",
-]
+__all__ = ["OPTAX_OPTIMIZERS", "OPTIMIZERS", "Optimizer", "make_optimizer"]
 
 
 class Optimizer(NamedTuple):

@@ -21,12 +21,7 @@ import optax
 from alphanet_jax.lookup import by_name
 from alphanet_jax.lookup.by_name import REQUIRED, Param, Row, check
 
-__all__ = [
-    "OPTAX_SCHEDULES",
-    "SCHEDULES",
-    "Schedule",
-    "make_schedule",
-]
+__all__ = ["OPTAX_SCHEDULES", "SCHEDULES", "Schedule", "make_schedule"]
 
 
 class Schedule(NamedTuple):

@@ -97,12 +97,7 @@ def _draw(
     sources = Sources(each.sets, results.finder, wordnet=results.wordnet)
     numbers = kind.numbers(sources, **options)
     return saving.save_figure(
-        numbers,
-        kind.draw,
-        stem,
-        styles,
-        options=each.drawing_options,
-        name_styles=True,
+        numbers, kind.draw, stem, styles, options=each.drawing_options, name_styles=True
     )
 
 

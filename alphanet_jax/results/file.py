@@ -17,12 +17,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.results import schema
 from alphanet_jax.version import __version__
 
-__all__ = [
-    "FILE_NAME",
-    "differences",
-    "load_result",
-    "save_result",
-]
+__all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
 

@@ -22,10 +22,7 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
-    from nltk.corpus.reader.wordnet import (
-        Synset,
-        WordNetCorpusReader,
-    )
+    from nltk.corpus.reader.wordnet import Synset, WordNetCorpusReader
 
 __all__ = [
     "NO_PATH",
@@ -174,10 +171,7 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
     files that the reader opens.
     """
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
-    from nltk.data import (
-        PathPointer,
-        SeekableUnicodeStreamReader,
-    )
+    from nltk.data import PathPointer, SeekableUnicodeStreamReader
 
     class Files(PathPointer):
         def __init__(self, path: str, content: bytes = b"") -> None:

@@ -152,12 +152,7 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
             )
         mean = float(select(means, split=split)["change"][0])
         axes.hlines(
-            mean,
-            start,
-            start + size,
-            colors=style.foreground,
-            linewidth=unit,
-            zorder=3,
+            mean, start, start + size, colors=style.foreground, linewidth=unit, zorder=3
         )
         notes.append(_write_mean(axes, style, (start, start + size), mean))
         ticks.append(start + size / 2)

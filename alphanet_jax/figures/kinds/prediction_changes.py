@@ -41,11 +41,7 @@ their wrong predictions are of the third group. The original's PlotPredChanges.
   python main.py plot prediction_changes --base_res_dir=results/quickstart \\
       --split=all --nn_split=semantic --out=changes.png"""
 
-_TITLES = {
-    "correct": "Correct",
-    "neighbor": "Wrong: neighbor",
-    "other": "Wrong: other",
-}
+_TITLES = {"correct": "Correct", "neighbor": "Wrong: neighbor", "other": "Wrong: other"}
 _NAMES = (
     *("panel", "experiment", "dataset", "part", "nn_split", "before", "after"),
     *("percent", "count", "samples", "without_neighbors", "runs"),
