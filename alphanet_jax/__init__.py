@@ -1,8 +1,8 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
-For a notebook, loaded when they are used: `Settings`, `Dataset`, `load_data`, `train`,
-`load_result`, and all modules, as in `alphanet_jax.model`. What there is, in the order
-in which data goes through it; imports go the same way:
+For a notebook, loaded when they are used: `fit`, the one call; `Settings`, `Dataset`,
+`load_data`, `train`, `load_result`; and all modules, as in `alphanet_jax.model`. What
+there is, in the order in which data goes through it; imports go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
@@ -21,6 +21,7 @@ in which data goes through it; imports go the same way:
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
     figures/         twelve kinds of figures, and the numbers that they draw
+    correction       the one call: arrays in, a corrected classifier out
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         train_step,
     )
     from alphanet_jax.config.fields import Settings
+    from alphanet_jax.correction import fit
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.training import load_data, train
     from alphanet_jax.results.file import load_result
@@ -60,6 +62,7 @@ __all__ = [
     "eval",
     "experiment",
     "figures",
+    "fit",
     "load_data",
     "load_result",
     "lookup",
@@ -76,6 +79,7 @@ __all__ = [
 _HOMES = {
     "Dataset": "alphanet_jax.data.dataset",
     "Settings": "alphanet_jax.config.fields",
+    "fit": "alphanet_jax.correction",
     "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
     "train": "alphanet_jax.experiment.training",

@@ -26,7 +26,7 @@ LAYERS = [
     ["results"],
     ["experiment"],
     ["figures"],
-    ["paper"],
+    ["correction", "paper"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
