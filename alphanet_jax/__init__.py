@@ -4,7 +4,7 @@ For a notebook, loaded when they are used: `fit`, the one call; `Settings`, `Dat
 `load_data`, `train`, `load_result`; and all modules, as in `alphanet_jax.model`. What
 there is, in the order in which data goes through it; imports go the same way:
 
-    errors, files    the ground: what people are told, files whole or not at all
+    errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes

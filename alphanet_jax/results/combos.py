@@ -235,7 +235,7 @@ def find_classes(
         if len(those) > 1:
             raise UserError(
                 f"{what}: {word!r} is the name of classes "
-                f"{', '.join(map(str, those))}; say which by number"
+                f"{', '.join(map(str, those))}; give its number"
             )
         if those[0] not in tested:
             raise UserError(f"{what}: {word!r} has no test samples")
