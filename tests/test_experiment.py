@@ -11,7 +11,7 @@ from alphanet_jax import model, train_step
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import feature_pass, loop
+from alphanet_jax.experiment import feature_pass, loop, programs
 from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.lookup import optimizers
 
@@ -243,6 +243,7 @@ class TestCompilation:
             return original(*args, **kwargs)
 
         monkeypatch.setattr(train_step, "train_epoch", counting)
+        programs.train_epoch.clear_cache()  # of what other tests have run
         run(seeds, dataclasses.replace(SETTINGS, train_epochs=epochs))
         assert len(traces) == 1
 
