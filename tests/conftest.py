@@ -1,12 +1,14 @@
 """Fixtures that several test files share."""
 
 import os
+from pathlib import Path
 
 import jax
 import numpy as np
 import oracle
 import pytest
 import tools
+from skipping import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet
@@ -24,6 +26,8 @@ def pytest_configure(config):
     whatever commands say that run inside the tests' processes; processes that tests
     start find it in their environment. `--cache-clear` empties it.
     """
+    if os.environ.get("ALPHANET_TESTS_HIDE_TOOLS"):
+        tools.hide(Path(config.cache.mkdir("programs")))
     options = {
         "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,

@@ -525,6 +525,7 @@ class TestResume:
         ]
         assert_equal_outcomes(came | rest, whole)
 
+    @pytest.mark.slow
     def test_a_loss_that_is_not_finite(self, tmp_path):
         """The last good state stays, and goes wrong again in the same place."""
         settings = dataclasses.replace(
@@ -647,7 +648,9 @@ def trained(monkeypatch):
 
 
 @pytest.mark.usefixtures("_own_directory")
+@pytest.mark.slow
 class TestCommand:
+    @pytest.mark.slow
     def test_resumed_is_uninterrupted(self, uninterrupted, tmp_path, cache):
         """A process that is killed, and another one."""
         arguments = command("w", cache, "--ckpt_dir=c", "--n_ckpt=3")
@@ -702,6 +705,7 @@ class TestCommand:
         assert f"resuming after epoch {EPOCHS}" in capsys.readouterr().err
         assert sha("w/result.npz") == sha(uninterrupted)
 
+    @pytest.mark.slow
     @noisy
     @pytest.mark.usefixtures("noise")
     def test_interrupted_and_refused_and_started_anew(
@@ -772,6 +776,7 @@ class TestCommand:
         assert not pathlib.Path("w").exists()
         assert trained == []
 
+    @pytest.mark.slow
     def test_a_sweep_goes_on_with_what_is_not_done(
         self, capsys, trained, monkeypatch, tmp_path
     ):

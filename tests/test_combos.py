@@ -627,6 +627,7 @@ class TestErrors:
 
 
 class TestRealResult:
+    @pytest.mark.slow
     def test_what_was_trained_is_shown(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         made = made_data.make(tmp_path / "data")

@@ -90,12 +90,14 @@ class TestFit:
         assert fitted.weight.any()
         assert fitted.original.weight.any()
 
+    @pytest.mark.slow
     def test_without_validation_the_mean(self):
         found = fit(val=None)
         assert not found.has_validation
         assert np.isnan(found.val_accuracy()).all()
         np.testing.assert_array_equal(found.weight, found.head("mean").weight)
 
+    @pytest.mark.slow
     def test_without_test_data(self):
         lines = []
         found = fit(test=None, seeds=1, report=lines.append)
@@ -175,6 +177,7 @@ class TestReports:
             100 * found.after["few"], abs=0.06
         )
 
+    @pytest.mark.slow
     def test_explains_a_class(self):
         names = [f"name {c}" for c in range(12)]
         found = fit(label_names=names, seeds=2)

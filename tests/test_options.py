@@ -216,6 +216,7 @@ def schedule(cls, params=""):
 
 
 class TestByName:
+    @pytest.mark.slow
     def test_optimizers_and_schedules(self, ok):
         """Each differs from the others, and has the rates that it should have."""
         cases = [
@@ -318,6 +319,7 @@ METRICS = ("accuracy", "top5", "f1", "acc_per_split", "acc_per_class")
 
 
 class TestSettings:
+    @pytest.mark.slow
     def test_dummy_mode_is_the_baseline(self, ok):
         result = ok(**{"alphanet.dummy_mode": True})
         alphas = result["alphas"]
@@ -356,6 +358,7 @@ class TestSettings:
         for name in ("baseline_test_accuracy", "neighbors"):
             np.testing.assert_array_equal(found[0][name], found[1][name])
 
+    @pytest.mark.slow
     def test_selection(self, ok):
         best, reference, last = (
             ok(selection=name) for name in ("best", "reference", "last")
@@ -434,6 +437,7 @@ def test_flags_of_checkpoints_and_logs_are_explained(capsys):
 
 
 class TestNeighborsOfSeeds:
+    @pytest.mark.slow
     def test_each_seed_has_its_own_and_is_the_same_alone(self, ok):
         fields = {"training.nn_dist": "random", "training.nn_per_seed": True}
         both = ok(**fields, seeds=2)

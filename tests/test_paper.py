@@ -517,7 +517,9 @@ def read_csv(root, name):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 class TestCommand:
+    @pytest.mark.slow
     def test_results_are_where_the_original_has_them(self, ran):
         found = {p.parent.relative_to(ran / "w").as_posix()
                  for p in (ran / "w").rglob("result.npz")}  # fmt: skip
@@ -680,6 +682,7 @@ class TestCommand:
         assert "skipping placeslt_resnet152_crt: no such file" in captured.err
         assert (ran / "w" / "index.html").read_text() == page_before
 
+    @pytest.mark.slow
     def test_what_was_stopped_goes_on(self, ran, capsys):
         gone = ran / "w/nnsweep_cosine/my--data-/rho_1/k_5/result.npz"
         old = results.load_result(gone)

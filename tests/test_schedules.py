@@ -245,6 +245,7 @@ OPTAX_CASES = [
 
 
 class TestOptaxSchedules:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("name", "params", "stands_for_lr"), OPTAX_CASES)
     def test_against_optax(self, name, params, stands_for_lr, x64):
         rates = rates_of(name, params, learning_rate=0.3)
