@@ -141,6 +141,7 @@ def test_a_dataset_in_memory_has_the_shape_asked_for(synthetic: ModuleType) -> N
     np.testing.assert_array_equal(made.train.features, again.train.features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pred_scale", [1.0, 3.0])
 def test_the_dense_formula_in_jax_gives_the_same_losses(
     synthetic: ModuleType, tiny: Dataset, pred_scale: float

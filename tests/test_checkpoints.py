@@ -158,6 +158,7 @@ class TestStore:
         _, restored = store.restore("0-0", make_state(9))
         assert_same_state(restored, make_state(1))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("keep", [1, 3])
     def test_the_newest_are_kept(self, tmp_path, keep):
         store, _ = open_store(tmp_path / "c", keep=keep)
@@ -168,6 +169,7 @@ class TestStore:
             assert store.restore("0-0", make_state(9))[0] == epoch
         store.close()
 
+    @pytest.mark.slow
     @noisy
     @pytest.mark.usefixtures("noise")
     @pytest.mark.parametrize("size", [0.0, 0.5])
@@ -920,6 +922,7 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
     assert all(seen.values()), seen
 
 
+@pytest.mark.slow
 @noisy
 @pytest.mark.usefixtures("noise")
 def test_a_damaged_state_is_replaced(store, tmp_path):

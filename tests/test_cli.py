@@ -122,6 +122,7 @@ class TestTrain:
         assert capsys.readouterr().out == done.stdout
         assert [path.name for path in pathlib.Path("again").iterdir()] == ["result.npz"]
 
+    @pytest.mark.slow
     def test_named_command_named_config_and_default_workdir(self, trained, capsys):
         workdir, _ = trained
         assert main("train", "--config", "quickstart", *SHORT) == 0

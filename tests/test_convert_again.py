@@ -182,6 +182,7 @@ def test_interrupted_in_the_last_group(made, out, converted, monkeypatch):
     assert not out.with_name("new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [False, True])
 def test_writing_fails(new, made, out, converted, monkeypatch):
     """At any of the moves to the final places."""
@@ -241,6 +242,7 @@ def test_killed_before_all_is_written(made, out):
     assert made_data.names(out) == CONVERTED
 
 
+@pytest.mark.slow
 def test_killed_while_files_move(made, out, converted, tmp_path):
     """Every file is whole, and what is out of date is known to be."""
     shutil.copytree(converted, out, copy_function=shutil.copy2)
@@ -274,6 +276,7 @@ def test_killed_while_files_move(made, out, converted, tmp_path):
         shutil.copytree(converted, out, copy_function=shutil.copy2)
 
 
+@pytest.mark.slow
 def test_two_at_a_time(made, out):
     """The second waits for the first, and then has nothing to do."""
     processes = [

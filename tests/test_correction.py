@@ -107,6 +107,7 @@ class TestFit:
             in (lines[0])
         )
 
+    @pytest.mark.slow
     def test_splits_from_counts(self):
         lines = []
         found = fit(

@@ -895,6 +895,7 @@ def test_error_of_groups(flag, expected, converted, tmp_path):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_error_of_the_program(converted, tmp_path):
     nan(converted)
     result = subprocess.run(

@@ -222,6 +222,7 @@ class TestSelection:
         assert outcome.val.accuracy.shape == (1, 6)
         assert np.isfinite(outcome.test.accuracy).all()
 
+    @pytest.mark.slow
     def test_no_epochs_tests_the_initial_weights(self):
         settings = dataclasses.replace(SETTINGS, train_epochs=0)
         problem, outcome = run([0, 1], settings)
@@ -396,6 +397,7 @@ class TestErrors:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_a_line_for_each_epoch(self):
         lines = []
         run([0, 1], report=lines.append)
@@ -405,6 +407,7 @@ class TestReport:
         assert "overall" in lines[2]
 
 
+@pytest.mark.slow
 def test_random_neighbors_follow_the_seed():
     settings = dataclasses.replace(SETTINGS, nn_dist="random")
     data = make_dataset()

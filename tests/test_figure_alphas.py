@@ -184,6 +184,7 @@ def test_ten_ranks_are_told_apart(tmp_path):
     assert width < figure.bbox.width
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
     for name in ("a", "b"):
         made_results.make_result(tmp_path / f"r/{name}/result.npz", rho=len(name) / 2)

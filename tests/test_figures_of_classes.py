@@ -137,6 +137,7 @@ class TestClassChanges:
             part = select(numbers[""], split=split)
             np.testing.assert_allclose(patch.get_data().values, part["change"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("col_wrap", "columns"), [(1, 1), (2, 2), (3, 3), (0, 1)])
     def test_panels(self, tmp_path, drawn, col_wrap, columns):
         results = {name: {"rho": rho} for name, rho in (("a", 0), ("b", 0.5), ("c", 1))}
@@ -145,6 +146,7 @@ class TestClassChanges:
         assert [each.get_title() for each in axes] == ["a", "b", "c"]
         assert len({round(each.get_position().x0, 3) for each in axes}) == columns
 
+    @pytest.mark.slow
     def test_command(self, tmp_path):
         rows = run(tmp_path, "class_changes", "--col_wrap=2")
         assert len(rows) == 2 * len(LABEL_NAMES)
@@ -291,6 +293,7 @@ class TestAccuracyVsSamples:
         with pytest.raises(UserError, match="the same number of training samples"):
             accuracy_vs_samples.numbers(sources)
 
+    @pytest.mark.slow
     def test_drawing(self, tmp_path, drawn):
         from matplotlib import colors
 
@@ -570,12 +573,14 @@ class TestAccuracyVsDistance:
         axes = panels(log_xscale=True)[0]
         assert [axes.get_xscale(), axes.get_yscale()] == ["log", "linear"]
 
+    @pytest.mark.slow
     def test_log_scale_of_accuracy(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual, acc="alphanet", splits=["base"])
         assert numbers[""]["accuracy"].min() > 0.0
         (axes,) = self.panels(drawn, numbers, log_yscale=True)
         assert axes.get_yscale() == "log"
 
+    @pytest.mark.slow
     def test_points_as_pixels_of_pgf_are_beside_it(self, usual, tmp_path):
         tools.need_latex()
         numbers = accuracy_vs_distance.numbers(usual)
@@ -594,6 +599,7 @@ class TestAccuracyVsDistance:
         text = (tmp_path / "figure.pgf").read_text()
         assert all(path.is_file() and path.name in text for path in images)
 
+    @pytest.mark.slow
     def test_empty_panels(self, usual, drawn):
         # The original gave them values of a class, which was then missing.
         numbers = accuracy_vs_distance.numbers(usual)
@@ -854,6 +860,7 @@ class TestClassAccuracyAndSamples:
         )
         assert inside.axes[0].get_legend()._ncols == 2
 
+    @pytest.mark.slow
     def test_command(self, tmp_path):
         rows = run(tmp_path, "class_accuracy_and_samples", "--max_bars=4")
         assert len(rows) == 2 * len(LABEL_NAMES)

@@ -357,6 +357,7 @@ class TestPredictions:
         assert figure.axes[0].texts[1].get_text() == "60.0"
         assert figure.axes[0].get_ylabel() == "Few-split samples (%)"
 
+    @pytest.mark.slow
     def test_percentages_without_room_are_left_out(self, tmp_path, drawn):
         results = dict.fromkeys("abcdef", HAND)
         numbers = predictions.numbers(sources_of(tmp_path, **results))
@@ -507,6 +508,7 @@ class TestPredictionChanges:
         assert figure.legends[0].get_texts()[-1].get_text() == "Few split"
         assert figure.get_supylabel() == "Test samples (%)"
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = prediction_changes.numbers(sources_of(tmp_path, a=HAND, b=HAND))
         figure = drawn(
@@ -662,6 +664,7 @@ class TestAccuracyVsExperiment:
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels == ["Few", "Medium", "Overall"]
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = accuracy_vs_experiment.numbers(self.mixed(tmp_path), col="metric")
 
@@ -737,6 +740,7 @@ class TestCommands:
         arguments = [f"--base_res_dir={real[0]}", f"--out={out}", *flags]
         return cli.main(["main.py", "plot", name, *arguments])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "flags"),
         [
@@ -769,6 +773,7 @@ class TestCommands:
         (tmp_path / "labels_full.txt").write_text("\n".join(lines))
         return ["--base_res_dir", str(tmp_path / "results"), "--nn_split=semantic"]
 
+    @pytest.mark.slow
     def test_semantic_neighbors(self, wordnet_reader, tmp_path):
         flags = self.semantic(tmp_path)
         found = {}

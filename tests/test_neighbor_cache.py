@@ -166,6 +166,7 @@ class TestRemarks:
         ]
 
 
+@pytest.mark.slow
 def test_a_network_that_gives_only_zeros_is_explained():
     problem = problem_lib.prepare(DATA, SETTINGS)
     params = loop.initial_params(problem, [4])
@@ -176,6 +177,7 @@ def test_a_network_that_gives_only_zeros_is_explained():
         loop.run(problem, [4], params=(*params[:-1], last))
 
 
+@pytest.mark.slow
 def test_debug_finds_nothing_wrong_in_a_run():
     settings = dataclasses.replace(SETTINGS, debug=True, train_epochs=2)
     outcome = loop.run(problem_lib.prepare(DATA, settings), [0])

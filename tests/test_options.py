@@ -352,6 +352,7 @@ class TestSettings:
         found = [ok(precision=name) for name in ("highest", "tensorfloat32")]
         np.testing.assert_array_equal(found[0]["alphas"], found[1]["alphas"])
 
+    @pytest.mark.slow
     def test_pred_scale(self, ok):
         found = [ok(pred_scale=scale) for scale in (1.0, 4.0)]
         assert (found[0]["epoch_loss"] != found[1]["epoch_loss"]).all()
@@ -460,6 +461,7 @@ class TestBaseline:
         )
         return status, capsys.readouterr()
 
+    @pytest.mark.slow
     def test_is_the_unchanged_classifier(self, root, capsys, ok):
         status, said = self.baseline(root, capsys, "--out=kept/b.npz")
         assert status == 0

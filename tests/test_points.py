@@ -269,6 +269,7 @@ class TestMemory:
         for index, expected in enumerate(alone):
             assert_outcomes_close(outcomes[index], expected)
 
+    @pytest.mark.slow
     def test_table_has_room_for_every_group(self):
         points = make_points(CHANGES)
         (cohort,) = cohorts.make_cohorts(points)
@@ -284,6 +285,7 @@ class TestMemory:
                 assert len(rows) <= needs.table_rows(size)
         assert needs.table_rows(1) < len(DATA.train.labels)
 
+    @pytest.mark.slow
     def test_a_point_comes_as_soon_as_its_runs_are_done(self):
         points = make_points([({"pred_scale": 3.0}, (0,)), ({"rho": 1.0}, (0, 1))])
         limit, plan = limits(points)[-1]
@@ -320,6 +322,7 @@ class TestMemory:
 class TestDiverging:
     BAD = ({"optim_params": {"lr": 1e30}, "pred_scale": 3.0}, (3, 4))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("one_at_a_time", [False, True])
     def test_the_others_finish(self, alone, no_program, one_at_a_time):
         points = make_points([CHANGES[0], self.BAD], names=["good", "rate=1e30"])

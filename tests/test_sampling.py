@@ -350,6 +350,7 @@ class TestEverySampler:
             expected = np.flatnonzero(np.isin(LARGER, CLASSES[split]))
             np.testing.assert_array_equal(np.sort(rows), expected)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_uniform_over_images(self, larger, split):
         # 10 few rows, so 14 rows a time, of up to 94.
@@ -422,6 +423,7 @@ class TestEverySampler:
         counts = np.bincount(sizes)[[2, 3, 5]]
         assert chi_square(counts, len(sizes) / 3) < 13.9  # 2 degrees of freedom
 
+    @pytest.mark.slow
     def test_sizes_vary_between_epochs_and_between_classes(self, larger):
         # Each class has a few class drawn anew: sizes of two are independent.
         (sampler,) = make("UniformManyClassSampler", r=0.7)
@@ -444,6 +446,7 @@ class TestEverySampler:
         assert sorted(rows[labels[rows] != 2].tolist()) == [6, 7, 17]
         assert len({*rows[labels[rows] == 2].tolist()}) == 6
 
+    @pytest.mark.slow
     def test_three_together(self, larger):
         # Each draws as it would alone at its place; together they fill the batches.
         names = [
@@ -488,6 +491,7 @@ class TestEverySampler:
                 np.testing.assert_array_equal(a, b)
                 np.testing.assert_array_equal(a, c[2])
 
+    @pytest.mark.slow
     def test_no_class_and_no_row(self, larger):
         drawn = _jitted_rows(
             jax.random.key(0),
@@ -530,6 +534,7 @@ class TestCapacity:
                 _draw_rows(key, larger, samplers=wider),
             )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("room", [5, 96])
     def test_batches(self, pools, room):
         exact, padded = draw(2, pools), draw(2, pools, capacity=room)
@@ -539,6 +544,7 @@ class TestCapacity:
         for one, other in zip(exact, padded, strict=True):
             np.testing.assert_array_equal(one, other[:3])
 
+    @pytest.mark.slow
     def test_a_sampler_does_not_depend_on_another_ones_room(self, larger):
         names = ["ClassBalancedMediumSampler", "UniformManyImageSampler"]
         exact = make(*names, r=0.7)
@@ -570,6 +576,7 @@ class TestAmounts:
                 np.testing.assert_array_equal(one, other)
             assert given.valid.sum() == 5 + amount
 
+    @pytest.mark.slow
     def test_of_classes(self, larger):
         (sampler,) = make("UniformBaseClassSampler")
         for amount in (0, 2, 8):
@@ -578,6 +585,7 @@ class TestAmounts:
             for row in take(zip(rows[:5], valid, strict=False)):
                 assert len(rows_by_class(row)) == amount
 
+    @pytest.mark.slow
     def test_compile_nothing_and_differ_within_a_vmap(self, pools):
         one = functools.partial(_draw, samplers=samplers(4, 8), batch_size=4)
         many = jax.jit(
@@ -659,6 +667,7 @@ class TestDrawBatches:
         np.testing.assert_array_equal(first.rows, again.rows)
         assert (first.rows != other.rows).any()
 
+    @pytest.mark.slow
     def test_vmapped_equals_single_bit_for_bit(self, pools):
         keys = jnp.stack([jax.random.key(seed) for seed in range(4)])
         run = functools.partial(_draw, samplers=samplers(4), batch_size=4)
@@ -679,6 +688,7 @@ class TestDrawBatches:
         draw(1, pools)
         assert len(_traces) == before
 
+    @pytest.mark.slow
     def test_shuffle_alone_when_nothing_is_drawn(self, pools):
         run = functools.partial(draw, pools=pools, num_base_rows=0)
         orders = [self.rows_of(run(seed)).tolist() for seed in range(4)]

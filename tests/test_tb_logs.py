@@ -253,6 +253,7 @@ class TestSeeds:
 
 
 class TestOverSeeds:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["mean", "min", "max"])
     def test_numbers(self, logged, kind):
         root, outcome, _ = logged
@@ -342,6 +343,7 @@ class TestRuns:
             assert steps(series["validation/accuracy"]) == [1, 2, 3]
             same(values(series["test/f1"]), found[0].test.f1[seed : seed + 1])
 
+    @pytest.mark.slow
     def test_a_group_that_is_filled_up(self, tmp_path):
         """Runs that repeat the last one, for equal shapes, are logged once."""
         points = make_points({}, seeds=(1, 2, 3))

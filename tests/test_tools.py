@@ -40,6 +40,7 @@ def test_hidden(monkeypatch, tmp_path):
         wordnet.open_wordnet()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["", "1"])
 def test_skipped_tests_are_listed_and_may_fail_the_run(tmp_path, asked):
     (tmp_path / "conftest.py").write_text(

@@ -172,6 +172,7 @@ def test_real_file(name, read):
     assert found["turned"].strides == (8, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_cut_anywhere(name, read):
     whole = REAL_FILES[name]
@@ -197,6 +198,7 @@ def _touch_everything(value):
             value.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*REAL_FILES, "arrays0", "arrays2", "arrays4", "arrays5"]
 )

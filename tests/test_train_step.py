@@ -58,6 +58,7 @@ def hand_worked(few_target, base_target_logit, base_logits, pred_scale=1.0):
 
 class TestCrossEntropy:
     # By hand it is called eagerly, in all other tests compiled.
+    @pytest.mark.slow
     def test_hand_worked(self):
         # Probabilities 1/10, 2/10 of the base and 3/10, 4/10 of the few classes.
         few_logits = np.log([[3.0, 4.0]])
@@ -103,6 +104,7 @@ class TestCrossEntropy:
             )
             np.testing.assert_array_equal(grad[~valid], 0.0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
     def test_is_exact_in_float64(self, usual, rng, pred_scale, x64):
         all_logits = oracle.logits(usual, rng.normal(size=usual.sources.shape))
@@ -117,6 +119,7 @@ class TestCrossEntropy:
         expected = oracle.cross_entropy_gradient(*dense)[:, usual.few]
         np.testing.assert_allclose(grad, expected, rtol=1e-10, atol=1e-12)
 
+    @pytest.mark.slow
     def test_padding_counts_for_nothing(self, usual, rng):
         table = to_table(usual)
         few_logits = rng.normal(size=(len(usual.labels), 3)).astype(np.float32)
@@ -182,6 +185,7 @@ class TestCrossEntropy:
 
 
 class TestLossFn:
+    @pytest.mark.slow
     def test_against_oracle(self, usual, x64):
         valid = np.arange(len(usual.labels)) % 4 != 2
         loss, grads = jax.jit(jax.value_and_grad(loss_fn))(
@@ -322,6 +326,7 @@ class TestTrainEpoch:
         np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
         assert_params_close(params, expected, rtol=2e-5, atol=2e-5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 10.0])
     def test_in_float64_with_default_constants(self, usual, course, pred_scale, x64):
         params, losses = self.train(usual, course, np.float64, _PLAIN, pred_scale)
@@ -329,6 +334,7 @@ class TestTrainEpoch:
         np.testing.assert_allclose(losses, expected_losses, rtol=1e-9)
         assert_params_close(params, expected, rtol=1e-7, atol=1e-9)
 
+    @pytest.mark.slow
     def test_padded_rows_are_never_seen(self, usual, course):
         # Padding names row 0; here it is a sample that would dominate any mean.
         features = usual.features.copy()
@@ -431,6 +437,7 @@ class TestTrainEpoch:
             jax.device_get(expected),
         )
 
+    @pytest.mark.slow
     def test_another_number_of_steps_does_not_recompile(self, usual, course):
         self.epoch(usual, course[0][0], num_steps=np.int32(2))
         before = len(_traces)

@@ -147,6 +147,7 @@ class TestArgumentsThatAreWrong:
         with pytest.raises(UserError, match="--n_ckpt must be at least 1, got 0"):
             train(BASE, ckpt_dir=tmp_path, n_ckpt=0)
 
+    @pytest.mark.slow
     def test_names_of_arrays(self, plain):
         with pytest.raises(UserError, match=r"a result has no arrays \['alpha'\]"):
             plain[0].arrays(["alphas", "alpha"])
@@ -179,6 +180,7 @@ class TestSeveralPoints:
         assert "the loss is" in str(trained[0].error)
         assert np.isfinite(trained[1].arrays()["alphas"]).all()
 
+    @pytest.mark.slow
     def test_one_that_fails_does_not_stop_logs(self, tmp_path):
         wild = dataclasses.replace(BASE, optim_params={"lr": 1e30})
         trained, _ = train([wild, BASE], tb_logs=tmp_path)

@@ -217,6 +217,7 @@ def test_directory_in_place_of_a_file(tmp_path):
 # --- The database of this machine -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_nouns_alone_from_a_zip_file(noun_files, tmp_path, monkeypatch):
     import nltk
@@ -268,6 +269,7 @@ def test_known_distances(reader):
         np.testing.assert_array_equal(distances, [[0, edges], [edges, 0]])
 
 
+@pytest.mark.slow
 def test_distances_equal_those_of_nltk(reader, rng):
     lemmas = sorted(reader.all_lemma_names("n"))
     nouns = [
