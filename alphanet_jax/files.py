@@ -46,9 +46,9 @@ def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def is_writable(directory: Path) -> bool:
-    """Tells whether files may be made there, now or once it exists."""
+    """Returns whether files may be made in a directory, which may not exist yet."""
     parent = next(p for p in (directory, *directory.parents) if p.exists())
-    # The superuser, whom nothing stops, keeps to what the permissions say.
+    # The permissions decide for the superuser, too, who could write anyway.
     return os.access(parent, os.W_OK) and bool(parent.stat().st_mode & 0o222)
 
 
@@ -82,9 +82,9 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
     killed, the next one clears away what it left.
 
     Yields:
-      A function that takes a path below `root` and gives the one to write to for
-      now. When the block ends, the files move to their places in the order in which
-      they were asked for. If it raises, or a move fails, everything is as it was.
+      A function that takes a path below `root` and returns the one to write to for
+      now. When the block ends, the files move to their places in the order of these
+      calls. If it raises, or a move fails, everything is as it was.
     """
     wanted: dict[Path, Path] = {}
     with contextlib.ExitStack() as undo_root:
@@ -141,7 +141,7 @@ def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
         undo.callback(remove, directory)
-    path.mkdir(exist_ok=True)  # says so if it is a file
+    path.mkdir(exist_ok=True)  # raises if it is a file
 
 
 @contextlib.contextmanager
@@ -182,10 +182,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def open_npz(
-    path: Path,
-    names: Collection[str] | None = None,
-    *,
-    without: Collection[str] = (),
+    path: Path, names: Collection[str] | None = None, *, without: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads arrays of an `.npz` file, never a pickle.
 
@@ -236,7 +233,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def release_rows(array: np.ndarray, start: int, stop: int) -> None:
-    """Tells the system that rows of a mapped array are not needed for now.
+    """Lets the system drop rows of a mapped array from memory.
 
     Otherwise every page that was ever read stays part of the process, and the memory
     that it seems to need grows to the size of the file. Rows may be read again, from

@@ -81,6 +81,7 @@ def test_data_that_is_there_is_kept_and_other_data_refused(
         synthetic.ensure("tiny", tmp_path, seed=1)
 
 
+@pytest.mark.slow
 def test_few_classes_do_badly_and_training_mends_them(
     synthetic: ModuleType, tiny: Dataset
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_panel_for_each_experiment_with_its_curves(sources):
     assert [line.get_xdata()[0] for line in markers] == means["mean"].tolist()
 
 
+@pytest.mark.slow
 def test_options_of_the_drawing(sources):
     found = KIND.numbers(sources)
 

@@ -541,6 +541,7 @@ def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
         assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
+@pytest.mark.slow
 def test_panels_stay_as_high_whatever_is_around_them():
     look = style.make_style("png")
 
@@ -971,6 +972,7 @@ def size_of_png(path):
         return image.size
 
 
+@pytest.mark.slow
 def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
     monkeypatch.chdir(sweep)
     command = ("accuracy_vs_rho", "--base_res_dir=s", "--legend_loc=none")

@@ -532,6 +532,7 @@ class TestAccuracyVsDistance:
         assert not figure.legends
         assert not few.spines["top"].get_visible()
 
+    @pytest.mark.slow
     def test_options_of_the_drawing(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual, acc="alphanet")
 
@@ -830,6 +831,7 @@ class TestClassAccuracyAndSamples:
         assert "Few" not in ticks
         assert not left.lines
 
+    @pytest.mark.slow
     def test_panels_and_legend(self, tmp_path, drawn):
         name = "a very long name of an experiment, longer than a panel"
         results = {"a": {}, name: {"rho": 0}, "c": {"rho": 1}}

@@ -340,6 +340,7 @@ class TestPredictions:
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels == ["Baseline", "AlphaNet"]
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = predictions.numbers(sources_of(tmp_path, a=HAND, b=HAND))
         figure = drawn(predictions, numbers, col_wrap=1, legend_ncols=1)

@@ -118,6 +118,7 @@ class TestRandomForEverySeed:
         ]
         assert shapes[0] == shapes[1]
 
+    @pytest.mark.slow
     def test_shape_changes_no_number(self):
         problem = problem_lib.prepare(DATA, RANDOM, seed=0)
         lean = dataclasses.replace(

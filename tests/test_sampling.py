@@ -368,6 +368,7 @@ class TestEverySampler:
         equal = [((row[:, None] == row).sum() - 14) / 2 for row in rows]
         assert abs(np.mean(equal) - pairs) < 5 * np.sqrt(pairs / 1500)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_class_balanced(self, larger, split):
         (sampler,) = make(f"ClassBalanced{split.capitalize()}Sampler", r=1.4)
@@ -387,6 +388,7 @@ class TestEverySampler:
             bound = freedom + 3.3 * np.sqrt(2 * freedom) + 5
             assert chi_square(of_class, of_class.sum() / COUNTS[c]) < bound
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("r", [0.4, 1.0, 1.34])
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_uniform_over_classes(self, larger, split, r):
@@ -470,6 +472,7 @@ class TestEverySampler:
             assert len(many) in (2, 3, 5)
             assert np.all(np.diff(batches.valid.reshape(-1).astype(int)) <= 0)
 
+    @pytest.mark.slow
     def test_jitted_equals_eager_and_vmapped(self, larger):
         every = make(*ONE_OF_EACH, r=0.7)
         amounts = np.array([sampler.amount for sampler in every])
@@ -498,6 +501,7 @@ class TestEverySampler:
 class TestCapacity:
     """What is drawn is the same, however much room there is for it."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("room", [8, 33, 1024])
     def test_rows(self, larger, room):
         exact = make(*(n for n, kind in SAMPLERS.items() if kind.per == "rows"), r=0.7)
@@ -514,6 +518,7 @@ class TestCapacity:
             np.testing.assert_array_equal(padded.valid, np.arange(room) < 7)
             np.testing.assert_array_equal(padded.rows[:7], drawn.rows)
 
+    @pytest.mark.slow
     def test_rows_of_classes(self, larger):
         exact = make(*(n for n, kind in SAMPLERS.items() if kind.per == "classes"))
         wider = tuple(Sampler(s.name, s.amount, 2 * s.capacity) for s in exact)
@@ -550,6 +555,7 @@ class TestCapacity:
 class TestAmounts:
     """Numbers of rows that are arguments, not part of the program."""
 
+    @pytest.mark.slow
     def test_as_if_they_were_the_samplers_own(self, pools):
         for amount in (0, 3):
             given = _draw(

@@ -70,6 +70,7 @@ class TestScoreTable:
             pred_scale=pred_scale,
         )
 
+    @pytest.mark.slow
     def test_hand_worked(self):
         table = self.hand_worked([2, 3])
         np.testing.assert_array_equal(table.labels, [2, 3])
@@ -91,6 +92,7 @@ class TestScoreTable:
         for name in COLUMNS - {"base_logsumexp"}:
             np.testing.assert_array_equal(getattr(plain, name), getattr(scaled, name))
 
+    @pytest.mark.slow
     def test_several_scales(self, problem):
         scales = np.float32([0.5, 1.0, 30.0])
         several = make_table(problem, scales)

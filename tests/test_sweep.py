@@ -187,6 +187,7 @@ def _own_directory(tmp_path, monkeypatch):
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_points_equal_single_runs_and_are_not_run_again(self, capsys, monkeypatch):
         assert main(QUICKSTART, "--workdir=s", "--config.rho=(0.1, 0.5)", *SHORT) == 0
         captured = capsys.readouterr()
@@ -229,6 +230,7 @@ class TestCommand:
         assert "AlphaNet (r=0.1)" in captured.out  # of the table, all the same
         assert "AlphaNet (r=1)" in captured.out
 
+    @pytest.mark.slow
     def test_a_failing_point_does_not_stop_the_others(self, capsys):
         rates = "--config.training.ptopt.optim_params=('lr=1e30', 'lr=0.01')"
         assert main(QUICKSTART, "--workdir=s", rates, *SHORT) == 1
@@ -241,6 +243,7 @@ class TestCommand:
         assert "optim_params=lr=0.01" in captured.out
         assert "1e30" not in captured.out
 
+    @pytest.mark.slow
     def test_config_files_may_sweep(self, capsys):
         text = (ROOT / "configs" / "quickstart.py").read_text()
         text = text.replace("config.rho = 0.5", "config.rho = (0.1, 0.2)")
@@ -289,6 +292,7 @@ class TestStart:
         assert running.own_directory(str(tmp_path / "file" / "below")) is None
         assert "Not a directory" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_only_what_is_used_is_imported(self):
         """A run itself needs none of these, and each takes a second to import."""
         program = (

@@ -149,7 +149,9 @@ def same(found, wanted):
     )
 
 
+@pytest.mark.slow
 class TestSeeds:
+    @pytest.mark.slow
     def test_directories(self, logged):
         root, _, _ = logged
         split_runs = {"few", "medium", "many", "overall"}
@@ -352,6 +354,7 @@ class TestRuns:
             same(values(series["batch_loss"]), real[~np.isnan(real)])
             assert steps(series["test/accuracy"]) == [0]
 
+    @pytest.mark.slow
     def test_a_resumed_run_goes_on_counting(self, tmp_path):
         points = make_points({})
 
@@ -417,6 +420,7 @@ class TestCommand:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "cache"))
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
 
+    @pytest.mark.slow
     def test_a_sweep(self, tmp_path, capsys):
         arguments = [
             QUICKSTART, "--workdir=w", "--config.rho=(0.1, 0.5)", "--config.seeds=2",

@@ -210,6 +210,7 @@ class TestInitState:
 
 
 class TestTrainStep:
+    @pytest.mark.slow
     def test_against_oracle(self, problem, x64):
         # Two steps in float64; k = 1 has no gradient but rounding.
         state = _init_state(to_params(problem.params, np.float64), _TRANSFORM)
@@ -234,6 +235,7 @@ class TestTrainStep:
         if problem.sources.shape[1] > 2:
             assert_params_close(state.params, expected, rtol=1e-8, atol=1e-10)
 
+    @pytest.mark.slow
     def test_any_network_will_do(self, usual):
         """One that gives fixed coefficients learns nothing, and its loss is theirs."""
         fixed = np.random.default_rng(0).normal(size=usual.sources.shape)
@@ -313,6 +315,7 @@ class TestTrainEpoch:
         rates = [rate for _, lists, rate in course for _ in lists]
         return oracle.train(problem, lists, rates, pred_scale=pred_scale, **constants)
 
+    @pytest.mark.slow
     def test_against_oracle(self, usual, course):
         params, losses = self.train(usual, course, np.float32)
         expected, expected_losses = self.train_oracle(usual, course, **_CONSTANTS)
@@ -349,6 +352,7 @@ class TestTrainEpoch:
         _, losses = self.train(usual, course * 40, np.float32)
         assert losses[-8:].mean() < losses[:8].mean() - 0.05
 
+    @pytest.mark.slow
     def test_vmapped_over_seeds_equals_single(self, usual, course):
         problems = [usual, usual._replace(params=oracle.random_problem(9).params)]
         stacked = jax.tree.map(
@@ -376,6 +380,7 @@ class TestTrainEpoch:
             one = jax.tree.map(lambda x, s=seed: x[s], states.params)
             assert_params_close(one, params, rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.slow
     def test_momentum_that_is_given(self, usual, course):
         fixed = make_optimizer("SGD", {"momentum": 0.6}).transform
         free = make_optimizer("SGD", {}, momentum_changes=True).transform
@@ -399,6 +404,7 @@ class TestTrainEpoch:
             )
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("steps", [0, 1, 3, 4, 9])
     def test_fewer_steps_cut_the_epoch_short(self, usual, course, steps):
         batches = course[0][0]
@@ -432,6 +438,7 @@ class TestTrainEpoch:
             self.epoch(usual, course[0][0], num_steps=np.int32(steps))
         assert len(_traces) == before
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("places", [(4, 5, 6), (0, 1, 2), (0, 3, 6)])
     def test_batches_without_a_row_are_no_steps(self, usual, course, places):
         batches = course[0][0]
@@ -446,6 +453,7 @@ class TestTrainEpoch:
         # Bit for bit, moments and the count of steps included.
         jax.tree.map(np.testing.assert_array_equal, padded_state, state)
 
+    @pytest.mark.slow
     def test_vmapped_over_numbers_of_steps_equals_single(self, usual, course):
         batches = course[0][0]
         valid = np.stack([batches.valid] * 3)

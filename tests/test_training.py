@@ -65,6 +65,7 @@ class TestOnePoint:
         assert lines[5].startswith("seconds: compile ")
         assert len(lines) == 6
 
+    @pytest.mark.slow
     def test_everything_on_disk_and_not_again(self, plain, tmp_path):
         places = {
             "workdir": tmp_path / "results",
@@ -89,6 +90,7 @@ class TestOnePoint:
         )
         assert not other.was_done
 
+    @pytest.mark.slow
     def test_stopped_and_resumed_gives_the_same(self, plain, tmp_path):
         class Stop(Exception):  # noqa: N818
             pass
@@ -151,6 +153,7 @@ class TestArgumentsThatAreWrong:
 
 
 class TestSeveralPoints:
+    @pytest.mark.slow
     def test_settings_are_named_by_what_differs(self, tmp_path, plain):
         ended = []
         points = [BASE, dataclasses.replace(BASE, rho=0.3)]
@@ -185,6 +188,7 @@ class TestSeveralPoints:
             "seed_0", "seed_1", "mean", "min", "max"
         }  # fmt: skip
 
+    @pytest.mark.slow
     def test_seeds_with_neighbors_of_their_own_are_one_point(self):
         settings = dataclasses.replace(BASE, nn_dist="random", nn_per_seed=True)
         (trained,), lines = train(settings)
@@ -288,6 +292,7 @@ def test_debug_is_that_of_each_point(monkeypatch):
     assert len(parts) == 1  # in one program all the same
 
 
+@pytest.mark.slow
 def test_repeated_runs_are_seen_by_nobody(tmp_path):
     """Three runs, two at a time: the third trains twice, and is told of once."""
     seen = []
@@ -321,6 +326,7 @@ def test_repeated_runs_are_seen_by_nobody(tmp_path):
     assert len({alphas.tobytes() for alphas in outcome.alphas}) == 3
 
 
+@pytest.mark.slow
 def test_scores_of_one_batch_at_a_time(monkeypatch):
     """Where they are not shared, those of a batch of runs go before the next come."""
     made = []

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from alphanet_jax import bundled
 from alphanet_jax.errors import UserError
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "run"]
 
 DESCRIPTION = """\
 Turns a dataset of the original's .pkl and .pth files into plain NumPy arrays, without
@@ -56,16 +55,6 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "take labels row by row even where a file's idxs reorders them",
         flag_values=values,
     )
-
-
-def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments as they are: there are no shorthands."""
-    return list(arguments)
-
-
-def fields() -> list[tuple[str, Any, str]]:
-    """Lists fields of the config: there are none beyond the flags."""
-    return []
 
 
 def run(values: flags.FlagValues) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.lookup.params import format_params, parse_params
+from alphanet_jax.lookup.params import Params, format_params, parse_params
 
 if TYPE_CHECKING:  # reading a result needs no ml_collections
     import ml_collections
@@ -41,34 +41,6 @@ __all__ = [
 # program takes; the shape of its arrays; or the value itself.
 Compiles = Literal["nothing", "shape", "value"]
 _ORDER = ("nothing", "shape", "value")
-
-
-class Params(Mapping[str, Any]):
-    """Parameters by name, of JSON values: a mapping that can be hashed.
-
-    Examples:
-      >>> Params({"lr": 0.001}) == {"lr": 0.001}
-      True
-    """
-
-    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
-        self._params = dict(params or {})
-
-    def __getitem__(self, name: str) -> Any:
-        return self._params[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._params)
-
-    def __len__(self) -> int:
-        return len(self._params)
-
-    def __hash__(self) -> int:
-        # By names alone: values may be lists, and 1 and 1.0 are equal.
-        return hash(frozenset(self._params))
-
-    def __repr__(self) -> str:
-        return f"Params({self._params!r})"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,7 +55,7 @@ def check_floats(where: str, name: str, array: np.ndarray) -> None:
 
 
 def is_float(dtype: np.dtype) -> bool:
-    """Tells whether a dtype is of floats; NumPy itself does not know bfloat16."""
+    """Returns whether a dtype is of floats, bfloat16 included."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
@@ -88,7 +88,7 @@ def check_finite(
       where: File to name.
       features: Features, with shape `[n, d]`.
       dtype: What they will be used as; no value may be too large for it.
-      first_row: What to call their first row.
+      first_row: Number of their first row.
 
     Raises:
       UserError: If one is not finite; its row and column are named.

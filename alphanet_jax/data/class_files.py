@@ -1,4 +1,4 @@
-"""The text files about classes: which split each is in, and what it is called."""
+"""Reads the text files about classes: their splits and their names."""
 
 import re
 from pathlib import Path

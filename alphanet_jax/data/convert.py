@@ -66,7 +66,7 @@ class _Job:
       feature_dtype: One of `FEATURE_DTYPES`.
       use_idxs: Whether labels follow `idxs` or rows.
       report: Takes a line of text about progress.
-      place: Takes where a file belongs and gives where to write it for now.
+      place: Takes where a file belongs and returns where to write it for now.
     """
 
     entry: DatasetEntry
@@ -78,7 +78,7 @@ class _Job:
     place: Callable[[Path], Path]
 
     def shown(self, path: Path) -> str:
-        """Names a path as a person would, from the root it is under."""
+        """Returns a path relative to the root that it is under."""
         for root in (self.data_root, self.out_root):
             if path.is_relative_to(root):
                 return str(path.relative_to(root))
@@ -93,15 +93,7 @@ class _Job:
         options: dict[str, Any],
         notes: Sequence[str],
     ) -> None:
-        """Writes the record of a conversion, and reports it.
-
-        Args:
-          path: Where the record goes.
-          outputs: The files made, where they are now.
-          sources: The files they were made of, with their dtypes.
-          options: The options of the conversion.
-          notes: What a person should know.
-        """
+        """Writes a record, as `records.write_record` does, and reports it."""
         noted = records.write_record(
             self.place(path),
             outputs=outputs,
@@ -119,17 +111,7 @@ class _Job:
 def _write_features(
     path: Path, parts: Sequence[FeatureFile], dtype: np.dtype, job: _Job
 ) -> bool:
-    """Copies parts into one `.npy`, a chunk at a time.
-
-    Args:
-      path: The file to write.
-      parts: The parts of a group, in order.
-      dtype: Type of the file's numbers.
-      job: The conversion.
-
-    Returns:
-      Whether digits were lost.
-    """
+    """Copies parts into one `.npy` by chunks; returns whether digits were lost."""
     num_samples = sum(len(part.features) for part in parts)
     header = {
         "descr": np.lib.format.dtype_to_descr(dtype),

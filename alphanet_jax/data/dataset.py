@@ -52,7 +52,7 @@ class Dataset:
 
     Attributes:
       name: Name in the registry.
-      proper_name: Name for people.
+      proper_name: Display name.
       weight: Weights of the classifier, with shape `[C, d]`, float32.
       bias: Biases of the classifier, with shape `[C]`, float32.
       splits: Class ids of 'few', 'medium' and 'many', each ascending, int32.
@@ -104,7 +104,7 @@ class Dataset:
           val: Validation features and labels, or None.
           label_names: Class names in the order of class ids, or None.
           name: Name of the dataset.
-          proper_name: Name for people; by default `name`.
+          proper_name: Display name; by default `name`.
 
         Returns:
           The dataset. Its `file_hashes` are those of the arrays, so the same arrays
@@ -278,7 +278,7 @@ def _group_of_arrays(
 
 
 def _array_sha256(array: np.ndarray) -> str:
-    """Hashes an array's bytes, and what type and shape make of them."""
+    """Hashes an array's dtype, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str} {array.dtype} {array.shape}".encode())
     for _, rows in streaming.row_chunks(array):
         digest.update(np.ascontiguousarray(rows).view(np.uint8).data)
@@ -369,7 +369,7 @@ def load_dataset(
 
 
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
-    """Hashes files, but for those whose records say their hashes."""
+    """Hashes files, but for those whose hashes are in records."""
     known: dict[Path, str] = {}
     for group in converted:
         known |= records.known_hashes(group)

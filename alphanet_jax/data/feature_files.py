@@ -47,7 +47,7 @@ class FeatureFile(NamedTuple):
     path: Path
     features: np.ndarray  # shape=(n, d), floats as they are in the file
     labels: np.ndarray  # shape=(n,), dtype=np.int32
-    note: str | None  # what a person should know
+    note: str | None  # remark on the labels, to be shown
 
 
 def read_feature_file(

@@ -7,13 +7,7 @@ from typing import Any
 
 from alphanet_jax.errors import UserError, did_you_mean
 
-__all__ = [
-    "LINEAR",
-    "LOADERS",
-    "DatasetEntry",
-    "get_entry",
-    "load_registry",
-]
+__all__ = ["LINEAR", "LOADERS", "DatasetEntry", "get_entry", "load_registry"]
 
 # The names of the original for a linear classifier, and for several experts as one.
 LINEAR = "LinearClassifierLoader"
@@ -36,7 +30,7 @@ class DatasetEntry:
       synsets_file: File with the WordNet 3.0 synset of one class a line, if there is
         one. Training does not read it.
       datagrps: Names of the groups.
-      proper_name: Name for people.
+      proper_name: Display name.
     """
 
     name: str

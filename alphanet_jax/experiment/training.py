@@ -192,9 +192,10 @@ def _list_points(
                 raise UserError(
                     f"two points have the same {what} {name!r}; give each its own"
                 )
-    if len(names := dict.fromkeys(point.settings.dataset for point in listed)) > 1:
+    datasets = dict.fromkeys(point.settings.dataset for point in listed)
+    if len(datasets) > 1:
         raise UserError(
-            f"points must be of one dataset, got {', '.join(map(repr, names))}"
+            f"points must be of one dataset, got {', '.join(map(repr, datasets))}"
         )
     return listed
 
