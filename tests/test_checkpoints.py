@@ -297,6 +297,14 @@ class TestOpenStore:
         assert "rho=0.3: not among them" in text
         assert "rho=0.2" not in text
 
+    def test_devices_that_cannot_share_the_runs(self, directory, monkeypatch):
+        monkeypatch.setattr(jax, "device_count", lambda: 2)
+        open_store(directory)[0].close()
+        monkeypatch.setattr(jax, "device_count", lambda: 3)
+        with pytest.raises(UserError, match="4 runs at a time, which 3 devices cannot"):
+            open_store(directory)
+        open_store(directory, load=False)[0].close()
+
     def test_starting_anew_removes_the_states(self, directory):
         store, _ = open_store(directory, load=False)
         assert store.restore("0-0", make_state(9)) is None
