@@ -213,6 +213,7 @@ class TestStore:
         again.close()
         assert sorted(p.name for p in newest.parent.iterdir()) == ["1", "2"]
 
+    @pytest.mark.slow
     @noisy
     @pytest.mark.usefixtures("noise")
     def test_all_damaged(self, store, tmp_path):

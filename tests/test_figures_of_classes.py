@@ -330,6 +330,7 @@ class TestAccuracyVsSamples:
         assert not inside.legends
         assert inside.axes[0].get_legend()._ncols == 2
 
+    @pytest.mark.slow
     def test_many_rows_of_a_legend_have_room(self, tmp_path, drawn):
         names = [f"experiment number {i} of eight" for i in range(8)]
         results = {name: {"rho": i} for i, name in enumerate(names)}
@@ -621,6 +622,7 @@ class TestAccuracyVsDistance:
                 )
             assert visible[0].yaxis.get_tick_params()["labelleft"]
 
+    @pytest.mark.slow
     def test_long_lists_of_correlations_are_outside(self, tmp_path, drawn):
         results = {name: {"seed": place} for place, name in enumerate("abcde")}
         numbers = accuracy_vs_distance.numbers(
@@ -634,6 +636,7 @@ class TestAccuracyVsDistance:
         edge = axes.get_window_extent().x1
         assert all(text.get_window_extent().x0 < edge for text in axes.texts)
 
+    @pytest.mark.slow
     def test_guide(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual)
         *panels, guide = self.panels(drawn, numbers, add_axes_guide=True, ylabel="gain")
@@ -692,6 +695,7 @@ class TestAccuracyVsDistance:
         with pytest.raises(UserError, match=message):
             self.panels(drawn, numbers, **options)
 
+    @pytest.mark.slow
     def test_command_with_data(self, tmp_path, capsys):
         made = made_data.make(tmp_path / "data")
         data = dataset.load_dataset(made.entry, made.root)

@@ -688,6 +688,7 @@ class TestAccuracyVsExperiment:
 
 
 class TestTextThatHasRoom:
+    @pytest.mark.slow
     def test_tick_labels_turn(self, tmp_path, drawn):
         names = [f"experiment {number}" for number in range(9)]
         numbers = accuracy_vs_experiment.numbers(
@@ -700,6 +701,7 @@ class TestTextThatHasRoom:
         labels = wide.axes[0].get_xticklabels()
         assert {label.get_rotation() for label in labels} == {0.0}
 
+    @pytest.mark.slow
     def test_long_titles_take_several_lines(self, tmp_path, drawn):
         name = "a name of an experiment that is longer than a panel is wide"
         numbers = prediction_changes.numbers(

@@ -428,6 +428,7 @@ class TestOptaxOptimizers:
 
 
 class TestEveryOptimizer:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", OPTIMIZERS)
     def test_vmapped_and_eager_equal_compiled(self, rng, name):
         params = rng.normal(size=(2, 3, 2)).astype("f4")

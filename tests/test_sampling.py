@@ -285,12 +285,14 @@ class TestMakeSamplers:
 
 
 class TestDrawRows:
+    @pytest.mark.slow
     def test_one_sampler_after_the_other(self, pools):
         rows = _draw_rows(jax.random.key(0), pools, samplers=samplers(45))
         assert rows[:5].tolist() == FEW_ROWS
         assert set(LABELS[rows[5:]]) == {0, 2, 3}
         assert rows.dtype == jnp.int32
 
+    @pytest.mark.slow
     def test_uniform_over_classes_then_over_their_rows(self, pools):
         # 9 of 14 base rows are of class 0, which gets a third of the draws.
         size = 60_000
@@ -312,6 +314,7 @@ class TestDrawRows:
         chi2 = sum((c - size / 18) ** 2 / (size / 18) for c in pairs.values())
         assert chi2 < 26.2  # 8 degrees of freedom: one in a thousand
 
+    @pytest.mark.slow
     def test_class_and_row_are_drawn_apart(self):
         # With equal counts, which row comes must not follow from which class.
         pool = make_pool(np.repeat(np.arange(4), 4), range(4))
@@ -323,6 +326,7 @@ class TestDrawRows:
         counts = np.bincount(np.asarray(rows), minlength=16)
         assert ((counts - 250) ** 2 / 250).sum() < 37.7  # 15 degrees of freedom
 
+    @pytest.mark.slow
     def test_two_samplers_of_a_kind_draw_differently(self, pools):
         twice = (Sampler(DEFAULT[1], 50, 50),) * 2
         rows = _draw_rows(jax.random.key(0), pools, samplers=twice)
@@ -677,6 +681,7 @@ class TestDrawBatches:
             np.testing.assert_array_equal(one.rows, stacked.rows[seed])
             np.testing.assert_array_equal(one.valid, stacked.valid[seed])
 
+    @pytest.mark.slow
     def test_no_key_is_used_twice(self, pools):
         with jax.debug_key_reuse(True):
             batches = draw(2, pools)

@@ -115,6 +115,7 @@ def test_only_nltk_missing(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_importing_is_quick_and_without_nltk():
     code = (
         "import sys, alphanet_jax.results.wordnet; "
