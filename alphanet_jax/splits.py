@@ -79,7 +79,7 @@ def splits_from_counts(
         )
     low = _limit("few_below", few_below, numbers)
     high = _limit("many_above", many_above, numbers)
-    if low > high:
+    if low > high + 1:
         raise UserError(
             f"few_below must not be more than many_above, got {few_below} and "
             f"{many_above} ({low:g} and {high:g} samples)"

@@ -322,7 +322,7 @@ class TestOpenStore:
         assert (tmp_path / "file").read_text() == "precious"
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[]", '{"format": 1}', "null", '{"format": 99}']
+        "text", ["", "{", "[]", '{"format": 2}', "null", '{"plans": []}']
     )
     def test_a_record_that_is_none(self, directory, text):
         (directory / "run.json").write_text(text)
@@ -332,10 +332,11 @@ class TestOpenStore:
 
     def test_a_record_of_another_format(self, directory):
         record = json.loads((directory / "run.json").read_text())
-        assert record["format"] == 1
-        record["format"] = 2
+        assert record["format"] == 2
+        record["format"] = 1
         (directory / "run.json").write_text(json.dumps(record))
-        with pytest.raises(UserError, match="not a record of checkpoints"):
+        message = r"of another version .*\(format 1, now 2\); --load_from_ckpt=false"
+        with pytest.raises(UserError, match=message):
             open_store(directory)
 
 

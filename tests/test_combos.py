@@ -580,7 +580,7 @@ class TestErrors:
         arrays["label_names"] = [*NAMES[:1], "crane", "crane", *NAMES[3:]]
         write(pathlib.Path("res/result.npz"), **arrays)
         line = refused("--base_res_dir=res", "--classes=crane")
-        assert "'crane' is the name of classes 1, 2; say which by number" in line
+        assert "'crane' is the name of classes 1, 2; give its number" in line
         # Where only one of them is a 'few' class, that one is meant.
         arrays["label_names"] = ["crane", "crane", *NAMES[2:]]
         write(pathlib.Path("res/result.npz"), **arrays)

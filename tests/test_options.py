@@ -229,7 +229,7 @@ class TestByName:
                 | schedule(
                     "OneCycleLR",
                     'max_lr=0.4,total_steps=3,div_factor=4,anneal_strategy="linear",'
-                    "final_div_factor=2,pct_start=0.66666666666666667",
+                    "final_div_factor=2,pct_start=0.6666666666666666",
                 ),
                 [0.1, 0.4, 0.05],
             ),
@@ -470,9 +470,13 @@ class TestBaseline:
 
     def test_goes_where_the_registry_says(self, root, capsys, monkeypatch, tmp_path):
         saved = []
-        monkeypatch.setattr(
-            results, "save_result", lambda path, arrays: saved.append(path)
-        )
+        original = results.save_result
+
+        def save(path, arrays):
+            saved.append(path)
+            original(path, arrays)
+
+        monkeypatch.setattr(results, "save_result", save)
         text = (root / "data" / "datasets.toml").read_text()
         registry = tmp_path / "datasets.toml"
         for line, expected in (
@@ -489,6 +493,7 @@ class TestBaseline:
             else:
                 assert status == 0, said.err
                 assert saved == [expected]
+                expected.unlink()
 
     def test_takes_no_sweep(self, root, capsys):
         status, said = self.baseline(root, capsys, "--config.rho=(0.1, 0.5)")

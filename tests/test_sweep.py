@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from alphanet_jax.commands import cli, running
 from alphanet_jax.config import fields as config
@@ -66,7 +67,28 @@ class TestSweptArguments:
     def test_the_last_one_counts(self):
         many, one = "--config.rho=(0.1, 0.5)", "--config.rho=0.3"
         assert sweep.swept_arguments([many, one]) == ([one], {})
-        assert sweep.swept_arguments([one, many]) == ([one], {"rho": "(0.1, 0.5)"})
+        assert sweep.swept_arguments([one, many]) == ([], {"rho": "(0.1, 0.5)"})
+        one = ["--config.rho", "0.3"]
+        assert sweep.swept_arguments([*one, many]) == ([], {"rho": "(0.1, 0.5)"})
+        assert sweep.swept_arguments([many, *one]) == (one, {})
+
+    def test_other_words_do_not_count(self):
+        many = "--config.rho=(0.1, 0.5)"
+        for rest in (["--workdir", "rho"], ["--rho=1"], ["--config.alphanet.debug"]):
+            assert sweep.swept_arguments([many, *rest]) == (rest, {"rho": "(0.1, 0.5)"})
+            assert sweep.swept_arguments([*rest, many]) == (rest, {"rho": "(0.1, 0.5)"})
+
+    def test_one_value_and_then_several_can_be_parsed(self):
+        values = flags.FlagValues()
+        arguments = [
+            "main.py",
+            *running.prepare_arguments(
+                ["--config=quickstart", "--config.rho=0.3", "--config.rho=(0.1, 0.5)"]
+            ),
+        ]
+        running.define_flags(values, arguments)
+        assert values(arguments) == ["main.py"]
+        assert [point.settings.rho for point in running.points(values)] == [0.1, 0.5]
 
     def test_commands_parse_the_last_one(self):
         given = ["--config.rho=(0.1, 0.5)", "--x=1", "--config.rho=(0.2, 0.3)"]

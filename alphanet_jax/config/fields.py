@@ -11,7 +11,8 @@ there is `--config.training.n_neighbors` here and `Settings.n_neighbors` in Pyth
 """
 
 import dataclasses
-import json
+import functools
+import numbers
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,7 +64,8 @@ class Params(Mapping[str, Any]):
         return len(self._params)
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self._params, sort_keys=True, default=repr))
+        # By names alone: values may be lists, and 1 and 1.0 are equal.
+        return hash(frozenset(self._params))
 
     def __repr__(self) -> str:
         return f"Params({self._params!r})"
@@ -120,9 +122,12 @@ def _with_one_rate(params: Params) -> Params:
 class Settings:
     """Everything that training can be told; names and defaults are the original's.
 
-    Sizes, names and parameters are checked against the data when training begins.
-    Mappings and lists become `Params` and tuples, so that settings can be compared and
-    hashed.
+    Types are checked at once; sizes, names and parameters when training begins, against
+    the data. Mappings and lists become `Params` and tuples, and NumPy's numbers
+    Python's, so that settings can be compared, hashed and written to files.
+
+    Raises:
+      UserError: If a value is not of the field's type.
 
     Examples:
       >>> settings = Settings(rho=0.5, optim_params={"lr": 0.01})
@@ -270,8 +275,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _frozen(getattr(self, field.name)))
+        for name, declared in _declared_types().items():
+            value = _as_declared(name, declared, getattr(self, name))
+            object.__setattr__(self, name, value)
 
     def run_seeds(self) -> tuple[int, ...]:
         """Lists the seeds to train.
@@ -312,12 +318,38 @@ class Settings:
         return config
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return value if isinstance(value, Params) else Params(value)
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
-    return value
+# Declared type -> what values may be, and what to call that.
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    str: (str, "text"),
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    Params: (Mapping, "a mapping of names to values"),
+}
+
+
+@functools.cache
+def _declared_types() -> dict[str, Any]:
+    return typing.get_type_hints(Settings)
+
+
+def _as_declared(name: str, declared: Any, value: Any) -> Any:
+    """Turns a value into one of its field's declared type.
+
+    Raises:
+      UserError: If it is of another type.
+    """
+    kind, *more = typing.get_args(declared) or (declared,)
+    allowed, called = _KINDS[kind]
+    several = bool(more)  # tuple[kind, ...]
+    if several and not isinstance(value, list | tuple):
+        raise UserError(f"{name} must be a list or tuple, got {value!r}")
+    for item in value if several else (value,):
+        is_bool = isinstance(item, bool)  # which is an integer to Python
+        if not isinstance(item, allowed) or (is_bool and kind is not bool):
+            each = "each of " if several else ""
+            raise UserError(f"{each}{name} must be {called}, got {value!r}")
+    return tuple(map(kind, value)) if several else kind(value)
 
 
 def _as_text(value: Any) -> Any:
@@ -372,7 +404,7 @@ class Field:
 
     def _parse_one(self, value: Any) -> Any:
         if not self.is_params:
-            return float(value) if self.kind is float else value
+            return value
         if not isinstance(value, str):
             raise UserError(f"config.{self.name} must be text, got {value!r}")
         try:
@@ -382,7 +414,7 @@ class Field:
 
 
 def _make_fields() -> tuple[Field, ...]:
-    types = typing.get_type_hints(Settings)
+    types = _declared_types()
     made = []
     for field in dataclasses.fields(Settings):
         declared: _Declared = field.metadata["declared"]

@@ -7,7 +7,6 @@ only what the classifier gets right shows the difference.
 Notation: n samples, d feature dimensions, C classes.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -113,21 +112,26 @@ def choose_reading(
 
 
 def near_chance(
-    predicted: np.ndarray, labels: np.ndarray, *, num_classes: int
+    features: np.ndarray, labels: np.ndarray, *, weight: np.ndarray, bias: np.ndarray
 ) -> str | None:
-    """Says that a classifier is near chance on its own training rows, if it is.
+    """Returns a warning if a classifier is near chance on its own training rows.
 
     Classes count alike, so that one that is large and right by luck does not hide
     that all others are wrong.
 
     Args:
-      predicted: Predicted classes of some rows, with shape `[m]`.
-      labels: Their labels.
-      num_classes: Number of classes C.
+      features: Training features, with shape `[n, d]`.
+      labels: Their labels, with shape `[n]`.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
 
     Returns:
       A line that names the causes; None where all is well.
     """
+    num_classes, num_features = weight.shape
+    rows = sample_rows(len(labels), num_classes=num_classes, num_features=num_features)
+    predicted = predict_sample(features, rows, weight=weight, bias=bias)
+    labels = labels[rows]
     counts = np.bincount(labels, minlength=num_classes)
     right = np.bincount(labels[predicted == labels], minlength=num_classes)
     mean = float(np.mean(right[counts > 0] / counts[counts > 0]))
@@ -136,17 +140,12 @@ def near_chance(
     if mean >= chance + min(0.15, max(0.02, 3 * chance)):
         return None
     return (
-        f"warning: the classifier is near chance on its own training rows: it gets "
+        "warning: the classifier is near chance on its own training rows: it gets "
         f"{100 * np.mean(predicted == labels):.1f} percent of {len(labels):,} right, "
         f"{100 * mean:.1f} as a mean over classes (chance {100 * chance:.1f}); its "
         "classes may be in another order than the labels, the labels scrambled, or "
         "the features those of another model"
     )
-
-
-def percent_right(predicted: np.ndarray, labels: Sequence[int] | np.ndarray) -> str:
-    """Writes how many predictions are right, in percent."""
-    return f"{100 * np.mean(predicted == labels):.1f}"
 
 
 def check_reading(where: str, name: str) -> str:

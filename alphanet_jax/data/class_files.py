@@ -1,4 +1,4 @@
-"""The text files about classes: which split each is in, and what it is called."""
+"""Reads the text files about classes: their splits and their names."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,9 @@ __all__ = [
 ]
 
 # 14, and what numpy.savetxt makes of it: 1.400000000000000000e+01.
-_NUMBER = re.compile(r"[-+]?[0-9]{1,30}(?:\.[0-9]{0,30})?(?:e[-+]?[0-9]{1,2})?", re.ASCII)
+_NUMBER = re.compile(
+    r"[-+]?[0-9]{1,30}(?:\.[0-9]{0,30})?(?:e[-+]?[0-9]{1,2})?", re.ASCII
+)
 _INTEGER = re.compile("[-+]?[0-9]{1,18}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,;]+")
 

@@ -136,11 +136,11 @@ class _Directory:
             and (directory / name).is_file()
         ]
         paths = array_paths(directory, group)
+        made = (paths.features.name, paths.labels.name)
         self.made_of = records.recorded_sources(
             paths.record, [paths.features, paths.labels]
         )
         if self.made_of is not None:
-            made = (paths.features.name, paths.labels.name)
             self.names = [name for name in self.names if name not in made]
             self._listed = [name for name in self._listed if name not in made]
 
@@ -171,9 +171,7 @@ class _Directory:
                 f"{name}; choose with label_files = {{{self.group} = "
                 f'"{found[0]}"}} in the registry'
             )
-        return Part(
-            self.directory / name, self.directory / found[0] if found else None
-        )
+        return Part(self.directory / name, self.directory / found[0] if found else None)
 
 
 def _by_rules(found: _Directory) -> GroupFiles:
@@ -261,10 +259,9 @@ def _chosen(entry: DatasetEntry, directory: Path, group: str) -> GroupFiles:
         )
         parts.append(part)
     missing = [path for part in parts for path in part if path and not path.is_file()]
-    if missing and found.made_of is not None:
-        return GroupFiles(())  # the converted form alone is there
-    if missing and os.path.exists(directory / f"{group}.npy"):
-        return GroupFiles(())
+    made_of = found.made_of or set()
+    if missing and made_of >= {Path(name).name for name in names}:
+        return GroupFiles(())  # their converted form alone is there
     if missing:
         raise UserError(
             f"{missing[0]}: no such file; the registry names it for group {group!r}"

@@ -246,7 +246,9 @@ class _CohortLoop:
                 for run, found in zip(batch.runs, trained, strict=True)
                 if run.part not in self._done
             }
-            for number in dict.fromkeys(run.part for run in batch.runs):
+            numbers = dict.fromkeys(run.part for run in batch.runs)
+            del batch  # its scores make room for those of the next one
+            for number in numbers:
                 part = cohort.parts[number]
                 mine = [Run(number, seed) for seed in part.seeds]
                 if not results.keys() >= set(mine):

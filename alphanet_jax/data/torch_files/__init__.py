@@ -1,6 +1,6 @@
 """Reads the files of ``torch.save`` and pickles of arrays, without torch or pickle.
 
-`load` takes three kinds of file and tells them apart by their content:
+`load` reads three kinds of file, which it recognizes by their content:
 
 * the zip archive that ``torch.save`` writes: ``<name>/data.pkl`` is a pickle of
   the object, and every storage is an uncompressed entry ``<name>/data/<key>``;
@@ -15,7 +15,7 @@ run by a machine of this package's own, which is safe by what it lacks:
 
 * It imports nothing and looks nothing up. A name in a file is a key into
   `names.NAMES`, a fixed table of this package's own functions and inert markers;
-  any other name is refused, and the refusal says the name. The operations that make
+  any other name is refused, and named in the error. The operations that make
   instances of classes or take objects from elsewhere are refused altogether.
 * Those functions take nothing on trust. They check the type and range of every
   argument and build plain values; the setters of NumPy and of PyTorch that trust
@@ -45,7 +45,7 @@ def load(path: str | os.PathLike[str]) -> object:
     """Reads a file of ``torch.save`` or a plain pickle of tensors and arrays.
 
     Args:
-      path: The file. Its kind is told by its content, not by its name.
+      path: The file. Its content decides of what kind it is, not its name.
 
     Returns:
       What was saved, as nested Python objects: dicts (also `OrderedDict` and
@@ -58,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> object:
       than the file.
 
     Raises:
-      FileFormatError: If the file is damaged, or asks for anything but that.
+      FileFormatError: If the file is damaged, or holds anything but that.
       UserError: If the file cannot be opened.
     """
     with blame(os.fsdecode(path)):

@@ -92,7 +92,7 @@ class Machine:
             raise Refused(f"ends early or is damaged near byte {self.pos}") from None
 
     def spend(self, amount: int) -> None:
-        """Counts work that the file could ask for again and again."""
+        """Counts work that a file could demand again and again."""
         self._budget -= amount
         if self._budget < 0:
             raise Refused("repeats its own content too often")
@@ -374,7 +374,7 @@ def _stack_global(machine: Machine) -> None:
 
 
 def _inst(machine: Machine) -> None:
-    _global(machine)  # to say the name, if it is not on the list
+    _global(machine)  # refuses, by name, what is not on the list
     _refuse("make an instance of a class (INST)")(machine)
 
 
