@@ -27,6 +27,7 @@ __all__ = [
 _MAX_ROWS: Final = 20_000
 _MIN_ROWS: Final = 1_000
 _MAX_FLOP: Final = 5e10  # about a second
+_LEAST_ROWS: Final = 100  # fewer say too little about many classes
 _ROWS_AT_A_TIME: Final = 1024
 # Of two readings the one is clearly better that wins by this many standard deviations,
 # were every row that they disagree on a toss of a coin.
@@ -126,9 +127,11 @@ def near_chance(
       bias: Biases of the classifier, with shape `[C]`.
 
     Returns:
-      A line that names the causes; None where all is well.
+      A line that names the causes; None where all is well, or too few rows tell.
     """
     num_classes, num_features = weight.shape
+    if len(labels) < _LEAST_ROWS:
+        return None
     rows = sample_rows(len(labels), num_classes=num_classes, num_features=num_features)
     predicted = predict_sample(features, rows, weight=weight, bias=bias)
     labels = labels[rows]

@@ -191,8 +191,9 @@ def _read_labels(
     )
     readings = {"row": by_row, "idxs": by_idxs}
     if job.labels_by:
-        note = f"idxs is not in order: labels were taken by {job.labels_by}, as asked"
-        return readings[job.labels_by], job.labels_by, note
+        note = "idxs is not in order: labels were taken by it, as asked"
+        asked = job.labels_by
+        return readings[asked], asked, note if asked == "idxs" else None
     sampled, rows = [], []
     first = 0
     for part in parts:
@@ -286,9 +287,13 @@ def _convert_group(
     outputs = [job.place(paths.features), job.place(paths.labels)]
     lossy = _write_features(outputs[0], parts, dtype, job)
     np.save(outputs[1], labels, allow_pickle=False)
-    notes = [f"{job.shown(part.path)}: {part.note}" for part in parts if part.note]
+    notes = [
+        f"{job.shown(part.path)}: {part.note}"
+        for part in parts
+        if part.note and job.labels_by != "row"
+    ]
     if read_note:
-        notes.append(f"{group}: {read_note}")
+        notes.append(f"{job.shown(parts[0].path)}: {read_note}")
     if found.left_out:
         left_out = ", ".join(job.shown(path) for path in found.left_out)
         notes.append(f"{group}: not part of it, as one file has its name: {left_out}")
@@ -513,7 +518,7 @@ def _find_converted(
             f"{expected_names(group)}"
         )
     plain = array_paths(here[0], group)
-    if sources == [plain.features, plain.labels]:
+    if sources in ([plain.features, plain.labels], [plain.features]):
         return plain
     labels_by = labels_by or entry.labels_by
     for directory in (*here, *(cache / features_dir for cache in caches)):
