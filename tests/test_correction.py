@@ -221,7 +221,10 @@ class TestErrors:
             fit(**changes)
 
     def test_limits_in_the_wrong_order(self):
-        with pytest.raises(ValueError, match="few_below must not be more than many_above, got 30 and 10"):
+        with pytest.raises(
+            ValueError,
+            match="few_below must not be more than many_above, got 30 and 10",
+        ):
             fit(splits=None, few_below=30, many_above=10)
 
     @pytest.mark.parametrize("seed", [3, -1, "worst"])
