@@ -1,5 +1,6 @@
 """Writing files whole or not at all, and the same bytes for the same content."""
 
+import codecs
 import contextlib
 import hashlib
 import mmap
@@ -16,6 +17,7 @@ import numpy as np
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "decode_text",
     "file_hashes",
     "file_sha256",
     "is_writable",
@@ -214,18 +216,48 @@ def open_npy(path: Path) -> np.ndarray:
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     with _blame(path, ".npy"):
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            if version <= (2, 0) and read_header(file)[2].hasobject:
+                raise UserError(
+                    "it holds Python objects, perhaps a dict; where it is from, load "
+                    "it with allow_pickle=True and .item(), and save its arrays with "
+                    "numpy.savez"
+                )
         return np.lib.format.open_memmap(path, mode="r")
 
 
+def decode_text(content: bytes) -> str:
+    r"""Decodes text in UTF-8, or in UTF-16 where a byte-order mark says so.
+
+    The mark is left out, and all lines end with a newline alone.
+
+    Raises:
+      UnicodeDecodeError: If it is not such text.
+
+    Examples:
+      >>> decode_text("7\r\n8".encode("utf-16"))
+      '7\n8'
+    """
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if content.startswith(marks) else "utf-8-sig"
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a text file in UTF-8.
+    """Reads the lines of a text file in UTF-8, or in UTF-16 with its mark.
 
     Raises:
       UserError: If it cannot be read.
     """
     try:
         # Not splitlines, to which some characters of names are ends of lines.
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        return decode_text(path.read_bytes()).split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError:

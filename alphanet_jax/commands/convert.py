@@ -49,10 +49,17 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "float32 or float16; 'source' keeps float16 and makes all else float32",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "labels_by",
+        "",
+        "row or idxs: how labels and idxs of a file belong together; by default what "
+        "the registry says, or else what fits the classifier",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "ignore_idxs",
         False,
-        "take labels row by row even where a file's idxs reorders them",
+        "take labels row by row: the same as --labels_by=row",
         flag_values=values,
     )
 
@@ -75,6 +82,6 @@ def run(values: flags.FlagValues) -> None:
         Path(values.out),
         groups=values.groups,
         feature_dtype=values.feature_dtype,
-        use_idxs=not values.ignore_idxs,
+        labels_by="row" if values.ignore_idxs else values.labels_by,
         report=print,
     )

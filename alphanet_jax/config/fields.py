@@ -116,6 +116,24 @@ class Settings:
     data_root: str = setting(
         ".", "directory that the registry's paths are relative to", sweepable=False
     )
+    labels_by: str = setting(
+        "",
+        "row or idxs: how labels and idxs of a feature file belong together; empty for "
+        "what the registry says, or else what fits the classifier",
+        sweepable=False,
+    )
+    few_below: str = setting(
+        "",
+        "make splits of counts: classes with fewer training samples are few; a number, "
+        "or a quantile such as 25%; empty for what the registry says [20]",
+        sweepable=False,
+    )
+    many_above: str = setting(
+        "",
+        "make splits of counts: classes with more training samples are many; a number, "
+        "or a quantile such as 75%; empty for what the registry says [100]",
+        sweepable=False,
+    )
     seed: int = setting(0, "first seed")
     seeds: int = setting(
         10, "how many seeds to train, all in one compiled program", sweepable=False

@@ -17,6 +17,8 @@ def load_content(path: Path) -> Any:
     Raises:
       UserError: If it is missing, damaged or holds what is not read.
     """
+    if path.suffix == ".npy":
+        return files.open_npy(path)
     if path.suffix == ".npz":
         return files.open_npz(path)
     if path.suffix == ".safetensors":

@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import dataset, paths, registry
+from alphanet_jax.data import class_files, dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -159,6 +159,8 @@ def train(
     }
     if len(found) == len(listed):
         return list(found.values())
+    if root is not None and data.splits_from and devices.is_first_process():
+        class_files.write_splits(root / "splits", data.splits)
     work = _Work(listed, data, root, done=set(done), neighbors=neighbors)
     found |= work.train(
         kept,
@@ -277,6 +279,9 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,
             test_group=settings.test_datagrp,
+            labels_by=settings.labels_by,
+            few_below=settings.few_below,
+            many_above=settings.many_above,
             report=report,
         )
 
