@@ -1,10 +1,11 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
-For a notebook, loaded when they are used: `Settings`, `Dataset`, `load_data`, `train`,
-`load_result`, and all modules, as in `alphanet_jax.model`. What there is, in the order
-in which data goes through it; imports go the same way:
+For a notebook, loaded when they are used: `fit`, the one call; `Settings`, `Dataset`,
+`load_data`, `train`, `load_result`; and all modules, as in `alphanet_jax.model`. What
+there is, in the order in which data goes through it; imports go the same way:
 
-    errors, files    the ground: what people are told, files whole or not at all
+    errors, files    the ground: errors of one line, files whole or not at all
+    version          of the package, which results record
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
     streaming        features in pieces, where they are larger than memory
@@ -20,6 +21,7 @@ in which data goes through it; imports go the same way:
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
     figures/         twelve kinds of figures, and the numbers that they draw
+    correction       the one call: arrays in, a corrected classifier out
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
 
@@ -28,6 +30,8 @@ The program is `alphanet`; its file is `__main__`.
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from alphanet_jax.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from alphanet_jax import (
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         train_step,
     )
     from alphanet_jax.config.fields import Settings
+    from alphanet_jax.correction import fit
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.training import load_data, train
     from alphanet_jax.results.file import load_result
@@ -57,6 +62,7 @@ __all__ = [
     "eval",
     "experiment",
     "figures",
+    "fit",
     "load_data",
     "load_result",
     "lookup",
@@ -69,12 +75,11 @@ __all__ = [
     "train_step",
 ]
 
-__version__ = "0.1.0"
-
 # Public name -> the module that has it. The others of `__all__` are modules themselves.
 _HOMES = {
     "Dataset": "alphanet_jax.data.dataset",
     "Settings": "alphanet_jax.config.fields",
+    "fit": "alphanet_jax.correction",
     "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
     "train": "alphanet_jax.experiment.training",

@@ -31,7 +31,7 @@ def root() -> Path:
 
 
 def is_packaged(path: Path) -> bool:
-    """Tells whether a path lies in an installed package, where nothing is written."""
+    """Returns whether a path is in an installed package, where nothing is written."""
     return path.resolve().is_relative_to(_INSIDE)
 
 

@@ -1,4 +1,4 @@
-"""What to tell a person whose input cannot be used."""
+"""Errors about input that cannot be used, each one clear line."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ __all__ = ["UserError", "count_of", "did_you_mean"]
 
 
 class UserError(ValueError):
-    """Input that cannot be used; the message is one line fit to show a person.
+    """Input that cannot be used; the message is one line, shown as it is.
 
     Raised where files, configs and values are checked on the host. Command-line
     programs print it as `error: ...` without a traceback and exit non-zero.

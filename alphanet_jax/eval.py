@@ -73,7 +73,7 @@ def baseline_alphas(num_few: int, num_neighbors: int) -> jax.Array:
 def _beats(
     logits: jax.Array, classes: jax.Array, target: jax.Array, label: jax.Array
 ) -> jax.Array:
-    """Tells which logits rank before the target; ties go to the lower class."""
+    """Returns which logits rank before the target; ties go to the lower class."""
     return (logits > target) | ((logits == target) & (classes < label))
 
 
@@ -88,7 +88,7 @@ def predict(
       few_classes: Class ids in ascending order, with shape `[F]`.
 
     Returns:
-      Predictions, as an argmax and a top-5 over all C logits in class order gives
+      Predictions, as an argmax and a top-5 over all C logits in class order return
       them: equal logits rank by class id.
     """
     # Samples last: reductions over classes then run at full width on CPUs, and a

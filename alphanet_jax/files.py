@@ -48,9 +48,9 @@ def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def is_writable(directory: Path) -> bool:
-    """Tells whether files may be made there, now or once it exists."""
+    """Returns whether files may be made in a directory, which may not exist yet."""
     parent = next(p for p in (directory, *directory.parents) if p.exists())
-    # The superuser, whom nothing stops, keeps to what the permissions say.
+    # The permissions decide for the superuser, too, who could write anyway.
     return os.access(parent, os.W_OK) and bool(parent.stat().st_mode & 0o222)
 
 
@@ -84,9 +84,9 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
     killed, the next one clears away what it left.
 
     Yields:
-      A function that takes a path below `root` and gives the one to write to for
-      now. When the block ends, the files move to their places in the order in which
-      they were asked for. If it raises, or a move fails, everything is as it was.
+      A function that takes a path below `root` and returns the one to write to for
+      now. When the block ends, the files move to their places in the order of these
+      calls. If it raises, or a move fails, everything is as it was.
     """
     wanted: dict[Path, Path] = {}
     with contextlib.ExitStack() as undo_root:
@@ -143,7 +143,7 @@ def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
         undo.callback(remove, directory)
-    path.mkdir(exist_ok=True)  # says so if it is a file
+    path.mkdir(exist_ok=True)  # raises if it is a file
 
 
 @contextlib.contextmanager
@@ -184,10 +184,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def open_npz(
-    path: Path,
-    names: Collection[str] | None = None,
-    *,
-    without: Collection[str] = (),
+    path: Path, names: Collection[str] | None = None, *, without: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads arrays of an `.npz` file, never a pickle.
 
@@ -219,6 +216,19 @@ def open_npy(path: Path) -> np.ndarray:
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     with _blame(path, ".npy"):
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            if version <= (2, 0) and read_header(file)[2].hasobject:
+                raise UserError(
+                    "it holds Python objects, perhaps a dict; where it is from, load "
+                    "it with allow_pickle=True and .item(), and save its arrays with "
+                    "numpy.savez"
+                )
         return np.lib.format.open_memmap(path, mode="r")
 
 
@@ -255,7 +265,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def release_rows(array: np.ndarray, start: int, stop: int) -> None:
-    """Tells the system that rows of a mapped array are not needed for now.
+    """Lets the system drop rows of a mapped array from memory.
 
     Otherwise every page that was ever read stays part of the process, and the memory
     that it seems to need grows to the size of the file. Rows may be read again, from

@@ -62,7 +62,7 @@ Params = tuple[SourceLayer | Layer, ...]
 def check_sizes(
     *, num_features: int, num_neighbors: int, hidden_dims: Sequence[int]
 ) -> tuple[int, ...]:
-    """Gives the sizes of all layers, input first.
+    """Returns the sizes of all layers, input first.
 
     Raises:
       ValueError: If a size is not positive or there is no hidden layer.

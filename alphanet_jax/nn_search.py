@@ -44,15 +44,15 @@ class Sources(NamedTuple):
     rows: jax.Array  # shape=(F, k + 1), dtype=jnp.int32.
 
 
-def _nearest(queries: jax.Array, points: jax.Array, num: int) -> Neighbors:
-    """Ranks points by squared euclidean distance; ties go to the lower index.
+def _nearest(queries: jax.Array, candidates: jax.Array, num: int) -> Neighbors:
+    """Ranks candidates by squared euclidean distance; ties go to the lower index.
 
     By differences, one query at a time: the usual matrix product would be faster, but
     loses the digits that tell near neighbors apart to cancellation.
     """
 
     def rank(query: jax.Array) -> Neighbors:
-        squared = jnp.sum((points - query[None, :]) ** 2, axis=1)
+        squared = jnp.sum((candidates - query[None, :]) ** 2, axis=1)
         negative, order = jax.lax.top_k(-squared, num)
         return Neighbors(order, -negative)
 

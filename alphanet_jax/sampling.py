@@ -46,7 +46,7 @@ class Batches(NamedTuple):
 
 
 def make_pool(labels: ArrayLike, classes: ArrayLike) -> Pool:
-    """Groups training rows by class.
+    """Sorts training rows by class.
 
     Args:
       labels: Classes of the training samples, with shape `[n]`.
@@ -123,7 +123,7 @@ def _draw_uniform_class(
 ) -> Drawn:
     """Draws distinct classes, and from each as many distinct rows as a few class has.
 
-    That few class is drawn for each class anew. A class with fewer rows gives all.
+    That few class is drawn for each class anew. Of classes with fewer rows, all count.
     """
     num_classes = pool.starts.shape[0]
     class_key, few_key, row_key = jax.random.split(key, 3)

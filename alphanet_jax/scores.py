@@ -6,7 +6,7 @@ is a combination of rows of W, so its logit for a sample x is one of known numbe
     x . w_new[f] + b[f]  =  sum_j alpha[f, j] * Z[x, src[f, j]]  +  b[f],    Z = X W^T
 
 'Base' logits never change; in the softmax they are one number for each sample. One
-pass over the features therefore gives everything needed, and it is exact: the same
+pass over the features is therefore all that is needed, and it is exact: the same
 function as the dense one, to float32 rounding.
 
 Notation: n samples, d feature dimensions, C classes, F 'few' classes, A 'base'
@@ -78,7 +78,7 @@ def make_frozen(
       bias: Biases of the classifier, with shape `[C]`.
       few_classes: Class ids in ascending order, with shape `[F]`.
       neighbors: Their neighbors, nearest first, with shape `[F, k]`.
-      same_shape: Whether other neighbors shall give arrays of the same shapes, which
+      same_shape: Whether arrays of other neighbors have the same shapes, too, which
         keeps programs from being compiled for each; they are larger then.
 
     Returns:
@@ -138,7 +138,7 @@ def score_table(
       base_classes: All other class ids in ascending order, with shape `[A]`.
       source_classes: Distinct class ids whose scores are kept, with shape `[M]`.
       pred_scale: Factor on all logits before the softmax, a scalar; or several, with
-        shape `[P]`, which give `base_logsumexp` the shape `[n, P]`.
+        shape `[P]`, then `base_logsumexp` has the shape `[n, P]`.
 
     Returns:
       The scores. Where there are fewer than `TOP` base classes, logits of -inf

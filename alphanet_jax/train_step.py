@@ -139,12 +139,7 @@ def train_step(
       The state after the step, and the loss before it, a scalar.
     """
     loss, grads = jax.value_and_grad(loss_fn)(
-        state.params,
-        batch,
-        valid,
-        frozen,
-        network=network,
-        pred_scale=pred_scale,
+        state.params, batch, valid, frozen, network=network, pred_scale=pred_scale
     )
     updates, opt_state = transform.update(
         grads,

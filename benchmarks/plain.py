@@ -26,7 +26,7 @@ def _alphas(layers: Any, sources: jax.Array, activation: str) -> jax.Array:
     x = sources.reshape(len(sources), -1)
     for index, (weight, bias) in enumerate(layers):
         x = activations.look_up(activation)(x) if index else x
-        x = jnp.matmul(x, weight.T, precision="highest") + bias
+        x = jnp.matmul(x, weight.T, precision="highest") + bias[None]
     x = x / jnp.abs(x).sum(axis=1, keepdims=True)
     return jnp.concatenate([jnp.ones_like(x[:, :1]), x], axis=1)
 
@@ -46,7 +46,8 @@ def _step(
         alphas = _alphas(layers, frozen["sources"], activation)
         new = jnp.einsum("fj,fjd->fd", alphas, frozen["sources"], precision="highest")
         weight = frozen["weight"].at[frozen["few_classes"]].set(new)
-        logits = jnp.matmul(features, weight.T, precision="highest") + frozen["bias"]
+        logits = jnp.matmul(features, weight.T, precision="highest")
+        logits = logits + frozen["bias"][None]
         logits = frozen["pred_scale"] * logits
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         # Padding has the label -1.

@@ -1,16 +1,45 @@
 """Fixtures that several test files share."""
 
+import os
+from pathlib import Path
+
 import jax
 import numpy as np
 import oracle
 import pytest
 import tools
+from skipping import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet
 
 # Shapes are written out: no array is broadcast to another rank without being told to.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+HALF_WRITTEN = "Error reading persistent compilation cache entry"
+
+
+def pytest_configure(config):
+    """Lets all test processes share what they compile, also with later runs.
+
+    JAX keeps to the first directory that a process compiles with, so this one is used
+    whatever commands say that run inside the tests' processes; processes that tests
+    start find it in their environment. `--cache-clear` empties it.
+    """
+    if os.environ.get("ALPHANET_TESTS_HIDE_TOOLS"):
+        tools.hide(Path(config.cache.mkdir("programs")))
+    options = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in options.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    # Who reads a program that another process is writing compiles it, with a warning.
+    os.environ["PYTHONWARNINGS"] = f"ignore:{HALF_WRITTEN}"
+    config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN}")
+
 
 # Sizes that are multiples of nothing, and every degenerate one that is allowed.
 PROBLEMS = {

@@ -81,6 +81,7 @@ def test_data_that_is_there_is_kept_and_other_data_refused(
         synthetic.ensure("tiny", tmp_path, seed=1)
 
 
+@pytest.mark.slow
 def test_few_classes_do_badly_and_training_mends_them(
     synthetic: ModuleType, tiny: Dataset
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_dataset_in_memory_has_the_shape_asked_for(synthetic: ModuleType) -> N
     np.testing.assert_array_equal(made.train.features, again.train.features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pred_scale", [1.0, 3.0])
 def test_the_dense_formula_in_jax_gives_the_same_losses(
     synthetic: ModuleType, tiny: Dataset, pred_scale: float

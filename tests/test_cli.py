@@ -113,6 +113,7 @@ class TestTrain:
         assert all(len(digest) == 64 for digest in hashes.values())
         assert result["test_acc_per_split"][:, 0].min() > 0.35  # from 0.3175
 
+    @pytest.mark.slow
     def test_the_same_command_gives_the_same_bytes(self, trained, capsys):
         workdir, done = trained
         assert main(QUICKSTART, "--workdir=again", *SHORT) == 0
@@ -121,12 +122,14 @@ class TestTrain:
         assert capsys.readouterr().out == done.stdout
         assert [path.name for path in pathlib.Path("again").iterdir()] == ["result.npz"]
 
+    @pytest.mark.slow
     def test_named_command_named_config_and_default_workdir(self, trained, capsys):
         workdir, _ = trained
         assert main("train", "--config", "quickstart", *SHORT) == 0
         result = pathlib.Path("results/quickstart/result.npz")
         assert result.read_bytes() == (workdir / "result.npz").read_bytes()
 
+    @pytest.mark.slow
     def test_without_validation(self, capsys):
         arguments = ["--workdir=x", "--config.training.val_datagrp="]
         assert main(QUICKSTART, *SHORT, *arguments) == 0
@@ -135,6 +138,7 @@ class TestTrain:
         assert np.isnan(result["val_accuracy"]).all()
         assert "no validation" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_options_reach_training(self, capsys):
         arguments = [
             "--workdir=x",

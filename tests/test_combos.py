@@ -580,7 +580,7 @@ class TestErrors:
         arrays["label_names"] = [*NAMES[:1], "crane", "crane", *NAMES[3:]]
         write(pathlib.Path("res/result.npz"), **arrays)
         line = refused("--base_res_dir=res", "--classes=crane")
-        assert "'crane' is the name of classes 1, 2; say which by number" in line
+        assert "'crane' is the name of classes 1, 2; give its number" in line
         # Where only one of them is a 'few' class, that one is meant.
         arrays["label_names"] = ["crane", "crane", *NAMES[2:]]
         write(pathlib.Path("res/result.npz"), **arrays)
@@ -627,6 +627,7 @@ class TestErrors:
 
 
 class TestRealResult:
+    @pytest.mark.slow
     def test_what_was_trained_is_shown(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         made = made_data.make(tmp_path / "data")

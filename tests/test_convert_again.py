@@ -90,6 +90,8 @@ class TestAgain:
         assert self.again(made, out) == set()
 
     def test_new_shard(self, made, out):
+        path = made.root / FEATURES / "val.pkl"
+        path.rename(path.with_name("val_1.pkl"))
         made.dump(f"{FEATURES}/val_2.pkl", made.groups["test"])
         assert self.again(made, out) == self.group("val")
         assert len(made_data.load_group(out, "val")[1]) == SIZES["val"] + SIZES["test"]
@@ -182,6 +184,7 @@ def test_interrupted_in_the_last_group(made, out, converted, monkeypatch):
     assert not out.with_name("new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [False, True])
 def test_writing_fails(new, made, out, converted, monkeypatch):
     """At any of the moves to the final places."""
@@ -241,6 +244,7 @@ def test_killed_before_all_is_written(made, out):
     assert made_data.names(out) == CONVERTED
 
 
+@pytest.mark.slow
 def test_killed_while_files_move(made, out, converted, tmp_path):
     """Every file is whole, and what is out of date is known to be."""
     shutil.copytree(converted, out, copy_function=shutil.copy2)
@@ -274,6 +278,7 @@ def test_killed_while_files_move(made, out, converted, tmp_path):
         shutil.copytree(converted, out, copy_function=shutil.copy2)
 
 
+@pytest.mark.slow
 def test_two_at_a_time(made, out):
     """The second waits for the first, and then has nothing to do."""
     processes = [

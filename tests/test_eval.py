@@ -107,6 +107,7 @@ class TestPredict:
             ),
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("few_logit", "expected"), [(2.0, 4), (3.0, 3), (3.5, 3)])
     def test_few_class_before_its_equal(self, few_logit, expected):
         table = self.table([0], [3.0, 1.0], [4, 7], [3])
@@ -209,6 +210,7 @@ class TestChunkTable:
 
 
 class TestEvaluate:
+    @pytest.mark.slow
     def test_against_oracle(self, problem, rng):
         coefficients = rng.normal(size=problem.sources.shape).astype(np.float32)
         counts, classes = evaluate_table(
@@ -244,6 +246,7 @@ class TestEvaluate:
         expected = (usual.features @ usual.weight.T + usual.bias).argmax(axis=1)
         np.testing.assert_array_equal(classes[:23], expected)
 
+    @pytest.mark.slow
     def test_chunk_size_changes_nothing(self, usual, rng):
         coefficients = rng.normal(size=usual.sources.shape).astype(np.float32)
         results = []
@@ -261,6 +264,7 @@ class TestEvaluate:
             for first, second in zip(results[0], other, strict=True):
                 np.testing.assert_array_equal(first, second)
 
+    @pytest.mark.slow
     def test_counts_of_parts_add_up(self, usual, rng):
         coefficients = rng.normal(size=usual.sources.shape).astype(np.float32)
 
@@ -273,6 +277,7 @@ class TestEvaluate:
         for total, first, second in zip(run(slice(0, 22)), *parts, strict=True):
             np.testing.assert_array_equal(total, first + second)
 
+    @pytest.mark.slow
     def test_vmapped_over_seeds_equals_single(self, usual, rng):
         coefficients = rng.normal(size=(3, *usual.sources.shape)).astype(np.float32)
         run = functools.partial(_evaluate, num_classes=11)

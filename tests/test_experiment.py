@@ -11,7 +11,7 @@ from alphanet_jax import model, train_step
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import feature_pass, loop
+from alphanet_jax.experiment import feature_pass, loop, programs
 from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.lookup import optimizers
 
@@ -185,12 +185,14 @@ class TestSelection:
         np.testing.assert_array_equal(outcome.selected_epoch, expected)
         assert len(set(expected)) > 1  # or the test could not tell
 
+    @pytest.mark.slow
     def test_reference_and_last(self):
         for selection, epoch in (("reference", 1), ("last", 5)):
             settings = dataclasses.replace(SETTINGS, selection=selection)
             _, outcome = run([0, 1], settings)
             assert outcome.selected_epoch.tolist() == [epoch, epoch]
 
+    @pytest.mark.slow
     def test_selected_weights_are_those_of_the_epoch(self):
         """Training stopped at the selected epoch gives the same weights."""
         settings = dataclasses.replace(SETTINGS, selection="reference")
@@ -204,11 +206,13 @@ class TestSelection:
         ):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
+    @pytest.mark.slow
     def test_min_epochs_beyond_the_last(self):
         settings = dataclasses.replace(SETTINGS, train_epochs=3, min_epochs=5)
         _, outcome = run([0], settings)
         assert outcome.selected_epoch.tolist() == [2]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("selection", problem_lib.SELECTIONS)
     def test_without_validation_the_last(self, selection):
         settings = dataclasses.replace(SETTINGS, selection=selection)
@@ -218,6 +222,7 @@ class TestSelection:
         assert outcome.val.accuracy.shape == (1, 6)
         assert np.isfinite(outcome.test.accuracy).all()
 
+    @pytest.mark.slow
     def test_no_epochs_tests_the_initial_weights(self):
         settings = dataclasses.replace(SETTINGS, train_epochs=0)
         problem, outcome = run([0, 1], settings)
@@ -231,6 +236,7 @@ class TestSelection:
 
 
 class TestCompilation:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("seeds", "epochs"), [([0], 4), ([0, 1, 2], 6)])
     def test_one_program_whatever_the_seeds_and_epochs(
         self, monkeypatch, seeds, epochs
@@ -243,6 +249,7 @@ class TestCompilation:
             return original(*args, **kwargs)
 
         monkeypatch.setattr(train_step, "train_epoch", counting)
+        programs.train_epoch.clear_cache()  # of what other tests have run
         run(seeds, dataclasses.replace(SETTINGS, train_epochs=epochs))
         assert len(traces) == 1
 
@@ -258,6 +265,7 @@ class TestCompilation:
 
 
 class TestOptimizersAndSchedules:
+    @pytest.mark.slow
     def test_momentum_reaches_every_step(self):
         # One cycle of rate and momentum against a loop over epochs.
         settings = dataclasses.replace(
@@ -309,6 +317,7 @@ class TestOptimizersAndSchedules:
         with pytest.raises(UserError, match="this optimizer has none; give cycle_mom"):
             problem_lib.prepare(make_dataset(), settings)
 
+    @pytest.mark.slow
     def test_learning_rate_of_optax_by_either_name(self):
         one, other = (
             run(
@@ -388,6 +397,7 @@ class TestErrors:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_a_line_for_each_epoch(self):
         lines = []
         run([0, 1], report=lines.append)
@@ -397,6 +407,7 @@ class TestReport:
         assert "overall" in lines[2]
 
 
+@pytest.mark.slow
 def test_random_neighbors_follow_the_seed():
     settings = dataclasses.replace(SETTINGS, nn_dist="random")
     data = make_dataset()

@@ -79,11 +79,13 @@ SIZES = [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS + 2]
 
 
 class TestScoreTable:
+    @pytest.mark.slow
     @pytest.mark.parametrize("rows", SIZES)
     def test_equals_whole_computation(self, rows, make_group, arguments, whole):
         found = feature_pass.score_table(make_group(rows), **arguments)
         check_rows(found, whole, np.arange(rows))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
     def test_dtypes(self, dtype, make_group, arguments, whole):
         found = feature_pass.score_table(make_group(19, dtype), **arguments)
@@ -111,6 +113,7 @@ class TestScoreTable:
         }
         check_rows(jax.tree.map(lambda x: x[:13], found), whole, rows)
 
+    @pytest.mark.slow
     def test_several_scales(self, make_group, arguments, whole):
         several = arguments | {"pred_scale": np.float32([2.0, 0.5])}
         found = feature_pass.score_table(make_group(19), capacity=30, **several)
@@ -159,6 +162,7 @@ def test_size_of_chunks(num_features, rows, monkeypatch):
 
 
 class TestScoreChunks:
+    @pytest.mark.slow
     @pytest.mark.parametrize("rows", [1, 6, 7, 8, 40])
     @pytest.mark.parametrize("dtype", [np.float16, np.float32])
     def test_equals_chunks_of_the_whole(self, rows, dtype, make_group, arguments):
@@ -180,6 +184,7 @@ class TestScoreChunks:
             np.testing.assert_allclose(one[real], other[real], rtol=1e-6, err_msg=name)
             assert one.dtype == other.dtype
 
+    @pytest.mark.slow
     def test_evaluates_alike(self, make_group, arguments):
         group = make_group(23)
         frozen = scores.make_frozen(
@@ -217,6 +222,7 @@ class TestMappedPages:
             np.load(tmp_path / "features.npy", mmap_mode="r"), labels
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("run", ["means", "table", "some rows", "chunks"])
     def test_are_released(self, group, run):
         features, mapped = group

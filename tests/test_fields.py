@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from alphanet_jax.commands import running
@@ -15,6 +16,9 @@ OTHERS = {
     "dataset": "toy",
     "registry": "other.toml",
     "data_root": "/data",
+    "labels_by": "row",
+    "few_below": "25%",
+    "many_above": "50",
     "seed": 3,
     "seeds": 2,
     "rho": 0.7,
@@ -123,6 +127,45 @@ class TestSettings:
         settings = Settings(optim_params=given)
         given["lr"] = 9.0
         assert settings.optim_params == {"lr": 0.1}
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"rho": "x"}, "rho must be a number, got 'x'"),
+            ({"rho": (0.1, 0.5)}, r"rho must be a number, got \(0\.1, 0\.5\)"),
+            ({"n_neighbors": 5.0}, r"n_neighbors must be a whole number, got 5\.0"),
+            ({"seeds": True}, "seeds must be a whole number, got True"),
+            ({"debug": 1}, "debug must be True or False, got 1"),
+            ({"hact": None}, "hact must be text, got None"),
+            ({"hdims": 8}, "hdims must be a list or tuple, got 8"),
+            ({"hdims": (8, 4.0)}, "each of hdims must be a whole number, got"),
+            ({"hdims": (True,)}, "each of hdims must be a whole number, got"),
+            ({"sampler_classes": "AllFewSampler"}, "must be a list or tuple, got 'All"),
+            ({"sampler_args": {"r": 1}}, "sampler_args must be a list or tuple"),
+            ({"sampler_args": ("r=1",)}, "each of sampler_args must be a mapping of"),
+            ({"optim_params": "lr=1"}, "optim_params must be a mapping of names to"),
+        ],
+    )
+    def test_types_are_checked(self, values, message):
+        with pytest.raises(UserError, match=message):
+            Settings(**values)
+
+    def test_numbers_become_those_of_python(self):
+        given = Settings(
+            rho=1,
+            pred_scale=np.float32(0.5),
+            seeds=np.int64(3),
+            hdims=np.array([8, 4]).tolist(),
+        )
+        assert given == Settings(rho=1.0, pred_scale=0.5, seeds=3, hdims=(8, 4))
+        assert type(given.rho) is type(given.pred_scale) is float
+        assert type(given.seeds) is int
+        json.dumps(given.as_config())
+
+    def test_equal_parameters_have_one_hash(self):
+        one, other = Params({"a": 1, "b": [0.5]}), Params({"b": [0.5], "a": 1.0})
+        assert one == other
+        assert hash(one) == hash(other)
 
     @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
     def test_what_programs_depend_on(self, field):

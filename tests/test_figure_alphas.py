@@ -149,6 +149,7 @@ def test_a_panel_for_each_experiment_with_its_curves(sources):
     assert [line.get_xdata()[0] for line in markers] == means["mean"].tolist()
 
 
+@pytest.mark.slow
 def test_options_of_the_drawing(sources):
     found = KIND.numbers(sources)
 
@@ -183,6 +184,7 @@ def test_ten_ranks_are_told_apart(tmp_path):
     assert width < figure.bbox.width
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
     for name in ("a", "b"):
         made_results.make_result(tmp_path / f"r/{name}/result.npz", rho=len(name) / 2)

@@ -100,6 +100,7 @@ def test_another_shape():
     assert figure.axes[0].images[0].get_array().shape[:2] == (40, 80)
 
 
+@pytest.mark.slow
 def test_images_are_not_larger_than_can_be_seen():
     figure = draw([save("a.png", (3000, 3000))], ["a"], changes={"dpi": 100})
     edge = figure.axes[0].images[0].get_array().shape[0]
@@ -207,6 +208,7 @@ def test_the_command(capsys, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_images_of_pgf_are_files_beside_it(capsys, tmp_path):
     tools.need_latex()
     save("a.png", (30, 40))

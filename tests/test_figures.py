@@ -316,6 +316,7 @@ def test_files_of_one_and_of_several_styles(tmp_path):
     assert not plt.get_fignums()
 
 
+@pytest.mark.slow
 def test_equal_bytes_twice(tmp_path):
     looks = [style.STYLES[n] for n in ("arxiv", "web_light", "web_dark", "png")]
     first, second = (
@@ -541,6 +542,7 @@ def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
         assert max(box.x1 for box in boxes) <= figure.bbox.width
 
 
+@pytest.mark.slow
 def test_panels_stay_as_high_whatever_is_around_them():
     look = style.make_style("png")
 
@@ -734,6 +736,7 @@ def test_rho_may_be_an_argument_of_the_sampler(tmp_path):
     assert np.unique(found["rho"]).tolist() == [0.25, 1.5]
 
 
+@pytest.mark.slow
 def test_datasets_and_random_neighbors_apart(tmp_path):
     made = made_results.make_result
     arrays = {
@@ -827,6 +830,7 @@ def test_ticks_of_rho(sweep):
         labels(major_xticklabels=["a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["paper", "talk"])
 @pytest.mark.parametrize("kind", [accuracy_vs_rho, change_vs_rho])
 def test_labels_of_the_papers_rhos_do_not_overlap(tmp_path, kind, context):
@@ -971,6 +975,7 @@ def size_of_png(path):
         return image.size
 
 
+@pytest.mark.slow
 def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
     monkeypatch.chdir(sweep)
     command = ("accuracy_vs_rho", "--base_res_dir=s", "--legend_loc=none")
@@ -1009,6 +1014,7 @@ def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
         assert content != usual[1], flags
 
 
+@pytest.mark.slow
 def test_endings_and_styles(sweep, capsys, monkeypatch):
     monkeypatch.chdir(sweep)
 

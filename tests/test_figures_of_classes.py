@@ -137,6 +137,7 @@ class TestClassChanges:
             part = select(numbers[""], split=split)
             np.testing.assert_allclose(patch.get_data().values, part["change"])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("col_wrap", "columns"), [(1, 1), (2, 2), (3, 3), (0, 1)])
     def test_panels(self, tmp_path, drawn, col_wrap, columns):
         results = {name: {"rho": rho} for name, rho in (("a", 0), ("b", 0.5), ("c", 1))}
@@ -145,6 +146,7 @@ class TestClassChanges:
         assert [each.get_title() for each in axes] == ["a", "b", "c"]
         assert len({round(each.get_position().x0, 3) for each in axes}) == columns
 
+    @pytest.mark.slow
     def test_command(self, tmp_path):
         rows = run(tmp_path, "class_changes", "--col_wrap=2")
         assert len(rows) == 2 * len(LABEL_NAMES)
@@ -291,6 +293,7 @@ class TestAccuracyVsSamples:
         with pytest.raises(UserError, match="the same number of training samples"):
             accuracy_vs_samples.numbers(sources)
 
+    @pytest.mark.slow
     def test_drawing(self, tmp_path, drawn):
         from matplotlib import colors
 
@@ -327,6 +330,7 @@ class TestAccuracyVsSamples:
         assert not inside.legends
         assert inside.axes[0].get_legend()._ncols == 2
 
+    @pytest.mark.slow
     def test_many_rows_of_a_legend_have_room(self, tmp_path, drawn):
         names = [f"experiment number {i} of eight" for i in range(8)]
         results = {name: {"rho": i} for i, name in enumerate(names)}
@@ -532,6 +536,7 @@ class TestAccuracyVsDistance:
         assert not figure.legends
         assert not few.spines["top"].get_visible()
 
+    @pytest.mark.slow
     def test_options_of_the_drawing(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual, acc="alphanet")
 
@@ -569,12 +574,14 @@ class TestAccuracyVsDistance:
         axes = panels(log_xscale=True)[0]
         assert [axes.get_xscale(), axes.get_yscale()] == ["log", "linear"]
 
+    @pytest.mark.slow
     def test_log_scale_of_accuracy(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual, acc="alphanet", splits=["base"])
         assert numbers[""]["accuracy"].min() > 0.0
         (axes,) = self.panels(drawn, numbers, log_yscale=True)
         assert axes.get_yscale() == "log"
 
+    @pytest.mark.slow
     def test_points_as_pixels_of_pgf_are_beside_it(self, usual, tmp_path):
         tools.need_latex()
         numbers = accuracy_vs_distance.numbers(usual)
@@ -593,6 +600,7 @@ class TestAccuracyVsDistance:
         text = (tmp_path / "figure.pgf").read_text()
         assert all(path.is_file() and path.name in text for path in images)
 
+    @pytest.mark.slow
     def test_empty_panels(self, usual, drawn):
         # The original gave them values of a class, which was then missing.
         numbers = accuracy_vs_distance.numbers(usual)
@@ -614,6 +622,7 @@ class TestAccuracyVsDistance:
                 )
             assert visible[0].yaxis.get_tick_params()["labelleft"]
 
+    @pytest.mark.slow
     def test_long_lists_of_correlations_are_outside(self, tmp_path, drawn):
         results = {name: {"seed": place} for place, name in enumerate("abcde")}
         numbers = accuracy_vs_distance.numbers(
@@ -627,6 +636,7 @@ class TestAccuracyVsDistance:
         edge = axes.get_window_extent().x1
         assert all(text.get_window_extent().x0 < edge for text in axes.texts)
 
+    @pytest.mark.slow
     def test_guide(self, usual, drawn):
         numbers = accuracy_vs_distance.numbers(usual)
         *panels, guide = self.panels(drawn, numbers, add_axes_guide=True, ylabel="gain")
@@ -685,6 +695,7 @@ class TestAccuracyVsDistance:
         with pytest.raises(UserError, match=message):
             self.panels(drawn, numbers, **options)
 
+    @pytest.mark.slow
     def test_command_with_data(self, tmp_path, capsys):
         made = made_data.make(tmp_path / "data")
         data = dataset.load_dataset(made.entry, made.root)
@@ -830,6 +841,7 @@ class TestClassAccuracyAndSamples:
         assert "Few" not in ticks
         assert not left.lines
 
+    @pytest.mark.slow
     def test_panels_and_legend(self, tmp_path, drawn):
         name = "a very long name of an experiment, longer than a panel"
         results = {"a": {}, name: {"rho": 0}, "c": {"rho": 1}}
@@ -852,6 +864,7 @@ class TestClassAccuracyAndSamples:
         )
         assert inside.axes[0].get_legend()._ncols == 2
 
+    @pytest.mark.slow
     def test_command(self, tmp_path):
         rows = run(tmp_path, "class_accuracy_and_samples", "--max_bars=4")
         assert len(rows) == 2 * len(LABEL_NAMES)

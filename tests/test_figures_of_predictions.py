@@ -340,6 +340,7 @@ class TestPredictions:
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels == ["Baseline", "AlphaNet"]
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = predictions.numbers(sources_of(tmp_path, a=HAND, b=HAND))
         figure = drawn(predictions, numbers, col_wrap=1, legend_ncols=1)
@@ -356,6 +357,7 @@ class TestPredictions:
         assert figure.axes[0].texts[1].get_text() == "60.0"
         assert figure.axes[0].get_ylabel() == "Few-split samples (%)"
 
+    @pytest.mark.slow
     def test_percentages_without_room_are_left_out(self, tmp_path, drawn):
         results = dict.fromkeys("abcdef", HAND)
         numbers = predictions.numbers(sources_of(tmp_path, **results))
@@ -506,6 +508,7 @@ class TestPredictionChanges:
         assert figure.legends[0].get_texts()[-1].get_text() == "Few split"
         assert figure.get_supylabel() == "Test samples (%)"
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = prediction_changes.numbers(sources_of(tmp_path, a=HAND, b=HAND))
         figure = drawn(
@@ -661,6 +664,7 @@ class TestAccuracyVsExperiment:
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
         assert labels == ["Few", "Medium", "Overall"]
 
+    @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
         numbers = accuracy_vs_experiment.numbers(self.mixed(tmp_path), col="metric")
 
@@ -684,6 +688,7 @@ class TestAccuracyVsExperiment:
 
 
 class TestTextThatHasRoom:
+    @pytest.mark.slow
     def test_tick_labels_turn(self, tmp_path, drawn):
         names = [f"experiment {number}" for number in range(9)]
         numbers = accuracy_vs_experiment.numbers(
@@ -696,6 +701,7 @@ class TestTextThatHasRoom:
         labels = wide.axes[0].get_xticklabels()
         assert {label.get_rotation() for label in labels} == {0.0}
 
+    @pytest.mark.slow
     def test_long_titles_take_several_lines(self, tmp_path, drawn):
         name = "a name of an experiment that is longer than a panel is wide"
         numbers = prediction_changes.numbers(
@@ -736,6 +742,7 @@ class TestCommands:
         arguments = [f"--base_res_dir={real[0]}", f"--out={out}", *flags]
         return cli.main(["main.py", "plot", name, *arguments])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "flags"),
         [
@@ -768,6 +775,7 @@ class TestCommands:
         (tmp_path / "labels_full.txt").write_text("\n".join(lines))
         return ["--base_res_dir", str(tmp_path / "results"), "--nn_split=semantic"]
 
+    @pytest.mark.slow
     def test_semantic_neighbors(self, wordnet_reader, tmp_path):
         flags = self.semantic(tmp_path)
         found = {}

@@ -166,6 +166,7 @@ class TestStaging:
             assert not left.exists()
         assert sorted(snapshot(root)) == [".other", "a", "mine"]
 
+    @pytest.mark.slow
     def test_one_process_at_a_time(self, root):
         context = multiprocessing.get_context("spawn")
         started, results = context.Event(), context.Queue()
@@ -310,6 +311,7 @@ def refusal(path):
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.npz", "c.npz", "a.npy"])
 def test_damaged_anywhere(name, good_files):
     """Whatever is wrong with a file, it is a one-line error that names it."""

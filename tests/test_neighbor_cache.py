@@ -118,6 +118,7 @@ class TestRandomForEverySeed:
         ]
         assert shapes[0] == shapes[1]
 
+    @pytest.mark.slow
     def test_shape_changes_no_number(self):
         problem = problem_lib.prepare(DATA, RANDOM, seed=0)
         lean = dataclasses.replace(
@@ -165,6 +166,7 @@ class TestRemarks:
         ]
 
 
+@pytest.mark.slow
 def test_a_network_that_gives_only_zeros_is_explained():
     problem = problem_lib.prepare(DATA, SETTINGS)
     params = loop.initial_params(problem, [4])
@@ -175,6 +177,7 @@ def test_a_network_that_gives_only_zeros_is_explained():
         loop.run(problem, [4], params=(*params[:-1], last))
 
 
+@pytest.mark.slow
 def test_debug_finds_nothing_wrong_in_a_run():
     settings = dataclasses.replace(SETTINGS, debug=True, train_epochs=2)
     outcome = loop.run(problem_lib.prepare(DATA, settings), [0])

@@ -204,14 +204,14 @@ class TestGrid:
             for point in grid_points(registry.get_entry(REGISTRY, name)):
                 settings = point.settings
                 assert (point.rho, point.k) == (settings.rho, settings.n_neighbors)
-                key = (name, point.group, point.rho, point.k)
+                key = (name, point.folder, point.rho, point.k)
                 there[key] = settings.nn_dist
         for table in published.tables().values():
             for row in table.rows:
                 if row.config is not None and row.rho is not None:
                     by_k = table.name.startswith("rhos_")
-                    group = f"nnsweep_{table.distance}" if by_k else "main"
-                    key = (row.config, group, row.rho, row.k)
+                    folder = f"nnsweep_{table.distance}" if by_k else "main"
+                    key = (row.config, folder, row.rho, row.k)
                     assert there[key] == table.distance
 
     def test_settings_of_datasets(self):
@@ -262,10 +262,10 @@ class TestNames:
         """Its tables do not take the place of the paper's."""
         measured = Measured(tuple(Value(p, 1.0) for p in (1.0, 2.0, 3.0, 4.0)), 2)
         results = types.SimpleNamespace(
-            problems={},
+            not_computed={},
             has_synsets=lambda name: True,
-            settings=lambda name, group: [(0.5, 5)] if group == "main" else [],
-            group=lambda name, group: [],
+            rho_and_k=lambda name, folder: [(0.5, 5)] if folder == "main" else [],
+            sets=lambda name, folder: [],
             measure=lambda *arguments, **options: measured,
         )
         names = [
@@ -517,16 +517,18 @@ def read_csv(root, name):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 class TestCommand:
+    @pytest.mark.slow
     def test_results_are_where_the_original_has_them(self, ran):
         found = {p.parent.relative_to(ran / "w").as_posix()
                  for p in (ran / "w").rglob("result.npz")}  # fmt: skip
         rhos, ks = ("0.5", "1"), (1, 5)
         assert found == {
-            f"{group}/{name}/rho_{rho}{last}"
+            f"{folder}/{name}/rho_{rho}{last}"
             for name in ("imagenetlt_resnext50_crt", "my--data-")
             for rho in rhos
-            for group, lasts in (
+            for folder, lasts in (
                 ("main", [""]),
                 ("randomnns", [""]),
                 ("nnsweep_euclidean", [f"/k_{k}" for k in ks]),
@@ -680,6 +682,7 @@ class TestCommand:
         assert "skipping placeslt_resnet152_crt: no such file" in captured.err
         assert (ran / "w" / "index.html").read_text() == page_before
 
+    @pytest.mark.slow
     def test_what_was_stopped_goes_on(self, ran, capsys):
         gone = ran / "w/nnsweep_cosine/my--data-/rho_1/k_5/result.npz"
         old = results.load_result(gone)
@@ -908,8 +911,8 @@ class TestCommand:
 @pytest.mark.slow
 class TestFigures:
     def test_every_figure_is_drawn_once(self, ran, capsys, tmp_path, monkeypatch):
-        for group in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine"):
-            there = f"{group}/imagenetlt_resnext50_crt"
+        for folder in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine"):
+            there = f"{folder}/imagenetlt_resnext50_crt"
             shutil.copytree(ran / "w" / there, tmp_path / "w" / there)
         flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
         flags += ["--n_boot=10", "--datasets", "imagenetlt_resnext50_crt"]

@@ -105,7 +105,9 @@ def alone():
     return [loop.run(p.problem, p.seeds) for p in make_points(CHANGES)]
 
 
+@pytest.mark.slow
 class TestOneProgram:
+    @pytest.mark.slow
     def test_each_as_if_alone(self, alone, traces):
         outcomes, order = run_points(make_points(CHANGES))
         assert len(traces) <= 1  # none if another test has run it
@@ -121,6 +123,7 @@ class TestOneProgram:
         found = [outcomes[i].step_loss[0].shape[1] for i in range(7)]
         assert found == STEPS
 
+    @pytest.mark.slow
     def test_nothing_new_is_compiled(self, compiled):
         run_points(make_points(CHANGES))
         before = len(compiled)
@@ -141,6 +144,7 @@ class TestOneProgram:
         run_points(make_points([({"train_batch_size": 2}, (0, 1))]))
         assert len(compiled) > before  # or nothing would be counted
 
+    @pytest.mark.slow
     def test_samplers_of_several_sizes(self):
         samplers = (
             "AllFewSampler",
@@ -179,6 +183,7 @@ class TestSeveralPrograms:
         ({"rho": 1.0}, (4, 5)),
     ]
 
+    @pytest.mark.slow
     def test_each_as_if_alone(self):
         lines = []
         points = make_points(self.CHANGES)
@@ -249,6 +254,7 @@ class TestPrepareAll:
 
 @pytest.mark.usefixtures("no_program")
 class TestMemory:
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [4, 1])
     def test_groups_of_runs_change_nothing(self, alone, size):
         points = make_points(CHANGES)
@@ -263,6 +269,7 @@ class TestMemory:
         for index, expected in enumerate(alone):
             assert_outcomes_close(outcomes[index], expected)
 
+    @pytest.mark.slow
     def test_table_has_room_for_every_group(self):
         points = make_points(CHANGES)
         (cohort,) = cohorts.make_cohorts(points)
@@ -278,6 +285,7 @@ class TestMemory:
                 assert len(rows) <= needs.table_rows(size)
         assert needs.table_rows(1) < len(DATA.train.labels)
 
+    @pytest.mark.slow
     def test_a_point_comes_as_soon_as_its_runs_are_done(self):
         points = make_points([({"pred_scale": 3.0}, (0,)), ({"rho": 1.0}, (0, 1))])
         limit, plan = limits(points)[-1]
@@ -314,6 +322,7 @@ class TestMemory:
 class TestDiverging:
     BAD = ({"optim_params": {"lr": 1e30}, "pred_scale": 3.0}, (3, 4))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("one_at_a_time", [False, True])
     def test_the_others_finish(self, alone, no_program, one_at_a_time):
         points = make_points([CHANGES[0], self.BAD], names=["good", "rate=1e30"])
@@ -325,6 +334,7 @@ class TestDiverging:
         assert "for seed 3 in epoch 1, step " in str(outcomes[1])
         assert_outcomes_close(outcomes[0], alone[0])
 
+    @pytest.mark.slow
     def test_all_of_them(self):
         bad = self.BAD[0] | {"pred_scale": 1.0}
         outcomes, _ = run_points(make_points([(bad, (3, 4))] * 2, names=["a", "b"]))
@@ -340,6 +350,7 @@ class TestDiverging:
 class TestSamplers:
     """Any sampler goes through an experiment."""
 
+    @pytest.mark.slow
     def test_rows_of_an_epoch(self):
         settings = dataclasses.replace(
             SETTINGS,

@@ -44,6 +44,7 @@ def trace():
 CASE = {"dataset": "small", "seed": 0, "epochs": 12}
 
 
+@pytest.mark.slow
 def test_every_quantity_is_within_its_limit(data, trace):
     lines = replay_trace.replay(data, trace, CASE)
     assert [str(line) for line in lines if not str(line).endswith("ok")] == []
@@ -85,6 +86,7 @@ def run_command(root, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "lines"), [("trace_a", 26), ("sgd", 24)])
 def test_command(root, capsys, name, lines):
     assert run_command(root, name) == 0
@@ -94,6 +96,7 @@ def test_command(root, capsys, name, lines):
     assert len(out) == lines
 
 
+@pytest.mark.slow
 def test_without_validation_and_with_uneven_epochs(root, capsys):
     assert run_command(root, "adam") == 0
     out = capsys.readouterr().out.splitlines()

@@ -164,6 +164,7 @@ class TestSemanticMask:
                 file, DataFinder(), synsets=path, wordnet=tmp_path / "none"
             )
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("wordnet_reader")
     def test_registry_and_flag_say_the_same(self, made, file, tmp_path):
         path = made.path("data/synsets.txt")

@@ -207,6 +207,7 @@ class TestAccuracy:
             facts = about | {"experiment": name, "files": files, "runs": runs}
             assert {key: found[name][key] for key in facts} == facts
 
+    @pytest.mark.slow
     def test_what_training_printed(self, tmp_path, capsys, root, run):
         made = made_data.make(tmp_path / "data")
         more = ["--config.seeds=3", "--config.training.ptopt.optim_params=lr=0.1"]

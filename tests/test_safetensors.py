@@ -53,6 +53,7 @@ DTYPES = {
 }
 
 
+@pytest.mark.slow
 def test_all_dtypes_and_damage(read):
     header, data, wanted = {"__metadata__": {"format": "pt"}}, b"", {}
     for name, dtype in DTYPES.items():

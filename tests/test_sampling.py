@@ -285,12 +285,14 @@ class TestMakeSamplers:
 
 
 class TestDrawRows:
+    @pytest.mark.slow
     def test_one_sampler_after_the_other(self, pools):
         rows = _draw_rows(jax.random.key(0), pools, samplers=samplers(45))
         assert rows[:5].tolist() == FEW_ROWS
         assert set(LABELS[rows[5:]]) == {0, 2, 3}
         assert rows.dtype == jnp.int32
 
+    @pytest.mark.slow
     def test_uniform_over_classes_then_over_their_rows(self, pools):
         # 9 of 14 base rows are of class 0, which gets a third of the draws.
         size = 60_000
@@ -312,6 +314,7 @@ class TestDrawRows:
         chi2 = sum((c - size / 18) ** 2 / (size / 18) for c in pairs.values())
         assert chi2 < 26.2  # 8 degrees of freedom: one in a thousand
 
+    @pytest.mark.slow
     def test_class_and_row_are_drawn_apart(self):
         # With equal counts, which row comes must not follow from which class.
         pool = make_pool(np.repeat(np.arange(4), 4), range(4))
@@ -323,6 +326,7 @@ class TestDrawRows:
         counts = np.bincount(np.asarray(rows), minlength=16)
         assert ((counts - 250) ** 2 / 250).sum() < 37.7  # 15 degrees of freedom
 
+    @pytest.mark.slow
     def test_two_samplers_of_a_kind_draw_differently(self, pools):
         twice = (Sampler(DEFAULT[1], 50, 50),) * 2
         rows = _draw_rows(jax.random.key(0), pools, samplers=twice)
@@ -350,6 +354,7 @@ class TestEverySampler:
             expected = np.flatnonzero(np.isin(LARGER, CLASSES[split]))
             np.testing.assert_array_equal(np.sort(rows), expected)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_uniform_over_images(self, larger, split):
         # 10 few rows, so 14 rows a time, of up to 94.
@@ -368,6 +373,7 @@ class TestEverySampler:
         equal = [((row[:, None] == row).sum() - 14) / 2 for row in rows]
         assert abs(np.mean(equal) - pairs) < 5 * np.sqrt(pairs / 1500)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_class_balanced(self, larger, split):
         (sampler,) = make(f"ClassBalanced{split.capitalize()}Sampler", r=1.4)
@@ -387,6 +393,7 @@ class TestEverySampler:
             bound = freedom + 3.3 * np.sqrt(2 * freedom) + 5
             assert chi_square(of_class, of_class.sum() / COUNTS[c]) < bound
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("r", [0.4, 1.0, 1.34])
     @pytest.mark.parametrize("split", BASE_SPLITS)
     def test_uniform_over_classes(self, larger, split, r):
@@ -420,6 +427,7 @@ class TestEverySampler:
         counts = np.bincount(sizes)[[2, 3, 5]]
         assert chi_square(counts, len(sizes) / 3) < 13.9  # 2 degrees of freedom
 
+    @pytest.mark.slow
     def test_sizes_vary_between_epochs_and_between_classes(self, larger):
         # Each class has a few class drawn anew: sizes of two are independent.
         (sampler,) = make("UniformManyClassSampler", r=0.7)
@@ -442,6 +450,7 @@ class TestEverySampler:
         assert sorted(rows[labels[rows] != 2].tolist()) == [6, 7, 17]
         assert len({*rows[labels[rows] == 2].tolist()}) == 6
 
+    @pytest.mark.slow
     def test_three_together(self, larger):
         # Each draws as it would alone at its place; together they fill the batches.
         names = [
@@ -470,6 +479,7 @@ class TestEverySampler:
             assert len(many) in (2, 3, 5)
             assert np.all(np.diff(batches.valid.reshape(-1).astype(int)) <= 0)
 
+    @pytest.mark.slow
     def test_jitted_equals_eager_and_vmapped(self, larger):
         every = make(*ONE_OF_EACH, r=0.7)
         amounts = np.array([sampler.amount for sampler in every])
@@ -485,6 +495,7 @@ class TestEverySampler:
                 np.testing.assert_array_equal(a, b)
                 np.testing.assert_array_equal(a, c[2])
 
+    @pytest.mark.slow
     def test_no_class_and_no_row(self, larger):
         drawn = _jitted_rows(
             jax.random.key(0),
@@ -498,6 +509,7 @@ class TestEverySampler:
 class TestCapacity:
     """What is drawn is the same, however much room there is for it."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("room", [8, 33, 1024])
     def test_rows(self, larger, room):
         exact = make(*(n for n, kind in SAMPLERS.items() if kind.per == "rows"), r=0.7)
@@ -514,6 +526,7 @@ class TestCapacity:
             np.testing.assert_array_equal(padded.valid, np.arange(room) < 7)
             np.testing.assert_array_equal(padded.rows[:7], drawn.rows)
 
+    @pytest.mark.slow
     def test_rows_of_classes(self, larger):
         exact = make(*(n for n, kind in SAMPLERS.items() if kind.per == "classes"))
         wider = tuple(Sampler(s.name, s.amount, 2 * s.capacity) for s in exact)
@@ -525,6 +538,7 @@ class TestCapacity:
                 _draw_rows(key, larger, samplers=wider),
             )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("room", [5, 96])
     def test_batches(self, pools, room):
         exact, padded = draw(2, pools), draw(2, pools, capacity=room)
@@ -534,6 +548,7 @@ class TestCapacity:
         for one, other in zip(exact, padded, strict=True):
             np.testing.assert_array_equal(one, other[:3])
 
+    @pytest.mark.slow
     def test_a_sampler_does_not_depend_on_another_ones_room(self, larger):
         names = ["ClassBalancedMediumSampler", "UniformManyImageSampler"]
         exact = make(*names, r=0.7)
@@ -550,6 +565,7 @@ class TestCapacity:
 class TestAmounts:
     """Numbers of rows that are arguments, not part of the program."""
 
+    @pytest.mark.slow
     def test_as_if_they_were_the_samplers_own(self, pools):
         for amount in (0, 3):
             given = _draw(
@@ -564,6 +580,7 @@ class TestAmounts:
                 np.testing.assert_array_equal(one, other)
             assert given.valid.sum() == 5 + amount
 
+    @pytest.mark.slow
     def test_of_classes(self, larger):
         (sampler,) = make("UniformBaseClassSampler")
         for amount in (0, 2, 8):
@@ -572,6 +589,7 @@ class TestAmounts:
             for row in take(zip(rows[:5], valid, strict=False)):
                 assert len(rows_by_class(row)) == amount
 
+    @pytest.mark.slow
     def test_compile_nothing_and_differ_within_a_vmap(self, pools):
         one = functools.partial(_draw, samplers=samplers(4, 8), batch_size=4)
         many = jax.jit(
@@ -653,6 +671,7 @@ class TestDrawBatches:
         np.testing.assert_array_equal(first.rows, again.rows)
         assert (first.rows != other.rows).any()
 
+    @pytest.mark.slow
     def test_vmapped_equals_single_bit_for_bit(self, pools):
         keys = jnp.stack([jax.random.key(seed) for seed in range(4)])
         run = functools.partial(_draw, samplers=samplers(4), batch_size=4)
@@ -662,6 +681,7 @@ class TestDrawBatches:
             np.testing.assert_array_equal(one.rows, stacked.rows[seed])
             np.testing.assert_array_equal(one.valid, stacked.valid[seed])
 
+    @pytest.mark.slow
     def test_no_key_is_used_twice(self, pools):
         with jax.debug_key_reuse(True):
             batches = draw(2, pools)
@@ -673,6 +693,7 @@ class TestDrawBatches:
         draw(1, pools)
         assert len(_traces) == before
 
+    @pytest.mark.slow
     def test_shuffle_alone_when_nothing_is_drawn(self, pools):
         run = functools.partial(draw, pools=pools, num_base_rows=0)
         orders = [self.rows_of(run(seed)).tolist() for seed in range(4)]

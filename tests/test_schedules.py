@@ -8,19 +8,17 @@ import oracle
 import pytest
 import record_torch
 
-from alphanet_jax.lookup import optimizers
 from alphanet_jax.lookup.schedules import (
     OPTAX_SCHEDULES,
     SCHEDULES,
-    learning_rates,
     make_schedule,
 )
 
 
 def rates_of(name, params, *, learning_rate=1.0, num_epochs=10):
-    return learning_rates(
+    return make_schedule(
         name, params, learning_rate=learning_rate, num_epochs=num_epochs
-    )
+    ).learning_rate
 
 
 def schedule_of(name, params, *, learning_rate=1.0, num_epochs=10, has_momentum=True):
@@ -35,7 +33,7 @@ def schedule_of(name, params, *, learning_rate=1.0, num_epochs=10, has_momentum=
 
 class TestLearningRates:
     def test_step_lr_by_hand(self):
-        rates = learning_rates(
+        rates = rates_of(
             "StepLR",
             {"step_size": 3, "gamma": 0.5},
             learning_rate=8.0,
@@ -45,7 +43,7 @@ class TestLearningRates:
         assert rates.dtype == np.float64
 
     def test_default_gamma_is_a_tenth(self):
-        rates = learning_rates(
+        rates = rates_of(
             "StepLR", {"step_size": 10}, learning_rate=0.001, num_epochs=25
         )
         np.testing.assert_allclose(rates, [1e-3] * 10 + [1e-4] * 10 + [1e-5] * 5)
@@ -55,9 +53,7 @@ class TestLearningRates:
     )
     def test_against_oracle_and_torch(self, step_size, gamma, num_epochs):
         params = {"step_size": step_size, "gamma": gamma}
-        rates = learning_rates(
-            "StepLR", params, learning_rate=0.3, num_epochs=num_epochs
-        )
+        rates = rates_of("StepLR", params, learning_rate=0.3, num_epochs=num_epochs)
         np.testing.assert_allclose(
             rates, oracle.step_lr(0.3, num_epochs, **params), rtol=1e-13
         )
@@ -73,13 +69,13 @@ class TestLearningRates:
 
     def test_no_epochs(self):
         params = {"step_size": 2}
-        rates = learning_rates("StepLR", params, learning_rate=1.0, num_epochs=0)
+        rates = rates_of("StepLR", params, learning_rate=1.0, num_epochs=0)
         assert rates.shape == (0,)
 
     @pytest.mark.parametrize("step_size", [0, -3])
     def test_step_size_out_of_range(self, step_size):
         with pytest.raises(ValueError, match=rf"step_size must be .* got {step_size}"):
-            learning_rates(
+            rates_of(
                 "StepLR", {"step_size": step_size}, learning_rate=1.0, num_epochs=3
             )
 
@@ -100,7 +96,7 @@ class TestLearningRates:
     )
     def test_unknown_or_missing(self, name, params, message):
         with pytest.raises(ValueError, match=message):
-            learning_rates(name, params, learning_rate=1.0, num_epochs=3)
+            rates_of(name, params, learning_rate=1.0, num_epochs=3)
 
 
 LABELS = [record_torch.label(*case) for case in record_torch.SCHEDULES]
@@ -249,6 +245,7 @@ OPTAX_CASES = [
 
 
 class TestOptaxSchedules:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("name", "params", "stands_for_lr"), OPTAX_CASES)
     def test_against_optax(self, name, params, stands_for_lr, x64):
         rates = rates_of(name, params, learning_rate=0.3)
@@ -298,8 +295,6 @@ class TestErrors:
             ValueError, match=r"OneCycleLR changes .* optimizer has none"
         ):
             schedule_of("OneCycleLR", params, has_momentum=False)
-        with pytest.raises(ValueError, match="only learning rates are asked for; give"):
-            rates_of("OneCycleLR", params)
         schedule = schedule_of(
             "OneCycleLR", params | {"cycle_momentum": False}, has_momentum=False
         )
@@ -423,7 +418,3 @@ class TestErrors:
             schedule_of(
                 "ExponentialLR", {"gamma": 10}, learning_rate=2e303, num_epochs=7
             )
-
-
-def test_optimizers_give_them_too():
-    assert optimizers.learning_rates is learning_rates

@@ -46,12 +46,14 @@ def test_every_array_of_a_real_result(made, tmp_path, own):
     assert arrays["neighbors"].ndim == 2 + own
 
 
+@pytest.mark.slow
 def test_momentum_of_a_schedule(made, tmp_path):
     more = ["--config.training.ptopt.lr_sched_cls=OneCycleLR", CHANGING]
     arrays = load_result(results_of_data.train(made, tmp_path / "w", *more))
     assert arrays["momentum"].shape == (2,)
 
 
+@pytest.mark.slow
 def test_shared_neighbors_where_seeds_could_have_their_own(made, tmp_path):
     """Version 0.1 wrote these with an axis of length 1."""
     path = results_of_data.train(made, tmp_path / "w", OWN[0])

@@ -70,6 +70,7 @@ class TestScoreTable:
             pred_scale=pred_scale,
         )
 
+    @pytest.mark.slow
     def test_hand_worked(self):
         table = self.hand_worked([2, 3])
         np.testing.assert_array_equal(table.labels, [2, 3])
@@ -84,6 +85,7 @@ class TestScoreTable:
             table.top_classes, [[1, 2, 4, 4, 4], [2, 1, 4, 4, 4]]
         )
 
+    @pytest.mark.slow
     def test_pred_scale_is_in_the_log_sum_exp_only(self):
         plain, scaled = self.hand_worked([2, 1]), self.hand_worked([2, 1], 3.0)
         expected = np.log([1 + np.exp(-3), np.exp(-27) + 1])
@@ -91,6 +93,7 @@ class TestScoreTable:
         for name in COLUMNS - {"base_logsumexp"}:
             np.testing.assert_array_equal(getattr(plain, name), getattr(scaled, name))
 
+    @pytest.mark.slow
     def test_several_scales(self, problem):
         scales = np.float32([0.5, 1.0, 30.0])
         several = make_table(problem, scales)
@@ -106,6 +109,7 @@ class TestScoreTable:
                     getattr(several, name), getattr(one, name)
                 )
 
+    @pytest.mark.slow
     def test_several_scales_by_hand(self):
         table = self.hand_worked([2, 1], np.float32([1.0, 3.0]))
         expected = np.log(
@@ -316,6 +320,7 @@ class TestFewLogits:
             modes=["rev"],
         )
 
+    @pytest.mark.slow
     def test_jitted_and_vmapped(self, usual, rng):
         coefficients = rng.normal(size=(4, *usual.sources.shape)).astype(np.float32)
         frozen = oracle.frozen_columns(usual, np.float32)

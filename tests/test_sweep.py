@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
 
 from alphanet_jax.commands import cli, running
 from alphanet_jax.config import fields as config
@@ -66,7 +67,28 @@ class TestSweptArguments:
     def test_the_last_one_counts(self):
         many, one = "--config.rho=(0.1, 0.5)", "--config.rho=0.3"
         assert sweep.swept_arguments([many, one]) == ([one], {})
-        assert sweep.swept_arguments([one, many]) == ([one], {"rho": "(0.1, 0.5)"})
+        assert sweep.swept_arguments([one, many]) == ([], {"rho": "(0.1, 0.5)"})
+        one = ["--config.rho", "0.3"]
+        assert sweep.swept_arguments([*one, many]) == ([], {"rho": "(0.1, 0.5)"})
+        assert sweep.swept_arguments([many, *one]) == (one, {})
+
+    def test_other_words_do_not_count(self):
+        many = "--config.rho=(0.1, 0.5)"
+        for rest in (["--workdir", "rho"], ["--rho=1"], ["--config.alphanet.debug"]):
+            assert sweep.swept_arguments([many, *rest]) == (rest, {"rho": "(0.1, 0.5)"})
+            assert sweep.swept_arguments([*rest, many]) == (rest, {"rho": "(0.1, 0.5)"})
+
+    def test_one_value_and_then_several_can_be_parsed(self):
+        values = flags.FlagValues()
+        arguments = [
+            "main.py",
+            *running.prepare_arguments(
+                ["--config=quickstart", "--config.rho=0.3", "--config.rho=(0.1, 0.5)"]
+            ),
+        ]
+        running.define_flags(values, arguments)
+        assert values(arguments) == ["main.py"]
+        assert [point.settings.rho for point in running.points(values)] == [0.1, 0.5]
 
     def test_commands_parse_the_last_one(self):
         given = ["--config.rho=(0.1, 0.5)", "--x=1", "--config.rho=(0.2, 0.3)"]
@@ -165,6 +187,7 @@ def _own_directory(tmp_path, monkeypatch):
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_points_equal_single_runs_and_are_not_run_again(self, capsys, monkeypatch):
         assert main(QUICKSTART, "--workdir=s", "--config.rho=(0.1, 0.5)", *SHORT) == 0
         captured = capsys.readouterr()
@@ -207,6 +230,7 @@ class TestCommand:
         assert "AlphaNet (r=0.1)" in captured.out  # of the table, all the same
         assert "AlphaNet (r=1)" in captured.out
 
+    @pytest.mark.slow
     def test_a_failing_point_does_not_stop_the_others(self, capsys):
         rates = "--config.training.ptopt.optim_params=('lr=1e30', 'lr=0.01')"
         assert main(QUICKSTART, "--workdir=s", rates, *SHORT) == 1
@@ -219,6 +243,7 @@ class TestCommand:
         assert "optim_params=lr=0.01" in captured.out
         assert "1e30" not in captured.out
 
+    @pytest.mark.slow
     def test_config_files_may_sweep(self, capsys):
         text = (ROOT / "configs" / "quickstart.py").read_text()
         text = text.replace("config.rho = 0.5", "config.rho = (0.1, 0.2)")
@@ -267,6 +292,7 @@ class TestStart:
         assert running.own_directory(str(tmp_path / "file" / "below")) is None
         assert "Not a directory" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_only_what_is_used_is_imported(self):
         """A run itself needs none of these, and each takes a second to import."""
         program = (

@@ -149,7 +149,9 @@ def same(found, wanted):
     )
 
 
+@pytest.mark.slow
 class TestSeeds:
+    @pytest.mark.slow
     def test_directories(self, logged):
         root, _, _ = logged
         split_runs = {"few", "medium", "many", "overall"}
@@ -251,6 +253,7 @@ class TestSeeds:
 
 
 class TestOverSeeds:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["mean", "min", "max"])
     def test_numbers(self, logged, kind):
         root, outcome, _ = logged
@@ -340,6 +343,7 @@ class TestRuns:
             assert steps(series["validation/accuracy"]) == [1, 2, 3]
             same(values(series["test/f1"]), found[0].test.f1[seed : seed + 1])
 
+    @pytest.mark.slow
     def test_a_group_that_is_filled_up(self, tmp_path):
         """Runs that repeat the last one, for equal shapes, are logged once."""
         points = make_points({}, seeds=(1, 2, 3))
@@ -352,6 +356,7 @@ class TestRuns:
             same(values(series["batch_loss"]), real[~np.isnan(real)])
             assert steps(series["test/accuracy"]) == [0]
 
+    @pytest.mark.slow
     def test_a_resumed_run_goes_on_counting(self, tmp_path):
         points = make_points({})
 
@@ -417,6 +422,7 @@ class TestCommand:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "cache"))
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
 
+    @pytest.mark.slow
     def test_a_sweep(self, tmp_path, capsys):
         arguments = [
             QUICKSTART, "--workdir=w", "--config.rho=(0.1, 0.5)", "--config.seeds=2",

@@ -172,6 +172,7 @@ def test_real_file(name, read):
     assert found["turned"].strides == (8, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_cut_anywhere(name, read):
     whole = REAL_FILES[name]
@@ -197,6 +198,7 @@ def _touch_everything(value):
             value.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*REAL_FILES, "arrays0", "arrays2", "arrays4", "arrays5"]
 )
@@ -365,6 +367,7 @@ def test_text_of_python_2(read):
     assert read(b"\x80\x02}(U\x01aK\x01T\x01\0\0\0bK\x02u.") == {"a": 1, "b": 2}
 
 
+@pytest.mark.slow
 def test_deep_nesting(read):
     depth = 200_000
     found = read(b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".")
@@ -806,6 +809,7 @@ def test_declared_lengths_take_no_memory(content, read):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_random_programs(read):
     """Runs operations and functions in any order, with arguments of any kind."""
     array = array_pickle()[2:-1]

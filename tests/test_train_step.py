@@ -58,6 +58,7 @@ def hand_worked(few_target, base_target_logit, base_logits, pred_scale=1.0):
 
 class TestCrossEntropy:
     # By hand it is called eagerly, in all other tests compiled.
+    @pytest.mark.slow
     def test_hand_worked(self):
         # Probabilities 1/10, 2/10 of the base and 3/10, 4/10 of the few classes.
         few_logits = np.log([[3.0, 4.0]])
@@ -103,6 +104,7 @@ class TestCrossEntropy:
             )
             np.testing.assert_array_equal(grad[~valid], 0.0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
     def test_is_exact_in_float64(self, usual, rng, pred_scale, x64):
         all_logits = oracle.logits(usual, rng.normal(size=usual.sources.shape))
@@ -117,6 +119,7 @@ class TestCrossEntropy:
         expected = oracle.cross_entropy_gradient(*dense)[:, usual.few]
         np.testing.assert_allclose(grad, expected, rtol=1e-10, atol=1e-12)
 
+    @pytest.mark.slow
     def test_padding_counts_for_nothing(self, usual, rng):
         table = to_table(usual)
         few_logits = rng.normal(size=(len(usual.labels), 3)).astype(np.float32)
@@ -182,6 +185,7 @@ class TestCrossEntropy:
 
 
 class TestLossFn:
+    @pytest.mark.slow
     def test_against_oracle(self, usual, x64):
         valid = np.arange(len(usual.labels)) % 4 != 2
         loss, grads = jax.jit(jax.value_and_grad(loss_fn))(
@@ -210,6 +214,7 @@ class TestInitState:
 
 
 class TestTrainStep:
+    @pytest.mark.slow
     def test_against_oracle(self, problem, x64):
         # Two steps in float64; k = 1 has no gradient but rounding.
         state = _init_state(to_params(problem.params, np.float64), _TRANSFORM)
@@ -234,6 +239,7 @@ class TestTrainStep:
         if problem.sources.shape[1] > 2:
             assert_params_close(state.params, expected, rtol=1e-8, atol=1e-10)
 
+    @pytest.mark.slow
     def test_any_network_will_do(self, usual):
         """One that gives fixed coefficients learns nothing, and its loss is theirs."""
         fixed = np.random.default_rng(0).normal(size=usual.sources.shape)
@@ -313,12 +319,14 @@ class TestTrainEpoch:
         rates = [rate for _, lists, rate in course for _ in lists]
         return oracle.train(problem, lists, rates, pred_scale=pred_scale, **constants)
 
+    @pytest.mark.slow
     def test_against_oracle(self, usual, course):
         params, losses = self.train(usual, course, np.float32)
         expected, expected_losses = self.train_oracle(usual, course, **_CONSTANTS)
         np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
         assert_params_close(params, expected, rtol=2e-5, atol=2e-5)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 10.0])
     def test_in_float64_with_default_constants(self, usual, course, pred_scale, x64):
         params, losses = self.train(usual, course, np.float64, _PLAIN, pred_scale)
@@ -326,6 +334,7 @@ class TestTrainEpoch:
         np.testing.assert_allclose(losses, expected_losses, rtol=1e-9)
         assert_params_close(params, expected, rtol=1e-7, atol=1e-9)
 
+    @pytest.mark.slow
     def test_padded_rows_are_never_seen(self, usual, course):
         # Padding names row 0; here it is a sample that would dominate any mean.
         features = usual.features.copy()
@@ -349,6 +358,7 @@ class TestTrainEpoch:
         _, losses = self.train(usual, course * 40, np.float32)
         assert losses[-8:].mean() < losses[:8].mean() - 0.05
 
+    @pytest.mark.slow
     def test_vmapped_over_seeds_equals_single(self, usual, course):
         problems = [usual, usual._replace(params=oracle.random_problem(9).params)]
         stacked = jax.tree.map(
@@ -376,6 +386,7 @@ class TestTrainEpoch:
             one = jax.tree.map(lambda x, s=seed: x[s], states.params)
             assert_params_close(one, params, rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.slow
     def test_momentum_that_is_given(self, usual, course):
         fixed = make_optimizer("SGD", {"momentum": 0.6}).transform
         free = make_optimizer("SGD", {}, momentum_changes=True).transform
@@ -399,6 +410,7 @@ class TestTrainEpoch:
             )
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("steps", [0, 1, 3, 4, 9])
     def test_fewer_steps_cut_the_epoch_short(self, usual, course, steps):
         batches = course[0][0]
@@ -425,6 +437,7 @@ class TestTrainEpoch:
             jax.device_get(expected),
         )
 
+    @pytest.mark.slow
     def test_another_number_of_steps_does_not_recompile(self, usual, course):
         self.epoch(usual, course[0][0], num_steps=np.int32(2))
         before = len(_traces)
@@ -432,6 +445,7 @@ class TestTrainEpoch:
             self.epoch(usual, course[0][0], num_steps=np.int32(steps))
         assert len(_traces) == before
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("places", [(4, 5, 6), (0, 1, 2), (0, 3, 6)])
     def test_batches_without_a_row_are_no_steps(self, usual, course, places):
         batches = course[0][0]
@@ -446,6 +460,7 @@ class TestTrainEpoch:
         # Bit for bit, moments and the count of steps included.
         jax.tree.map(np.testing.assert_array_equal, padded_state, state)
 
+    @pytest.mark.slow
     def test_vmapped_over_numbers_of_steps_equals_single(self, usual, course):
         batches = course[0][0]
         valid = np.stack([batches.valid] * 3)

@@ -1,6 +1,7 @@
 """The one function that trains, as a notebook calls it."""
 
 import dataclasses
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ class TestOnePoint:
         assert lines[5].startswith("seconds: compile ")
         assert len(lines) == 6
 
+    @pytest.mark.slow
     def test_everything_on_disk_and_not_again(self, plain, tmp_path):
         places = {
             "workdir": tmp_path / "results",
@@ -88,6 +90,7 @@ class TestOnePoint:
         )
         assert not other.was_done
 
+    @pytest.mark.slow
     def test_stopped_and_resumed_gives_the_same(self, plain, tmp_path):
         class Stop(Exception):  # noqa: N818
             pass
@@ -111,7 +114,47 @@ class TestOnePoint:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestArgumentsThatAreWrong:
+    @pytest.mark.parametrize(
+        ("points", "message"),
+        [
+            ("rho", "points must be Settings or Points of them, got 'r'"),
+            ([BASE, None], "points must be Settings or Points of them, got None"),
+            (Point({"rho": 1}), "points must be Settings or Points of them"),
+            (
+                [dataclasses.replace(BASE, dataset=name) for name in "ab"],
+                "points must be of one dataset, got 'a', 'b'",
+            ),
+        ],
+    )
+    def test_points(self, points, message):
+        with pytest.raises(UserError, match=message):
+            train(points)
+
+    def test_data(self):
+        with pytest.raises(UserError, match="data must be a Dataset, got a str"):
+            train(BASE, "quickstart")
+
+    @pytest.mark.parametrize("name", ["workdir", "ckpt_dir", "tb_logs"])
+    def test_places(self, tmp_path, name):
+        file = tmp_path / "file"
+        file.write_text("mine")
+        for place in (file, str(file / "below" / "that")):
+            with pytest.raises(UserError, match=f"--{name}: {file} is a file"):
+                train(BASE, **{name: place})
+
+    def test_numbers(self, tmp_path):
+        with pytest.raises(UserError, match="--n_ckpt must be at least 1, got 0"):
+            train(BASE, ckpt_dir=tmp_path, n_ckpt=0)
+
+    @pytest.mark.slow
+    def test_names_of_arrays(self, plain):
+        with pytest.raises(UserError, match=r"a result has no arrays \['alpha'\]"):
+            plain[0].arrays(["alphas", "alpha"])
+
+
 class TestSeveralPoints:
+    @pytest.mark.slow
     def test_settings_are_named_by_what_differs(self, tmp_path, plain):
         ended = []
         points = [BASE, dataclasses.replace(BASE, rho=0.3)]
@@ -137,6 +180,17 @@ class TestSeveralPoints:
         assert "the loss is" in str(trained[0].error)
         assert np.isfinite(trained[1].arrays()["alphas"]).all()
 
+    @pytest.mark.slow
+    def test_one_that_fails_does_not_stop_logs(self, tmp_path):
+        wild = dataclasses.replace(BASE, optim_params={"lr": 1e30})
+        trained, _ = train([wild, BASE], tb_logs=tmp_path)
+        assert [one.error is None for one in trained] == [False, True]
+        logged = tmp_path / trained[1].point.directory
+        assert {path.name for path in logged.iterdir()} == {
+            "seed_0", "seed_1", "mean", "min", "max"
+        }  # fmt: skip
+
+    @pytest.mark.slow
     def test_seeds_with_neighbors_of_their_own_are_one_point(self):
         settings = dataclasses.replace(BASE, nn_dist="random", nn_per_seed=True)
         (trained,), lines = train(settings)
@@ -240,6 +294,7 @@ def test_debug_is_that_of_each_point(monkeypatch):
     assert len(parts) == 1  # in one program all the same
 
 
+@pytest.mark.slow
 def test_repeated_runs_are_seen_by_nobody(tmp_path):
     """Three runs, two at a time: the third trains twice, and is told of once."""
     seen = []
@@ -271,6 +326,26 @@ def test_repeated_runs_are_seen_by_nobody(tmp_path):
     assert seen == [((5, 6), 2, 2)] * 3 + [((7,), 1, 1)] * 3
     assert outcome.seeds.tolist() == [5, 6, 7]
     assert len({alphas.tobytes() for alphas in outcome.alphas}) == 3
+
+
+@pytest.mark.slow
+def test_scores_of_one_batch_at_a_time(monkeypatch):
+    """Where they are not shared, those of a batch of runs go before the next come."""
+    made = []
+    original = loop.CohortScores.score_training
+
+    def watched(self, epochs):
+        assert [one for one in made if one() is not None] == []
+        rows = original(self, epochs)
+        made.append(weakref.ref(rows.table.labels))
+        return rows
+
+    monkeypatch.setattr(loop.CohortScores, "score_training", watched)
+    parts = [cohorts.Part(problem.prepare(DATA, BASE), (5, 6, 7))]
+    (plan,) = cohorts.plan_parts(parts)
+    plan = dataclasses.replace(plan, runs_at_a_time=1, shared_table=False)
+    ((_, outcome),) = loop.run_parts(parts, plans=[plan])
+    assert len(made) == len(outcome.seeds) == 3
 
 
 def test_a_registry_is_found_by_settings(monkeypatch):

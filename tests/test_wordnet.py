@@ -115,6 +115,7 @@ def test_only_nltk_missing(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_importing_is_quick_and_without_nltk():
     code = (
         "import sys, alphanet_jax.results.wordnet; "
@@ -217,6 +218,7 @@ def test_directory_in_place_of_a_file(tmp_path):
 # --- The database of this machine -----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_network")
 def test_nouns_alone_from_a_zip_file(noun_files, tmp_path, monkeypatch):
     import nltk
@@ -268,6 +270,7 @@ def test_known_distances(reader):
         np.testing.assert_array_equal(distances, [[0, edges], [edges, 0]])
 
 
+@pytest.mark.slow
 def test_distances_equal_those_of_nltk(reader, rng):
     lemmas = sorted(reader.all_lemma_names("n"))
     nouns = [

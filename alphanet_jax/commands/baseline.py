@@ -72,7 +72,7 @@ def run(values: flags.FlagValues) -> None:
     running.start_jax(values)
 
     from alphanet_jax.data import registry
-    from alphanet_jax.experiment import training
+    from alphanet_jax.experiment import devices, training
     from alphanet_jax.results import accuracy_tables
 
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
@@ -92,5 +92,7 @@ def run(values: flags.FlagValues) -> None:
         raise UserError(
             f"{path}: {error.strerror}; say with --out where to save"
         ) from None
+    if not devices.is_first_process():
+        return
     running.say(f"saved {path}\n")
     print(accuracy_tables.training_table({}, baseline=trained.arrays()))

@@ -1,13 +1,14 @@
 """The command line: finds the command, parses its flags, shows errors as one line.
 
-A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)`, `fields()`,
-`prepare_arguments(arguments)` and `run(flag_values)`. It is imported only when it is
-the one to run, and it imports jax only in `run`, so that help is quick. One that is
-several commands has a `choose(name)` instead, which gives the one of a name, or raises
-`UserError`; an empty name is help on all of them. One may have a
-`what_next(flag_values, program)`, which gives text to show when it is done.
+A command module has a `DESCRIPTION`, `define_flags(flag_values, argv)` and
+`run(flag_values)`. It may have `prepare_arguments(arguments)`, which returns what to
+parse; `fields()`, the fields of the config for help; and `what_next(flag_values,
+program)`, which returns text to show when it is done. One that is several commands has
+a `choose(name)` instead, which returns that of a name, or raises `UserError`; an empty
+name is help on all of them. A module is imported only to run it, and it imports jax
+only in `run`, so that help is quick.
 
-Descriptions say `python main.py`; help shows what the program was started as instead.
+Descriptions have `python main.py`; help shows how the program was started instead.
 """
 
 import difflib
@@ -21,8 +22,9 @@ from typing import Any
 
 from absl import flags
 
-from alphanet_jax import __version__, bundled
+from alphanet_jax import bundled
 from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.version import __version__
 
 __all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
 
@@ -51,22 +53,19 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.combos",
             "show learned combinations of single classes, and what they changed",
         ),
-        "plot": (
-            "alphanet_jax.commands.plot",
-            "draw a figure, with the numbers drawn",
-        ),
+        "plot": ("alphanet_jax.commands.plot", "draw a figure, with the numbers drawn"),
     },
     "Redo the paper": {
         "paper": (
             "alphanet_jax.commands.paper",
             "run the paper's experiments and write its tables and figures",
-        ),
+        )
     },
     "Data": {
         "convert": (
             "alphanet_jax.commands.convert",
             "turn a dataset of PyTorch files into plain arrays, without PyTorch",
-        ),
+        )
     },
 }
 COMMANDS = {
@@ -112,9 +111,9 @@ def run_program(
 
     Args:
       module: The command.
-      argv: What to call the command in its help, then its arguments.
-      program: How to start the program that has all commands; by default as its
-        description says.
+      argv: Name of the command in its help, then its arguments.
+      program: How to start the program that has all commands; by default as in its
+        description.
       intro: Text for help to show after the description.
 
     Returns:
@@ -131,7 +130,8 @@ def run_program(
             usage = argv[0] if program else _program_name(argv[0])
             print(_as_started(_help(module, usage, values, intro), program))
             return
-        arguments = [argv[0], *module.prepare_arguments(argv[1:])]
+        prepare = getattr(module, "prepare_arguments", list)
+        arguments = [argv[0], *prepare(argv[1:])]
         module.define_flags(values, arguments)
         left = _parse(values, arguments)
         if left:
@@ -155,8 +155,8 @@ def _guard(run: Callable[[], None]) -> int:
         run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has had enough. Python would write
-        # the rest when it ends, and complain.
+        # The reader of the output, such as `head`, has closed it. Python would write
+        # the rest when it ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except UserError as error:
@@ -183,10 +183,10 @@ def _as_started(text: str, program: str) -> str:
 
 
 def _unknown_flag(name: str, module: Any, values: flags.FlagValues) -> str:
-    """Words the error about a flag that there is not."""
-    # absl's `--nox` for a boolean flag x; people write `--no-x` and `--no_x`, too.
+    """Returns the error about an unknown flag."""
+    # absl's `--nox` for a boolean flag x; `--no-x` and `--no_x` are common, too.
     switches = [flag for flag in values if values[flag].boolean]
-    switches += [field for field, value, _ in module.fields() if type(value) is bool]
+    switches += [field for field, value, _ in _fields(module) if type(value) is bool]
     if name.startswith("no"):
         wanted = name.removeprefix("no").replace("-", "_").lstrip("_")
         near = difflib.get_close_matches(wanted, switches, n=1)
@@ -196,7 +196,7 @@ def _unknown_flag(name: str, module: Any, values: flags.FlagValues) -> str:
 
 
 def _goes_on(values: flags.FlagValues) -> str:
-    """Says what the same command will do after it was interrupted."""
+    """Describes what the same command does after it was interrupted."""
     if "ckpt_dir" in values:
         directory = values["ckpt_dir"].value
         if directory is None:
@@ -258,7 +258,7 @@ def _list_commands() -> str:
 
 
 def _overview(program: str) -> str:
-    """Writes what the program shows when it is given nothing to do."""
+    """Returns what the program shows without arguments."""
     configs = textwrap.fill(
         f"Configs, for --config=NAME: {', '.join(bundled.config_names())}.", 88
     )
@@ -278,6 +278,12 @@ What to try first:
 {configs}"""
 
 
+def _fields(module: Any) -> list[tuple[str, Any, str]]:
+    """Returns name, default and help of the fields of the config, if there is one."""
+    fields: list[tuple[str, Any, str]] = getattr(module, "fields", list)()
+    return fields
+
+
 def _describe(name: str, default: Any, purpose: str) -> str:
     """Formats one flag or field for help."""
     shown = "" if default is None else f" [{default}]"
@@ -295,6 +301,6 @@ def _help(module: Any, usage: str, values: flags.FlagValues, intro: str) -> str:
     parts = [f"usage: {usage}", module.DESCRIPTION, intro]
     if own:
         parts.append("Flags, with [defaults]:\n" + "\n".join(own))
-    if fields := [_describe(*field) for field in module.fields()]:
+    if fields := [_describe(*field) for field in _fields(module)]:
         parts.append("Fields of the config, with [defaults]:\n" + "\n".join(fields))
     return "\n\n".join(part for part in parts if part)

@@ -9,13 +9,12 @@ from absl import flags
 
 from alphanet_jax import results
 from alphanet_jax.commands import reading
-from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.results.sets import ResultSet
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Shows, for some 'few' classes, which combination of base classes was learned, and which
@@ -93,7 +92,7 @@ def run(values: flags.FlagValues) -> None:
     """
     given = [name for name in _SELECTING if values[name].present]
     if values.classes and given:
-        raise UserError(f"--classes says which classes: --{given[0]} cannot be given")
+        raise UserError(f"--classes names the classes: --{given[0]} cannot be given")
     out = reading.out_path(values)
     from alphanet_jax.results import combo_reports, combos
 
@@ -103,10 +102,7 @@ def run(values: flags.FlagValues) -> None:
         labels = combos.find_classes(runs, values.classes)
     else:
         labels = combos.select_classes(
-            runs,
-            by=values.select_by,
-            largest=values.select_max,
-            count=values.select_n,
+            runs, by=values.select_by, largest=values.select_max, count=values.select_n
         )
     found = [combos.combination(runs, label, neighbors) for label in labels]
     if values.format == "text":
@@ -118,11 +114,7 @@ def run(values: flags.FlagValues) -> None:
 
 
 def _one_set(values: flags.FlagValues) -> "ResultSet":
-    """Loads all results as one set.
-
-    Raises:
-      UserError: If they are of several datasets.
-    """
+    """Loads all results as one set, which must be of one dataset."""
     sets = reading.load_sets(values)
     if len(sets) > 1:
         raise UserError(

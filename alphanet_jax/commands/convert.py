@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from alphanet_jax import bundled
 from alphanet_jax.errors import UserError
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "run"]
 
 DESCRIPTION = """\
 Turns a dataset of the original's .pkl and .pth files into plain NumPy arrays, without
@@ -50,22 +49,19 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "float32 or float16; 'source' keeps float16 and makes all else float32",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "labels_by",
+        "",
+        "row or idxs: how labels and idxs of a file belong together; by default what "
+        "the registry says, or else what fits the classifier",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "ignore_idxs",
         False,
-        "take labels row by row even where a file's idxs reorders them",
+        "take labels row by row: the same as --labels_by=row",
         flag_values=values,
     )
-
-
-def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments as they are: there are no shorthands."""
-    return list(arguments)
-
-
-def fields() -> list[tuple[str, Any, str]]:
-    """Lists fields of the config: there are none beyond the flags."""
-    return []
 
 
 def run(values: flags.FlagValues) -> None:
@@ -86,6 +82,6 @@ def run(values: flags.FlagValues) -> None:
         Path(values.out),
         groups=values.groups,
         feature_dtype=values.feature_dtype,
-        use_idxs=not values.ignore_idxs,
+        labels_by="row" if values.ignore_idxs else values.labels_by,
         report=print,
     )

@@ -10,7 +10,6 @@ from absl import flags
 
 from alphanet_jax import bundled
 from alphanet_jax.commands import reading, running
-from alphanet_jax.commands.reading import fields
 from alphanet_jax.commands.running import say
 from alphanet_jax.config import presets
 from alphanet_jax.config.sweep import Point
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from alphanet_jax.data.registry import DatasetEntry
     from alphanet_jax.experiment.training import Trained
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Runs the experiments of the paper on every dataset of the registry whose files are
@@ -132,7 +131,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 class _Chosen(NamedTuple):
-    """What the flags say, checked."""
+    """The values of flags, checked."""
 
     workdir: Path
     registry: Path
@@ -144,11 +143,7 @@ class _Chosen(NamedTuple):
 
 
 def _check(values: flags.FlagValues) -> _Chosen:
-    """Checks flags.
-
-    Raises:
-      UserError: If one is not right.
-    """
+    """Checks flags."""
     workdir = Path(values.workdir)
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir: {workdir} is a file")
@@ -239,7 +234,7 @@ def _points(
     *,
     everything: bool = False,
 ) -> list[grid.GridPoint]:
-    """Makes the points that flags ask for; or all that the paper has."""
+    """Makes the points that flags choose; or all that the paper has."""
     return grid.grid_points(
         entry,
         parts=() if everything else chosen.parts,
@@ -274,12 +269,7 @@ class _Found(NamedTuple):
 
 
 def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
-    """Finds the datasets that are there.
-
-    Raises:
-      UserError: If one that is asked for is not in the registry, or must be there and
-        is not.
-    """
+    """Finds the datasets that are there, and those that flags name must be."""
     from alphanet_jax.data import registry as registry_lib
 
     tables = registry_lib.load_registry(chosen.registry)
@@ -328,15 +318,12 @@ def _find_datasets(chosen: _Chosen, *, must_be_there: bool) -> _Found:
 
 
 def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
-    """Names a file or directory of a dataset that is not there; None if all are.
-
-    Whether they are as they should be is seen when they are loaded.
-    """
+    """Names a file or directory of a dataset that is not there; None if all are."""
     from alphanet_jax.data.paths import find_path
 
     classifier = entry.classifier_file
     for several in (
-        [entry.split_files_dir],
+        [entry.split_files_dir or entry.feature_files_dir],
         [entry.feature_files_dir],
         [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):
@@ -351,14 +338,7 @@ def _train(
     points: Sequence[grid.GridPoint],
     workdir: Path,
 ) -> list[str]:
-    """Trains the points of a dataset that are not done.
-
-    Returns:
-      What failed, a line for each.
-
-    Raises:
-      UserError: If nothing could be trained.
-    """
+    """Trains the points of a dataset that are not done; returns what failed."""
     from alphanet_jax.experiment import training
 
     settings = points[0].settings
@@ -384,7 +364,7 @@ def _train(
 def _progress(
     points: Sequence[grid.GridPoint], done: set[int]
 ) -> "Callable[[Trained], None]":
-    """Makes what says which point is saved, and when the rest may be."""
+    """Makes a callback that reports each point, and when the rest may be done."""
     left = {
         point.directory: point.work
         for number, point in enumerate(points)
@@ -420,7 +400,7 @@ def _report(
     from alphanet_jax.results.datasets import DataFinder
 
     entries = [*found.entries, *found.others]
-    # What was run before counts, too, whatever the flags ask for now.
+    # What was run before counts, too, whatever flags choose now.
     points = {
         point.directory: point
         for entry in entries

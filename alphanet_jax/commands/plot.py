@@ -39,12 +39,6 @@ class _Help:
     DESCRIPTION = DESCRIPTION.format(
         kinds="\n".join(f"  {name:<28} {text}" for name, text in KINDS.items())
     )
-    fields = staticmethod(reading.fields)
-
-    @staticmethod
-    def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-        """Leaves the arguments as they are."""
-        return list(arguments)
 
     @staticmethod
     def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -52,7 +46,7 @@ class _Help:
 
     @staticmethod
     def run(values: flags.FlagValues) -> None:
-        """Says what is missing."""
+        """Raises `UserError`: a name is missing."""
         raise UserError(f"plot needs the name of a figure: {', '.join(KINDS)}")
 
 
@@ -62,7 +56,6 @@ class _Command:
     def __init__(self, name: str) -> None:
         self.kind = load_kind(name)
         self.DESCRIPTION = self.kind.description
-        self.fields = reading.fields
 
     def prepare_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Joins words to the flags that take several."""
@@ -132,11 +125,7 @@ class _Command:
             reading.say(f"saved {path}")
 
     def _sources(self, values: flags.FlagValues) -> "Sources":
-        """Returns what the flags say the figure is made from.
-
-        Raises:
-          UserError: If results are not there or cannot be read.
-        """
+        """Returns what the figure is made from, by the flags."""
         from alphanet_jax.figures.numbers import Sources
         from alphanet_jax.results.datasets import DataFinder
 
@@ -199,11 +188,7 @@ def _define(values: flags.FlagValues, option: Option) -> None:
 
 
 def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any]:
-    """Returns the values of options.
-
-    Raises:
-      UserError: If one of several is not a choice there is.
-    """
+    """Returns the values of options, once those of several are among the choices."""
     given = {option.name: values[option.name].value for option in options}
     for option in options:
         if option.several and option.choices is not None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -23,7 +23,6 @@ __all__ = [
     "define_result_flags",
     "define_wordnet_flags",
     "experiments",
-    "fields",
     "join_words",
     "load_sets",
     "out_path",
@@ -35,11 +34,6 @@ __all__ = [
 
 # What begins with a minus but is no flag: a number, or standard input.
 _NUMBER = re.compile(r"-|-[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
-
-
-def fields() -> list[tuple[str, Any, str]]:
-    """Lists fields of the config: these commands take none."""
-    return []
 
 
 def define_list(
@@ -133,41 +127,28 @@ def print_or_save(text: str, out: Path | None) -> None:
 
 def define_data_flags(values: flags.FlagValues) -> None:
     """Defines where the data of results is, which some reports need."""
-    flags.DEFINE_string(
-        "data_root",
-        None,
-        "directory that the registry's paths are relative to, where the data of the "
-        "results is needed [as when they were made]",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "registry",
-        None,
-        "TOML file with the datasets [as when the results were made]",
-        flag_values=values,
-    )
+    for name, text in (
+        (
+            "data_root",
+            "directory that the registry's paths are relative to, where the data of "
+            "the results is needed [as when they were made]",
+        ),
+        ("registry", "TOML file with the datasets [as when the results were made]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
 
 
 def define_wordnet_flags(values: flags.FlagValues) -> None:
     """Defines where WordNet and the synsets of classes are."""
-    flags.DEFINE_string(
-        "synsets",
-        None,
-        "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "imagenet_data_root",
-        None,
-        "directory whose labels_full.txt is the --synsets",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "wordnet",
-        None,
-        "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]",
-        flag_values=values,
-    )
+    for name, text in (
+        (
+            "synsets",
+            "file with the WordNet 3.0 id of each class [the registry's synsets_file]",
+        ),
+        ("imagenet_data_root", "directory whose labels_full.txt is the --synsets"),
+        ("wordnet", "directory with WordNet 3.0 [NLTK_DATA, or where it usually is]"),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=values)
 
 
 def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]":
@@ -191,7 +172,7 @@ def wordnet_paths(values: flags.FlagValues) -> "tuple[Path | None, Path | None]"
 
 
 def define_result_flags(values: flags.FlagValues, directories: str | None) -> None:
-    """Defines where results are and what to call them.
+    """Defines where results are and their names.
 
     Args:
       values: Where to define them.
@@ -222,7 +203,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
-    """Makes a finder of the data of results: where flags say, or else where it was."""
+    """Makes a finder of the data of results, with the places that flags name."""
     from alphanet_jax.results.datasets import DataFinder
 
     registry, root = values.registry, values.data_root

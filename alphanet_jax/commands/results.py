@@ -7,7 +7,6 @@ from absl import flags
 
 from alphanet_jax import results
 from alphanet_jax.commands import reading
-from alphanet_jax.commands.reading import fields
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from alphanet_jax.results.sets import ResultFile
     from alphanet_jax.results.tables import Layout
 
-__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Prints a table of test accuracy for every dataset: mean and sample standard deviation
@@ -222,7 +221,7 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 
 
 def _metric(values: flags.FlagValues) -> "Metric":
-    """Makes what counts as correct, as the flags say."""
+    """Makes the metric that the flags choose."""
     from alphanet_jax.results import semantic, top_k
     from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
 

@@ -11,13 +11,14 @@ there is `--config.training.n_neighbors` here and `Settings.n_neighbors` in Pyth
 """
 
 import dataclasses
-import json
+import functools
+import numbers
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.lookup.params import format_params, parse_params
+from alphanet_jax.lookup.params import Params, format_params, parse_params
 
 if TYPE_CHECKING:  # reading a result needs no ml_collections
     import ml_collections
@@ -40,33 +41,6 @@ __all__ = [
 # program takes; the shape of its arrays; or the value itself.
 Compiles = Literal["nothing", "shape", "value"]
 _ORDER = ("nothing", "shape", "value")
-
-
-class Params(Mapping[str, Any]):
-    """Parameters by name, of JSON values: a mapping that can be hashed.
-
-    Examples:
-      >>> Params({"lr": 0.001}) == {"lr": 0.001}
-      True
-    """
-
-    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
-        self._params = dict(params or {})
-
-    def __getitem__(self, name: str) -> Any:
-        return self._params[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._params)
-
-    def __len__(self) -> int:
-        return len(self._params)
-
-    def __hash__(self) -> int:
-        return hash(json.dumps(self._params, sort_keys=True, default=repr))
-
-    def __repr__(self) -> str:
-        return f"Params({self._params!r})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,9 +94,12 @@ def _with_one_rate(params: Params) -> Params:
 class Settings:
     """Everything that training can be told; names and defaults are the original's.
 
-    Sizes, names and parameters are checked against the data when training begins.
-    Mappings and lists become `Params` and tuples, so that settings can be compared and
-    hashed.
+    Types are checked at once; sizes, names and parameters when training begins, against
+    the data. Mappings and lists become `Params` and tuples, and NumPy's numbers
+    Python's, so that settings can be compared, hashed and written to files.
+
+    Raises:
+      UserError: If a value is not of the field's type.
 
     Examples:
       >>> settings = Settings(rho=0.5, optim_params={"lr": 0.01})
@@ -138,6 +115,24 @@ class Settings:
     )
     data_root: str = setting(
         ".", "directory that the registry's paths are relative to", sweepable=False
+    )
+    labels_by: str = setting(
+        "",
+        "row or idxs: how labels and idxs of a feature file belong together; empty for "
+        "what the registry says, or else what fits the classifier",
+        sweepable=False,
+    )
+    few_below: str = setting(
+        "",
+        "make splits of counts: classes with fewer training samples are few; a number, "
+        "or a quantile such as 25%; empty for what the registry says [20]",
+        sweepable=False,
+    )
+    many_above: str = setting(
+        "",
+        "make splits of counts: classes with more training samples are many; a number, "
+        "or a quantile such as 75%; empty for what the registry says [100]",
+        sweepable=False,
     )
     seed: int = setting(0, "first seed")
     seeds: int = setting(
@@ -252,8 +247,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _frozen(getattr(self, field.name)))
+        for name, declared in _declared_types().items():
+            value = _as_declared(name, declared, getattr(self, name))
+            object.__setattr__(self, name, value)
 
     def run_seeds(self) -> tuple[int, ...]:
         """Lists the seeds to train.
@@ -294,12 +290,38 @@ class Settings:
         return config
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return value if isinstance(value, Params) else Params(value)
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
-    return value
+# Declared type -> what values may be, and what to call that.
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    str: (str, "text"),
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    Params: (Mapping, "a mapping of names to values"),
+}
+
+
+@functools.cache
+def _declared_types() -> dict[str, Any]:
+    return typing.get_type_hints(Settings)
+
+
+def _as_declared(name: str, declared: Any, value: Any) -> Any:
+    """Turns a value into one of its field's declared type.
+
+    Raises:
+      UserError: If it is of another type.
+    """
+    kind, *more = typing.get_args(declared) or (declared,)
+    allowed, called = _KINDS[kind]
+    several = bool(more)  # tuple[kind, ...]
+    if several and not isinstance(value, list | tuple):
+        raise UserError(f"{name} must be a list or tuple, got {value!r}")
+    for item in value if several else (value,):
+        is_bool = isinstance(item, bool)  # which is an integer to Python
+        if not isinstance(item, allowed) or (is_bool and kind is not bool):
+            each = "each of " if several else ""
+            raise UserError(f"{each}{name} must be {called}, got {value!r}")
+    return tuple(map(kind, value)) if several else kind(value)
 
 
 def _as_text(value: Any) -> Any:
@@ -354,7 +376,7 @@ class Field:
 
     def _parse_one(self, value: Any) -> Any:
         if not self.is_params:
-            return float(value) if self.kind is float else value
+            return value
         if not isinstance(value, str):
             raise UserError(f"config.{self.name} must be text, got {value!r}")
         try:
@@ -364,7 +386,7 @@ class Field:
 
 
 def _make_fields() -> tuple[Field, ...]:
-    types = typing.get_type_hints(Settings)
+    types = _declared_types()
     made = []
     for field in dataclasses.fields(Settings):
         declared: _Declared = field.metadata["declared"]

@@ -118,32 +118,36 @@ def swept_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]
       arguments: Arguments of the command line.
 
     Returns:
-      The other arguments; and, by the field's name, the text of the last argument for
-      each field where that gives several values.
+      The other arguments, of those for a field the last one; and, by the field's name,
+      the text of its last argument where that gives several values.
 
     Examples:
       >>> swept_arguments(["--config.rho=(0.1, 0.5)", "--config.seeds=3"])
       (['--config.seeds=3'], {'rho': '(0.1, 0.5)'})
     """
     known = {field.name: field for field in FIELDS}
-    rest: list[str] = []
+    # Each with its value, if that is an argument of its own; and, where they are one,
+    # the name of the field.
+    rest: list[tuple[str, list[str]]] = []
     swept: dict[str, str] = {}
     left = list(arguments)
     while left:
-        argument = left.pop(0)
-        flag, equals, text = argument.partition("=")
+        given = [left.pop(0)]
+        flag, equals, text = given[0].partition("=")
         name = flag.lstrip("-").removeprefix("config.")
-        is_field = flag.lstrip("-").startswith("config.") and name in known
-        separate = is_field and not equals and bool(left)
-        text = left[0] if separate else text
-        if is_field and alternatives(known[name], text) is not None:
-            swept[name] = text
-            if separate:
-                left.pop(0)
+        if not flag.lstrip("-").startswith("config.") or name not in known:
+            rest.append(("", given))
+            continue
+        if not equals and left and known[name].kind is not bool:
+            given.append(text := left.pop(0))
+        # The last one given counts.
+        rest = [(other, words) for other, words in rest if other != name]
+        swept.pop(name, None)
+        if alternatives(known[name], text) is None:
+            rest.append((name, given))
         else:
-            rest.append(argument)
-            swept.pop(name, None)  # the last one given counts
-    return rest, swept
+            swept[name] = text
+    return [word for _, words in rest for word in words], swept
 
 
 def expand(

@@ -56,7 +56,7 @@ def check_floats(where: str, name: str, array: np.ndarray) -> None:
 
 
 def is_float(dtype: np.dtype) -> bool:
-    """Tells whether a dtype is of floats; NumPy itself does not know bfloat16."""
+    """Returns whether a dtype is of floats, bfloat16 included."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
@@ -94,7 +94,7 @@ def check_finite(
       where: File to name.
       features: Features, with shape `[n, d]`.
       dtype: What they will be used as; no value may be too large for it.
-      first_row: What to call their first row.
+      first_row: Number of their first row.
 
     Raises:
       UserError: If one is not finite; its row and column are named.
@@ -240,6 +240,6 @@ def check_covered(where: str, class_counts: np.ndarray) -> None:
         some = ", ".join(map(str, empty[:5])) + (", ..." if empty[5:].size else "")
         raise UserError(
             f"{where}: every class needs a training sample, but {empty.size} of "
-            f"{len(class_counts)} have none: {some}; add samples of them, or leave them "
-            "out of the classifier, the labels and the splits"
+            f"{len(class_counts)} have none: {some}; add samples of them, or leave "
+            "them out of the classifier, the labels and the splits"
         )

@@ -70,17 +70,7 @@ def load_classifier(path: Path, loader: str) -> Classifier:
 def _load_classifier(
     path: Path, loader: str, above: tuple[Path, ...], numbers: Iterator[int]
 ) -> Classifier:
-    """Does what `load_classifier` does, and finds lists without end.
-
-    Args:
-      path: The file.
-      loader: Name in `registry.LOADERS`.
-      above: The combined classifiers that this one is part of.
-      numbers: Counts the files.
-
-    Returns:
-      The classifier.
-    """
+    """Reads a classifier that is part of those `above`; `numbers` counts the files."""
     if loader not in LOADERS:
         raise UserError(
             f"{path}: classifier_loader must be one of {', '.join(LOADERS)}, "

@@ -17,6 +17,8 @@ def load_content(path: Path) -> Any:
     Raises:
       UserError: If it is missing, damaged or holds what is not read.
     """
+    if path.suffix == ".npy":
+        return files.open_npy(path)
     if path.suffix == ".npz":
         return files.open_npz(path)
     if path.suffix == ".safetensors":
@@ -25,7 +27,7 @@ def load_content(path: Path) -> Any:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Makes an array of a sequence; what is none becomes one that no check takes."""
+    """Makes an array of a sequence; of anything else, one that no check accepts."""
     try:
         return np.asarray(values)
     except (TypeError, ValueError, OverflowError):
@@ -33,7 +35,7 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def describe(content: Any) -> str:
-    """Says in a few words what was found where something else was expected."""
+    """Describes in a few words what was found where something else was expected."""
     if isinstance(content, dict):
         keys = [brief(key) for key in list(content)[:6]]
         more = ", ..." if len(content) > len(keys) else ""
@@ -44,6 +46,6 @@ def describe(content: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """Shows a value from a file in about 60 characters, none of them odd."""
+    """Formats a value from a file in about 60 printable characters."""
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -16,15 +16,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import checks, convert, records
-from alphanet_jax.data.class_files import read_label_names, read_splits, split_paths
+from alphanet_jax.data import agreement, checks, convert, records
+from alphanet_jax.data.class_files import (
+    read_counts,
+    read_label_names,
+    read_splits,
+    split_paths,
+)
 from alphanet_jax.data.classifiers import read_classifier
 from alphanet_jax.data.contents import describe
 from alphanet_jax.data.convert import Report
 from alphanet_jax.data.paths import ArrayPaths, cache_roots
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
-from alphanet_jax.splits import SPLITS, base_classes
+from alphanet_jax.splits import (
+    FEW_BELOW,
+    MANY_ABOVE,
+    SPLITS,
+    base_classes,
+    describe_splits,
+    splits_from_counts,
+)
 
 __all__ = ["Dataset", "Group", "load_dataset"]
 
@@ -52,7 +64,7 @@ class Dataset:
 
     Attributes:
       name: Name in the registry.
-      proper_name: Name for people.
+      proper_name: Display name.
       weight: Weights of the classifier, with shape `[C, d]`, float32.
       bias: Biases of the classifier, with shape `[C]`, float32.
       splits: Class ids of 'few', 'medium' and 'many', each ascending, int32.
@@ -63,6 +75,7 @@ class Dataset:
       file_hashes: SHA-256 of everything that results depend on: by path of files, by
         name of arrays.
       train_files: Those of its keys that are the training features and labels.
+      splits_from: How splits were made of counts; empty where they were given.
     """
 
     name: str
@@ -76,6 +89,7 @@ class Dataset:
     label_names: tuple[str, ...] | None = None
     file_hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     train_files: tuple[str, ...] = ()
+    splits_from: str = ""
 
     @classmethod
     def from_arrays(
@@ -104,7 +118,7 @@ class Dataset:
           val: Validation features and labels, or None.
           label_names: Class names in the order of class ids, or None.
           name: Name of the dataset.
-          proper_name: Name for people; by default `name`.
+          proper_name: Display name; by default `name`.
 
         Returns:
           The dataset. Its `file_hashes` are those of the arrays, so the same arrays
@@ -149,7 +163,8 @@ class Dataset:
         return cls(
             name=name,
             proper_name=proper_name or name,
-            **weights,
+            weight=weights["weight"],
+            bias=weights["bias"],
             splits=classes,
             train=groups["train"],
             val=groups.get("val"),
@@ -196,9 +211,11 @@ def _checked_group(
     """Checks features and labels, each given with the name of where they are from."""
     where, rows = features
     checks.check_feature_shape(where, rows, num_features=num_features)
-    checks.check_labels(*labels, num_samples=len(rows), num_classes=num_classes)
+    values = checks.check_labels(
+        *labels, num_samples=len(rows), num_classes=num_classes
+    )
     checks.check_finite(where, rows)
-    return Group(rows, np.array(labels[1], np.int32))
+    return Group(rows, values)
 
 
 # --- From arrays ----------------------------------------------------------------------
@@ -278,7 +295,7 @@ def _group_of_arrays(
 
 
 def _array_sha256(array: np.ndarray) -> str:
-    """Hashes an array's bytes, and what type and shape make of them."""
+    """Hashes an array's dtype, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str} {array.dtype} {array.shape}".encode())
     for _, rows in streaming.row_chunks(array):
         digest.update(np.ascontiguousarray(rows).view(np.uint8).data)
@@ -303,6 +320,9 @@ def load_dataset(
     train_group: str = "train",
     val_group: str = "val",
     test_group: str = "test",
+    labels_by: str = "",
+    few_below: str = "",
+    many_above: str = "",
     report: Report = lambda line: None,
 ) -> Dataset:
     """Loads a dataset, converting it first where that has not been done.
@@ -313,7 +333,12 @@ def load_dataset(
       train_group: Group to train on.
       val_group: Group to choose the epoch by; empty for none.
       test_group: Group to test on.
-      report: Takes lines of text about conversion.
+      labels_by: How labels and `idxs` of a file belong together; see
+        `convert.convert_dataset`.
+      few_below: Makes splits of counts: see `splits.splits_from_counts`; empty for what
+        the registry says.
+      many_above: The same for 'many'.
+      report: Takes lines of text about conversion and doubts.
 
     Returns:
       The dataset. Features stay on disk and are mapped.
@@ -321,17 +346,31 @@ def load_dataset(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
-    for option, name in (("train_datagrp", train_group), ("test_datagrp", test_group)):
-        if not name:
-            raise UserError(f"{option} must name a group of samples, got ''")
-    names = list(dict.fromkeys(filter(None, (train_group, val_group, test_group))))
-    arrays = convert.ensure_converted(entry, data_root, names, report=report)
+    options = {"train": train_group, "val": val_group, "test": test_group}
+    for kind in ("train", "test"):
+        if not options[kind]:
+            raise UserError(f"{kind}_datagrp must name a group of samples, got ''")
+    names = list(dict.fromkeys(filter(None, options.values())))
+    try:
+        arrays = convert.ensure_converted(
+            entry,
+            data_root,
+            names,
+            labels_by=labels_by,
+            train_group=train_group,
+            report=report,
+        )
+    except convert.MissingGroup as error:
+        raise UserError(f"{error}; {_other_groups(str(error), options)}") from None
     weight, bias, classifier_files = read_classifier(entry, data_root)
     num_classes, num_features = weight.shape
-    split_files = split_paths(entry, data_root)
-    splits = read_splits(entry, data_root)
-    checks.check_splits(str(split_files["few"].parent), splits, num_classes=num_classes)
     label_names = read_label_names(entry, data_root, num_classes=num_classes)
+    split_files = {} if few_below or many_above else split_paths(entry, data_root)
+    splits = {}
+    if split_files:
+        splits = read_splits(entry, data_root)
+        where = str(split_files["few"].parent)
+        checks.check_splits(where, splits, num_classes=num_classes)
     groups = {
         name: _checked_group(
             (str(paths.features), files.open_npy(paths.features)),
@@ -341,35 +380,66 @@ def load_dataset(
         )
         for name, paths in arrays.items()
     }
-    checks.check_covered(
-        str(arrays[train_group].labels),
-        np.bincount(groups[train_group].labels, minlength=num_classes),
+    train = groups[train_group]
+    counts = np.bincount(train.labels, minlength=num_classes)
+    checks.check_covered(str(arrays[train_group].labels), counts)
+    warning = agreement.near_chance(
+        train.features, train.labels, weight=weight, bias=bias
     )
+    if warning:
+        report(warning)
+    splits_from = ""
+    if not split_files:
+        limits = {
+            "few_below": few_below or entry.few_below or FEW_BELOW,
+            "many_above": many_above or entry.many_above or MANY_ABOVE,
+        }
+        listed = read_counts(entry, data_root, num_classes=num_classes)
+        counts = counts if listed is None else listed
+        splits = splits_from_counts(counts, **limits)
+        splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
+        report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
     loaded = [*classifier_files, *split_files.values()]
     for paths in arrays.values():
         loaded += [paths.features, paths.labels]
     roots = [*cache_roots(data_root), data_root]
     hashes = _hashes(loaded, arrays.values())
+    file_hashes = {_short_name(path, roots): hashes[path] for path in loaded}
+    classes = {name: ids.astype(np.int32) for name, ids in splits.items()}
+    if splits_from:
+        file_hashes |= {
+            f"splits.{name}": _array_sha256(ids) for name, ids in classes.items()
+        }
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
         weight=weight,
         bias=bias,
-        splits={name: classes.astype(np.int32) for name, classes in splits.items()},
-        train=groups[train_group],
+        splits=classes,
+        train=train,
         val=groups[val_group] if val_group else None,
         test=groups[test_group],
         label_names=label_names,
-        file_hashes={_short_name(path, roots): hashes[path] for path in loaded},
+        file_hashes=file_hashes,
         train_files=tuple(
             _short_name(path, roots)
             for path in (arrays[train_group].features, arrays[train_group].labels)
         ),
+        splits_from=splits_from,
     )
 
 
+def _other_groups(message: str, options: Mapping[str, str]) -> str:
+    """Names the option that chooses a group that is missing."""
+    kind = next((k for k, name in options.items() if repr(name) in message), "train")
+    option = "--config.training.val_datagrp="
+    if kind == "val":
+        return f"{option} (empty) trains without validation samples"
+    return f"another group may be named: {option.replace('val', kind)}NAME"
+
+
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
-    """Hashes files, but for those whose records say their hashes."""
+    """Hashes files, but for those whose hashes are in records."""
     known: dict[Path, str] = {}
     for group in converted:
         known |= records.known_hashes(group)

@@ -1,4 +1,4 @@
-"""Records of conversions, which tell later whether these are still up to date.
+"""Records of conversions, by which it is known whether these are up to date.
 
 A record is a JSON file beside what was made: name, size, time and SHA-256 of every
 output and every source, the dtypes of the sources, and the options.
@@ -16,6 +16,7 @@ from alphanet_jax.data.paths import ArrayPaths
 __all__ = [
     "is_fresh",
     "known_hashes",
+    "labels_read",
     "reading_fits",
     "recorded_sources",
     "write_record",
@@ -27,7 +28,7 @@ _FORMAT = 1  # of the records
 def _note_files(
     paths: Sequence[Path], hashes: Mapping[Path, str]
 ) -> list[dict[str, Any]]:
-    """Notes what tells later whether files are still the same."""
+    """Records what identifies files later: name, size, time and SHA-256."""
     stats = [path.stat() for path in paths]
     return [
         {
@@ -57,7 +58,7 @@ def write_record(
       outputs: The files made, where they are now.
       sources: The files they were made of, with their dtypes.
       options: The options of the conversion.
-      notes: What a person should know.
+      notes: Remarks to be shown.
       labels_read: Which of two readings of the labels was taken; None where there is
         one only.
 
@@ -82,7 +83,7 @@ def write_record(
 
 
 class _Record(NamedTuple):
-    """What was noted of a conversion."""
+    """The record of a conversion."""
 
     options: dict[str, Any]
     outputs: list[dict[str, Any]]
@@ -91,7 +92,7 @@ class _Record(NamedTuple):
 
 
 def _read_record(path: Path) -> _Record:
-    """Reads a record; one that cannot be read says nothing."""
+    """Reads a record; one that cannot be read is empty."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
@@ -114,7 +115,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
 
 
 def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
-    """Takes a file's hash from what was noted, if size and time are still the same."""
+    """Returns the recorded hash of a file whose size and time are still the same."""
     if not path.is_file():
         return None
     stat = path.stat()
@@ -126,7 +127,7 @@ def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
 
 
 def _unchanged(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]]) -> bool:
-    """Tells whether files have the names and the content that were noted."""
+    """Returns whether files have the recorded names and content."""
     return len(paths) == len(noted) and all(
         path.is_file()
         and item.get("name") == os.path.relpath(path, paths[0].parent)
@@ -143,7 +144,7 @@ def is_fresh(
     sources: Sequence[Path],
     options: dict[str, Any] | None = None,
 ) -> bool:
-    """Tells whether outputs exist that were made of just these sources.
+    """Returns whether outputs exist that were made of just these sources.
 
     Args:
       record_path: Where the conversion was recorded.
@@ -212,3 +213,8 @@ def reading_fits(record_path: Path, labels_by: str, *, by_choice: bool) -> bool:
         return record.labels_read in (None, labels_by)
     asked = record.options.get("labels_by")
     return asked == "" or (by_choice and asked is not None)
+
+
+def labels_read(record_path: Path) -> str | None:
+    """Returns which of two readings of labels was recorded, if there were two."""
+    return _read_record(record_path).labels_read

@@ -4,7 +4,6 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from alphanet_jax import files
@@ -26,6 +25,7 @@ LOADERS = (LINEAR, "CombinedClassifierLoader")
 READINGS = ("row", "idxs")
 
 _FILES_OF_GROUPS = ("feature_files", "label_files")
+_REQUIRED = ("feature_files_dir", "classifier_file")
 _THRESHOLDS = ("few_below", "many_above")
 _COUNTED = (*_THRESHOLDS, "counts_file")
 
@@ -47,7 +47,7 @@ class DatasetEntry:
       synsets_file: File with the WordNet 3.0 synset of one class a line, if there is
         one. Training does not read it.
       datagrps: Names of the groups.
-      proper_name: Name for people.
+      proper_name: Display name.
       feature_files: By group, the names of its files in `feature_files_dir`, where
         they are not to be found by the name of the group.
       label_files: By group, the files of labels beside those, one for each.
@@ -71,8 +71,10 @@ class DatasetEntry:
     synsets_file: str | None = None
     datagrps: tuple[str, ...] = ("train", "val", "test")
     proper_name: str = ""
-    feature_files: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    label_files: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    feature_files: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    label_files: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     labels_by: str = ""
     few_below: str = ""
     many_above: str = ""
@@ -82,8 +84,7 @@ class DatasetEntry:
 def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     """Checks the table of a dataset, and makes an entry of it."""
     where = f"{path}: dataset {name!r}"
-    fields = {field.name: field for field in dataclasses.fields(DatasetEntry)}
-    del fields["name"]
+    fields = [field.name for field in dataclasses.fields(DatasetEntry)][1:]
     arguments: dict[str, Any] = {"proper_name": name, **table}
     for key, value in table.items():
         if key not in fields:
@@ -101,8 +102,8 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
             arguments[key] = str(value)
         elif not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} must be a non-empty string, got {value!r}")
-    for key, field in fields.items():
-        if field.default is dataclasses.MISSING and key not in table:
+    for key in fields:
+        if key in _REQUIRED and key not in table:
             raise UserError(f"{where}: {key} is missing")
     loader = table.get("classifier_loader", LINEAR)
     if loader not in LOADERS:
@@ -112,8 +113,8 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
         )
     if "split_files_dir" in table and any(key in table for key in _COUNTED):
         raise UserError(
-            f"{where}: split_files_dir has lists of classes, {', '.join(_COUNTED)} make "
-            "splits of counts; give one or the other"
+            f"{where}: split_files_dir has lists of classes, {', '.join(_COUNTED)} "
+            "make splits of counts; give one or the other"
         )
     if table.get("labels_by", "row") not in READINGS:
         raise UserError(
@@ -127,16 +128,19 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
 
 def _files_of_groups(where: str, value: Any) -> dict[str, tuple[str, ...]]:
     """Checks the files of groups: a name for each, or a list of names."""
+    error = UserError(
+        f'{where} must be a table such as {{train = "train_all.pkl"}}, with a file or '
+        f"a list of files for each group, got {value!r}"
+    )
+    if not isinstance(value, dict):
+        raise error
     files_of: dict[str, tuple[str, ...]] = {}
-    for group, names in value.items() if isinstance(value, dict) else [("", None)]:
+    for group, names in value.items():
         listed = [names] if isinstance(names, str) else names
-        if not isinstance(listed, list) or not all(
-            isinstance(one, str) and one for one in [*listed, *([""] * (not listed))]
-        ):
-            raise UserError(
-                f'{where} must be a table such as {{train = "train_all.pkl"}}, with a '
-                f"file or a list of files for each group, got {value!r}"
-            )
+        if not isinstance(listed, list) or not listed:
+            raise error
+        if not all(isinstance(one, str) and one for one in listed):
+            raise error
         files_of[group] = tuple(listed)
     return files_of
 

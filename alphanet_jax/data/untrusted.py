@@ -43,11 +43,11 @@ class FileFormatError(UserError):
 
 
 class Refused(Exception):  # noqa: N818 (never leaves the readers)
-    """Why a file is refused; `blame` turns it into a `FileFormatError`."""
+    """The reason to refuse a file; `blame` turns it into a `FileFormatError`."""
 
 
 def quote(text: str | bytes) -> str:
-    """Shows text from a file, shortened, in quotes and without odd characters."""
+    """Quotes text from a file, shortened and in ASCII."""
     return ascii(text[:120])
 
 

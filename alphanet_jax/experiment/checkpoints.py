@@ -21,7 +21,7 @@ import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.config import compare
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.experiment.memory import Plan
 
 __all__ = ["CheckpointStore", "open_store"]
@@ -121,7 +121,8 @@ def open_store(
 
     Raises:
       UserError: If the checkpoints are of other settings or inputs; the differences
-        are named. Or if the directory holds something else.
+        are named. Or if the devices cannot share the runs of a batch, or the directory
+        holds something else.
     """
     path = directory / _RECORD
     if directory.exists() and not directory.is_dir():
@@ -135,6 +136,7 @@ def open_store(
         _remove(directory)
     if path.exists():
         plans = _check_record(path, configs, file_hashes, plans)
+        _check_devices(directory, plans)
     else:
         record = {
             "format": _FORMAT,
@@ -145,6 +147,19 @@ def open_store(
         with files.replacing(path) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return CheckpointStore(directory, keep=keep), list(plans)
+
+
+def _check_devices(directory: Path, plans: Sequence[Plan]) -> None:
+    """Checks that the runs of every batch can be shared out evenly among devices."""
+    count = jax.device_count()
+    for plan in plans:
+        if plan.runs_at_a_time % count:
+            raise UserError(
+                f"the checkpoints in {directory} are of "
+                f"{count_of(plan.runs_at_a_time, 'run')} at a time, which {count} "
+                "devices cannot share; train on as many as before, choose another "
+                "--ckpt_dir, or --load_from_ckpt=false"
+            )
 
 
 def _remove(directory: Path) -> None:

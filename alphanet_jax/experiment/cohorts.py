@@ -32,8 +32,10 @@ __all__ = [
     "needs",
     "num_steps",
     "pad_runs",
+    "plan_cohort",
     "plan_parts",
     "program_key",
+    "run_numbers",
     "same_steps",
 ]
 
@@ -273,6 +275,31 @@ def draw_batches(cohort: Cohort, *, runs_at_a_time: int) -> list[Batches]:
         )
         for drawn in epochs
     ]
+
+
+def run_numbers(cohort: Cohort, index: np.ndarray, epoch: int) -> programs.RunNumbers:
+    """Gathers the numbers in which runs differ, for an epoch counted from 0.
+
+    Args:
+      cohort: The cohort.
+      index: Numbers of the runs among those of the cohort.
+      epoch: The epoch.
+    """
+    problems = [cohort.problem_of(cohort.runs[i]) for i in index]
+    scales = [problem.settings.pred_scale for problem in problems]
+    momenta = [p.momenta[epoch] for p in problems if p.momenta is not None]
+    last = cohort.settings.train_epochs
+    return programs.RunNumbers(
+        learning_rate=np.asarray(
+            [p.learning_rates[epoch] for p in problems], np.float32
+        ),
+        momentum=np.asarray(momenta, np.float32) if momenta else None,
+        pred_scale=np.asarray(scales, np.float32),
+        scale_index=np.asarray([cohort.scales.index(s) for s in scales]),
+        min_epochs=np.asarray(
+            [min(p.settings.min_epochs, last) for p in problems], np.int32
+        ),
+    )
 
 
 def num_steps(batches: Batches) -> np.ndarray:

@@ -246,7 +246,9 @@ class _CohortLoop:
                 for run, found in zip(batch.runs, trained, strict=True)
                 if run.part not in self._done
             }
-            for number in dict.fromkeys(run.part for run in batch.runs):
+            numbers = dict.fromkeys(run.part for run in batch.runs)
+            del batch  # its scores make room for those of the next one
+            for number in numbers:
                 part = cohort.parts[number]
                 mine = [Run(number, seed) for seed in part.seeds]
                 if not results.keys() >= set(mine):
@@ -401,7 +403,7 @@ class _CohortLoop:
             batch.skip_empty,
             state,
             devices.split(batch.rows.relocate(drawn), mesh),
-            devices.split(self._numbers(batch, epoch), mesh),
+            devices.split(cohorts.run_numbers(self._cohort, batch.index, epoch), mesh),
             programs.EpochInputs(
                 epoch=np.int32(epoch),
                 num_steps=np.int32(cohorts.num_steps(drawn).max()),
@@ -475,26 +477,6 @@ class _CohortLoop:
                 predicted=np.zeros((*epochs, classes), np.int32),
                 total=np.zeros((*epochs, classes), np.int32),
                 top5_correct=np.zeros(epochs, np.int32),
-            ),
-        )
-
-    def _numbers(self, batch: _RunBatch, epoch: int) -> programs.RunNumbers:
-        """Gathers the numbers in which runs differ."""
-        cohort = self._cohort
-        problems = [cohort.problem_of(cohort.runs[i]) for i in batch.index]
-        scales = [problem.settings.pred_scale for problem in problems]
-        momenta = [p.momenta[epoch] for p in problems if p.momenta is not None]
-        last = self._settings.train_epochs
-        return programs.RunNumbers(
-            learning_rate=np.asarray(
-                [problem.learning_rates[epoch] for problem in problems], np.float32
-            ),
-            momentum=np.asarray(momenta, np.float32) if momenta else None,
-            pred_scale=np.asarray(scales, np.float32),
-            scale_index=np.asarray([cohort.scales.index(s) for s in scales]),
-            min_epochs=np.asarray(
-                [min(problem.settings.min_epochs, last) for problem in problems],
-                np.int32,
             ),
         )
 

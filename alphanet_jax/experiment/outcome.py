@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import alphanet_jax
 from alphanet_jax import eval as evaluation
 from alphanet_jax import model
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.problem import Problem
+from alphanet_jax.version import __version__
 
 __all__ = [
     "Outcome",
@@ -155,7 +155,7 @@ def versions() -> dict[str, str]:
     """Lists the versions of the software that numbers depend on."""
     packages = ("jax", "jaxlib", "numpy", "optax")
     return {
-        "alphanet_jax": alphanet_jax.__version__,
+        "alphanet_jax": __version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
     }

@@ -138,7 +138,8 @@ def _losses(losses: np.ndarray, first: int) -> list[_Event]:
 def _alphas(alphas: np.ndarray, epoch: int) -> list[_Event]:
     def write(writer: Any) -> None:
         for place, column in enumerate(alphas.T):
-            writer.add_histogram(f"alphas/alpha_{place}_hist", column, epoch + 1)
+            if np.isfinite(column).all():  # else the run has failed
+                writer.add_histogram(f"alphas/alpha_{place}_hist", column, epoch + 1)
         for name, values in (
             ("mean", alphas.mean(axis=0)),
             ("min", alphas.min(axis=0)),

@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import dataset, paths, registry
+from alphanet_jax.data import class_files, dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -66,13 +66,16 @@ class Trained:
             default all.
 
         Raises:
-          UserError: If the point could not be trained; says why.
+          UserError: If the point could not be trained, saying why; or there is no
+            array of a name.
         """
         if self.error is not None:
             raise self.error
         if self.kept is None:
             assert self.path is not None
             return result_file.load_result(self.path, names)
+        if missing := set(names or ()) - self.kept.keys():
+            raise UserError(f"a result has no arrays {sorted(missing)}")
         return {name: self.kept[name] for name in names or self.kept}
 
 
@@ -136,7 +139,17 @@ def train(
         trained.
     """
     listed = _list_points(points)
-    root = None if workdir is None else Path(workdir)
+    if not isinstance(data, Dataset):
+        raise UserError(f"data must be a Dataset, got a {type(data).__name__}")
+    if n_ckpt < 1:
+        raise UserError(f"--n_ckpt must be at least 1, got {n_ckpt}")
+    root = _directory("workdir", workdir)
+    kept = _Kept(
+        _directory("ckpt_dir", ckpt_dir or None),
+        n_ckpt,
+        load_from_ckpt,
+        _directory("tb_logs", tb_logs or None),
+    )
     if done is None:
         done = find_done(listed, data, workdir=root, report=report)
     found = {
@@ -146,13 +159,9 @@ def train(
     }
     if len(found) == len(listed):
         return list(found.values())
+    if root is not None and data.splits_from and devices.is_first_process():
+        class_files.write_splits(root / "splits", data.splits)
     work = _Work(listed, data, root, done=set(done), neighbors=neighbors)
-    kept = _Kept(
-        Path(ckpt_dir) if ckpt_dir else None,
-        n_ckpt,
-        load_from_ckpt,
-        Path(tb_logs) if tb_logs else None,
-    )
     found |= work.train(
         kept,
         memory_limit=memory_limit,
@@ -169,9 +178,13 @@ def _list_points(
     """Names the points that are given as settings.
 
     Raises:
-      UserError: If points cannot be told apart, by people or on disk.
+      UserError: If one is something else, or points have the same name or directory, or
+        other datasets.
     """
     given = [points] if isinstance(points, Settings | Point) else list(points)
+    for each in given:
+        if not isinstance(each.settings if isinstance(each, Point) else each, Settings):
+            raise UserError(f"points must be Settings or Points of them, got {each!r}")
     named = iter(sweep.name_points([p for p in given if isinstance(p, Settings)]))
     listed = [next(named) if isinstance(p, Settings) else p for p in given]
     for what in ("directory", "title"):
@@ -181,7 +194,26 @@ def _list_points(
                 raise UserError(
                     f"two points have the same {what} {name!r}; give each its own"
                 )
+    datasets = dict.fromkeys(point.settings.dataset for point in listed)
+    if len(datasets) > 1:
+        raise UserError(
+            f"points must be of one dataset, got {', '.join(map(repr, datasets))}"
+        )
     return listed
+
+
+def _directory(name: str, path: Path | str | None) -> Path | None:
+    """Checks that a directory is there or can be made.
+
+    Raises:
+      UserError: If it, or what it would be in, is a file.
+    """
+    if path is None:
+        return None
+    for part in (Path(path), *Path(path).parents):
+        if part.exists() and not part.is_dir():
+            raise UserError(f"--{name}: {part} is a file")
+    return Path(path)
 
 
 def _path(root: Path | None, point: Point) -> Path | None:
@@ -247,6 +279,9 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,
             test_group=settings.test_datagrp,
+            labels_by=settings.labels_by,
+            few_below=settings.few_below,
+            many_above=settings.many_above,
             report=report,
         )
 

@@ -5,7 +5,7 @@
 `saving` (files), `statistics` (the bootstrap, densities), `drawing` and `panel`
 (figures of panels, and what is in one), `wrapping` (text in lines), and what is drawn
 of results: `splits` and `rho` (accuracy of splits), `classes` and `distances` (of
-single classes), `outcomes` (predictions), `embedding` (points in the plane). In a
+single classes), `outcomes` (predictions), `embedding` (vectors in the plane). In a
 notebook:
 
     from alphanet_jax.figures import load_kind

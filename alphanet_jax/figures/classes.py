@@ -1,4 +1,4 @@
-"""Accuracy of single classes: what several kinds of figure take and draw of it.
+"""Accuracy of single classes, as several kinds of figure compute and draw it.
 
 Notation: R runs, C classes, n points.
 """
@@ -24,7 +24,6 @@ __all__ = [
     "experiment_looks",
     "line_over_classes",
     "names_of_datasets",
-    "split_of_classes",
 ]
 
 # Inches of a panel with a bar for every class, for text of the usual size.
@@ -80,16 +79,8 @@ def classes_in(splits: Mapping[str, np.ndarray], split: str) -> np.ndarray:
     return np.sort(np.concatenate([splits[name] for name in names]))
 
 
-def split_of_classes(results: ResultSet) -> np.ndarray:
-    """Names the split of every class, with shape `[C]`."""
-    names = np.full(results.num_classes, "", "<U6")
-    for split, classes in results.splits.items():
-        names[classes] = split
-    return names
-
-
 def names_of_datasets(sets: Sequence[ResultSet]) -> list[str]:
-    """Names the dataset of every set for people; different ones differently."""
+    """Returns the display names of the datasets of sets; different ones differ."""
     known: dict[str, set[str]] = {}
     for results in sets:
         known.setdefault(results.proper_name, set()).add(results.dataset)
@@ -166,7 +157,7 @@ def _solve(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Look(NamedTuple):
-    """What tells one experiment from others."""
+    """How one experiment is drawn."""
 
     color: Any
     marker: str

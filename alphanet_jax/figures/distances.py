@@ -129,11 +129,7 @@ def _of_few(
 def _of_base(
     file: ResultFile, classes: np.ndarray, finder: DataFinder, metric: str
 ) -> np.ndarray:
-    """Returns mean distances of classes to the nearest few classes, shape `[S, m]`.
-
-    Raises:
-      UserError: If there are not more few classes than neighbors.
-    """
+    """Returns mean distances of classes to the nearest few classes, shape `[S, m]`."""
     few = file.arrays["few_classes"]
     number = file.per_run("neighbors").shape[-1]
     if number >= len(few):

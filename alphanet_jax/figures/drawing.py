@@ -23,7 +23,6 @@ __all__ = [
     "columns_that_fit",
     "draw_legend",
     "finish",
-    "fit_xticklabels",
     "label_axes",
     "panels",
     "title_panels",
@@ -125,8 +124,8 @@ def panels(
       count: Number of panels.
       col_wrap: Panels in a row; 0 for as many as fit.
       inches: Least width of a panel where as many are to fit.
-      aspect: Width by height of a panel, where the style says nothing and its labels
-        have room.
+      aspect: Width by height of a panel, where the style has none and its labels have
+        room.
       sharex: Whether all have the same x axis.
       sharey: Whether all have the same y axis.
 
@@ -173,12 +172,8 @@ def columns_that_fit(style: Style, count: int, *, inches: float = _LEAST_WIDTH) 
     return -(-count // rows)  # rows as long as each other, as far as they can be
 
 
-def fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
-    """Turns the labels of x ticks as far as they need to be beside each other.
-
-    The figure grows by what they need more below, so that panels stay as large. Tick
-    labels, and whatever takes room at the sides, must be there already.
-    """
+def _fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
+    """Turns the labels of x ticks as far as they need; the figure grows by it."""
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     more = 0.0
@@ -215,13 +210,8 @@ def label_axes(
 ) -> None:
     """Names the axes that panels share: once, in lines that have room.
 
-    Args:
-      figure: The figure.
-      all_axes: Its panels; one has the names itself, for several the figure has them,
-        and that of y where there are no ticks that it would stand beside.
-      style: The style.
-      x: Name of the x axis, safe to draw; none if empty.
-      y: Name of the y axis, likewise.
+    One panel has the names itself; for several, and for a y axis without ticks, the
+    figure has them. Names are safe to draw; an empty one is left out.
     """
     names = [("x", x), ("y", y)]
     labels = []
@@ -263,16 +253,10 @@ def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
 def title_panels(
     figure: Any, all_axes: Sequence[Any], style: Style, titles: Sequence[str]
 ) -> None:
-    """Writes the titles of panels, in several lines where they have no room in one.
+    """Writes the titles of panels, in several lines where one has no room.
 
-    The figure grows by the lines that there are more. Whatever takes room at the sides
-    of panels must be there already.
-
-    Args:
-      figure: The figure.
-      all_axes: Axes of its panels, row by row.
-      style: The style.
-      titles: A title for each, not yet made safe to draw.
+    The figure grows by these lines. Titles are not yet made safe to draw, and whatever
+    takes room at the sides of panels must be there already.
     """
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
@@ -311,7 +295,7 @@ def finish(
     """Writes what is around panels, when all is drawn in them.
 
     The figure grows by a legend above, by titles of several lines, and by labels of
-    ticks that are turned.
+    ticks that are turned. Each is measured when all that takes room beside it is there.
 
     Args:
       figure: The figure.
@@ -334,7 +318,7 @@ def finish(
     if handles:
         draw_legend(figure, all_axes[0], handles, labels, legend)
     if turn_xticklabels:
-        fit_xticklabels(figure, all_axes)
+        _fit_xticklabels(figure, all_axes)
     if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
         # Beside the middle of panels, not of all that is around them.
         figure.draw_without_rendering()

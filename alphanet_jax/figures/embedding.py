@@ -1,4 +1,4 @@
-"""Points put into the plane so that distances change as little as possible."""
+"""Vectors put into the plane so that distances change as little as possible."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ __all__ = ["embed"]
 
 
 def embed(
-    points: np.ndarray, *, n_pcs: int, mds_iters: int
+    vectors: np.ndarray, *, n_pcs: int, mds_iters: int
 ) -> tuple[np.ndarray, float]:
-    """Puts points into the plane so that distances change as little as possible.
+    """Puts vectors into the plane so that distances change as little as possible.
 
     Scaling starts from the first two principal components, so nothing is random.
 
     Args:
-      points: Points, with shape `[n, d]`.
+      vectors: Vectors, with shape `[n, d]`.
       n_pcs: Principal components that distances are taken in, at most.
       mds_iters: Most iterations.
 
     Returns:
-      Points of the plane, with shape `[n, 2]`, and their stress.
+      Places in the plane, with shape `[n, 2]`, and their stress.
 
     Raises:
       UserError: If scikit-learn is not installed.
@@ -31,12 +31,12 @@ def embed(
         raise UserError(
             "this figure needs scikit-learn: pip install 'alphanet_jax[plots]'"
         ) from None
-    if not np.ptp(points, axis=0).any():  # nothing to tell apart
-        return np.zeros((len(points), 2)), 0.0
-    pca = decomposition.PCA(min(n_pcs, *points.shape), svd_solver="full")
-    parts = pca.fit_transform(points)
+    if not np.ptp(vectors, axis=0).any():  # all the same
+        return np.zeros((len(vectors), 2)), 0.0
+    pca = decomposition.PCA(min(n_pcs, *vectors.shape), svd_solver="full")
+    parts = pca.fit_transform(vectors)
     distances = np.linalg.norm(parts[:, None] - parts[None], axis=-1)
-    start = np.zeros((len(points), 2))
+    start = np.zeros((len(vectors), 2))
     start[:, : parts.shape[1]] = parts[:, :2]
     # The function rather than the class, whose arguments change with versions.
     found, _ = manifold.smacof(

@@ -1,4 +1,4 @@
-"""What a kind of figure is: results -> numbers -> drawing.
+"""Kinds of figures: results -> numbers -> drawing.
 
 A kind is checked by its numbers, which are also written as CSV, and drawn again from
 them. Each is a file in `figures.kinds` that exports its `KIND`.
@@ -42,7 +42,7 @@ KINDS = MappingProxyType(
         "samples",
     }
 )
-# What the original program calls its kinds of figure.
+# The names of the original program -> ours.
 ORIGINALS = {
     "PlotAlphaDist": "alphas",
     "PlotClassExamples": "class_examples",

@@ -41,12 +41,12 @@ class Sources(NamedTuple):
     wordnet: "Path | None" = None  # the database, else where it usually is
 
     def named(self) -> "list[tuple[str, ResultSet]]":
-        """Returns every set with a name that tells it apart."""
+        """Returns every set with a name of its own."""
         return list(zip(names_of_sets(self.sets), self.sets, strict=True))
 
 
 def names_of_sets(sets: "Sequence[ResultSet]") -> list[str]:
-    """Names results so that all can be told apart.
+    """Names results so that all names differ.
 
     Returns:
       Names of the experiments; or of the datasets where there is one experiment; or

@@ -1,6 +1,6 @@
 """Options of a kind of figure: fields of a dataclass, which are also flags of `plot`.
 
-Annotations say what each is for, and what is allowed:
+Annotations hold the help of each, and what is allowed:
 
     y: Annotated[str, About("what is drawn", choices=("acc", "change"))] = "acc"
     sharey: Annotated[bool, "the same y axis for all panels"] = False
@@ -31,7 +31,7 @@ DIRECTORIES = "exp_sub_dirs"
 
 
 class About(NamedTuple):
-    """What an option is for."""
+    """Help on an option, and what is allowed."""
 
     help: str  # with its unit
     choices: Sequence[str] | None = None  # the values there are, if not any more

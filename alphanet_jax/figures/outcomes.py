@@ -1,7 +1,5 @@
 """Outcomes of predictions: correct, wrong as a neighbor, or else wrong.
 
-Also which classes count as neighbors.
-
 Notation: R runs, n test samples, C classes.
 """
 
@@ -17,13 +15,7 @@ from alphanet_jax.figures.options import About
 from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = [
-    "NN_DIST",
-    "SPLIT_PHRASES",
-    "Neighborhoods",
-    "Outcomes",
-    "find_outcomes",
-]
+__all__ = ["NN_DIST", "SPLIT_PHRASES", "Neighborhoods", "Outcomes", "find_outcomes"]
 
 SPLIT_PHRASES = {
     "few": "Few-split samples (%)",
@@ -40,8 +32,8 @@ class Neighborhoods(NamedTuple):
     """Which classes count as neighbors of a class.
 
     Those of `nn_split` 'few', 'base' or 'all' are the k nearest other classes of that
-    split by mean training feature, with k and, unless `nn_dist` says otherwise, the
-    distance of the result; all of them where there are no more than k. Those of a few
+    split by mean training feature, with k and, unless `nn_dist` is given, the distance
+    of the result; all of them where there are no more than k. Those of a few
     class among the base classes are the ones that the result itself was trained with.
     Those of 'semantic' are the classes within `level` edges of WordNet.
     """
@@ -80,7 +72,7 @@ def find_outcomes(
 
     Raises:
       UserError: If the split has no test samples; or if data is needed but not there,
-        or neighbors of random classes are, which nothing but the results says.
+        or neighbors of random classes are, which only the results have.
     """
     classes = classes_in(runs.splits, split)
     chosen = np.asarray(np.isin(runs.common("test_labels"), classes))
@@ -108,9 +100,9 @@ def _masks(
     split: str,
     near: Neighborhoods,
 ) -> Iterator[np.ndarray]:
-    """Yields who is whose neighbor, shape `[C, C]`, for every run of a file.
+    """Yields a mask of neighbors, shape `[C, C]`, for every run of a file.
 
-    Only the rows of the split's classes say anything. One mask at a time: those of
+    Only the rows of the split's classes are right. One mask at a time: those of
     thousands of classes are large.
     """
     if near.nn_split == "semantic":

@@ -84,7 +84,7 @@ def set_ticks(
       style: The style.
       ticks: Where ticks are.
       labels: Their labels, not yet made safe to draw; by default their values.
-      flag: What the ticks are called where they are given, such as 'xticks'.
+      flag: Name of the option of the ticks, such as 'xticks'.
 
     Raises:
       UserError: If there are not as many labels as ticks.

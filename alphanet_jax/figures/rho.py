@@ -42,8 +42,7 @@ def split_accuracies_by_rho(
       Columns, accuracies in percent, rho ascending.
 
     Raises:
-      UserError: If runs differ in more than rho and seeds, so that rho does not say
-        what they are.
+      UserError: If runs differ in more than rho and seeds.
     """
     rows: list[tuple[Any, ...]] = []
     rng = np.random.default_rng(boot_seed)
@@ -74,15 +73,15 @@ def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
                 f"of base classes alone, but this result has {', '.join(classes)}"
             )
         first = first or file
-        told = [
-            difference
-            for difference in compare.config_differences(file.config, first.config)
-            if not difference.startswith(tuple(f"{name} " for name in _MAY_DIFFER))
+        differences = [
+            each
+            for each in compare.config_differences(file.config, first.config)
+            if not each.startswith(tuple(f"{name} " for name in _MAY_DIFFER))
         ]
-        if told:
+        if differences:
             raise UserError(
                 f"{file.path} and {first.path} differ in more than rho: "
-                f"{told[0].replace(', now ', ' and ')}; choose with "
+                f"{differences[0].replace(', now ', ' and ')}; choose with "
                 "--res_files_pattern"
             )
         found.setdefault(file.rho, []).append(file)

@@ -109,16 +109,9 @@ def save_figure(
 
 
 def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:
-    """Writes a figure into a directory under the name of its path.
+    """Writes a figure into an empty directory; returns its file, then images of pgf.
 
-    Args:
-      figure: The figure.
-      path: What it will be called; a name alone, since files name each other.
-      form: Its format.
-      directory: An empty directory.
-
-    Returns:
-      The figure's file, then images that it consists of: pgf holds none itself.
+    It has the name of its path already, since these files name each other.
     """
     first = directory / path.name
     figure.savefig(first, format=form, **_METADATA.get(form, {}))
@@ -127,11 +120,7 @@ def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _latex_errors(path: Path, style: Style) -> Iterator[None]:
-    """Says in a line what is wrong where LaTeX, which measures text of pgf, fails.
-
-    Raises:
-      UserError: If it cannot be started, ends early, or stops at a text.
-    """
+    """Turns failures of LaTeX, which measures text of pgf, into errors of one line."""
     from matplotlib.backends.backend_pgf import LatexError
 
     try:
@@ -144,7 +133,7 @@ def _latex_errors(path: Path, style: Style) -> Iterator[None]:
         reason, _, output = str(error).partition("\n")
         latex = next((e for e in _causes(error) if isinstance(e, LatexError)), None)
         output += getattr(latex, "latex_output", "")
-        # What is wrong LaTeX tells in lines that begin so.
+        # Lines of errors in the output of LaTeX begin so.
         said = [line[2:] for line in output.splitlines() if line.startswith("! ")]
         what = "LaTeX fails"
         if reason.startswith("Error measuring "):
@@ -164,7 +153,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _is_from_latex(error: BaseException) -> bool:
-    """Returns whether the part of matplotlib that talks to LaTeX raised an error."""
+    """Returns whether the part of matplotlib that runs LaTeX raised an error."""
     return any(
         frame.f_globals.get("__name__") == "matplotlib.backends.backend_pgf"
         for each in _causes(error)

@@ -1,4 +1,4 @@
-"""Split accuracy of experiments: what several kinds of figure take and draw of it."""
+"""Split accuracy of experiments, as several kinds of figure compute and draw it."""
 
 from typing import Any
 
@@ -85,12 +85,7 @@ def y_name(*, is_change: bool, acc_k: int) -> str:
 
 
 def draw_split(
-    axes: Any,
-    x: Any,
-    columns: Columns,
-    style: Style,
-    *,
-    dashed: bool = False,
+    axes: Any, x: Any, columns: Columns, style: Style, *, dashed: bool = False
 ) -> Any:
     """Draws a line with intervals for a split; returns what a legend explains."""
     import matplotlib as mpl

@@ -10,7 +10,7 @@ __all__ = ["Line", "bootstrap_means", "density", "interval", "pearson"]
 def bootstrap_means(
     values: np.ndarray, *, n_boot: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Means of samples drawn from values with replacement.
+    """Computes means of samples drawn from values with replacement.
 
     Args:
       values: Values, with shape `[n, ...]`, drawn along the first axis.
@@ -27,7 +27,7 @@ def bootstrap_means(
 
 
 def interval(samples: np.ndarray, *, percent: float = 95.0) -> tuple[np.ndarray, ...]:
-    """Ends of the interval that holds so many percent of bootstrap samples.
+    """Computes the interval that holds so many percent of bootstrap samples.
 
     Args:
       samples: Samples along the first axis, with shape `[n_boot, ...]`.
@@ -42,7 +42,7 @@ def interval(samples: np.ndarray, *, percent: float = 95.0) -> tuple[np.ndarray,
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation coefficient; NaN where x or y does not vary.
+    """Computes Pearson's correlation coefficient; NaN where x or y does not vary.
 
     Examples:
       >>> pearson(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
@@ -56,21 +56,21 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 class Line(NamedTuple):
     """A least-squares line with the band in which resampled lines lie."""
 
-    x: np.ndarray  # shape=(points,)
-    y: np.ndarray  # shape=(points,)
-    low: np.ndarray  # shape=(points,): NaN where there is no band
-    high: np.ndarray  # shape=(points,)
+    x: np.ndarray  # shape=(m,)
+    y: np.ndarray  # shape=(m,)
+    low: np.ndarray  # shape=(m,): NaN where there is no band
+    high: np.ndarray  # shape=(m,)
 
 
 def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Gaussian kernel density (Scott's rule) at the points of a grid.
+    """Computes the Gaussian kernel density (Scott's rule) on a grid.
 
     Args:
       values: Values, with shape `[n]`.
-      grid: Where to give the density, with shape `[points]`.
+      grid: Where to compute the density, with shape `[m]`.
 
     Returns:
-      Densities, with shape `[points]`; NaN where all values are the same.
+      Densities, with shape `[m]`; NaN where all values are the same.
     """
     from scipy import stats
 

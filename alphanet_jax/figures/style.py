@@ -1,7 +1,7 @@
 """How figures look: five styles for print and web, and one for a quick look.
 
-Colors are told apart by people who see colors differently (Okabe and Ito's), and every
-split has a marker of its own besides.
+Colors are distinct in color-blind vision, too (Okabe and Ito's), and every split has a
+marker of its own besides.
 """
 
 import contextlib
@@ -133,7 +133,7 @@ class Style:
         """Returns width and height of a figure, in inches.
 
         Args:
-          aspect: Width by height of a panel, where the style says nothing.
+          aspect: Width by height of a panel, where the style has none.
           rows: Rows of panels.
           columns: Panels in a row.
         """
@@ -143,7 +143,7 @@ class Style:
         return width * self.scale, panel * rows * self.scale
 
     def text(self, text: str) -> str:
-        """Makes a text safe to draw: names hold what LaTeX or formulas would read."""
+        """Makes a text safe to draw: escapes what LaTeX or formulas would interpret."""
         if self.format != "pgf":
             return text.replace("$", r"\$")
         special = {
@@ -167,7 +167,7 @@ class Style:
         size = CONTEXTS[self.context] * self.scale
         fg, small = self.foreground, self.small_font_size * size
         families = ("serif", "sans-serif", "monospace")
-        settings: dict[str, Any] = {
+        params: dict[str, Any] = {
             "font.family": self.font_default,
             "mathtext.fontset": self.font_math,
             "font.size": self.font_size * size,
@@ -214,12 +214,12 @@ class Style:
             "svg.hashsalt": "alphanet_jax",
         }
         if self.font_default == "serif" and self.font_math == "stix":
-            settings["font.serif"] = ["STIXGeneral", "DejaVu Serif"]
+            params["font.serif"] = ["STIXGeneral", "DejaVu Serif"]
         elif self.font_default not in families:
-            settings["font.family"] = _known_font(self.font_default)
+            params["font.family"] = _known_font(self.font_default)
         if self.format == "pgf":
-            settings |= {"pgf.texsystem": tex_system(), "pgf.rcfonts": False}
-        with mpl.rc_context(settings):
+            params |= {"pgf.texsystem": tex_system(), "pgf.rcfonts": False}
+        with mpl.rc_context(params):
             yield
 
 

@@ -32,7 +32,7 @@ def text_ruler(
     Args:
       figure: The figure that they are for.
       style: Its style.
-      size: Size of the text, in points or one that matplotlib knows.
+      size: Size of the text, in points or as a name of matplotlib.
 
     Returns:
       A function from a text, safe to draw, to its width and height in inches.
@@ -70,7 +70,7 @@ def wrapped(
       style: The style.
       text: Any text; it is made safe to draw.
       width: Room for a line, in inches.
-      size: Size of the text, in points or one that matplotlib knows.
+      size: Size of the text, in points or as a name of matplotlib.
       lines: Most lines; dots stand for what is left out. 0 for any number.
 
     Returns:
@@ -123,7 +123,7 @@ def _broken(
     *,
     tear: bool = True,
 ) -> list[str]:
-    """Fills line after line; `tear` says whether a word can be broken at its end."""
+    """Fills line after line; with `tear`, also breaks words that are too wide."""
     broken: list[str] = []
     line = ""
     for word in words:

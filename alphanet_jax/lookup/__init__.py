@@ -1,7 +1,7 @@
-"""What a person asks for by name: activations, schedules and optimizers.
+"""From names to functions: activations, schedules and optimizers.
 
 Names and parameters are PyTorch's or those of JAX and optax. `activations`, `schedules`
-and `optimizers` are tables; rules that take more than a line are in `curves` and
-`transforms`. `by_name` looks names up, checks parameters and says what is allowed, and
-`params` reads and writes parameters as text; these two import no JAX.
+and `optimizers` are tables; `transforms` has PyTorch's update rules. `by_name` looks
+names up and checks parameters, and `params` reads and writes parameters as text; these
+two import no JAX.
 """

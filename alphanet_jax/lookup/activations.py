@@ -124,7 +124,7 @@ def look_up(name: str) -> Activation:
       The function, elementwise.
 
     Raises:
-      ValueError: If the name is unknown, or of something that is no activation.
+      ValueError: If the name is unknown, or that of another function.
 
     Examples:
       >>> look_up("leaky_relu")(jnp.array([-2.0, 0.0, 3.0])).tolist()

@@ -1,7 +1,7 @@
-"""Looks up what people ask for by name and parameters; explains what is wrong.
+"""Looks names up in tables, and checks parameters.
 
-A table maps names to rows, and a row says what its parameters are where they are left
-out and which values they may have. Nothing here needs JAX.
+A table maps names to rows, and a row holds its parameters with their defaults and the
+values that are allowed. Nothing here needs JAX.
 """
 
 import inspect
@@ -31,12 +31,6 @@ class Param(NamedTuple):
     allowed: Allowed = "[0, inf)"
 
 
-def _param_of(default: Any) -> Param:
-    return (
-        Param(default, "true or false") if isinstance(default, bool) else Param(default)
-    )
-
-
 class Row:
     """A row of a table: a rule and its parameters.
 
@@ -50,10 +44,11 @@ class Row:
 
     def __init__(self, rule: Callable[..., Any], **params: Any) -> None:
         self.rule = rule
-        self.params = {
-            key: param if isinstance(param, Param) else _param_of(param)
-            for key, param in params.items()
-        }
+        self.params: dict[str, Param] = {}
+        for key, param in params.items():
+            if isinstance(param, bool):
+                param = Param(param, "true or false")
+            self.params[key] = param if isinstance(param, Param) else Param(param)
 
     def bind(
         self,
@@ -62,12 +57,12 @@ class Row:
         *,
         refused: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Checks parameters from a person and completes them with the defaults.
+        """Checks parameters and completes them with the defaults.
 
         Args:
           name: Name of the row, for error messages.
           params: The parameters given.
-          refused: Why parameters that people may know are not taken.
+          refused: Why known parameters of other libraries are not taken.
 
         Returns:
           The values of all parameters, in the row's order.
@@ -106,15 +101,15 @@ def look_up(
 
     Args:
       name: The name.
-      what: What it is a name of, for error messages.
+      what: What it is a name of, for the error message.
       known: What is available, by name.
-      refused: Why other names that people may know are not available.
+      refused: Why known names of other libraries are not available.
 
     Returns:
       What has the name.
 
     Raises:
-      ValueError: If the name is not in `known`; says what is.
+      ValueError: If the name is not in `known`; the message lists what is.
     """
     if name in known:
         return known[name]
@@ -132,7 +127,7 @@ def look_up(
 
 
 def check(name: str, value: Any, allowed: Allowed = "[0, inf)") -> Any:
-    """Checks a value from a person.
+    """Checks the value of a parameter.
 
     Args:
       name: What it is a value of, for the error message: "parameter" or

@@ -16,22 +16,13 @@ from jax.typing import ArrayLike
 
 from alphanet_jax.lookup import by_name, transforms
 from alphanet_jax.lookup.by_name import Param, Row, check
-from alphanet_jax.lookup.params import parse_params
-from alphanet_jax.lookup.schedules import learning_rates
 from alphanet_jax.lookup.transforms import with_decay
 
-__all__ = [
-    "OPTAX_OPTIMIZERS",
-    "OPTIMIZERS",
-    "Optimizer",
-    "learning_rates",
-    "make_optimizer",
-    "parse_params",
-]
+__all__ = ["OPTAX_OPTIMIZERS", "OPTIMIZERS", "Optimizer", "make_optimizer"]
 
 
 class Optimizer(NamedTuple):
-    """A gradient transformation and what a schedule must know of it.
+    """A gradient transformation, and what a schedule depends on.
 
     Attributes:
       transform: Its `update` takes the extra arguments `learning_rate` and, if it was
@@ -133,7 +124,7 @@ def _optax_row(alias: Callable[..., optax.GradientTransformation]) -> Row:
     params = {
         key: param.default
         for key, param in inspect.signature(alias).parameters.items()
-        # These are not what text can give, or leave float32.
+        # These cannot be written as text, or leave float32.
         if "mask" not in key and "dtype" not in key
     }
     if "clipping_threshold" in params:

@@ -1,10 +1,38 @@
 """Parameters as text, `key=value,key=value`, and back. Nothing here needs JAX."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["format_params", "parse_params"]
+__all__ = ["Params", "format_params", "parse_params"]
+
+
+class Params(Mapping[str, Any]):
+    """Parameters by name, of JSON values: a mapping that can be hashed.
+
+    Examples:
+      >>> Params({"lr": 0.001}) == {"lr": 0.001}
+      True
+    """
+
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self._params = dict(params or {})
+
+    def __getitem__(self, name: str) -> Any:
+        return self._params[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._params)
+
+    def __len__(self) -> int:
+        return len(self._params)
+
+    def __hash__(self) -> int:
+        # By names alone: values may be lists, and 1 and 1.0 are equal.
+        return hash(frozenset(self._params))
+
+    def __repr__(self) -> str:
+        return f"Params({self._params!r})"
 
 
 def parse_params(text: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """PyTorch's update rules as gradient transformations.
 
-Each is optax's where that means the same; the docstrings say where it does not. What it
-returns is to be multiplied by minus the learning rate; rules that take `lr` return the
-step itself, to be subtracted. A momentum or first beta is a number or, where it
-changes, an array.
+Each is optax's where that means the same; docstrings name the differences where it does
+not. Its updates are to be multiplied by minus the learning rate; rules that take `lr`
+return the step itself, to be subtracted. A momentum or first beta is a number or, where
+it changes, an array.
 
 Notation: t steps taken, counted from 1; x what a rule for one array is given; p its
 parameters, which the table of optimizers declares.
@@ -100,13 +100,9 @@ def _zeros(number: int) -> Callable[..., _Memory]:
 def _each_array(
     start: Callable[[jax.Array, Any], _Memory],
 ) -> Callable[[Callable[[_At, Any], tuple[jax.Array, _Memory]]], _MakesTransformation]:
-    """Decorates a rule for one array; makes it a function that takes its parameters.
+    """Decorates a rule, `rule(x, p) -> (update, memory)`, for all parameter arrays.
 
-    Args:
-      start: Takes a parameter array and p, returns the memory before the first step.
-
-    Returns:
-      A decorator. The rule takes x and p and returns the update and the memory anew.
+    `start(param, p)` returns the memory of an array before the first step.
     """
 
     def decorate(rule: Callable[..., tuple[jax.Array, _Memory]]) -> Any:
@@ -284,7 +280,7 @@ def adagrad(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
 def asgd(x: _At, p: Any) -> tuple[jax.Array, _Memory]:
     """Computes steps of ASGD, which optax lacks.
 
-    The average that gives it its name is not what is trained, so it is not kept.
+    The average of weights that it is named after is not trained, so it is not kept.
     """
     # A learning rate acts from the step after, but for the first.
     eta = jnp.where(x.t == 1, p.lr, x.memory[0])

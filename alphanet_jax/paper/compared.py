@@ -40,7 +40,12 @@ class ComparedRow(NamedTuple):
     labels: tuple[str, ...]
     cells: tuple[Compared, ...]
     facts: Mapping[str, Any]  # what it is, for programs
-    group: str = ""  # rows of one group belong together
+    block: str = ""  # rows with the same one belong together
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether there is a number of ours in it."""
+        return any(cell.ours is not None for cell in self.cells)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The figures of the report: drawn where they are not there already.
 
-Which there are, `plans` says; each is drawn by its kind in the package `figures`, and
-its numbers are written as CSV.
+`plans` lists them; each is drawn by its kind in the package `figures`, and its numbers
+are written as CSV.
 """
 
 import functools
@@ -39,7 +39,7 @@ def draw_figures(
 
     Args:
       results: The results.
-      names: Names of datasets for people.
+      names: Display names of datasets.
       workdir: The work directory.
       styles: Styles to draw in beside `PAGE_STYLES`.
       n_boot: Number of bootstrap samples.
@@ -97,12 +97,7 @@ def _draw(
     sources = Sources(each.sets, results.finder, wordnet=results.wordnet)
     numbers = kind.numbers(sources, **options)
     return saving.save_figure(
-        numbers,
-        kind.draw,
-        stem,
-        styles,
-        options=each.drawing_options,
-        name_styles=True,
+        numbers, kind.draw, stem, styles, options=each.drawing_options, name_styles=True
     )
 
 

@@ -27,7 +27,7 @@ __all__ = [
     "rhos_of",
 ]
 
-# Part -> the directories that it has, each with the distance of neighbors.
+# Part -> its folders, each with the distance of neighbors.
 PARTS = {
     "main": {"main": "euclidean"},
     "random": {"randomnns": "random"},
@@ -50,14 +50,14 @@ class GridPoint:
 
     Attributes:
       dataset: Name of the dataset in the registry.
-      group: The first directory, which says what experiment it is of.
+      folder: The first part of its directory, such as 'main' or 'randomnns'.
       rho: Base samples of an epoch for each few sample.
       k: Number of neighbors.
       settings: Its settings.
     """
 
     dataset: str
-    group: str
+    folder: str
     rho: float
     k: int
     settings: Settings
@@ -65,8 +65,8 @@ class GridPoint:
     @property
     def directory(self) -> str:
         """Its directory below the work directory."""
-        last = f"/k_{self.k}" if self.group.startswith("nnsweep_") else ""
-        return f"{self.group}/{path_name(self.dataset)}/rho_{self.rho:g}{last}"
+        last = f"/k_{self.k}" if self.folder.startswith("nnsweep_") else ""
+        return f"{self.folder}/{path_name(self.dataset)}/rho_{self.rho:g}{last}"
 
     @property
     def work(self) -> float:
@@ -149,11 +149,13 @@ def grid_points(
         counts = neighbors or NEIGHBORS
         if part != "nnsweep":
             counts = (NUM_NEIGHBORS,)
-        for group, distance in PARTS[part].items():
+        for folder, distance in PARTS[part].items():
             for rho in dict.fromkeys(rhos or rhos_of(entry.name, part)):
                 for k in dict.fromkeys(counts):
                     settings = dataclasses.replace(
                         base, rho=float(rho), n_neighbors=k, nn_dist=distance
                     )
-                    points.append(GridPoint(entry.name, group, float(rho), k, settings))
+                    points.append(
+                        GridPoint(entry.name, folder, float(rho), k, settings)
+                    )
     return points

@@ -40,7 +40,7 @@ class _Fractions(NamedTuple):
 
 
 class Results:
-    """The results that are there, by what they are of.
+    """The results of points below a work directory, by what they are of.
 
     Args:
       points: Points to look for below the work directory.
@@ -51,9 +51,9 @@ class Results:
       report: Takes lines of text about progress.
 
     Attributes:
-      problems: Why a metric cannot be computed, by dataset and metric.
+      not_computed: Why a metric cannot be computed, by dataset and metric.
       left_out: Results that are not taken, and why: those made with other settings
-        than their place says, but for the number of runs, or with other data.
+        than those of the point, but for the number of runs, or with other data.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Results:
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.finder, self.wordnet = finder, wordnet
-        self.problems: dict[tuple[str, str], str] = {}
+        self.not_computed: dict[tuple[str, str], str] = {}
         self._report = report
         self._cache = workdir / "cache"
         self._fractions: dict[tuple[Path, str], _Fractions] = {}
@@ -82,40 +82,40 @@ class Results:
                 (runs,) = load_sets({point.directory: [path]})
                 (file,) = runs.files
                 made_of = sorted(file.file_hashes.values())
-                told = _differences(file, point)
+                differences = _differences(file, point)
                 if made_of != data.setdefault(point.dataset, made_of):
-                    told.append("other input files")
-                if told:
-                    raise UserError(f"{path}: {'; '.join(told)}")
+                    differences.append("other input files")
+                if differences:
+                    raise UserError(f"{path}: {'; '.join(differences)}")
             except UserError as error:
                 self.left_out.append(f"left out: {error}")
                 report(self.left_out[-1])
                 continue
-            self._sets[point.dataset, point.group, point.rho, point.k] = runs
+            self._sets[point.dataset, point.folder, point.rho, point.k] = runs
 
     def datasets(self) -> list[str]:
         """Lists the datasets that have results."""
         return list(dict.fromkeys(dataset for dataset, *_ in self._sets))
 
-    def settings(self, dataset: str, group: str) -> list[tuple[float, int]]:
-        """Lists rho and k of the results of a group, ascending."""
-        return sorted(key[2:] for key in self._sets if key[:2] == (dataset, group))
+    def rho_and_k(self, dataset: str, folder: str) -> list[tuple[float, int]]:
+        """Lists rho and k of the results of a folder, ascending."""
+        return sorted(key[2:] for key in self._sets if key[:2] == (dataset, folder))
 
     def get(
-        self, dataset: str, group: str, rho: float, k: int = NUM_NEIGHBORS
+        self, dataset: str, folder: str, rho: float, k: int = NUM_NEIGHBORS
     ) -> ResultSet | None:
         """Returns the runs of a point; None if there are none."""
-        return self._sets.get((dataset, group, rho, k))
+        return self._sets.get((dataset, folder, rho, k))
 
     def all_of(self, dataset: str) -> list[ResultSet]:
         """Lists the runs of all points of a dataset."""
         return [runs for key, runs in self._sets.items() if key[0] == dataset]
 
-    def group(self, dataset: str, group: str) -> list[ResultSet]:
-        """Lists the runs of all points of a group, by rho and k."""
+    def sets(self, dataset: str, folder: str) -> list[ResultSet]:
+        """Lists the runs of all points of a folder, by rho and k."""
         return [
-            self._sets[dataset, group, rho, k]
-            for rho, k in self.settings(dataset, group)
+            self._sets[dataset, folder, rho, k]
+            for rho, k in self.rho_and_k(dataset, folder)
         ]
 
     def any_of(self, dataset: str) -> ResultSet | None:
@@ -123,7 +123,7 @@ class Results:
         return next((s for key, s in self._sets.items() if key[0] == dataset), None)
 
     def has_synsets(self, dataset: str) -> bool:
-        """Returns whether the registry knows the WordNet ids of a dataset's classes."""
+        """Returns whether the registry has the WordNet ids of a dataset's classes."""
         runs = self.any_of(dataset)
         if runs is None:
             return False
@@ -134,7 +134,7 @@ class Results:
         dataset: str,
         metric: str,
         *,
-        group: str = "main",
+        folder: str = "main",
         rho: float | None = None,
         k: int | None = NUM_NEIGHBORS,
     ) -> Measured | None:
@@ -143,25 +143,25 @@ class Results:
         Args:
           dataset: Name of the dataset.
           metric: One of `METRICS`.
-          group: Group of the point.
+          folder: Folder of the point.
           rho: Its rho; None for the unchanged classifier.
           k: Its number of neighbors.
 
         Returns:
           Percentages; None if there is no such result or it cannot be computed, for
-          which see `problems`.
+          which see `not_computed`.
         """
         if rho is None:
             runs = self.any_of(dataset)
         else:
-            runs = self._sets.get((dataset, group, rho, k or NUM_NEIGHBORS))
-        if runs is None or (dataset, metric) in self.problems:
+            runs = self._sets.get((dataset, folder, rho, k or NUM_NEIGHBORS))
+        if runs is None or (dataset, metric) in self.not_computed:
             return None
         (file,) = runs.files
         try:
             found = self._compute(file, metric)
         except UserError as error:
-            self.problems[dataset, metric] = str(error)
+            self.not_computed[dataset, metric] = str(error)
             return None
         rows = found.baseline[None] if rho is None else found.runs
         return Measured(tuple(mean_and_std(column) for column in rows.T), len(rows))
@@ -201,9 +201,9 @@ class Results:
 
 
 def _differences(file: ResultFile, point: GridPoint) -> list[str]:
-    """Tells in what a result is not that of a point, whatever its seeds."""
-    told = compare.config_differences(file.config, point.settings.as_config())
-    return [each for each in told if not each.startswith(("seeds ", "seed "))]
+    """Lists how a result differs from that of a point, whatever its seeds."""
+    every = compare.config_differences(file.config, point.settings.as_config())
+    return [each for each in every if not each.startswith(("seeds ", "seed "))]
 
 
 def _fractions(file: ResultFile, right: np.ndarray, baseline: np.ndarray) -> _Fractions:

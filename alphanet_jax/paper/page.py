@@ -1,15 +1,15 @@
 """One HTML file with everything: what was run, tables, and figures.
 
 It needs nothing but itself: styles and figures are inside. Colors follow the reader's
-system until the button in its head says otherwise.
+system until the button at its top is used.
 """
 
 import base64
 import dataclasses
-import html
 import importlib.resources
 import math
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +79,7 @@ class Content:
 
 
 def noise_text() -> str:
-    """Says how far two sets of runs of one setting are apart in the paper itself."""
+    """Describes how far two sets of runs of one setting are apart in the paper."""
     repeats = published.independent_repeats()
     most = {
         metric: [
@@ -101,7 +101,7 @@ def noise_text() -> str:
         f"and 5 nearest neighbors at rho {rhos} is in the tables against rho and in "
         "those against the number of neighbors. Its means of ten runs differ there by "
         f"up to {top1} points in top-1 and {top5} in top-5 accuracy. A difference of "
-        "that size says nothing."
+        "that size means nothing."
     )
 
 
@@ -133,15 +133,11 @@ def _agreement(tables: Iterable[ComparedTable]) -> str:
 def _tag(name: str, *content: str, **attributes: str | int | None) -> str:
     """Makes an element of content that is HTML already."""
     given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
         if value not in (None, "")
     )
     return f"<{name}{given}>{''.join(content)}</{name}>"
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
 
 
 def _value(value: Value | None) -> str:
@@ -174,7 +170,7 @@ def _box(label: str, table: str) -> str:
 
 def _accuracy_table(table: ComparedTable) -> str:
     def head(text: str, **more: str | int | None) -> str:
-        return _tag("th", _text(text), scope="col", **more)
+        return _tag("th", escape(text), scope="col", **more)
 
     if table.has_paper:
         top = [head(name, rowspan=2, class_="label") for name in table.label_columns]
@@ -189,15 +185,15 @@ def _accuracy_table(table: ComparedTable) -> str:
         rows = [_tag("tr", *labels, *(head(name, class_="first") for name in COLUMNS))]
     body = []
     for place, row in enumerate(table.rows):
-        new = place == 0 or row.group != table.rows[place - 1].group
-        body.append(_row(row, table.has_paper, "group" if new else None))
+        new = place == 0 or row.block != table.rows[place - 1].block
+        body.append(_row(row, table.has_paper, "block" if new else None))
     made = _tag("table", _tag("thead", *rows), _tag("tbody", "\n".join(body)))
     return _box(table.title, made)
 
 
 def _row(row: ComparedRow, has_paper: bool, class_: str | None) -> str:
     labels = [
-        _tag("th", _text(label), scope="row", class_="label") for label in row.labels
+        _tag("th", escape(label), scope="row", class_="label") for label in row.labels
     ]
     cells = [_cells(cell, has_paper) for cell in row.cells]
     return _tag("tr", *labels, *cells, class_=class_)
@@ -205,19 +201,19 @@ def _row(row: ComparedRow, has_paper: bool, class_: str | None) -> str:
 
 def _plain_table(table: Table) -> str:
     heads = [
-        _tag("th", _text(name), scope="col", class_="label")
+        _tag("th", escape(name), scope="col", class_="label")
         for name in table.label_columns
-    ] + [_tag("th", _text(name), scope="col") for name in table.columns]
+    ] + [_tag("th", escape(name), scope="col") for name in table.columns]
     body = []
     for row in table.rows:
         cells = [
-            _tag("th", _text(label), scope="row", class_="label")
+            _tag("th", escape(label), scope="row", class_="label")
             if place == 0
-            else _tag("td", _text(label), class_="label")
+            else _tag("td", escape(label), class_="label")
             for place, label in enumerate(row.labels)
         ]
         for cell in row.cells:
-            text = _value(cell) if isinstance(cell, Value) else _text(cell or "")
+            text = _value(cell) if isinstance(cell, Value) else escape(cell or "")
             cells.append(_tag("td", text))
         body.append(_tag("tr", *cells))
     made = _tag(
@@ -228,7 +224,7 @@ def _plain_table(table: Table) -> str:
 
 def _links(paths: Iterable[tuple[str, str]]) -> str:
     """Makes links to files; paths are relative to the page."""
-    made = [_tag("a", _text(text), href=path) for text, path in paths]
+    made = [_tag("a", escape(text), href=path) for text, path in paths]
     return _tag("p", " · ".join(made), class_="links") if made else ""
 
 
@@ -237,23 +233,23 @@ def _table_files(name: str, formats: Sequence[str]) -> str:
 
 
 def _has_ours(table: ComparedTable) -> bool:
-    return any(cell.ours is not None for row in table.rows for cell in row.cells)
+    return any(row.has_ours for row in table.rows)
 
 
 def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
-    notes = [_tag("p", _text(note), class_="note") for note in table.notes]
+    notes = [_tag("p", escape(note), class_="note") for note in table.notes]
     content = [
-        _tag("p", _text(table.caption)),
+        _tag("p", escape(table.caption)),
         _accuracy_table(table),
         *notes,
         _table_files(table.name, formats),
     ]
     if _has_ours(table):
-        return _tag("section", _tag("h3", _text(table.title)), *content, id=table.name)
+        return _tag("section", _tag("h3", escape(table.title)), *content, id=table.name)
     # What has no numbers of ours takes little room.
     summary = _tag(
         "summary",
-        _tag("h3", _text(table.title)),
+        _tag("h3", escape(table.title)),
         _tag("span", "paper only", class_="tag"),
     )
     return _tag("section", _tag("details", summary, *content), id=table.name)
@@ -262,8 +258,8 @@ def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
 def _show_facts(table: Table, formats: Sequence[str]) -> str:
     return _tag(
         "section",
-        _tag("h3", _text(table.title)),
-        _tag("p", _text(table.caption)),
+        _tag("h3", escape(table.title)),
+        _tag("p", escape(table.caption)),
         _plain_table(table),
         _table_files(table.name, formats),
         id=table.name,
@@ -284,11 +280,11 @@ def _figure(figure: PageFigure, root: Path) -> str:
         (path.name.removeprefix(f"{figure.name}."), path.relative_to(root).as_posix())
         for path in figure.files
     )
-    caption = _text(figure.caption)
+    caption = escape(figure.caption)
     return _tag(
         "figure",
         *images,
-        _tag("figcaption", _tag("h4", _text(figure.title)), _tag("p", caption), links),
+        _tag("figcaption", _tag("h4", escape(figure.title)), _tag("p", caption), links),
         id=f"figure-{figure.name}",
         class_="wide" if figure.wide else None,
     )
@@ -307,11 +303,11 @@ def _status_table(datasets: Sequence[DatasetStatus]) -> str:
     rows = []
     for status in datasets:
         state = f"{status.points} of {status.points_in_all}"
-        cells = [_tag("th", _text(status.proper_name), scope="row", class_="label")]
-        cells.append(_tag("td", _tag("code", _text(status.name)), class_="label"))
+        cells = [_tag("th", escape(status.proper_name), scope="row", class_="label")]
+        cells.append(_tag("td", _tag("code", escape(status.name)), class_="label"))
         cells.append(_tag("td", state if status.points_in_all else "-"))
         cells.append(_tag("td", f"{status.runs:,}" if status.runs else "-"))
-        cells.append(_tag("td", _text(status.remark), class_="label"))
+        cells.append(_tag("td", escape(status.remark), class_="label"))
         rows.append(_tag("tr", *cells))
     heads = [
         _tag("th", name, scope="col", class_="label" if place in (0, 1, 4) else "")
@@ -360,11 +356,11 @@ def render_page(content: Content) -> str:
         *((name, *parts[name]) for name in order if parts[name][1]),
     ]
     contents = [
-        _tag("li", _tag("a", _text(title), href=f"#{name}"))
+        _tag("li", _tag("a", escape(title), href=f"#{name}"))
         for name, title, _ in sections
     ]
     shown = [
-        _tag("section", _tag("h2", _text(title)), text, id=name, class_="part")
+        _tag("section", _tag("h2", escape(title)), text, id=name, class_="part")
         for name, title, text in sections
     ]
     title = "The paper's experiments"
@@ -426,17 +422,17 @@ def _figure_section(content: Content) -> str:
             for figure in content.figures
             if figure.section == heading
         ]
-        made.append(_tag("h3", _text(heading)))
+        made.append(_tag("h3", escape(heading)))
         made.append(_tag("div", "\n".join(shown), class_="figures"))
     return "\n".join(made)
 
 
 def _run_section(content: Content) -> str:
     settings = [
-        _tag("div", _tag("dt", _text(name)), _tag("dd", _text(text)))
+        _tag("div", _tag("dt", escape(name)), _tag("dd", escape(text)))
         for name, text in content.settings
     ]
-    remarks = [_tag("li", _text(remark)) for remark in content.remarks]
+    remarks = [_tag("li", escape(remark)) for remark in content.remarks]
     return "\n".join(
         [
             _tag("dl", *settings),
@@ -456,12 +452,12 @@ def _difference_section(content: Content) -> str:
         noise_text(),
         _agreement(content.tables),
     ]
-    return "".join(_tag("p", _text(text)) for text in paragraphs)
+    return "".join(_tag("p", escape(text)) for text in paragraphs)
 
 
 def _contents(tables: Sequence[ComparedTable]) -> str:
     items = [
-        _tag("li", _tag("a", _text(table.title), href=f"#{table.name}"))
+        _tag("li", _tag("a", escape(table.title), href=f"#{table.name}"))
         for table in tables
     ]
     return _tag("ul", *items, class_="contents")

@@ -45,23 +45,23 @@ class _Plans:
     """The figures of a dataset, in parts; those that it has no results for, too.
 
     Attributes:
-      main: Settings of the part 'main', as rho and number of neighbors.
+      main: Rho and number of neighbors of the points of the part 'main'.
       one: Runs of the one nearest to the rho of the paper's figures of a single rho.
       k: Its number of neighbors.
-      at: What to call it.
+      at: Its name in captions.
     """
 
     def __init__(self, results: Results, dataset: str) -> None:
         self.results, self.dataset = results, dataset
-        self.main = results.settings(dataset, "main")
+        self.main = results.rho_and_k(dataset, "main")
         self.one: ResultSet | None = None
         if self.main:
             rho, self.k = min(self.main, key=lambda setting: abs(setting[0] - _RHO))
             self.at = f"rho {rho:g}"
             self.one = self._named("main", rho, self.k, self.at)
 
-    def _named(self, group: str, rho: float, k: int, name: str) -> ResultSet | None:
-        runs = self.results.get(self.dataset, group, rho, k)
+    def _named(self, folder: str, rho: float, k: int, name: str) -> ResultSet | None:
+        runs = self.results.get(self.dataset, folder, rho, k)
         return None if runs is None else dataclasses.replace(runs, name=name)
 
     def _figure(
@@ -97,7 +97,7 @@ class _Plans:
             acc="baseline", r_group_classes=True, splits=_splits(self.one, self.k),
         )  # fmt: skip
         main, random = (
-            self.results.group(self.dataset, group) for group in ("main", "randomnns")
+            self.results.sets(self.dataset, folder) for folder in ("main", "randomnns")
         )
         yield self._figure(
             "euclidean_random_split_deltas_vs_rho", "change_vs_rho", [*main, *random],
@@ -169,7 +169,7 @@ class _Plans:
 
     def against_k(self) -> Iterator[FigurePlan]:
         """Lists figures against the number of neighbors."""
-        swept = self.results.settings(self.dataset, "nnsweep_euclidean")
+        swept = self.results.rho_and_k(self.dataset, "nnsweep_euclidean")
         for rho in _K_RHOS:
             sets = [
                 self._named(f"nnsweep_{distance}", rho, k, str(k))
@@ -201,7 +201,7 @@ class _Plans:
 
 def plan_across(results: Results) -> list[FigurePlan]:
     """Lists the figures of several datasets."""
-    sets = [s for name in results.datasets() for s in results.group(name, "main")]
+    sets = [s for name in results.datasets() for s in results.sets(name, "main")]
     if len({runs.dataset for runs in sets}) < 2:
         return []
     return [

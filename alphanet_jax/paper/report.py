@@ -45,7 +45,7 @@ def write_report(
       workdir: Directory to write into.
       asked: Points that were to be trained this time.
       datasets: Datasets that are loaded, by name.
-      names: Names of datasets for people, in the order of the page.
+      names: Display names of datasets, in the order of the page.
       reasons: Why datasets are not run, by name.
       failed: What went wrong before.
       formats: Endings of the files of tables.

@@ -30,7 +30,7 @@ _SEMANTIC = (
 )
 _DISTANCES = {"euclidean": "Euclidean", "cosine": "cosine"}
 _DISTANCE_OF = {
-    group: distance for part in PARTS.values() for group, distance in part.items()
+    folder: distance for part in PARTS.values() for folder, distance in part.items()
 }
 _NUMBERS = (
     "Percent of test samples, mean and sample standard deviation over runs; rho is how "
@@ -39,7 +39,7 @@ _NUMBERS = (
 _ONE_NEIGHBOR = (
     "* With one neighbor nothing can be learned: its coefficient, divided by its own "
     "size, is 1 or -1 and has no gradient. Each run is one of two fixed classifiers, "
-    "whichever its initial values say; a mean over runs counts coin flips."
+    "by its initial values; a mean over runs counts coin flips."
 )
 _SAME_RUNS = (
     f"Our rows with {NUM_NEIGHBORS} neighbors are the runs of the table against rho, "
@@ -52,7 +52,7 @@ class _Key(NamedTuple):
     """A row before numbers are looked up."""
 
     labels: tuple[str, ...]
-    group: str
+    block: str
     config: str | None
     model: str
     rho: float | None
@@ -68,7 +68,7 @@ def accuracy_tables(
     Args:
       results: Our results.
       reasons: Why a dataset has none, by its name.
-      names: Datasets that are not the paper's, and their names for people.
+      names: Display names of datasets that are not the paper's.
 
     Returns:
       The tables: the paper's in its order, then those of each other dataset.
@@ -77,7 +77,7 @@ def accuracy_tables(
         _paper_table(table, results, reasons) for table in published.tables().values()
     ]
     for name, proper_name in published.names().items():
-        if results.group(name, "randomnns"):
+        if results.sets(name, "randomnns"):
             made.append(_control_table(name, proper_name, results))
     for name, proper_name in names.items():
         made += _own_tables(name, proper_name, results)
@@ -91,7 +91,7 @@ def _paper_table(
     datasets = list(dict.fromkeys(row.dataset for row in table.rows))
     metric = _METRICS[table.metric]
     by_k = table.name.startswith("rhos_")
-    group = f"nnsweep_{table.distance}" if by_k else "main"
+    folder = f"nnsweep_{table.distance}" if by_k else "main"
     if table.name.startswith("datasets_"):
         label_columns: tuple[str, ...] = ("Dataset", "Classifier", "rho")
         title = f"{metric} on {' and '.join(datasets)}"
@@ -111,21 +111,21 @@ def _paper_table(
             f"{metric} on {datasets[0]} with cRT against the number of neighbors, "
             f"{_DISTANCES[table.distance]} distance"
         )
-        keys = _keys_by_k(configs[0], table.rows, results, group)
+        keys = _keys_by_k(configs[0], table.rows, results, folder)
     else:
         label_columns = ("Classifier", "rho")
         title = f"{metric} on {datasets[0]} against rho"
         keys = _keys_by_rho(configs, table.rows, results)
-    rows = [_compared(key, table.metric, group, results) for key in keys]
+    rows = [_compared(key, table.metric, folder, results) for key in keys]
     notes = _notes_by_k(table.distance, keys) if by_k else []
     there = {
         key.config
         for key, row in zip(keys, rows, strict=True)
-        if key.rho is not None and _has(row)
+        if key.rho is not None and row.has_ours
     }
     absent = [config for config in configs if config not in there]
     if absent:
-        notes.append(_missing_note(absent, table.metric, group, results, reasons))
+        notes.append(_missing_note(absent, table.metric, folder, results, reasons))
     others = dict.fromkeys(row.model for row in table.rows if row.config is None)
     if others:
         notes.append(
@@ -169,8 +169,8 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
             made.append((metric, table))
     for metric in ("top1", "top5"):
         for distance, called in _DISTANCES.items():
-            group = f"nnsweep_{distance}"
-            keys = _keys_by_k(name, (), results, group)
+            folder = f"nnsweep_{distance}"
+            keys = _keys_by_k(name, (), results, folder)
             if any(key.rho is not None for key in keys):
                 table = ComparedTable(
                     f"rhos_split_{metric}_accs_vs_k_{path_name(name)}_{distance}",
@@ -178,16 +178,16 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
                     f"neighbors, {called} distance",
                     _NUMBERS + _NO_PAPER,
                     ("rho", "k"),
-                    tuple(_compared(key, metric, group, results) for key in keys),
+                    tuple(_compared(key, metric, folder, results) for key in keys),
                     tuple(_notes_by_k(distance, keys)),
                     has_paper=False,
                 )
                 made.append((metric, table))
-    if results.group(name, "randomnns"):
+    if results.sets(name, "randomnns"):
         made.append(("top1", _control_table(name, proper_name, results)))
     finished = []
     for metric, table in made:
-        problem = results.problems.get((name, metric))
+        problem = results.not_computed.get((name, metric))
         notes = (*table.notes, *([f"Not computed: {problem}."] if problem else []))
         # A dataset may be called as the paper's tables call theirs.
         own = f"own_{table.name}" if table.name in published.tables() else table.name
@@ -198,10 +198,10 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
 def _control_table(name: str, proper_name: str, results: Results) -> ComparedTable:
     """Makes the table of nearest against random neighbors."""
     rows = []
-    for rho, k in results.settings(name, "randomnns"):
-        for kind, group in (("nearest", "main"), ("random", "randomnns")):
+    for rho, k in results.rho_and_k(name, "randomnns"):
+        for kind, folder in (("nearest", "main"), ("random", "randomnns")):
             key = _Key((_rho(rho), kind), f"{rho:g}", name, kind, rho, k, None)
-            rows.append(_compared(key, "top1", group, results))
+            rows.append(_compared(key, "top1", folder, results))
     return ComparedTable(
         f"neighbors_split_top1_accs_vs_rho_{path_name(name)}",
         f"Top-1 accuracy on {proper_name} with nearest and with random neighbors",
@@ -221,7 +221,7 @@ def _keys_by_rho(
     for config in configs:
         known = {row.rho: row for row in rows if row.config == config}
         model = next((row.model for row in known.values()), "")
-        ours = {rho for rho, k in results.settings(config, "main")}
+        ours = {rho for rho, k in results.rho_and_k(config, "main")}
         for rho in sorted({*known, None, *ours}, key=lambda rho: rho or 0.0):
             labels = (_model(model, rho), _rho(rho))
             keys.append(
@@ -231,14 +231,14 @@ def _keys_by_rho(
 
 
 def _keys_by_k(
-    config: str, rows: Sequence[PublishedRow], results: Results, group: str
+    config: str, rows: Sequence[PublishedRow], results: Results, folder: str
 ) -> list[_Key]:
     """Lists rows of a table against k: the paper's, and what we have beyond them."""
     known = {(row.rho, row.k): row for row in rows if row.rho is not None}
     before = next((row for row in rows if row.rho is None), None)
     model = "" if before is None else before.model
     keys = [_Key((_model(model, None), ""), "", config, model, None, None, before)]
-    for rho, k in sorted({*known, *results.settings(config, group)}):
+    for rho, k in sorted({*known, *results.rho_and_k(config, folder)}):
         labels = (_rho(rho), f"{k} *" if k == 1 else str(k))
         keys.append(
             _Key(labels, f"{rho:g}", config, model, rho, k, known.get((rho, k)))
@@ -246,11 +246,11 @@ def _keys_by_k(
     return keys
 
 
-def _compared(key: _Key, metric: str, group: str, results: Results) -> ComparedRow:
+def _compared(key: _Key, metric: str, folder: str, results: Results) -> ComparedRow:
     """Looks numbers up."""
     ours: Measured | None = None
     if key.config is not None:
-        ours = results.measure(key.config, metric, group=group, rho=key.rho, k=key.k)
+        ours = results.measure(key.config, metric, folder=folder, rho=key.rho, k=key.k)
     paper = key.row
     cells = []
     for place in range(len(COLUMNS)):
@@ -274,34 +274,30 @@ def _compared(key: _Key, metric: str, group: str, results: Results) -> ComparedR
         "metric": metric,
         "rho": key.rho,
         "k": key.k if key.rho is not None else None,
-        "neighbors": None if key.rho is None else _DISTANCE_OF[group],
+        "neighbors": None if key.rho is None else _DISTANCE_OF[folder],
         "runs": None if ours is None else ours.num_runs,
         "paper_runs": None if paper is None else paper.num_runs,
     }
-    return ComparedRow(key.labels, tuple(cells), facts, key.group)
-
-
-def _has(row: ComparedRow) -> bool:
-    return any(cell.ours is not None for cell in row.cells)
+    return ComparedRow(key.labels, tuple(cells), facts, key.block)
 
 
 def _missing_note(
     configs: Sequence[str],
     metric: str,
-    group: str,
+    folder: str,
     results: Results,
     reasons: Mapping[str, str],
 ) -> str:
-    """Says why there are no numbers of ours, and how to make them."""
-    part = "nnsweep" if group.startswith("nnsweep_") else "main"
-    told = []
+    """Explains why there are no numbers of ours, and how to make them."""
+    part = "nnsweep" if folder.startswith("nnsweep_") else "main"
+    missing = []
     for config in configs:
-        problem = results.problems.get((config, metric))
+        problem = results.not_computed.get((config, metric))
         reason = problem or reasons.get(config) or "no results are there yet"
-        told.append(f"{config} ({reason})")
+        missing.append(f"{config} ({reason})")
     return (
-        f"No numbers of ours for {'; '.join(told)}. With the data where "
-        "configs/datasets.toml says, they are made by: python main.py paper "
+        f"No numbers of ours for {'; '.join(missing)}. With the data where "
+        "configs/datasets.toml has it, they are made by: python main.py paper "
         f"--datasets {' '.join(configs)} --parts {part}"
     )
 

@@ -9,14 +9,7 @@ import numpy as np
 
 from alphanet_jax.splits import SPLITS
 
-__all__ = [
-    "OUTCOMES",
-    "PARTS",
-    "is_correct",
-    "outcomes",
-    "per_class",
-    "per_split",
-]
+__all__ = ["OUTCOMES", "PARTS", "is_correct", "outcomes", "per_class", "per_split"]
 
 # What accuracy is taken of, in the order of the numbers that `per_split` returns.
 PARTS = (*SPLITS, "overall")

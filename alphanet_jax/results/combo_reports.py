@@ -1,4 +1,4 @@
-"""Reports on learned combinations, for people and for programs."""
+"""Reports on learned combinations, as text and for JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _INDENT = " " * 8
 def format_text(
     combinations: Sequence[Combination], *, mistake_n: int | None = None
 ) -> str:
-    """Writes the report for people.
+    """Writes the report as text.
 
     Args:
       combinations: What to show.
@@ -35,7 +35,7 @@ def json_values(
     *,
     mistake_n: int | None = None,
 ) -> dict[str, Any]:
-    """Collects the report for programs: values that JSON can hold.
+    """Collects the report as values that JSON can hold.
 
     Args:
       runs: The runs.

@@ -189,12 +189,15 @@ def select_classes(
     return [kept[position] for position in order[:count]]
 
 
-def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
+def find_classes(
+    runs: ResultSet, words: Sequence[str], *, what: str = "--classes"
+) -> list[int]:
     """Finds 'few' classes by their names or numbers; names go before numbers.
 
     Args:
       runs: The runs.
       words: Names or numbers.
+      what: What they are, for error messages.
 
     Returns:
       Class ids in the order of the words.
@@ -214,7 +217,7 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
         if not labels:
             near = difflib.get_close_matches(word, [names[label] for label in few])
             raise UserError(
-                f"--classes: no class {word!r} in {runs.dataset!r}; "
+                f"{what}: no class {word!r} in {runs.dataset!r}; "
                 + (
                     f"did you mean {' or '.join(map(repr, near))}?"
                     if near
@@ -226,18 +229,18 @@ def find_classes(runs: ResultSet, words: Sequence[str]) -> list[int]:
         if not those:
             split = str(runs.split_names[labels[0]])
             raise UserError(
-                f"--classes: {word!r} is of split {split!r}; combinations are learned "
+                f"{what}: {word!r} is of split {split!r}; combinations are learned "
                 "for 'few' classes only"
             )
         if len(those) > 1:
             raise UserError(
-                f"--classes: {word!r} is the name of classes "
-                f"{', '.join(map(str, those))}; say which by number"
+                f"{what}: {word!r} is the name of classes "
+                f"{', '.join(map(str, those))}; give its number"
             )
         if those[0] not in tested:
-            raise UserError(f"--classes: {word!r} has no test samples")
+            raise UserError(f"{what}: {word!r} has no test samples")
         if those[0] in found:
-            raise UserError(f"--classes has class {those[0]} twice: {word!r}")
+            raise UserError(f"{what} has class {those[0]} twice: {word!r}")
         found += those
     return found
 

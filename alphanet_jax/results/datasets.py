@@ -61,7 +61,12 @@ class DataFinder:
         ]
         name = str(file.arrays["dataset"])
         registry_file = str(self._registry or file.setting("registry"))
-        key = (registry_file, name, str(self.root(file)), *groups)
+        # What an earlier version did not have was what is the default now.
+        chosen = {
+            option: str(file.config.get(option, ""))
+            for option in ("labels_by", "few_below", "many_above")
+        }
+        key = (registry_file, name, str(self.root(file)), *groups, *chosen.values())
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:
@@ -71,6 +76,7 @@ class DataFinder:
                     train_group=groups[0],
                     val_group=groups[1],
                     test_group=groups[2],
+                    **chosen,
                     report=self._report,
                 )
             except UserError as error:

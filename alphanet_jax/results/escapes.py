@@ -1,4 +1,4 @@
-"""Texts for LaTeX and Markdown, without what has a meaning of its own there."""
+"""Texts for LaTeX and Markdown, with the characters escaped that mean something."""
 
 import re
 
@@ -46,7 +46,7 @@ _LATEX = {
 
 
 def collapse(text: str) -> str:
-    """Makes all white space single spaces, and removes it at both ends."""
+    """Replaces all white space by single spaces, and strips it at both ends."""
     return " ".join(text.split())
 
 
@@ -77,5 +77,5 @@ def escape_pipe(text: str) -> str:
 
 
 def escape_pandoc(text: str) -> str:
-    """Writes a text for pandoc's Markdown, which knows more signs."""
+    """Writes a text for pandoc's Markdown, which has more special characters."""
     return re.sub(r"([\^~$@])", r"\\\1", escape_markdown(text))

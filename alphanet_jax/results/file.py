@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import __version__, files
+from alphanet_jax import files
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import schema
+from alphanet_jax.version import __version__
 
-__all__ = [
-    "FILE_NAME",
-    "differences",
-    "load_result",
-    "save_result",
-]
+__all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
 
@@ -35,7 +31,7 @@ def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def differences(
     path: Path, *, config: Mapping[str, Any], file_hashes: Mapping[str, str]
 ) -> list[str] | None:
-    """Compares a result file with what a run would be made with.
+    """Compares a result file with the settings and the data of a run.
 
     Args:
       path: The result file.
@@ -51,16 +47,16 @@ def differences(
     try:
         arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
         found = {name: json.loads(str(array)) for name, array in arrays.items()}
-        told = config_differences(found["config"], config)
+        listed = config_differences(found["config"], config)
         made_with = found["versions"]["alphanet_jax"]
         old_hashes = sorted(found["file_hashes"].values())
     except (UserError, ValueError, KeyError):
         return ["the file cannot be read"]
     if old_hashes != sorted(file_hashes.values()):
-        told.append("other input files")
+        listed.append("other input files")
     if made_with != __version__:
-        told.append(f"alphanet_jax {made_with}, now {__version__}")
-    return told
+        listed.append(f"alphanet_jax {made_with}, now {__version__}")
+    return listed
 
 
 def load_result(

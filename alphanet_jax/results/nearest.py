@@ -3,7 +3,7 @@
 Distances and ties are those of `alphanet_jax.nn_search`, which finds the neighbors that
 training uses. Here classes of any split may be near, and JAX is not needed.
 
-Notation: C classes, Q queries, P points, k neighbors, d feature dimensions.
+Notation: C classes, Q queries, P candidates, k neighbors, d feature dimensions.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _CHUNK_BYTES = 32 * 2**20
 
 
 class Nearest(NamedTuple):
-    """The k nearest points of every query, nearest first."""
+    """The k nearest candidates of every query, nearest first."""
 
     classes: np.ndarray  # shape=(Q, k)
     distances: np.ndarray  # shape=(Q, k), dtype=float32
@@ -63,22 +63,22 @@ def distances_to(
 def nearest_among(
     means: ArrayLike,
     queries: ArrayLike,
-    points: ArrayLike,
+    candidates: ArrayLike,
     *,
     num_neighbors: int,
     metric: str,
 ) -> Nearest:
-    """Finds the nearest points of every query; equal ones in the order of `points`.
+    """Finds the nearest candidates of every query; equal ones in their given order.
 
     Args:
       means: Mean training feature of every class, with shape `[C, d]`.
-      queries: Class ids, with shape `[Q]`. One that is also a point counts as such.
-      points: Class ids, with shape `[P]`.
+      queries: Class ids, with shape `[Q]`. One that is also a candidate counts as such.
+      candidates: Class ids, with shape `[P]`.
       num_neighbors: Number of neighbors k, at most P.
       metric: 'euclidean' or 'cosine'.
 
     Returns:
-      The nearest, with distances as `nn_search.find_neighbors` gives them.
+      The nearest, with distances as `nn_search.find_neighbors` returns them.
 
     Raises:
       ValueError: If the metric is another, or k is not in [1, P].
@@ -91,20 +91,20 @@ def nearest_among(
       >>> found.classes.tolist(), found.distances.tolist()
       ([[2, 1]], [[1.0, 5.0]])
     """
-    rows, points = _rows(means, metric), np.asarray(points)
-    if not 1 <= num_neighbors <= len(points):
+    rows, candidates = _rows(means, metric), np.asarray(candidates)
+    if not 1 <= num_neighbors <= len(candidates):
         raise ValueError(
-            f"num_neighbors must be from 1 to the number of points, {len(points)}, "
-            f"got {num_neighbors}."
+            "num_neighbors must be from 1 to the number of candidates, "
+            f"{len(candidates)}, got {num_neighbors}."
         )
-    near, asked = rows[points], rows[np.asarray(queries)]
+    near, asked = rows[candidates], rows[np.asarray(queries)]
     squares = (near**2).sum(axis=1)
-    classes = np.zeros((len(asked), num_neighbors), points.dtype)
+    classes = np.zeros((len(asked), num_neighbors), candidates.dtype)
     distances = np.zeros((len(asked), num_neighbors), np.float32)
-    step = max(1, _CHUNK_BYTES // (8 * len(points)))
+    step = max(1, _CHUNK_BYTES // (8 * len(candidates)))
     for start in range(0, len(asked), step):
         part = asked[start : start + step]
-        # Products rank all points fast, but lose the digits that tell near ones
+        # Products rank all fast, but lose the digits that tell near ones
         # apart: those that may be among the nearest are measured by differences.
         rough = squares - 2.0 * (part @ near.T)
         last = np.partition(rough, num_neighbors - 1, axis=1)[:, num_neighbors - 1]
@@ -113,7 +113,7 @@ def nearest_among(
             maybe = np.flatnonzero(rough[place] <= last[place] + slack[place])
             exact = ((near[maybe] - query) ** 2).sum(axis=1).astype(np.float32)
             order = np.argsort(exact, kind="stable")[:num_neighbors]
-            classes[start + place] = points[maybe[order]]
+            classes[start + place] = candidates[maybe[order]]
             distances[start + place] = exact[order]
     if metric == "cosine":
         return Nearest(classes, np.float32(0.5) * distances)
@@ -121,13 +121,13 @@ def nearest_among(
 
 
 def nearest_others(
-    means: ArrayLike, points: ArrayLike, *, num_neighbors: int, metric: str
+    means: ArrayLike, candidates: ArrayLike, *, num_neighbors: int, metric: str
 ) -> np.ndarray:
-    """Finds the nearest points of every class, itself left out.
+    """Finds the nearest candidates of every class, itself left out.
 
     Args:
       means: Mean training feature of every class, with shape `[C, d]`.
-      points: Class ids that may be near, with shape `[P]`.
+      candidates: Class ids that may be near, with shape `[P]`.
       num_neighbors: Number of neighbors k; where there are fewer, all of them are.
       metric: 'euclidean' or 'cosine'.
 
@@ -142,18 +142,18 @@ def nearest_others(
       >>> near.astype(int).tolist()
       [[0, 1, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
     """
-    points = np.asarray(points)
+    candidates = np.asarray(candidates)
     count = len(np.asarray(means))
     mask = np.zeros((count, count), bool)
-    if len(points):
+    if len(candidates):
         found = nearest_among(
             means,
             np.arange(count),
-            points,
-            num_neighbors=min(num_neighbors + 1, len(points)),
+            candidates,
+            num_neighbors=min(num_neighbors + 1, len(candidates)),
             metric=metric,
         ).classes
-        # A point is usually its own nearest, but others may have the same mean: put
+        # A class is usually its own nearest, but others may have the same mean: put
         # last, it is left out, or else the one too many is.
         own = found == np.arange(count)[:, None]
         order = np.argsort(own, axis=1, kind="stable")[:, :num_neighbors]

@@ -19,7 +19,7 @@ __all__ = ["SCHEMA", "ArraySpec", "describe", "find_misfit"]
 
 
 class ArraySpec(NamedTuple):
-    """What an array of a result is."""
+    """The specification of an array of a result."""
 
     name: str
     shape: tuple[str, ...]  # a letter, a letter and a number, or a number for each axis
@@ -46,11 +46,11 @@ def _metrics(
     )
 
 
-# Arrays of the same letters fit each other. The first that is there says its size.
+# Arrays of the same letters fit each other. The first that is there sets its size.
 SCHEMA: tuple[ArraySpec, ...] = (
     ArraySpec("seeds", ("S",), "seeds of the runs"),
     ArraySpec("dataset", (), "name of the dataset in the registry", "text"),
-    ArraySpec("proper_name", (), "name of the dataset for people", "text"),
+    ArraySpec("proper_name", (), "display name of the dataset", "text"),
     ArraySpec("class_counts", ("C",), "training samples of every class"),
     ArraySpec("label_names", ("C",), "names of the classes", "text", empty=True),
     ArraySpec("few_classes", ("F",), "the 'few' classes, ascending", "class ids"),
@@ -131,7 +131,7 @@ def describe() -> str:
 
 
 def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Finds an array that is not as the schema says, or does not fit the others.
+    """Finds an array that breaks the schema, or does not fit the others.
 
     Args:
       arrays: Arrays of a result, or some of them; unknown ones are left alone.

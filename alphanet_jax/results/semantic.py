@@ -1,4 +1,4 @@
-"""Which classes count as near each other in a report: by features, or by meaning.
+"""Finds which classes are near each other: by features, or by meaning.
 
 Notation: C classes, k neighbors.
 """

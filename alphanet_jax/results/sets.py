@@ -92,8 +92,7 @@ class ResultFile:
     def rho(self) -> float:
         """How many base samples an epoch had for each few sample.
 
-        As the original does, this is read from the arguments of the second sampler,
-        where they say.
+        As in the original, this is `r` of the second sampler's arguments, if given.
         """
         arguments = self.setting("training.sampler_builder.sampler_args")
         text = arguments[-1] if len(arguments) < 2 else arguments[1]
@@ -122,7 +121,7 @@ class ResultSet:
     """All runs of one experiment on one dataset.
 
     Attributes:
-      name: What to call the experiment.
+      name: Name of the experiment.
       files: Its files, in the order of their names; their data is the same.
     """
 
@@ -141,7 +140,7 @@ class ResultSet:
 
     @property
     def proper_name(self) -> str:
-        """The dataset's name for people."""
+        """The dataset's display name."""
         return _shown(str(self.common("proper_name")))
 
     @property
@@ -163,7 +162,7 @@ class ResultSet:
         return len(self.common("class_counts"))
 
     def label_name(self, label: int) -> str:
-        """Names a class for people; by its number where it has no name."""
+        """Returns the display name of a class: its number where it has no name."""
         names = self.common("label_names")
         return _shown(str(names[label])) if len(names) else f"class {label}"
 

@@ -1,4 +1,4 @@
-"""Tables, for people and for programs.
+"""Tables as text to read, and as CSV and JSON.
 
 `render` is the one place where a number of a table becomes text.
 """
@@ -43,9 +43,9 @@ class Value(NamedTuple):
 class Row(NamedTuple):
     """A row of a table."""
 
-    labels: tuple[str, ...]  # what it is: the cells of its first columns
+    labels: tuple[str, ...]  # the cells of its first columns
     cells: tuple[Value | str | None, ...]  # None is an empty cell
-    # What it is, for programs; without these, the title of the table and the labels.
+    # Its first columns in CSV and JSON; by default the table's title and the labels.
     facts: Mapping[str, str | int | None] = MappingProxyType({})
 
 
@@ -55,10 +55,10 @@ class Table:
 
     Attributes:
       title: Heading.
-      label_columns: Headings of the first columns, which say what a row is.
+      label_columns: Headings of the first columns, which identify a row.
       columns: Headings of the others.
       rows: The rows.
-      caption: What a reader has to know, in a sentence or two.
+      caption: Explanation for the reader, in a sentence or two.
       name: Short name, for files and references.
       full_columns: The same headings as `columns`, where those are cut short.
     """
@@ -74,7 +74,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a table for people looks like.
+    """How a table looks in the formats to read.
 
     Attributes:
       sig_width: Width that deviations are filled to with zeros; None is that of the
@@ -187,7 +187,7 @@ def render(
     return ("\n\n\n" if titles else "\n").join(made)
 
 
-# --- For people -----------------------------------------------------------------------
+# --- To read --------------------------------------------------------------------------
 
 
 class _Style(NamedTuple):
@@ -318,7 +318,7 @@ def _web_caption(caption: str, name: str) -> list[str]:
 
 
 def _latex_caption(caption: str, name: str) -> list[str]:
-    # Words of a comment: where to put it is for the document to say.
+    # As a comment: the document decides where to put it.
     return [f"% {caption}"]
 
 

@@ -1,7 +1,7 @@
 """Top-k accuracy of results, from the features of their dataset, in NumPy.
 
 Equal scores rank by the number of their class, the lower one first, as everywhere in
-`alphanet_jax`: the first place is what an argmax over all classes gives.
+`alphanet_jax`: the first place is the argmax over all classes.
 
 Notation: n samples, C classes, F 'few' classes, A base classes, k neighbors, S seeds.
 """
@@ -90,7 +90,7 @@ def count_ahead(
     """
     ahead: np.ndarray = np.count_nonzero(scores > target, axis=0)
     equal = np.count_nonzero(scores >= target, axis=0) - ahead
-    # Few samples have ties: the order of classes is asked for in those alone.
+    # Few samples have ties: the order of classes matters in those alone.
     (tied,) = np.nonzero(equal > np.isin(labels, classes))
     same = scores[:, tied] == target[tied]
     ahead[tied] += np.count_nonzero(same & (classes[:, None] < labels[tied]), axis=0)

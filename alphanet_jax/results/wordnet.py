@@ -1,4 +1,4 @@
-"""Which classes are near in meaning: distances between them in WordNet 3.0.
+"""Distances between classes in WordNet 3.0: which are near in meaning.
 
 Every class has a synset, named by an id such as n01440764: its part of speech and its
 offset in the database. Offsets differ between versions of WordNet, so the database must
@@ -22,10 +22,7 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
-    from nltk.corpus.reader.wordnet import (
-        Synset,
-        WordNetCorpusReader,
-    )
+    from nltk.corpus.reader.wordnet import Synset, WordNetCorpusReader
 
 __all__ = [
     "NO_PATH",
@@ -170,14 +167,11 @@ def _check_version(where: str, content: bytes) -> None:
 def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader":
     """Makes nltk's reader read these files instead of a directory.
 
-    A directory would have to be below `nltk.data.path`, which is everybody's, and to
-    have every file that the reader knows of.
+    A directory would have to be below `nltk.data.path`, a global list, and to have all
+    files that the reader opens.
     """
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
-    from nltk.data import (
-        PathPointer,
-        SeekableUnicodeStreamReader,
-    )
+    from nltk.data import PathPointer, SeekableUnicodeStreamReader
 
     class Files(PathPointer):
         def __init__(self, path: str, content: bytes = b"") -> None:
@@ -216,7 +210,7 @@ def _make_reader(where: str, contents: dict[str, bytes]) -> "WordNetCorpusReader
 
 @contextlib.contextmanager
 def _blame(where: str) -> Iterator[None]:
-    """Turns whatever reading a database raises into a line that names it."""
+    """Turns any error of reading a database into a line that names it."""
     try:
         yield
     except UserError:
@@ -246,8 +240,7 @@ def parse_synsets(
     name or all of them together must be the class's label name. Case, underscores for
     spaces, and how many spaces there are make no difference.
 
-    Classes may share a synset. `synset_distances` checks that WordNet has
-    it.
+    Classes may share a synset. `synset_distances` checks that WordNet has it.
 
     Args:
       path: The file, in UTF-8.

@@ -1,5 +1,6 @@
 """What lies around the pickles: the zip archive and the older stream of torch.save."""
 
+import functools
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -39,7 +40,7 @@ def read(data: memoryview, *, nested: bool = False) -> object:
       What was saved.
 
     Raises:
-      Refused: If it is damaged, or asks for anything but plain data.
+      Refused: If it is damaged, or holds anything but plain data.
     """
     if data[: len(_ZIP_START)] == _ZIP_START:
         return _read_zip(data, nested)
@@ -66,7 +67,7 @@ def _unpickle(
             names=NAMES,
             find_storage=find_storage,
             plain_bytes=plain_bytes,
-            read_nested=None if nested else _read_nested,
+            read_nested=None if nested else functools.partial(read, nested=True),
         )
         return machine.run(), machine.pos
 
@@ -80,10 +81,6 @@ def _unpickle(
     return root, end
 
 
-def _read_nested(data: memoryview) -> object:
-    return read(data, nested=True)
-
-
 def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
     """Reads what comes after the magic number of the older torch.save format."""
     version, start = _unpickle(data, start, None, nested)
@@ -91,9 +88,8 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
         raise Refused("is of an unknown version of the older torch.save format")
     _, start = _unpickle(data, start, None, nested)
 
-    # The storages come after the object, at places that depend on their types,
-    # which only the object says. So it is read twice: to learn of them, and then
-    # to make it.
+    # The storages come after the object, at places that depend on their types, which
+    # only the object has. So it is read twice: to find them, and then to make it.
     known: dict[str, StorageId] = {}
 
     def note(spec: StorageId) -> Storage:
@@ -113,7 +109,7 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
             raise Refused(f"ends before storage {quote(key)}")
         (size,) = _INT64.unpack_from(data, end)
         if size != spec.size:
-            raise Refused(f"gives two sizes for storage {quote(key)}")
+            raise Refused(f"has two sizes for storage {quote(key)}")
         end += _INT64.size
         contents[key] = data[end : end + size * spec.kind.width]
         end += size * spec.kind.width

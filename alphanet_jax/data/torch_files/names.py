@@ -1,8 +1,8 @@
 """The names that a file may use, and what each stands for here.
 
 A function stands for one of Python, NumPy or PyTorch of the same name, and takes the
-machine and then the arguments that the file gives, which can be of any type: it checks
-them all and builds plain values. Everything else is an inert marker or a dtype.
+machine and then arguments from the file, which can be of any type: it checks them all
+and builds plain values. Everything else is an inert marker or a dtype.
 """
 
 import collections
@@ -58,10 +58,7 @@ def _offer(value: object, *names: str) -> None:
 
 
 def _stand_in(*names: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Puts a function on the list of names, in place of those of other libraries.
-
-    It can be called with as many arguments as it has parameters beside the machine.
-    """
+    """Puts a function on the list of names, in place of those of other libraries."""
 
     def register(function: Callable[..., object]) -> Callable[..., object]:
         most = function.__code__.co_argcount - 1
@@ -305,20 +302,15 @@ def _rebuild_tensor_v3(
     return build_tensor(storage, dtype, offset, shape, strides, metadata)
 
 
-@_stand_in("torch._utils._rebuild_parameter")
+@_stand_in(
+    "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"
+)
 def _rebuild_parameter(
-    machine: Machine, tensor: object, requires_grad: object, hooks: object
-) -> object:
-    return expect(tensor, np.ndarray, "the content of a parameter")
-
-
-@_stand_in("torch._utils._rebuild_parameter_with_state")
-def _rebuild_parameter_with_state(
     machine: Machine,
     tensor: object,
     requires_grad: object,
     hooks: object,
-    state: object,
+    state: object = None,
 ) -> object:
     return expect(tensor, np.ndarray, "the content of a parameter")
 

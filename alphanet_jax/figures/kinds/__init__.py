@@ -1,1 +1,1 @@
-"""The kinds of figures, one a file; `figures.kind` says what each consists of."""
+"""The kinds of figures, one a file; `figures.kind` defines what each consists of."""

@@ -147,14 +147,9 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     Returns:
       A table of points, columns split, experiment, run (from 0; NaN for means), class,
       name, neighbors (their number), metric, distance, accuracy, acc, x (distance or
-      accuracy); a table
-      'lines', columns split, experiment, x, y, low, high; and a table 'correlations',
-      columns split, experiment, points, r. Lines and correlations are missing where
-      distances or accuracies do not vary.
-
-    Raises:
-      UserError: If the data is needed and not there, there are not enough few classes
-        to be neighbors, or no class to draw.
+      accuracy); a table 'lines', columns split, experiment, x, y, low, high; and a
+      table 'correlations', columns split, experiment, points, r. Lines and correlations
+      are missing where distances or accuracies do not vary.
     """
     points: list[tuple[Any, ...]] = []
     lines: list[tuple[Any, ...]] = []
@@ -201,11 +196,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
-    """Draws points, lines and correlations, a panel for each split.
-
-    Raises:
-      UserError: If options do not fit each other, or what is drawn.
-    """
+    """Draws points, lines and correlations, a panel for each split."""
     columns = numbers[""]
     splits = list(dict.fromkeys(columns["split"].tolist()))
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
@@ -282,11 +273,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
 def _make_panels(
     style: Style, count: int, options: _DrawOptions
 ) -> "tuple[drawing.Figure, list[Any], Any]":
-    """Makes the panels.
-
-    Returns:
-      The figure, the axes of the panels to draw in, and those of the guide or None.
-    """
+    """Returns the figure, the axes to draw in, and those of the guide or None."""
     before, after = options.add_dummy_before, options.add_dummy_after
     figure, every = drawing.panels(
         style,
@@ -339,11 +326,7 @@ def _draw_points(axes: Any, x: np.ndarray, y: np.ndarray, **looks: Any) -> Any:
 def _set_axis(
     axes: Any, axis: str, values: np.ndarray, style: Style, options: _DrawOptions
 ) -> None:
-    """Sets scale, limits and ticks of an axis.
-
-    Raises:
-      UserError: If options do not fit each other, or the values.
-    """
+    """Sets scale, limits and ticks of an axis."""
     log: bool = getattr(options, f"log_{axis}scale")
     limits: Sequence[float] | None = getattr(options, f"{axis}lim")
     if log:
@@ -417,15 +400,7 @@ def _write_r(
 
 
 def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
-    """Makes a panel of two arrows with the names of the axes.
-
-    Args:
-      figure: The figure.
-      axes: The panel.
-      x: Name of the x axis.
-      y: Name of the y axis.
-      style: The style.
-    """
+    """Makes a panel of two arrows with the names of the axes."""
     import matplotlib as mpl
 
     axes.tick_params(

@@ -76,9 +76,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     Returns:
       Columns panel, experiment, dataset, metric, split, accuracy (or its change), low,
       high, baseline, runs, y, acc_k.
-
-    Raises:
-      UserError: If the results of an experiment differ in what is not told apart.
     """
     y, acc_k = options.y, options.acc_k
     rng = np.random.default_rng(options.boot_seed)
@@ -95,11 +92,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
-    """Returns the runs that make a point together, with the name of its panel.
-
-    Raises:
-      UserError: If results differ in their dataset or distance, unless panels do.
-    """
+    """Returns the runs that make a point together, with the name of its panel."""
     datasets = {runs.dataset: runs.proper_name for runs in sources.sets}
     if len(set(datasets.values())) < len(datasets):
         datasets = {name: name for name in datasets}
@@ -134,11 +127,7 @@ def _by_panel(sources: Sources, col: str) -> list[tuple[str, ResultSet]]:
 
 
 def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
-    """Draws a panel of points joined by lines for each dataset or distance.
-
-    Raises:
-      UserError: If `xlabel` is no formula where it is to be one.
-    """
+    """Draws a panel of points joined by lines for each dataset or distance."""
     columns = numbers[""]
     by_panel = split_by(columns, "panel")
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
@@ -180,11 +169,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
 
 
 def _label_x(axes: Any, style: Style, text: str, how: str) -> None:
-    """Labels the x axis.
-
-    Raises:
-      UserError: If the text is no formula where it is to be one.
-    """
+    """Labels the x axis with a text or, in the style 'math', a formula."""
     if how != "math":
         axes.set_xlabel(style.text(text), fontstyle=how)
         return

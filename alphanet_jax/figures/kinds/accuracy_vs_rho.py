@@ -50,10 +50,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
     Returns:
       Columns experiment, rho, split, accuracy, low, high, baseline, runs, y, acc_k.
-
-    Raises:
-      UserError: If results are of several datasets, or rho is not what tells them
-        apart.
     """
     names = list(dict.fromkeys(runs.proper_name for runs in sources.sets))
     if len(names) > 1:
@@ -73,11 +69,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
-    """Draws lines with error bars.
-
-    Raises:
-      UserError: If there are not as many labels as ticks.
-    """
+    """Draws lines with error bars."""
     columns = numbers[""]
     is_change = columns["y"][0] == "acc_delta"
     figure, (axes,) = drawing.panels(style, 1, aspect=1.6)

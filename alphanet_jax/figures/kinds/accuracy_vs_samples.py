@@ -63,10 +63,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     Returns:
       Columns dataset, classifier (baseline or alphanet), experiment, samples,
       accuracy, low, high.
-
-    Raises:
-      UserError: If `ci` is no percentage, or all classes of a dataset have the same
-        number of samples.
     """
     if not 0.0 <= options.ci <= 100.0:
         raise UserError(f"--ci must be from 0 to 100 percent, got {options.ci:g}")

@@ -50,12 +50,8 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
     Returns:
       Columns experiment, dataset, rank, x, density of the curves; a table 'means' with
-      experiment, dataset, rank, mean, density (there), classes, runs; and,
-      where ranks have no density, a table 'parts' with experiment, dataset, rank, x,
-      part.
-
-    Raises:
-      UserError: If no result has a neighbor of a rank.
+      experiment, dataset, rank, mean, density (there), classes, runs; and, where ranks
+      have no density, a table 'parts' with experiment, dataset, rank, x, part.
     """
     curves: list[tuple[Any, ...]] = []
     means: list[tuple[Any, ...]] = []

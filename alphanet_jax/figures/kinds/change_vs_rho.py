@@ -89,7 +89,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     for axes, here in zip(all_axes, by_dataset.values(), strict=True):
         reach = float(np.ptp(here["rho"]))
         for kind, part in split_by(here, "neighbors").items():
-            # Beside each other, so that intervals can be told apart.
+            # Beside each other, so that intervals do not overlap.
             offset = 0.006 * reach * kinds.index(kind)
             rho.draw_splits(axes, part, style, offset=offset, dashed=kind == "random")
         zero_line(axes, style)

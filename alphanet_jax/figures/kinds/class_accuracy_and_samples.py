@@ -6,12 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.figures import drawing
-from alphanet_jax.figures.classes import (
-    LEAST_WIDTH,
-    MANY_BARS,
-    class_accuracy,
-    split_of_classes,
-)
+from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
 from alphanet_jax.figures.options import About, PanelOptions
@@ -47,26 +42,18 @@ class _NumbersOptions:
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     """Computes accuracies, in percent, and sizes of all classes, largest first.
 
-    Args:
-      sources: Results.
-      options: What to compute. Bars are about as many as it says, as none is of two
-        splits.
-
     Returns:
       A table of classes, columns experiment, rank (by size, from 0), class, name,
       split, samples, before, after; and a table 'bars', columns experiment, first
       (rank), classes (their number), before, after. Accuracies without test samples
       are NaN.
-
-    Raises:
-      UserError: If there are no test samples.
     """
     bars: list[tuple[Any, ...]] = []
     rows: list[tuple[Any, ...]] = []
     for name, runs in sources.named():
         values = class_accuracy(runs)
         after = values.after.mean(axis=0)
-        splits, counts = split_of_classes(runs), runs.common("class_counts")
+        splits, counts = runs.split_names, runs.common("class_counts")
         order = np.argsort(-counts, kind="stable")
         for first, end in _ranges(splits[order], options.max_bars):
             pair = values.before[order[first:end]], after[order[first:end]]
@@ -88,7 +75,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
-    """Returns the ranges of ranks that share a bar, which are within one split."""
+    """Returns about `max_bars` ranges of ranks that share a bar, each of one split."""
     size = -(-len(splits) // max_bars) if max_bars else 1
     starts = _starts(splits)
     ends = [*starts[1:], len(splits)]
@@ -205,7 +192,7 @@ def _draw_sizes(axes: Any, part: Any, style: Style) -> Any:
 
 
 def _label_splits(axes: Any, part: Any, style: Style) -> None:
-    """Names the splits below their classes where sizes tell them apart."""
+    """Names the splits below their classes where sizes separate them."""
     splits = part["split"]
     starts = _starts(splits)
     names = splits[starts].tolist()

@@ -6,12 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.figures import drawing
-from alphanet_jax.figures.classes import (
-    LEAST_WIDTH,
-    MANY_BARS,
-    class_accuracy,
-    split_of_classes,
-)
+from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Numbers,
@@ -50,9 +45,6 @@ def _compute(sources: Sources, options: NoOptions) -> Numbers:
       falling change), class, name, samples (of training), before, after, change; and a
       table 'means', columns experiment, split (few, medium, many, overall), classes,
       change: means over classes.
-
-    Raises:
-      UserError: If there are no test samples.
     """
     rows: list[tuple[Any, ...]] = []
     means: list[tuple[Any, ...]] = []
@@ -60,7 +52,7 @@ def _compute(sources: Sources, options: NoOptions) -> Numbers:
         values = class_accuracy(runs)
         after = values.after.mean(axis=0)
         changes = after - values.before
-        splits, counts = split_of_classes(runs), runs.common("class_counts")
+        splits, counts = runs.split_names, runs.common("class_counts")
         tested = np.isfinite(changes)
         for split in SPLITS:
             classes = np.flatnonzero((splits == split) & tested)
@@ -160,12 +152,7 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
             )
         mean = float(select(means, split=split)["change"][0])
         axes.hlines(
-            mean,
-            start,
-            start + size,
-            colors=style.foreground,
-            linewidth=unit,
-            zorder=3,
+            mean, start, start + size, colors=style.foreground, linewidth=unit, zorder=3
         )
         notes.append(_write_mean(axes, style, (start, start + size), mean))
         ticks.append(start + size / 2)
@@ -196,8 +183,8 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
 def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> Any:
     """Writes the value of a split's mean at the end of its line where bars are short.
 
-    Bars fall from left to right: at the right end they do not reach a mean that is
-    positive, at the left end one that is negative.
+    Bars fall: at the right end they do not reach a positive mean, at the left end not a
+    negative one.
     """
     import matplotlib as mpl
 

@@ -19,7 +19,7 @@ __all__ = ["KIND"]
 
 _DESCRIPTION = """\
 Images with captions, such as examples of a few class and of its neighbors. The middle
-of each is shown, as an equal square, or of the shape that --aspect says. It reads no
+of each is shown, as an equal square, or in the shape of --aspect. It reads no
 results. The original's PlotClassExamples.
 
   python main.py plot class_examples --srcs lion.png tiger.jpg \\
@@ -47,10 +47,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
     Returns:
       Columns file, label, width, height; sizes in pixels, the image upright.
-
-    Raises:
-      UserError: If there are no images, there are not as many captions, or a file is
-        no image that can be read.
     """
     srcs, labels = options.srcs, options.labels or ()
     if not srcs:
@@ -67,11 +63,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 
 def _read_image(path: str) -> Any:
-    """Reads an image, upright, with 8 bits for each of red, green, blue and alpha.
-
-    Raises:
-      UserError: If it is missing, damaged, no image or absurdly large.
-    """
+    """Reads an image, upright, with 8 bits for each of red, green, blue and alpha."""
     from PIL import Image, ImageOps
 
     try:
@@ -119,11 +111,7 @@ def _with_eight_bits(image: Any) -> Any:
 
 
 def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
-    """Draws images above their captions.
-
-    Raises:
-      UserError: If an image is gone since.
-    """
+    """Draws images above their captions."""
     import matplotlib as mpl
     from matplotlib.colors import to_rgb
     from PIL import Image, ImageOps

@@ -10,7 +10,6 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, outcomes
-from alphanet_jax.figures.classes import split_of_classes
 from alphanet_jax.figures.kind import Kind, MoreFiles
 from alphanet_jax.figures.numbers import (
     Columns,
@@ -42,11 +41,7 @@ their wrong predictions are of the third group. The original's PlotPredChanges.
   python main.py plot prediction_changes --base_res_dir=results/quickstart \\
       --split=all --nn_split=semantic --out=changes.png"""
 
-_TITLES = {
-    "correct": "Correct",
-    "neighbor": "Wrong: neighbor",
-    "other": "Wrong: other",
-}
+_TITLES = {"correct": "Correct", "neighbor": "Wrong: neighbor", "other": "Wrong: other"}
 _NAMES = (
     *("panel", "experiment", "dataset", "part", "nn_split", "before", "after"),
     *("percent", "count", "samples", "without_neighbors", "runs"),
@@ -105,10 +100,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
       Columns panel, experiment, dataset, part (few or base), nn_split, before, after,
       percent (of all samples of the panel), count (both means over runs), samples,
       without_neighbors (samples of classes that have no neighbor), runs.
-
-    Raises:
-      UserError: If a split has no test samples, neighbors are not known, or an option
-        is given that means nothing with these neighbors.
     """
     near = _neighborhoods(sources, options)
     rows: list[tuple[Any, ...]] = []
@@ -137,11 +128,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 def _neighborhoods(
     sources: Sources, options: _NumbersOptions
 ) -> outcomes.Neighborhoods:
-    """Returns which classes are neighbors.
-
-    Raises:
-      UserError: If an option is given that means nothing here.
-    """
+    """Returns which classes are neighbors; refuses options of other neighbors."""
     nn_split, level = options.nn_split, options.semantic_nns_level
     if nn_split == "semantic":
         if options.nn_dist is not None:
@@ -168,14 +155,6 @@ def _more_files(
     It has the level, and for every dataset its classes with their neighbors:
     `{"level": 4, "datasets": {"NAME": [{"class": 0, "name": "apple", "split": "few",
     "neighbors": [53, 57]}, ...]}}`.
-
-    Args:
-      sources: Results.
-      options: Which neighbors.
-      file_options: The path.
-
-    Raises:
-      UserError: If neighbors are not semantic.
     """
     path = file_options.save_semantic_nns_file
     if path is None:
@@ -210,7 +189,7 @@ def _semantic_neighbors(
         synsets=sources.synsets,
         wordnet=sources.wordnet,
     )
-    splits = split_of_classes(runs).tolist()
+    splits = runs.split_names.tolist()
     return [
         {
             "class": label,
@@ -287,15 +266,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
 
 
 def _segments(columns: Columns, side: str) -> list[_Segment]:
-    """Stacks the outcomes of one side, with room between.
-
-    Args:
-      columns: Numbers of a panel.
-      side: 'before' or 'after'.
-
-    Returns:
-      A piece for each outcome and part, the first at 0.
-    """
+    """Stacks the outcomes of a side, 'before' or 'after', from 0 on, with gaps."""
     made, height = [], 0.0
     for outcome in OUTCOMES:
         for part in dict.fromkeys(columns["part"].tolist()):
@@ -398,11 +369,7 @@ def _write_on_band(figure: Any, band: _Band, looks: Mapping[str, Any]) -> None:
 def _draw_bands(
     axes: Any, columns: Columns, sides: list[list[_Segment]], style: Style
 ) -> list[_Band]:
-    """Draws a band for every flow; those of samples that stay are faint.
-
-    Returns:
-      The bands of the others.
-    """
+    """Draws a band for every flow, faint ones for no change; returns the others."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
 

@@ -68,9 +68,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     Returns:
       Columns panel, experiment, dataset, split, nn_split, model, outcome, percent, low,
       high, count (the mean over runs), samples, runs.
-
-    Raises:
-      UserError: If a split has no test samples, or neighbors are not known.
     """
     split, nn_split = options.split, options.nn_split
     near = outcomes.Neighborhoods(nn_split, options.nn_dist)
@@ -177,10 +174,7 @@ def _write_percents(
 ) -> None:
     """Writes percentages above bars, as exactly as there is room, if there is any.
 
-    Args:
-      figure: The figure, whose layout is done.
-      tops: Axes, place, height and percentage of every bar.
-      width: Of a bar.
+    The layout is done; `tops` are axes, place, height and percentage of every bar.
     """
     axes = tops[0][0]
     sample = axes.text(0.0, 0.0, "88.8", fontsize="small")

@@ -71,10 +71,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
       what each is predicted to be, and the rank of that neighbor, 0 for its own class
       and -1 for any other. Stress is the root of the squared errors of distances by
       that of the squared distances: 0.1 is fair, 0.2 poor.
-
-    Raises:
-      UserError: If there is no such run, too few classes have test samples, or
-        scikit-learn is not installed.
     """
     runs = sources.sets[0]
     file = runs.files[0]

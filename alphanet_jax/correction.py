@@ -1,0 +1,383 @@
+"""The one call: arrays in, a corrected classifier out.
+
+Notation: n samples, d feature dimensions, C classes, F 'few' classes, S seeds,
+k neighbors.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from alphanet_jax import files, splits
+from alphanet_jax.config.fields import FIELDS, Settings
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.experiment import training
+from alphanet_jax.experiment.progress import Report
+from alphanet_jax.results import accuracy, accuracy_tables, combo_reports, combos
+from alphanet_jax.results.sets import ResultFile, ResultSet
+
+__all__ = ["AccuracyReport", "Correction", "Head", "Which", "fit"]
+
+# Which seed's classifier: the best on validation data, their mean, or one of them.
+Which = Literal["best", "mean"] | int
+
+# What the call itself decides.
+_DECIDED = ("dataset", "registry", "data_root", "train_datagrp", "val_datagrp",
+            "test_datagrp")  # fmt: skip
+
+
+class Head(NamedTuple):
+    """A linear classifier: the logits of features x are `x @ weight.T + bias`."""
+
+    weight: np.ndarray  # shape=(C, d), float32
+    bias: np.ndarray  # shape=(C,), float32
+
+
+class AccuracyReport(NamedTuple):
+    """Accuracy before and after, by split and overall; prints as a table."""
+
+    before: Mapping[str, float]  # fractions by 'few', 'medium', 'many', 'overall'
+    after: Mapping[str, float]
+    title: str
+
+    def __str__(self) -> str:
+        def arrays(row: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
+            parts = np.array([[row[name] for name in splits.SPLITS]])
+            return {
+                f"{prefix}_acc_per_split": parts,
+                f"{prefix}_accuracy": np.array([row["overall"]]),
+            }
+
+        baseline = arrays(self.before, "baseline_test")
+        return accuracy_tables.training_table(
+            {"AlphaNet": arrays(self.after, "test")},
+            baseline=baseline | {"proper_name": np.asarray(self.title)},
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Correction:
+    """What `fit` returns: the corrected classifiers of all seeds, and what was learned.
+
+    Attributes:
+      original: The classifier as it was.
+      result: Arrays of a result file, which `alphanet_jax.results.schema` lists.
+      config: The settings that it was made with, as a config holds them.
+      has_validation: Whether epochs and the best seed were chosen by validation data.
+    """
+
+    original: Head
+    result: Mapping[str, np.ndarray]
+    config: Mapping[str, Any]
+    has_validation: bool
+
+    @property
+    def splits(self) -> dict[str, np.ndarray]:
+        """Class ids of 'few', 'medium' and 'many'."""
+        return {name: self.result[f"{name}_classes"] for name in splits.SPLITS}
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """Coefficients of the sources of every few class, shape `[S, F, k + 1]`."""
+        return self.result["alphas"]
+
+    @property
+    def neighbors(self) -> np.ndarray:
+        """Neighbors of every few class, nearest first, with shape `[F, k]`.
+
+        Where each seed has its own, the shape is `[S, F, k]`.
+        """
+        return self.result["neighbors"]
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Weights of the best seed's classifier, with shape `[C, d]`."""
+        return self.head().weight
+
+    @property
+    def bias(self) -> np.ndarray:
+        """Biases of the classifier, with shape `[C]`; they are those that it had."""
+        return self.head().bias
+
+    def val_accuracy(self) -> np.ndarray:
+        """Computes each seed's overall validation accuracy at its selected epoch.
+
+        Returns:
+          Fractions, with shape `[S]`; NaN without validation data.
+        """
+        epochs = self.result["selected_epoch"]
+        seeds = np.arange(len(epochs))
+        if not self.has_validation or self.result["val_accuracy"].shape[1] == 0:
+            return np.full(len(epochs), np.nan)
+        return np.asarray(self.result["val_accuracy"][seeds, epochs])
+
+    def head(self, seed: Which = "best") -> Head:
+        """Builds a corrected classifier.
+
+        Args:
+          seed: 'best': the seed with the highest validation accuracy, the first of
+            equals, or the mean where there is no validation data; 'mean': the mean of
+            all seeds' classifiers; or one of the seeds.
+
+        Returns:
+          The classifier; only the weights of few classes differ from the original's.
+
+        Raises:
+          ValueError: If there is no such seed.
+        """
+        weight_few = self.result["weight_few"]
+        if seed == "best" and self.has_validation:
+            seed = int(self.result["seeds"][np.argmax(self.val_accuracy())])
+        if isinstance(seed, str):
+            if seed not in ("best", "mean"):
+                raise ValueError(
+                    f"seed must be 'best', 'mean' or a seed, got {seed!r}."
+                )
+            rows = weight_few.mean(axis=0, dtype=np.float64)
+        else:
+            places = np.flatnonzero(self.result["seeds"] == seed)
+            if not len(places):
+                listed = self.result["seeds"].tolist()
+                raise ValueError(f"seed must be one of {listed}, got {seed!r}.")
+            rows = weight_few[places[0]]
+        weight = self.original.weight.copy()
+        weight[self.result["few_classes"]] = rows
+        return Head(weight, self.original.bias.copy())
+
+    def logits(self, features: ArrayLike, *, seed: Which = "best") -> np.ndarray:
+        """Computes the logits of features.
+
+        Args:
+          features: Features, with shape `[n, d]`.
+          seed: As `head` takes it.
+
+        Returns:
+          Logits, with shape `[n, C]`, float32.
+        """
+        head = self.head(seed)
+        rows = np.asarray(_as_numpy(features), np.float32)
+        return np.asarray(rows @ head.weight.T + head.bias)
+
+    def predict(self, features: ArrayLike, *, seed: Which = "best") -> np.ndarray:
+        """Predicts the classes of features, with shape `[n]`."""
+        return np.asarray(self.logits(features, seed=seed).argmax(axis=1))
+
+    def report(
+        self, features: ArrayLike, labels: ArrayLike, *, seed: Which = "best"
+    ) -> AccuracyReport:
+        """Computes accuracy before and after on some samples.
+
+        Args:
+          features: Features, with shape `[n, d]`.
+          labels: Classes of the rows, with shape `[n]`.
+          seed: As `head` takes it.
+
+        Returns:
+          The accuracies, which print as a table.
+        """
+        truth = np.asarray(_as_numpy(labels)).astype(np.int64).reshape(-1)
+        rows = np.asarray(_as_numpy(features), np.float32)
+        before = rows @ self.original.weight.T + self.original.bias
+        predicted = np.stack([before.argmax(axis=1), self.predict(rows, seed=seed)])
+        fractions = accuracy.per_split(predicted == truth, truth, self.splits)
+        first, second = (
+            dict(zip(accuracy.PARTS, row.tolist(), strict=True)) for row in fractions
+        )
+        return AccuracyReport(first, second, str(self.result["proper_name"]))
+
+    def explain(self, label: int | str, *, mistakes: int | None = 3) -> str:
+        """Explains what was learned for a few class, and what that changed.
+
+        Args:
+          label: The class's number or name.
+          mistakes: How many misclassifications to list; None for all.
+
+        Returns:
+          Text: the combination of classifiers, mean and deviation over seeds, and
+          mistakes before and after.
+
+        Raises:
+          UserError: If there is no such few class.
+        """
+        file = ResultFile(Path("the correction"), self.result, self.config)
+        runs = ResultSet("AlphaNet", (file,))
+        (found,) = combos.find_classes(runs, [str(label)], what="class")
+        shown = combos.combination(runs, found, combos.common_neighbors(runs))
+        return combo_reports.format_text([shown], mistake_n=mistakes)
+
+    def save(self, path: Path | str, *, seed: Which = "best") -> None:
+        """Writes a corrected classifier: `weight` and `bias` in a `.npz` file.
+
+        Args:
+          path: The file; it is written whole or not at all.
+          seed: As `head` takes it.
+
+        Raises:
+          UserError: If the file is not a `.npz`.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise UserError(f"{path}: the file must end in .npz")
+        with files.replacing(path) as temporary:
+            files.write_npz(temporary, self.head(seed)._asdict())
+
+
+def fit(
+    features: ArrayLike,
+    labels: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    val: tuple[ArrayLike, ArrayLike] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    splits: Mapping[str, ArrayLike] | None = None,
+    few_below: float = 20,
+    many_above: float = 100,
+    label_names: Sequence[str] | None = None,
+    name: str = "arrays",
+    rho: float = 0.5,
+    seeds: int = 10,
+    workdir: Path | str | None = None,
+    report: Report = lambda line: None,
+    **settings: Any,
+) -> Correction:
+    """Corrects the rare classes of a trained linear classifier.
+
+    Args:
+      features: Training features, with shape `[n, d]`: arrays of NumPy, JAX or
+        PyTorch, or mapped from a file.
+      labels: Classes of the rows, with shape `[n]`.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Its biases, with shape `[C]`; None for zeros.
+      val: Validation features and labels, by which epochs and the best seed are
+        chosen; without them the last epoch and the mean of all seeds count.
+      test: Test features and labels; by default those of `val`, or else of training.
+      splits: Class ids of 'few', 'medium' and 'many'; by default from counts.
+      few_below: Classes with fewer training samples are 'few', where `splits` is None.
+      many_above: Classes with more training samples are 'many', where `splits` is None.
+      label_names: Class names in the order of class ids, or None.
+      name: What to call the data in tables.
+      rho: Base samples of an epoch for each few sample: the smaller, the more the few
+        classes gain and the others lose.
+      seeds: How many seeds to train.
+      workdir: Where `result.npz` is written; None for nowhere.
+      report: Takes lines of text about progress, such as `print`.
+      **settings: Further fields of `alphanet_jax.Settings`, such as `n_neighbors`.
+
+    Returns:
+      The corrected classifiers, and what was learned.
+
+    Raises:
+      UserError: If anything is not right, naming the argument.
+
+    Examples:
+      >>> rng = np.random.default_rng(0)
+      >>> centers = rng.normal(size=(6, 8))
+      >>> y = np.repeat(np.arange(6), [120, 110, 60, 50, 9, 8])
+      >>> x = centers[y] + 0.5 * rng.normal(size=(len(y), 8))
+      >>> correction = fit(x, y, centers, n_neighbors=2, seeds=2, train_epochs=3)
+      >>> correction.weight.shape, correction.splits["few"].tolist()
+      ((6, 8), [4, 5])
+      >>> bool((correction.weight[:4] == centers[:4].astype("float32")).all())
+      True
+    """
+    _check_names(settings)
+    chosen = Settings(rho=rho, seeds=seeds, **settings)
+    data = _make_dataset(
+        _pair(features, labels),
+        None if val is None else _pair(*val),
+        None if test is None else _pair(*test),
+        weight=np.asarray(_as_numpy(weight)),
+        bias=None if bias is None else np.asarray(_as_numpy(bias)),
+        given_splits=splits,
+        limits=(few_below, many_above),
+        label_names=label_names,
+        name=name,
+        report=report,
+    )
+    (trained,) = training.train(chosen, data, workdir=workdir, report=report)
+    found = Correction(
+        original=Head(data.weight, data.bias),
+        result=trained.arrays(),
+        config=chosen.as_config(),
+        has_validation=data.val is not None,
+    )
+    if found.has_validation:
+        best, before = found.val_accuracy().max(), found.result["baseline_val_accuracy"]
+        if best < before:
+            report(
+                "note: on validation data the corrected classifier gets "
+                f"{100 * best:.1f} overall, the unchanged one {100 * before:.1f}; a "
+                "larger rho costs the base classes less"
+            )
+    return found
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    """Checks the names of further settings."""
+    known = [f.attribute for f in FIELDS if f.attribute not in _DECIDED]
+    for given in settings:
+        if given not in known:
+            raise UserError(f"unknown setting {given!r}; {did_you_mean(given, known)}")
+
+
+def _make_dataset(
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray] | None,
+    test: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    given_splits: Mapping[str, ArrayLike] | None,
+    limits: tuple[float, float],
+    label_names: Sequence[str] | None,
+    name: str,
+    report: Report,
+) -> Dataset:
+    if test is None:
+        test = train if val is None else val
+        which = "training" if val is None else "validation"
+        report(f"note: there is no test data; accuracies are those of {which} data")
+    if given_splits is None:
+        few_below, many_above = limits
+        truth = np.asarray(train[1]).reshape(-1)
+        whole = truth[(truth >= 0) & (truth < len(weight))].astype(np.int64)
+        counts = np.bincount(whole, minlength=len(weight))
+        given_splits = splits.splits_from_counts(
+            counts, few_below=few_below, many_above=many_above
+        )
+        sizes = ", ".join(f"{len(given_splits[s])} {s}" for s in splits.SPLITS)
+        report(
+            f"splits by count: {sizes} classes (few below {few_below:g}, many above "
+            f"{many_above:g} training samples; there are {counts.min()} to "
+            f"{counts.max()})"
+        )
+    return Dataset.from_arrays(
+        train=train,
+        val=val,
+        test=test,
+        weight=weight,
+        bias=bias,
+        splits=given_splits,
+        label_names=label_names,
+        name=name,
+    )
+
+
+def _pair(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    return _as_numpy(features), _as_numpy(labels)
+
+
+def _as_numpy(array: Any) -> Any:
+    """Turns a tensor of PyTorch into an array, without importing PyTorch."""
+    if type(array).__module__.partition(".")[0] != "torch":
+        return array
+    tensor = array.detach().cpu()
+    # NumPy has no bfloat16 and its like.
+    has_type = str(tensor.dtype) not in ("torch.bfloat16", "torch.float8_e4m3fn")
+    return (tensor if has_type else tensor.float()).numpy()

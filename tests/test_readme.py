@@ -1,0 +1,41 @@
+"""What the README says of the embedded data, computed."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from alphanet_jax.config.presets import dataset_settings
+from alphanet_jax.data import dataset, registry
+
+ROOT = Path(__file__).parents[1]
+
+
+def load():
+    settings = dataset_settings("cifar100lt_effnetlite0_crt")
+    entry = registry.get_entry(ROOT / settings.registry, settings.dataset)
+    return dataset.load_dataset(entry, ROOT)
+
+
+def test_one_number_on_the_few_logits():
+    data = load()
+
+    def predict(group, offset):
+        logits = group.features @ data.weight.T + data.bias
+        logits[:, data.few_classes] += offset
+        return logits.argmax(axis=1)
+
+    offsets = np.arange(0, 81) / 20  # 0, 0.05 ... 4
+    right = [(predict(data.val, o) == data.val.labels).mean() for o in offsets]
+    offset = offsets[np.argmax(right)]
+    correct = predict(data.test, offset) == data.test.labels
+    found = [
+        100 * correct[np.isin(data.test.labels, data.splits[split])].mean()
+        for split in ("few", "medium", "many")
+    ]
+    found = [offset, *found, 100 * correct.mean()]
+
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    (sentence,) = re.findall(r"a single number added .*?overall \d+\.\d", text)
+    said = [float(number) for number in re.findall(r"\d+\.\d+", sentence)]
+    np.testing.assert_allclose(found, said, atol=0.051)
