@@ -36,7 +36,8 @@ class Unknown:
 class _Writer:
     """Writes one pickle; collects the storages of its tensors."""
 
-    def __init__(self):
+    def __init__(self, *, legacy=False):
+        self.legacy = legacy
         self.storages = []
         self.memo = {}
 
@@ -86,10 +87,11 @@ class _Writer:
             )
         kind = f"ctorch\n{STORAGES[array.dtype.name]}\n".encode()
         named = b"".join(map(self.write, (key, "cpu", array.size)))
-        reference = b"(" + self.write("storage") + kind + named + b"tQ"
+        reference = b"(" + self.write("storage") + kind + named + b"N" * self.legacy
         return (
             b"ctorch._utils\n_rebuild_tensor_v2\n("
             + reference
+            + b"tQ"
             + self.write(0)
             + self.write(array.shape)
             + self.write(strides)
@@ -104,6 +106,7 @@ def zip_bytes(value):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", b"3\n")
         archive.writestr("archive/byteorder", b"little")
         for key, storage in enumerate(writer.storages):
             archive.writestr(f"archive/data/{key}", storage.tobytes())
@@ -112,7 +115,7 @@ def zip_bytes(value):
 
 def legacy_bytes(value):
     """Writes the older stream of torch.save."""
-    writer = _Writer()
+    writer = _Writer(legacy=True)
     content = b"\x80\x02" + writer.write(value) + b"."
     numbers = list(map(str, range(len(writer.storages))))
     keys = b"\x80\x02" + _Writer().write(numbers) + b"."
