@@ -265,3 +265,29 @@ def test_missing_validation_names_the_option(made):
     with pytest.raises(UserError, match=r"training\.val_datagrp= \(empty\) trains"):
         load(made)
     assert load(made, val_group="")[0].val is None
+
+
+def test_datagrps_say_that_there_is_no_validation(made):
+    (made.root / FEATURES / "val.pkl").unlink()
+    made.write_registry(datagrps=["train", "test"])
+    loaded, lines = load(made)
+    assert loaded.val is None
+    assert sum("no validation samples, as datagrps" in line for line in lines) == 1
+    made.write_registry(datagrps=["train", "validation", "test"])
+    with pytest.raises(UserError, match=r"training\.val_datagrp= \(empty\) trains"):
+        load(made)
+
+
+def test_missing_test_names_the_option(made):
+    (made.root / FEATURES / "test.pkl").unlink()
+    made.write_registry(datagrps=["train", "val"])
+    with pytest.raises(UserError, match=r"--config\.training\.test_datagrp=NAME"):
+        load(made)
+
+
+def test_two_options_that_contradict_each_other(made):
+    status, out, err = made.convert(
+        made.root / "out", "--ignore_idxs", "--labels_by=idxs"
+    )
+    assert (status, out) == (1, "")
+    assert err.startswith("error: --ignore_idxs takes labels row by row")
