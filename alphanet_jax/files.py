@@ -21,6 +21,7 @@ __all__ = [
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "npz_names",
     "open_npy",
     "open_npz",
     "read_lines",
@@ -33,6 +34,10 @@ __all__ = [
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAGE_PREFIX = ".staging-"
+_PICKLED = (
+    "it holds Python objects, perhaps a dict; where it is from, load it with "
+    "allow_pickle=True and .item(), and save its arrays with numpy.savez"
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -183,6 +188,16 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 )
 
 
+def npz_names(path: Path) -> list[str]:
+    """Lists the names of the arrays in an `.npz` file.
+
+    Raises:
+      UserError: If the file is missing or damaged.
+    """
+    with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def open_npz(
     path: Path, names: Collection[str] | None = None, *, without: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
@@ -224,11 +239,7 @@ def open_npy(path: Path) -> np.ndarray:
                 else np.lib.format.read_array_header_2_0
             )
             if version <= (2, 0) and read_header(file)[2].hasobject:
-                raise UserError(
-                    "it holds Python objects, perhaps a dict; where it is from, load "
-                    "it with allow_pickle=True and .item(), and save its arrays with "
-                    "numpy.savez"
-                )
+                raise UserError(_PICKLED)
         return np.lib.format.open_memmap(path, mode="r")
 
 
@@ -298,5 +309,7 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
     # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if "allow_pickle=False" in (reason or ""):
+            reason = _PICKLED
         reason = " ".join((reason or type(error).__name__).split())
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

@@ -10,7 +10,7 @@ from made_data import CLASSIFIER, FEATURES
 from alphanet_jax import files
 from alphanet_jax.data import class_files, registry
 from alphanet_jax.data.dataset import load_dataset
-from alphanet_jax.data.feature_files import find_feature_files
+from alphanet_jax.data.group_files import find_feature_files
 from alphanet_jax.errors import UserError
 from alphanet_jax.splits import splits_from_counts
 
@@ -76,6 +76,23 @@ class TestFiles:
             ),
             (["train.npy", "train_y.npy"], [("train.npy", "train_y.npy")]),
             (["train_X.npz", "train_y.npy"], [("train_X.npz", "train_y.npy")]),
+            (["X_train.npy", "y_train.npy"], [("X_train.npy", "y_train.npy")]),
+            (
+                ["features_train.pth.tar", "labels_train.pickle", "labels_val.pickle"],
+                [("features_train.pth.tar", "labels_train.pickle")],
+            ),
+            (["trainX.npy", "trainy.npy"], [("trainX.npy", "trainy.npy")]),
+            (
+                ["trainFeatures.npy", "trainLabels.npy"],
+                [("trainFeatures.npy", "trainLabels.npy")],
+            ),
+            (
+                ["x_train_0.pt", "x_train_1.pt", "y_train_0.pt", "y_train_1.pt"],
+                [("x_train_0.pt", "y_train_0.pt"), ("x_train_1.pt", "y_train_1.pt")],
+            ),
+            (["train_feats_labels.npz"], [("train_feats_labels.npz", None)]),
+            (["train.pkl", "train_label_names.npy"], [("train.pkl", None)]),
+            (["X_train_val.npy", "y_train_val.npy"], []),
             (["train_labels.npy"], []),
             (["train.txt", "test.pkl"], []),
         ],
@@ -110,6 +127,23 @@ class TestFiles:
         with pytest.raises(UserError, match=r"b\.pt: no such file; the registry names"):
             found(made)
 
+    def test_several_files_of_labels(self, made):
+        touch(made, "train.npy", "train_labels.npy", "train_y.npy")
+        with pytest.raises(
+            UserError, match=r"train_labels\.npy and train_y\.npy may both"
+        ):
+            found(made)
+
+    def test_what_there_is_instead(self, made):
+        touch(made, "a.csv", "b.csv")
+        with pytest.raises(
+            UserError, match=r"group 'train'.*; there are a\.csv, b\.csv;"
+        ):
+            load(made)
+        touch(made)
+        with pytest.raises(UserError, match="there are no files"):
+            load(made)
+
     def test_longer_names_of_groups(self, made):
         made.write_registry(datagrps=["train", "train_val"])
         touch(made, "train_val.pkl")
@@ -123,9 +157,34 @@ class TestFiles:
         with pytest.raises(UserError, match=r"as train\.npy and as trainfeat\.pkl"):
             load(made)
 
+    @pytest.mark.parametrize("where", ["beside", "cache"])
+    def test_new_content_of_converted_files(self, where, made):
+        if where == "beside":
+            made.convert(made.root)
+        load(made)
+        made.groups["train"]["feats"] = made.groups["train"]["feats"] + 1
+        made.dump_group("train")
+        check(made, load(made)[0])
+
+    def test_a_conversion_that_was_changed(self, made):
+        made.convert(made.root)
+        path = made.root / FEATURES / "train.npy"
+        np.save(path, np.load(path) + 1)
+        with pytest.raises(UserError, match=r"may be any of train\.npy, train\.pkl"):
+            load(made)
+
 
 class TestForms:
-    @pytest.mark.parametrize("names", [("features", "targets"), ("x", "y")])
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("features", "targets"),
+            ("X", "Y"),
+            ("embedding", "label"),
+            ("image_features", "train_labels"),
+            ("data", "target"),
+        ],
+    )
     @pytest.mark.parametrize("shape", ["floats", "column"])
     def test_names_and_labels(self, names, shape, made):
         for group, content in made.groups.items():
@@ -140,6 +199,7 @@ class TestForms:
         [
             (lambda x: [x[:9], x[9:]], "feats is a list of 2 arrays: concatenate them"),
             (lambda x: x[:, :, None, None], r"\(60, 6, 1, 1\); flatten them: feats"),
+            (lambda x: x.tolist(), r"got a list; make one: numpy\.asarray\(feats, "),
             (lambda x: x.astype(int), r"got int64; make floats of them: feats\.astype"),
         ],
     )
@@ -147,6 +207,67 @@ class TestForms:
         made.dump_group("val", feats=feats(made.groups["val"]["feats"]))
         with pytest.raises(UserError, match=message):
             load(made)
+
+    def test_pairs(self, made):
+        for group, content in made.groups.items():
+            pair = (content["feats"], content["labels"])
+            made.dump(f"{FEATURES}/{group}.pkl", pair)
+        check(made, load(made)[0])
+
+    def test_names_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            path = made.root / FEATURES / f"{group}.npz"
+            paths = np.array(
+                [{"path": "a.jpg"}], dtype=object
+            )  # pickled, not asked for
+            np.savez(path, X=content["feats"], y=content["labels"], paths=paths)
+        check(made, load(made)[0])
+
+    def test_arrays_alone_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            np.savez(made.root / FEATURES / f"{group}_X.npz", content["feats"])
+            np.savez(made.root / FEATURES / f"{group}_y.npz", content["labels"])
+        check(made, load(made)[0])
+
+    @pytest.mark.parametrize("ending", [".npy", ".npz"])
+    def test_pickled_objects(self, ending, made):
+        (made.root / FEATURES / "val.pkl").unlink()
+        path = made.root / FEATURES / f"val{ending}"
+        content = np.array(made.groups["val"], dtype=object)
+        if ending == ".npy":
+            np.save(path, content, allow_pickle=True)
+        else:
+            np.savez(path, feats=content)
+        with pytest.raises(UserError, match=r"val\.np.*and save its arrays with numpy"):
+            load(made)
+
+    def test_labels_from_one(self, made):
+        made.dump_group("train", labels=made.groups["train"]["labels"] + 1)
+        with pytest.raises(UserError, match="counted from 1, save labels - 1"):
+            load(made)
+
+    @pytest.mark.parametrize("form", ["dict", "legacy", "bfloat16", "grad", "column"])
+    def test_tensors(self, form, made):
+        torch = pytest.importorskip("torch")
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            feats = torch.from_numpy(content["feats"])
+            labels = torch.from_numpy(content["labels"])
+            if form == "bfloat16":
+                feats = feats.bfloat16()
+                content["feats"] = feats.float().numpy()
+            elif form == "grad":
+                feats = torch.nn.Parameter(feats)
+            elif form == "column":
+                labels = labels[:, None].float()
+            torch.save(
+                {"embeddings": feats, "target": labels},
+                made.root / FEATURES / f"{group}.pth.tar",
+                _use_new_zipfile_serialization=form != "legacy",
+            )
+        check(made, load(made)[0])
 
     def test_two_torch_files(self, made):
         torch = pytest.importorskip("torch")

@@ -168,9 +168,11 @@ def check_labels(
     wrong = (values < 0) | (values >= num_classes)
     if wrong.any():
         row = int(np.argmax(wrong))
+        from_one = values.min() == 1 and values.max() == num_classes
+        step = "; if classes are counted from 1, save labels - 1" if from_one else ""
         raise UserError(
             f"{where}: labels must be in 0..{num_classes - 1} (the classifier has "
-            f"{num_classes} classes), got {values[row]} in row {row}"
+            f"{num_classes} classes), got {values[row]} in row {row}{step}"
         )
     return np.array(values, np.int32)
 
