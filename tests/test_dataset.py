@@ -805,8 +805,8 @@ def bias_missing(made):
 
 
 @breaks(
-    "m.npz: not a readable .npz file (it holds Python objects, perhaps a dict when "
-    "allow_pickle=False)"
+    "m.npz: not a readable .npz file (it holds Python objects, perhaps a dict; "
+    "where it is from, load it with allow_pickle=True"
 )
 def weight_of_objects(made):
     classifier(made, weight=made.weight.astype(object))

@@ -264,6 +264,16 @@ class Settings:
             raise UserError(f"seeds must be in 0..2**32-1, got {first} to {last}")
         return tuple(range(first, last + 1))
 
+    @property
+    def base_r(self) -> float:
+        """How many base samples an epoch has for each few sample.
+
+        As in the original, this is `r` of the second sampler's arguments, if given.
+        """
+        args = self.sampler_args
+        second = args[1] if len(args) > 1 else args[-1] if args else Params()
+        return float(second.get("r", self.rho))
+
     def compiled(self, least: Compiles) -> "Settings":
         """Keeps what compiled programs depend on; the rest is as by default.
 
