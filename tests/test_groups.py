@@ -1,6 +1,7 @@
 """Which files make up a group, what may be in them, and splits from counts."""
 
 import io
+import re
 
 import made_data
 import numpy as np
@@ -287,6 +288,14 @@ class TestIdxs:
             labels = content["labels"] if by == "row" else content["labels"][order]
             made.dump_group(group, labels=labels, idxs=order)
 
+    def test_columns_and_floats(self, made):
+        rng = np.random.default_rng(1)
+        for group, content in made.groups.items():
+            order = rng.permutation(len(content["labels"]))
+            idxs = order[:, None].astype(float)
+            made.dump_group(group, labels=content["labels"][order], idxs=idxs)
+        check(made, load(made)[0])
+
     @pytest.mark.parametrize("by", ["row", "idxs"])
     def test_what_fits_is_taken_and_said_once(self, by, made):
         self.shuffle(made, by)
@@ -327,6 +336,18 @@ class TestSplits:
         with pytest.raises(UserError, match=message):
             splits_from_counts([5, 19, 30, 60], **arguments)
 
+    @pytest.mark.parametrize("counts", [[1, 2, 3], [9, 5, 5, 5, 7], range(4, 90, 7)])
+    def test_advice(self, counts):
+        with pytest.raises(UserError, match="no class is") as error:
+            splits_from_counts(counts, few_below=0, many_above=10**6)
+        low, high = re.findall("=([0-9]+)", str(error.value))
+        splits = splits_from_counts(counts, few_below=low, many_above=high)
+        assert all(map(len, splits.values()))
+
+    def test_counts_too_much_alike(self):
+        with pytest.raises(UserError, match=r"\(2 different ones\).* list the classes"):
+            splits_from_counts([5, 5, 9, 9])
+
     def test_loaded(self, made):
         labels = np.repeat(np.arange(6), [100, 80, 30, 20, 6, 4])
         made.groups["train"] = {"feats": made.weight[labels], "labels": labels}
@@ -342,13 +363,53 @@ class TestSplits:
         assert other.splits["few"].tolist() == [5]
         assert other.file_hashes != loaded.file_hashes
 
-    def test_list_of_samples(self, made):
+    @pytest.mark.parametrize("form", ["spaces", "commas", "counts", "floats", "line"])
+    def test_list_of_samples(self, form, made):
         counts = [100, 80, 30, 20, 6, 4]
-        lines = [f"train/n {c}.jpg {c}" for c in range(6) for _ in range(counts[c])]
+        between = "," if form == "commas" else " "
+        lines = [
+            f"train/n {c}.jpg{between}{c}" for c in range(6) for _ in range(counts[c])
+        ]
+        lines = {
+            "counts": [str(count) for count in counts],
+            "floats": [f"{count:.18e}" for count in counts],
+            "line": [", ".join(map(str, counts))],
+        }.get(form, lines)
         made.write_registry(split_files_dir=None, counts_file="list.txt", many_above=50)
         made.path("list.txt").write_text("\r\n".join(lines), encoding="utf-16")
         loaded, _ = load(made)
         assert [v.tolist() for v in loaded.splits.values()] == [[4, 5], [2, 3], [0, 1]]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a.jpg 1\nb.jpg\n", r"list\.txt:2: expected a path and its label"),
+            ("a.jpg 6\n", r"list\.txt:1: labels must be in 0\.\.5, got 6"),
+            ("1\n2\n", "2 counts for 6 classes"),
+            ("", "0 counts for 6 classes"),
+        ],
+    )
+    def test_lists_that_are_not_right(self, text, message, made):
+        made.write_registry(split_files_dir=None, counts_file="list.txt")
+        made.path("list.txt").write_text(text)
+        with pytest.raises(UserError, match=message):
+            load(made)
+
+    def test_splits_from_one(self, made):
+        for name, classes in (("few", "1 4"), ("medium", "2 5"), ("many", "3 6")):
+            made.path(f"data/splits/{name}.txt").write_text(classes)
+        with pytest.raises(UserError, match="got 6; if classes are counted from 1"):
+            load(made)
+
+    def test_no_splits_at_all(self, made):
+        made.path("data/splits/few.txt").unlink()
+        with pytest.raises(UserError, match=r"without split_files_dir .* are made of"):
+            load(made)
+
+    def test_limits_of_the_registry(self, made):
+        made.write_registry(split_files_dir=None, few_below=True)
+        with pytest.raises(UserError, match="few_below must be a number of samples or"):
+            registry.get_entry(made.registry, "made")
 
     def test_not_both(self, made):
         made.write_registry(few_below=20)
@@ -356,7 +417,9 @@ class TestSplits:
             registry.get_entry(made.registry, "made")
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-    @pytest.mark.parametrize("form", ["savetxt", "commas", "semicolons", "comments"])
+    @pytest.mark.parametrize(
+        "form", ["savetxt", "commas", "semicolons", "brackets", "comments"]
+    )
     def test_lists_that_people_have(self, form, encoding, made):
         text = io.StringIO()
         np.savetxt(text, [3.0, 0.0])
@@ -364,6 +427,7 @@ class TestSplits:
             "savetxt": text.getvalue(),
             "commas": "3,0\r\n",
             "semicolons": "3; 0;\n\n",
+            "brackets": "[3, 0]",
             "comments": "# few\n3 # three\n0\n",
         }
         made.path("data/splits/few.txt").write_bytes(texts[form].encode(encoding))

@@ -198,12 +198,15 @@ def check_splits(
     """
     shown = {name: f"{name}{ending}" for name in splits}
     owner: dict[int, str] = {}
+    every = np.concatenate(list(splits.values()))
+    from_one = bool(every.size) and (every.min(), every.max()) == (1, num_classes)
+    step = "; if classes are counted from 1, subtract 1" if from_one else ""
     for name, classes in splits.items():
         for label in classes.tolist():
             if not 0 <= label < num_classes:
                 raise UserError(
                     f"{where}: {shown[name]}: classes must be in "
-                    f"0..{num_classes - 1}, got {label}"
+                    f"0..{num_classes - 1}, got {label}{step}"
                 )
             if label in owner:
                 other = shown[owner[label]]

@@ -164,11 +164,13 @@ def _order(idxs: Any, num_rows: int) -> tuple[np.ndarray | None, str | None]:
     if idxs is None:
         return None, None
     order, in_order = as_array(idxs), np.arange(num_rows)
-    if order.dtype.kind in "iu" and order.shape == in_order.shape:
+    if order.shape == (num_rows, 1):
+        order = order[:, 0]
+    if order.dtype.kind in "iuf" and order.shape == in_order.shape:
         if np.array_equal(order, in_order):
             return None, None
         if np.array_equal(np.sort(order), in_order):
-            return order, None
+            return order.astype(np.int64), None
     return None, (
         f"idxs does not number the {num_rows} rows of this file: labels were taken "
         "row by row"

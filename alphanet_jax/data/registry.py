@@ -100,6 +100,11 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
             arguments[key] = _files_of_groups(f"{where}: {key}", value)
         elif key in _THRESHOLDS and type(value) in (int, float):
             arguments[key] = str(value)
+        elif key in _THRESHOLDS and (not isinstance(value, str) or not value):
+            raise UserError(
+                f"{where}: {key} must be a number of samples or a quantile such as "
+                f"'25%', got {value!r}"
+            )
         elif not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} must be a non-empty string, got {value!r}")
     for key in fields:
