@@ -11,7 +11,7 @@ from alphanet_jax.data.contents import as_array, describe, load_content
 from alphanet_jax.data.group_files import Part
 from alphanet_jax.errors import UserError
 
-__all__ = ["FeatureFile", "read_feature_file"]
+__all__ = ["FeatureFile", "Samples", "load_samples", "read_feature_file"]
 
 
 class FeatureFile(NamedTuple):
@@ -41,8 +41,44 @@ def read_feature_file(
     Raises:
       UserError: If a file is missing, not of this form or does not fit.
     """
-    path, labels_path = part.features, part.labels
-    content = _load(path)
+    path = part.features
+    found = load_samples(part)
+    if found.features is None or found.labels is None:
+        raise UserError(_expected(path, found.content, part.labels))
+    features = _checked_features(path, found.features, num_features=num_features)
+    values = checks.check_labels(
+        str(found.labels_path),
+        found.labels,
+        num_samples=len(features),
+        num_classes=num_classes,
+    )
+    order, note = _order(found.idxs, len(values))
+    sources = {path: str(features.dtype)}
+    if part.labels is not None:
+        sources[part.labels] = str(as_array(found.labels).dtype)
+    return FeatureFile(path, features, values, order, note, sources)
+
+
+class Samples(NamedTuple):
+    """What the files of a part hold, unchecked; None for what is not there."""
+
+    content: Any  # of the file of features
+    features: Any
+    labels: Any
+    idxs: Any
+    labels_path: Path  # where labels are from
+
+
+def load_samples(part: Part) -> Samples:
+    """Loads the files of a part, and finds features and labels in them.
+
+    Args:
+      part: A file of features with their labels, as a dict of both or as two files.
+
+    Raises:
+      UserError: If a file is missing or cannot be read.
+    """
+    content = _load(part.features)
     features, labels, idxs = content, None, None
     if isinstance(content, dict):
         features = spelling.find_value(content, spelling.FEATURES)
@@ -50,29 +86,19 @@ def read_feature_file(
         idxs = content.get("idxs")
     elif _is_pair(content):
         features, labels = content
-    if labels is None and labels_path is not None:
-        labels = _load(labels_path)
-        if isinstance(labels, dict):
-            labels = spelling.find_value(labels, spelling.LABELS)
-    if features is None or labels is None:
-        raise UserError(_expected(path, content, labels_path))
-    features = _checked_features(path, features, num_features=num_features)
-    where = str(labels_path or path)
-    values = checks.check_labels(
-        where, labels, num_samples=len(features), num_classes=num_classes
-    )
-    order, note = _order(idxs, len(values))
-    sources = {path: str(features.dtype)}
-    if labels_path is not None:
-        sources[labels_path] = str(as_array(labels).dtype)
-    return FeatureFile(path, features, values, order, note, sources)
+    if labels is not None or part.labels is None:
+        return Samples(content, features, labels, idxs, part.features)
+    labels = _load(part.labels)
+    if isinstance(labels, dict):
+        labels = spelling.find_value(labels, spelling.LABELS)
+    return Samples(content, features, labels, idxs, part.labels)
 
 
 def _load(path: Path) -> Any:
     """Loads a file; of an .npz what is needed, as other arrays may be pickled."""
     if path.suffix != ".npz":
         return load_content(path)
-    names = files.npz_names(path)
+    names = list(files.list_npz(path))
     if names == ["arr_0"]:  # an array alone has the name that NumPy gives it
         return files.open_npz(path)["arr_0"]
     wanted = {
