@@ -738,10 +738,11 @@ def directory(made):
 
 
 @breaks(
-    "data/features/m: no features of group 'test'; expected test.pkl (or .pth, "
-    ".pt, .npz, .npy, .safetensors), numbered parts test_0.pkl, test_1.pkl, ..., or "
-    "one file that begins with test; another group may be named: "
-    "--config.training.test_datagrp=NAME"
+    "data/features/m: no features of group 'test'; expected test.pkl (or .pickle, "
+    ".pth, .pt, .pth.tar, .npz, .npy, .safetensors), numbered parts test_0.pkl, "
+    "test_1.pkl, ..., or one file that begins with test; there are test.json, "
+    "test_labels.npy, train.json, train.npy, train_labels.npy, val.json, val.npy, "
+    "val_labels.npy; another group may be named: --config.training.test_datagrp=NAME"
 )
 def missing(made):
     (made.root / FEATURES / "test.npy").unlink()
@@ -804,8 +805,8 @@ def bias_missing(made):
 
 
 @breaks(
-    "m.npz: not a readable .npz file (Object arrays cannot be loaded when "
-    "allow_pickle=False)"
+    "m.npz: not a readable .npz file (it holds Python objects, perhaps a dict; "
+    "where it is from, load it with allow_pickle=True"
 )
 def weight_of_objects(made):
     classifier(made, weight=made.weight.astype(object))
