@@ -70,6 +70,7 @@ def read_head(
 
     Examples:
       >>> import tempfile
+      >>> import numpy as np
       >>> path = os.path.join(tempfile.mkdtemp(), "probe.npz")
       >>> np.savez(path, coef_=np.eye(3, 4), intercept_=np.ones(3))
       >>> head = read_head(path, num_features=4)
