@@ -70,6 +70,7 @@ def read_head(
 
     Examples:
       >>> import tempfile
+      >>> import numpy as np
       >>> path = os.path.join(tempfile.mkdtemp(), "probe.npz")
       >>> np.savez(path, coef_=np.eye(3, 4), intercept_=np.ones(3))
       >>> head = read_head(path, num_features=4)
@@ -177,8 +178,12 @@ def _read_experts(
     """Reads the experts that a file lists."""
     # How many features each takes is not known, only how many all of them do.
     num_features, num_classes = request.sides()
-    of_one = dataclasses.replace(request, sides=lambda: Sides(None, num_classes))
     heads: list[FoundHead] = []
+
+    def sides_of_one() -> Sides:
+        return Sides(None, len(heads[0].weight) if heads else num_classes)
+
+    of_one = dataclasses.replace(request, sides=sides_of_one)
     sources: dict[Path, str | None] = {path: None}
     nested = False
     for loader, name in _listed(path, root):

@@ -30,6 +30,11 @@ __all__ = ["candidate_keys", "find_head"]
 _MOST_LISTED: Final = 20
 _MOST_COMPARED: Final = 16
 _MOST_OBJECTS: Final = 3
+_UNDO: Final = (
+    "pruning or spectral norm is to be removed from a layer before it is saved, by "
+    "torch.nn.utils.prune.remove, remove_spectral_norm or "
+    "parametrize.remove_parametrizations"
+)
 _OPTION: Final = "classifier_key=KEY (the option, or in the registry)"
 
 
@@ -206,11 +211,7 @@ class _Search:
         where = f"{self.contents.path}: classifier_key {self.key!r}"
         shown = f"{tensor.dtype} of shape {tensor.shape}"
         if is_reparametrized(tensor):
-            raise UserError(
-                f"{where} is what a layer with pruning or spectral norm keeps; remove "
-                "that from the layer before it is saved (torch.nn.utils.prune.remove, "
-                "remove_spectral_norm or parametrize.remove_parametrizations)"
-            )
+            raise UserError(f"{where} is no weight in use: {_UNDO}")
         if not is_matrix(tensor, convolutions=True):
             raise UserError(
                 f"{where} is {shown}; a weight is a matrix of floats, (classes, "
@@ -274,6 +275,8 @@ class _Search:
         likely = [t for t in every if is_matrix(t)]
         likely = [t for t in likely if not keys.is_of_training(t.key)] or likely
         hint = f"name its weight with {_OPTION}" if every else "it holds no tensors"
+        if likely and all(map(is_reparametrized, likely)):
+            hint = _UNDO
         objects = [
             f"{keys.shown(key)} is a {keys.shown(name)}, which is not loaded"
             for key, name in itertools.islice(contents.objects.items(), _MOST_OBJECTS)
