@@ -193,9 +193,7 @@ def classifier_that_calls(made):
     made.dump(CLASSIFIER, made_data.System(f"touch {made.root / 'marker'}"))
 
 
-@breaks(
-    CLF, "no linear classifier", "model is a posix.system, which is not loaded: save"
-)
+@breaks(CLF, "no linear classifier", "not loaded: model (posix.system); save tensors")
 def classifier_in_an_object(made):
     made.dump(CLASSIFIER, {"model": made_data.System(f"touch {made.root / 'marker'}")})
 

@@ -398,7 +398,7 @@ class TestParts:
         index = shards(tmp_path, ".bin", lambda p, t: torch_writer.save(t, p), x="c")
         check(find(index))
         (tmp_path / "b.bin").unlink()
-        fails(index, "fc.weight is a tensor of b.bin, missing", "no linear classifier")
+        fails(index, "not loaded: fc.weight (tensor of b.bin, missing)")
 
     @pytest.mark.parametrize(
         ("text", "error"),
@@ -628,11 +628,7 @@ class TestRefused:
             path = saved(Unknown(name, {"_parameters": {"weight": WEIGHT}}))
             fails(path, f"refuses to load '{name}'", "torch.save(model.state_dict(), ")
             path = saved({"epoch": 1, "model": Unknown(name, {})})
-            fails(
-                path,
-                f"model is a {name}, which is not loaded",
-                "save model.state_dict()",
-            )
+            fails(path, f"not loaded: model ({name}); ", "as model.state_dict() does")
 
     def test_objects_beside_the_head_do_not_matter(self, saved):
         check(find(saved({"model": Unknown("mine.Net", {"weight": OTHER}), **FC})))

@@ -3,7 +3,6 @@
 Notation: C classes, d feature dimensions.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -20,7 +19,7 @@ from alphanet_jax.data.heads.candidates import (
     is_reparametrized,
     make_candidate,
 )
-from alphanet_jax.data.heads.contents import Contents, Tensor
+from alphanet_jax.data.heads.contents import Contents, Tensor, is_index
 from alphanet_jax.data.heads.forms import FoundHead, Sides
 from alphanet_jax.data.heads.reading import mean_of_experts, read_candidate
 from alphanet_jax.errors import UserError
@@ -87,8 +86,10 @@ def _plain(contents: Contents, sides: Callable[[], Sides]) -> Candidate | None:
     if weight is None or not is_matrix(weight):
         return None
     made = make_candidate(weight, contents, Sides(None, None))
-    if made is None or made.bias is not None:
+    if made is None or (made.bias is not None and not made.transposed):
         return made
+    if made.bias is not None:  # a bias that is too short looks like that, too
+        return make_candidate(weight, contents, Sides(sides().num_features, None))
     return make_candidate(weight, contents, sides()) or made
 
 
@@ -98,10 +99,13 @@ def _check_plain(contents: Contents) -> None:
     Raises:
       UserError: If there is a weight.
     """
-    root = contents.root
-    if not isinstance(root, dict) or "weight" not in root:
+    named = contents.root
+    if not isinstance(named, dict):  # a file of arrays
+        pair = ("weight", "bias")
+        named = {n: t.load() for n, t in contents.tensors.items() if n in pair}
+    if "weight" not in named:
         return
-    weight, bias = root["weight"], root.get("bias")
+    weight, bias = named["weight"], named.get("bias")
     if bias is None:
         bias = np.zeros(np.shape(weight)[:1], np.float32)
     for name, array in (("weight", weight), ("bias", bias)):
@@ -277,13 +281,17 @@ class _Search:
         hint = f"name its weight with {_OPTION}" if every else "it holds no tensors"
         if likely and all(map(is_reparametrized, likely)):
             hint = _UNDO
-        objects = [
-            f"{keys.shown(key)} is a {keys.shown(name)}, which is not loaded"
-            for key, name in itertools.islice(contents.objects.items(), _MOST_OBJECTS)
-        ]
-        if objects and not likely:
-            hint = f"{'; '.join(objects)}: save model.state_dict() instead of objects"
-        raise UserError(f"{contents.path}: {reason}; {hint}{_listed(likely or every)}")
+        listed = likely or every
+        if contents.objects and not likely:
+            objects = [
+                f"{keys.shown(key)} ({keys.shown(name)})"
+                for key, name in contents.objects.items()
+            ]
+            hint = f"not loaded: {', '.join(objects[:_MOST_OBJECTS])}"
+            if not is_index(contents.path):
+                hint += "; save tensors instead of objects, as model.state_dict() does"
+            listed = []
+        raise UserError(f"{contents.path}: {reason}; {hint}{_listed(listed)}")
 
 
 def _listed(tensors: Sequence[Tensor]) -> str:
