@@ -232,6 +232,13 @@ class TestForms:
             np.savez(made.root / FEATURES / f"{group}_y.npz", content["labels"])
         check(made, load(made)[0])
 
+    def test_arrays_without_names_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            path = made.root / FEATURES / f"{group}.npz"
+            np.savez(path, content["feats"], content["labels"])
+        check(made, load(made)[0])
+
     @pytest.mark.parametrize("ending", [".npy", ".npz"])
     def test_pickled_objects(self, ending, made):
         (made.root / FEATURES / "val.pkl").unlink()

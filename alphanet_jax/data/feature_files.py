@@ -99,8 +99,10 @@ def _load(path: Path) -> Any:
     if path.suffix != ".npz":
         return load_content(path)
     names = list(files.list_npz(path))
-    if names == ["arr_0"]:  # an array alone has the name that NumPy gives it
-        return files.open_npz(path)["arr_0"]
+    if names and names == [f"arr_{index}" for index in range(len(names))]:
+        # Arrays that were saved without names; NumPy gave them these.
+        arrays = files.open_npz(path)
+        return tuple(arrays.values()) if names[1:] else arrays["arr_0"]
     wanted = {
         name
         for words in (spelling.FEATURES, spelling.LABELS)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,6 +123,7 @@ class _Directory:
             for name in self._listed
         }
         self.rests = {name: rest for name, rest in rests.items() if rest is not None}
+        self._labels = _labels_by_key(self.rests)
 
     def features(self) -> list[str]:
         """Lists the files that are not named after labels.
@@ -142,12 +143,13 @@ class _Directory:
         Raises:
           UserError: If there are several.
         """
-        rests = self.rests
-        if name not in rests:  # somebody chose it
-            rests = {other: spelling.stem_of(other) for other in (name, *self._listed)}
-        labels = [n for n in rests if n != name and spelling.has_labels(rests[n])]
-        key = spelling.key_of(rests[name])
-        found = [n for n in labels if spelling.key_of(rests[n]) == key]
+        if name in self.rests:
+            key, labels = spelling.key_of(self.rests[name]), self._labels
+        else:  # somebody chose it
+            key = spelling.key_of(spelling.stem_of(name))
+            stems = {other: spelling.stem_of(other) for other in self._listed}
+            labels = _labels_by_key(stems)
+        found = [other for other in labels[key] if other != name]
         if len(found) > 1:
             raise UserError(
                 f"{self.directory}: {' and '.join(found)} may both be the labels of "
@@ -155,6 +157,15 @@ class _Directory:
                 f'"{found[0]}"}} in the registry'
             )
         return Part(self.directory / name, self.directory / found[0] if found else None)
+
+
+def _labels_by_key(names: Mapping[str, str]) -> dict[str, list[str]]:
+    """Lists files of labels by what is left of their names without such words."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, rest in names.items():
+        if spelling.has_labels(rest):
+            found[spelling.key_of(rest)].append(name)
+    return found
 
 
 def _by_rules(found: _Directory) -> GroupFiles:
