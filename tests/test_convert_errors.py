@@ -193,7 +193,7 @@ def classifier_that_calls(made):
     made.dump(CLASSIFIER, made_data.System(f"touch {made.root / 'marker'}"))
 
 
-@breaks(CLF, "no linear classifier", "not loaded: model (posix.system); save tensors")
+@breaks(CLF, "no linear classifier", "not loaded: model (posix.system); save arrays")
 def classifier_in_an_object(made):
     made.dump(CLASSIFIER, {"model": made_data.System(f"touch {made.root / 'marker'}")})
 

@@ -803,7 +803,7 @@ def bias_shape(made):
 
 
 @breaks(
-    "6 classes was found; not loaded: weight (array of Python objects); save tensors"
+    "6 classes was found; not loaded: weight (array of Python objects); save arrays"
 )
 def weight_of_objects(made):
     classifier(made, weight=made.weight.astype(object))

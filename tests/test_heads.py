@@ -628,7 +628,15 @@ class TestRefused:
             path = saved(Unknown(name, {"_parameters": {"weight": WEIGHT}}))
             fails(path, f"refuses to load '{name}'", "torch.save(model.state_dict(), ")
             path = saved({"epoch": 1, "model": Unknown(name, {})})
-            fails(path, f"not loaded: model ({name}); ", "as model.state_dict() does")
+            fails(
+                path,
+                f"not loaded: model ({name}); ",
+                "such as torch.save(model.state_dict()",
+            )
+
+    def test_a_fitted_estimator(self, saved):
+        path = saved({"clf": Unknown("sklearn.linear_model.LogisticRegression", {})})
+        fails(path, "numpy.savez(FILE, coef_=model.coef_, intercept_=model.intercept_)")
 
     def test_objects_beside_the_head_do_not_matter(self, saved):
         check(find(saved({"model": Unknown("mine.Net", {"weight": OTHER}), **FC})))

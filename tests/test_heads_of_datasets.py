@@ -115,8 +115,13 @@ class TestChoice:
 
     def test_by_the_registry_or_an_option(self, made, out):
         other = self.two(made)
-        check(made, load(made, classifier_key="state_dict")[0])
-        check(made, load(made, classifier_key="ema")[0], other)
+        one = load(made, classifier_key="state_dict")[0]
+        check(made, one)
+        two = load(made, classifier_key="ema")[0]
+        check(made, two, other)
+        # They are told apart in results and checkpoints.
+        assert one.file_hashes.keys() == two.file_hashes.keys()
+        assert one.file_hashes != two.file_hashes
         made.write_registry(classifier_key="ema.fc")
         check(made, load(made)[0], other)
         check(made, load(made, classifier_key="state_dict.fc")[0])

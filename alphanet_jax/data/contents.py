@@ -10,7 +10,8 @@ from alphanet_jax.data import safetensors, torch_files
 
 __all__ = ["as_array", "brief", "describe", "load_content"]
 
-_MAX_WITHIN: Final = 10_000_000  # elements of items, or characters
+_MAX_MORE: Final = 1_000_000
+_MAX_CHARACTERS: Final = 10_000_000
 _DEEP: Final = (list, tuple, dict, np.ndarray, str, bytes)
 
 
@@ -45,17 +46,17 @@ def as_array(values: Any) -> np.ndarray:
 
 def _is_affordable(values: list[Any] | tuple[Any, ...]) -> bool:
     """Returns whether what is in a sequence takes about as much as an array of it."""
-    longest, total = 0, 0
+    longest, more = 0, 0  # characters of a text; elements beyond one an item
     for item in values:
         if isinstance(item, np.ndarray):
-            total += item.size
+            more += item.size - 1
         elif isinstance(item, list | tuple):
-            total += len(item)
-            if total <= _MAX_WITHIN and any(isinstance(x, _DEEP) for x in item):
+            more += len(item) - 1
+            if more <= _MAX_MORE and any(isinstance(x, _DEEP) for x in item):
                 return False
         elif isinstance(item, str | bytes):
             longest = max(longest, len(item))
-        if max(total, longest * len(values)) > _MAX_WITHIN:
+        if more > _MAX_MORE or longest * len(values) > _MAX_CHARACTERS:
             return False
     return True
 

@@ -389,6 +389,8 @@ def load_dataset(
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
     for name, ids in splits.items() if splits_from else ():
         file_hashes[f"splits.{name}"] = _array_sha256(ids)
+    if choice.options():  # of one file there may be several classifiers
+        file_hashes["classifier.weight"] = _array_sha256(weight)
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,

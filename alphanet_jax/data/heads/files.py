@@ -97,7 +97,8 @@ def read_path(
       sides: Returns the numbers of features and classes, as far as they are known;
         called only where they are needed.
       normalize: See `read_head`.
-      loader: Name in `registry.LOADERS`; the combined one takes lists of experts alone.
+      loader: Name in `registry.LOADERS`; with the combined one a file without tensors
+        must list experts.
 
     Returns:
       The head and its files.
@@ -143,7 +144,8 @@ def _read(
             f"{path}: a combined classifier may have {_MAX_FILES} files at most"
         )
     contents = read_contents(path)
-    if loader != LINEAR or _is_list(contents.root):
+    # A checkpoint may hold all the experts itself.
+    if _is_list(contents.root) or (loader != LINEAR and not contents.tensors):
         return _read_experts(path, contents.root, request, above)
     head = find_head(
         contents, key=request.key, sides=request.sides, normalize=request.normalize

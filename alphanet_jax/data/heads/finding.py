@@ -22,6 +22,7 @@ from alphanet_jax.data.heads.candidates import (
 from alphanet_jax.data.heads.contents import Contents, Tensor, is_index
 from alphanet_jax.data.heads.forms import FoundHead, Sides
 from alphanet_jax.data.heads.reading import mean_of_experts, read_candidate
+from alphanet_jax.data.torch_files import advice
 from alphanet_jax.errors import UserError
 
 __all__ = ["candidate_keys", "find_head"]
@@ -289,9 +290,14 @@ class _Search:
             ]
             hint = f"not loaded: {', '.join(objects[:_MOST_OBJECTS])}"
             if not is_index(contents.path):
-                hint += "; save tensors instead of objects, as model.state_dict() does"
+                hint += f"; {advice(min(contents.objects.values(), key=_is_of_torch))}"
             listed = []
         raise UserError(f"{contents.path}: {reason}; {hint}{_listed(listed)}")
+
+
+def _is_of_torch(name: str) -> bool:
+    """Returns whether a class may be that of a module: if it is no estimator."""
+    return not name.startswith("sklearn.")
 
 
 def _listed(tensors: Sequence[Tensor]) -> str:

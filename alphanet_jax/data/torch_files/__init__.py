@@ -40,10 +40,10 @@ and `archives` what lies around the pickles.
 import os
 
 from alphanet_jax.data.torch_files.archives import read
-from alphanet_jax.data.torch_files.values import Placeholder
+from alphanet_jax.data.torch_files.values import Placeholder, advice
 from alphanet_jax.data.untrusted import FileFormatError, blame, map_file
 
-__all__ = ["FileFormatError", "Placeholder", "load"]
+__all__ = ["FileFormatError", "Placeholder", "advice", "load"]
 
 
 def load(path: str | os.PathLike[str]) -> object:
