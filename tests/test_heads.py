@@ -633,6 +633,8 @@ class TestRefused:
                 f"not loaded: model ({name}); ",
                 "such as torch.save(model.state_dict()",
             )
+            path = saved({"net": {"model": Unknown(name, {})}, **FC})
+            fails(path, f"net.model ({name}) is not loaded; save arrays", key="model")
 
     def test_a_fitted_estimator(self, saved):
         path = saved({"clf": Unknown("sklearn.linear_model.LogisticRegression", {})})

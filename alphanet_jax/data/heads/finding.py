@@ -19,7 +19,7 @@ from alphanet_jax.data.heads.candidates import (
     is_reparametrized,
     make_candidate,
 )
-from alphanet_jax.data.heads.contents import Contents, Tensor, is_index
+from alphanet_jax.data.heads.contents import Contents, Tensor, check_memory, is_index
 from alphanet_jax.data.heads.forms import FoundHead, Sides
 from alphanet_jax.data.heads.reading import mean_of_experts, read_candidate
 from alphanet_jax.data.torch_files import advice
@@ -102,8 +102,10 @@ def _check_plain(contents: Contents) -> None:
     """
     named = contents.root
     if not isinstance(named, dict):  # a file of arrays
-        pair = ("weight", "bias")
-        named = {n: t.load() for n, t in contents.tensors.items() if n in pair}
+        named = {}
+        for name in {"weight", "bias"} & contents.tensors.keys():
+            check_memory(contents.tensors[name])
+            named[name] = contents.tensors[name].load()
     if "weight" not in named:
         return
     weight, bias = named["weight"], named.get("bias")
@@ -132,6 +134,13 @@ class _Search:
             self.pool = [t for k, t in tensors.items() if not keys.is_of_training(k)]
             return
         meant, whole = keys.matching(key, list(tensors), contents.aliases)
+        objects, _ = keys.matching(key, list(contents.objects), {})
+        if not meant and objects:
+            name = contents.objects[objects[0]]
+            raise UserError(
+                f"{contents.path}: {keys.shown(objects[0])} ({keys.shown(name)}) is "
+                f"not loaded; {advice(name)}"
+            )
         if not meant:
             self._fail(f"nothing in it has the classifier_key {key!r}")
         self.pool = [tensors[k] for k in meant]
@@ -164,6 +173,8 @@ class _Search:
         if distinct:
             self._several(sides)
         groups = self.experts(sides)
+        if len(groups) > _MOST_COMPARED:
+            self._several(sides)
         read = [self._read_experts(group, shares_features=False) for group in groups]
         if len(read) > 1:
             read = _distinct_heads(read)
