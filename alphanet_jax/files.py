@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -21,6 +22,7 @@ __all__ = [
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "list_npz",
     "open_npy",
     "open_npz",
     "read_lines",
@@ -33,6 +35,10 @@ __all__ = [
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAGE_PREFIX = ".staging-"
+_PICKLED = (
+    "it holds Python objects, perhaps a dict; where it is from, load it with "
+    "allow_pickle=True and .item(), and save its arrays with numpy.savez"
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -209,6 +215,40 @@ def open_npz(
     return arrays
 
 
+def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Lists the shapes and dtypes in an `.npz` file, without reading the arrays.
+
+    Args:
+      path: The file.
+
+    Returns:
+      Shape and dtype of every array by name.
+
+    Raises:
+      UserError: If the file is missing or damaged.
+    """
+    found = {}
+    with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                shape, _, dtype = _read_header(member, version)
+            found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+def _read_header(
+    file: IO[bytes], version: tuple[int, int]
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads the header of an array after its magic: shape, memory order, dtype."""
+    # Version 3 differs from 2 in the names of fields, which plain arrays lack.
+    read = np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    header: tuple[tuple[int, ...], bool, np.dtype] = read(file)
+    return header
+
+
 def open_npy(path: Path) -> np.ndarray:
     """Maps the array of an `.npy` file, read-only, never a pickle.
 
@@ -218,17 +258,8 @@ def open_npy(path: Path) -> np.ndarray:
     with _blame(path, ".npy"):
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            if version <= (2, 0) and read_header(file)[2].hasobject:
-                raise UserError(
-                    "it holds Python objects, perhaps a dict; where it is from, load "
-                    "it with allow_pickle=True and .item(), and save its arrays with "
-                    "numpy.savez"
-                )
+            if version <= (2, 0) and _read_header(file, version)[2].hasobject:
+                raise UserError(_PICKLED)
         return np.lib.format.open_memmap(path, mode="r")
 
 
@@ -298,5 +329,7 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
     # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if "allow_pickle=False" in (reason or ""):
+            reason = _PICKLED
         reason = " ".join((reason or type(error).__name__).split())
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

@@ -98,32 +98,27 @@ def classifier_cut(made):
     cut(made.root / CLASSIFIER)
 
 
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a dict of 'bias'")
-def classifier_without_weight(made):
-    made.dump(CLASSIFIER, {"bias": made.bias})
+NO_TENSORS = (
+    "no linear classifier for 4 features and 6 classes was found; it holds no tensors"
+)
 
 
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a dict of 'weight'")
-def classifier_without_bias(made):
-    made.dump(CLASSIFIER, {"weight": made.weight})
-
-
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a list")
+@breaks(CLF, NO_TENSORS)
 def classifier_a_list(made):
-    made.dump(CLASSIFIER, [made.weight])
+    made.dump(CLASSIFIER, [made.weight.tolist()])
 
 
-@breaks(CLF, "got a dict of 0, 1, 2, 3, 4, 5, ...")
+@breaks(CLF, NO_TENSORS)
 def classifier_of_other_keys(made):
     made.dump(CLASSIFIER, dict(enumerate("abcdefgh")))
 
 
-@breaks(CLF, "expected a dict", "got an empty dict")
+@breaks(CLF, NO_TENSORS)
 def classifier_an_empty_dict(made):
     made.dump(CLASSIFIER, {})
 
 
-@breaks(CLF, "expected a dict", "got a dict of 'xxxxxx", "xxx...")
+@breaks(CLF, NO_TENSORS)
 def classifier_of_a_long_key(made):
     made.dump(CLASSIFIER, {"x" * 1000: 1})
 
@@ -195,7 +190,12 @@ def weight_too_large(made):
 
 @breaks(CLF, "refuses to load 'posix.system'")
 def classifier_that_calls(made):
-    made.dump_classifier(x=made_data.System(f"touch {made.root / 'marker'}"))
+    made.dump(CLASSIFIER, made_data.System(f"touch {made.root / 'marker'}"))
+
+
+@breaks(CLF, "no linear classifier", "not loaded: model (posix.system); save tensors")
+def classifier_in_an_object(made):
+    made.dump(CLASSIFIER, {"model": made_data.System(f"touch {made.root / 'marker'}")})
 
 
 def combine(made, content):
@@ -297,21 +297,26 @@ def combined_too_many(made):
     combine(made, [expert("3.pth", "CombinedClassifierLoader")])
 
 
-@breaks(TRAIN, "feats has 4 features a sample, but the classifier takes 8")
+@breaks(TRAIN, "feats has 4 features a sample, but the classifier takes 7")
 def combined_features_do_not_fit(made):
-    combine(made, [expert(), expert()])
+    made.dump(
+        "data/classifiers/f.pth", {"weight": made.weight[:, 1:], "bias": made.bias}
+    )
+    combine(made, [expert(), expert("f.pth")])
 
 
 @breaks(
-    f"{FEATURES}: nothing to convert for group 'val'; expected val.pkl (or .pth, "
-    ".pt, .npz, .npy, .safetensors), numbered parts val_0.pkl, val_1.pkl, ..., or one "
-    "file that begins with val"
+    f"{FEATURES}: nothing to convert for group 'val'; expected val.pkl (or .pickle, "
+    ".pth, .pt, .pth.tar, .npz, .npy, .safetensors), numbered parts val_0.pkl, "
+    "val_1.pkl, ..., or one file that begins with val; there are test.pkl, train.pkl"
 )
 def group_missing(made):
     (made.root / FEATURES / "val.pkl").unlink()
 
 
-@breaks(f"{FEATURES}: nothing to convert for group 'train'")
+@breaks(
+    f"{FEATURES}: nothing to convert for group 'train'", "there is no such directory"
+)
 def feature_directory_missing(made):
     shutil.rmtree(made.root / FEATURES)
 
@@ -332,9 +337,18 @@ def labels_missing(made):
     made.dump_group("val", labels=None, idxs=[])
 
 
-@breaks(VAL, "expected a dict of 'feats' and 'labels', got a tuple")
+@breaks(
+    VAL,
+    "expected a dict of 'feats' and 'labels', got a tuple of 3; save {'feats': feats,",
+)
 def features_a_tuple(made):
-    made.dump(f"{FEATURES}/val.pkl", (feats(made), labels(made)))
+    made.dump(f"{FEATURES}/val.pkl", (feats(made), labels(made), labels(made)))
+
+
+@breaks(VAL, "got a list of 9; stack what is in them, and save {'feats': feats,")
+def features_a_list_of_samples(made):
+    samples = [{"feats": x, "label": 0} for x in feats(made)]
+    made.dump(f"{FEATURES}/val.pkl", samples)
 
 
 @breaks(VAL, "feats must be a tensor or array, got a list")
@@ -485,10 +499,21 @@ def features_damaged(made):
     (made.root / FEATURES / "val.pkl").write_bytes(b"\xff" * 99)
 
 
-@breaks(VAL, "refuses to load 'posix.system'")
-def features_that_call(made):
+@breaks(VAL, "labels must be a list of integers", "object of 'posix.system', which is")
+def labels_that_call(made):
     system = made_data.System(f"touch {made.root / 'marker'}")
     made.dump_group("val", labels=system)
+
+
+@breaks(VAL, "feats must be a tensor or array", "object of 'posix.system', which is")
+def features_that_call(made):
+    system = made_data.System(f"touch {made.root / 'marker'}")
+    made.dump_group("val", feats=system)
+
+
+@breaks(VAL, "refuses to load 'posix.system'")
+def file_that_calls(made):
+    made.dump(f"{FEATURES}/val.pkl", made_data.System(f"touch {made.root / 'marker'}"))
 
 
 def use(made, kind, content):
@@ -514,7 +539,7 @@ def npz_damaged(made):
     path.write_bytes(data)
 
 
-@breaks("val.npz: not a readable .npz file (Object arrays cannot be loaded")
+@breaks("val.npz: not a readable .npz file (it holds Python objects, perhaps a dict")
 def npz_of_objects(made):
     use(made, "npz", made.groups["val"] | {"labels": np.array([1, None])})
 

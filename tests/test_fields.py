@@ -19,6 +19,8 @@ OTHERS = {
     "labels_by": "row",
     "few_below": "25%",
     "many_above": "50",
+    "classifier_key": "state_dict.fc",
+    "classifier_normalize": True,
     "seed": 3,
     "seeds": 2,
     "rho": 0.7,
@@ -112,6 +114,24 @@ class TestFields:
     def test_what_is_refused(self, values, message):
         with pytest.raises(UserError, match=message):
             fields.settings_from_config(make_config(**values))
+
+
+class TestLimits:
+    @pytest.mark.parametrize("value", [20, 20.0, "20", np.int32(20)])
+    def test_numbers_are_text(self, value):
+        assert Settings(few_below=value) == Settings(few_below="20")
+        assert type(Settings(few_below=value).as_config()["few_below"]) is str
+
+    def test_in_a_config(self):
+        config = make_config(few_below=0, many_above=2.5)
+        settings = fields.settings_from_config(config)
+        assert (settings.few_below, settings.many_above) == ("0", "2.5")
+
+    def test_others_are_refused(self):
+        with pytest.raises(UserError, match="few_below must be a number, or a quant"):
+            Settings(few_below=True)
+        with pytest.raises(UserError, match=r"config\.few_below must be of type str"):
+            fields.settings_from_config(make_config(few_below=True))
 
 
 class TestSettings:

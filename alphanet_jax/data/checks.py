@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from alphanet_jax import streaming
-from alphanet_jax.data.contents import as_array
+from alphanet_jax.data.contents import as_array, describe
+from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -136,6 +137,10 @@ def check_labels(
       UserError: If they are not right.
     """
     values = as_array(labels)
+    if isinstance(labels, Placeholder):
+        raise UserError(
+            f"{where}: labels must be a list of integers, got {describe(labels)}"
+        )
     if isinstance(labels, list | tuple) and any(
         isinstance(item, np.ndarray) and item.size > 1 for item in labels
     ):
@@ -168,9 +173,11 @@ def check_labels(
     wrong = (values < 0) | (values >= num_classes)
     if wrong.any():
         row = int(np.argmax(wrong))
+        from_one = values.min() == 1 and values.max() == num_classes
+        step = "; if classes are counted from 1, save labels - 1" if from_one else ""
         raise UserError(
             f"{where}: labels must be in 0..{num_classes - 1} (the classifier has "
-            f"{num_classes} classes), got {values[row]} in row {row}"
+            f"{num_classes} classes), got {values[row]} in row {row}{step}"
         )
     return np.array(values, np.int32)
 
@@ -196,12 +203,15 @@ def check_splits(
     """
     shown = {name: f"{name}{ending}" for name in splits}
     owner: dict[int, str] = {}
+    every = np.concatenate(list(splits.values()))
+    from_one = bool(every.size) and (every.min(), every.max()) == (1, num_classes)
+    step = "; if classes are counted from 1, subtract 1" if from_one else ""
     for name, classes in splits.items():
         for label in classes.tolist():
             if not 0 <= label < num_classes:
                 raise UserError(
                     f"{where}: {shown[name]}: classes must be in "
-                    f"0..{num_classes - 1}, got {label}"
+                    f"0..{num_classes - 1}, got {label}{step}"
                 )
             if label in owner:
                 other = shown[owner[label]]

@@ -1,7 +1,7 @@
 """What is in a file of any form that is read, as Python objects and arrays."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from alphanet_jax import files
 from alphanet_jax.data import safetensors, torch_files
 
 __all__ = ["as_array", "brief", "describe", "load_content"]
+
+_MAX_WITHIN: Final = 10_000_000  # elements of items, or characters
+_DEEP: Final = (list, tuple, dict, np.ndarray, str, bytes)
 
 
 def load_content(path: Path) -> Any:
@@ -27,11 +30,34 @@ def load_content(path: Path) -> Any:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Makes an array of a sequence; of anything else, one that no check accepts."""
+    """Makes an array of a sequence; of anything else, one that no check accepts.
+
+    Nor of a sequence that would become far larger: lists within lists within lists, one
+    array many times, a long text among others.
+    """
+    if isinstance(values, list | tuple) and not _is_affordable(values):
+        return np.asarray(None)
     try:
         return np.asarray(values)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(None)
+
+
+def _is_affordable(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Returns whether what is in a sequence takes about as much as an array of it."""
+    longest, total = 0, 0
+    for item in values:
+        if isinstance(item, np.ndarray):
+            total += item.size
+        elif isinstance(item, list | tuple):
+            total += len(item)
+            if total <= _MAX_WITHIN and any(isinstance(x, _DEEP) for x in item):
+                return False
+        elif isinstance(item, str | bytes):
+            longest = max(longest, len(item))
+        if max(total, longest * len(values)) > _MAX_WITHIN:
+            return False
+    return True
 
 
 def describe(content: Any) -> str:
@@ -42,6 +68,8 @@ def describe(content: Any) -> str:
         return f"a dict of {', '.join(keys)}{more}" if keys else "an empty dict"
     if isinstance(content, list | tuple) and not content:
         return f"an empty {type(content).__name__}"
+    if isinstance(content, torch_files.Placeholder):
+        return f"an object of {brief(content.name)}, which is not loaded"
     return "None" if content is None else f"a {type(content).__name__}"
 
 

@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import agreement, checks, convert, records
+from alphanet_jax.data import agreement, checks, classifiers, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
     read_label_names,
     read_splits,
     split_paths,
 )
-from alphanet_jax.data.classifiers import read_classifier
 from alphanet_jax.data.contents import describe
 from alphanet_jax.data.convert import Report
+from alphanet_jax.data.converted import find_groups
 from alphanet_jax.data.paths import ArrayPaths, cache_roots
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
@@ -34,6 +34,7 @@ from alphanet_jax.splits import (
     MANY_ABOVE,
     SPLITS,
     base_classes,
+    check_limit,
     describe_splits,
     splits_from_counts,
 )
@@ -321,8 +322,10 @@ def load_dataset(
     val_group: str = "val",
     test_group: str = "test",
     labels_by: str = "",
-    few_below: str = "",
-    many_above: str = "",
+    few_below: int | float | str = "",
+    many_above: int | float | str = "",
+    classifier_key: str = "",
+    classifier_normalize: bool = False,
     report: Report = lambda line: None,
 ) -> Dataset:
     """Loads a dataset, converting it first where that has not been done.
@@ -331,13 +334,17 @@ def load_dataset(
       entry: The dataset.
       data_root: What its paths are relative to.
       train_group: Group to train on.
-      val_group: Group to choose the epoch by; empty for none.
+      val_group: Group to choose the epoch by; empty for none. There is none, too, where
+        the entry's `datagrps` are those to train on and to test, and no others.
       test_group: Group to test on.
       labels_by: How labels and `idxs` of a file belong together; see
         `convert.convert_dataset`.
       few_below: Makes splits of counts: see `splits.splits_from_counts`; empty for what
         the registry says.
       many_above: The same for 'many'.
+      classifier_key: Key of the weight in the classifier's file; empty for what the
+        registry says. See `heads.read_head`.
+      classifier_normalize: Whether to normalize classes, also if the registry does not.
       report: Takes lines of text about conversion and doubts.
 
     Returns:
@@ -346,101 +353,135 @@ def load_dataset(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
-    options = {"train": train_group, "val": val_group, "test": test_group}
-    for kind in ("train", "test"):
-        if not options[kind]:
-            raise UserError(f"{kind}_datagrp must name a group of samples, got ''")
-    names = list(dict.fromkeys(filter(None, options.values())))
-    try:
-        arrays = convert.ensure_converted(
-            entry,
-            data_root,
-            names,
-            labels_by=labels_by,
-            train_group=train_group,
-            report=report,
-        )
-    except convert.MissingGroup as error:
-        raise UserError(f"{error}; {_other_groups(str(error), options)}") from None
-    weight, bias, classifier_files = read_classifier(entry, data_root)
+    limits = _checked_limits(entry, few_below, many_above)
+    kinds = {"train": train_group, "val": val_group, "test": test_group}
+    choice = classifiers.choose(entry, classifier_key, classifier_normalize)
+    paths = find_groups(
+        entry, data_root, kinds, labels_by=labels_by, choice=choice, report=report
+    )
+    weight, bias, classifier_files, *_ = _classifier_of_files(
+        entry, data_root, choice, paths[train_group], report
+    )
     num_classes, num_features = weight.shape
     label_names = read_label_names(entry, data_root, num_classes=num_classes)
-    split_files = {} if few_below or many_above else split_paths(entry, data_root)
-    splits = {}
-    if split_files:
-        splits = read_splits(entry, data_root)
-        where = str(split_files["few"].parent)
-        checks.check_splits(where, splits, num_classes=num_classes)
+    by_counts = (few_below, many_above) != ("", "") or entry.split_files_dir is None
+    split_files, splits = (
+        ({}, {}) if by_counts else _splits_of_files(entry, data_root, num_classes)
+    )
     groups = {
-        name: _checked_group(
-            (str(paths.features), files.open_npy(paths.features)),
-            (str(paths.labels), files.open_npy(paths.labels)),
-            num_classes=num_classes,
-            num_features=num_features,
-        )
-        for name, paths in arrays.items()
+        name: _group_of_files(found, num_classes=num_classes, num_features=num_features)
+        for name, found in paths.items()
     }
     train = groups[train_group]
     counts = np.bincount(train.labels, minlength=num_classes)
-    checks.check_covered(str(arrays[train_group].labels), counts)
-    warning = agreement.near_chance(
+    checks.check_covered(str(paths[train_group].labels), counts)
+    if warning := agreement.near_chance(
         train.features, train.labels, weight=weight, bias=bias
-    )
-    if warning:
+    ):
         report(warning)
     splits_from = ""
-    if not split_files:
-        limits = {
-            "few_below": few_below or entry.few_below or FEW_BELOW,
-            "many_above": many_above or entry.many_above or MANY_ABOVE,
-        }
-        listed = read_counts(entry, data_root, num_classes=num_classes)
-        counts = counts if listed is None else listed
-        splits = splits_from_counts(counts, **limits)
-        splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
-        report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
-    loaded = [*classifier_files, *split_files.values()]
-    for paths in arrays.values():
-        loaded += [paths.features, paths.labels]
+    if by_counts:
+        splits, splits_from = _splits_of_counts(
+            entry, data_root, counts, limits, report
+        )
     roots = [*cache_roots(data_root), data_root]
-    hashes = _hashes(loaded, arrays.values())
-    file_hashes = {_short_name(path, roots): hashes[path] for path in loaded}
-    classes = {name: ids.astype(np.int32) for name, ids in splits.items()}
-    if splits_from:
-        file_hashes |= {
-            f"splits.{name}": _array_sha256(ids) for name, ids in classes.items()
-        }
+    hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
+    file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
+    for name, ids in splits.items() if splits_from else ():
+        file_hashes[f"splits.{name}"] = _array_sha256(ids)
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
         weight=weight,
         bias=bias,
-        splits=classes,
+        splits=splits,
         train=train,
-        val=groups[val_group] if val_group else None,
+        val=groups.get(val_group),
         test=groups[test_group],
         label_names=label_names,
         file_hashes=file_hashes,
-        train_files=tuple(
-            _short_name(path, roots)
-            for path in (arrays[train_group].features, arrays[train_group].labels)
-        ),
+        train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
         splits_from=splits_from,
     )
 
 
-def _other_groups(message: str, options: Mapping[str, str]) -> str:
-    """Names the option that chooses a group that is missing."""
-    kind = next((k for k, name in options.items() if repr(name) in message), "train")
-    option = "--config.training.val_datagrp="
-    if kind == "val":
-        return f"{option} (empty) trains without validation samples"
-    return f"another group may be named: {option.replace('val', kind)}NAME"
+def _classifier_of_files(
+    entry: DatasetEntry,
+    data_root: Path,
+    choice: classifiers.ClassifierChoice,
+    train: ArrayPaths,
+    report: Report,
+) -> classifiers.Classifier:
+    """Reads the classifier, and says what is to be known about it."""
+    classifier = classifiers.read_classifier(
+        entry,
+        data_root,
+        choice,
+        sides=lambda: hints.sides_of_arrays(entry, data_root, train),
+    )
+    for remark in classifier.remarks:
+        report(f"{Path(entry.classifier_file).name}: {remark}")
+    return classifier
+
+
+def _group_of_files(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:
+    return _checked_group(
+        (str(paths.features), files.open_npy(paths.features)),
+        (str(paths.labels), files.open_npy(paths.labels)),
+        num_classes=num_classes,
+        num_features=num_features,
+    )
+
+
+def _checked_limits(
+    entry: DatasetEntry, few_below: int | float | str, many_above: int | float | str
+) -> dict[str, int | float | str]:
+    """Chooses the limits of splits: as given, by the registry, or the field's."""
+    chosen = {
+        "few_below": (few_below, entry.few_below, FEW_BELOW),
+        "many_above": (many_above, entry.many_above, MANY_ABOVE),
+    }
+    limits = {
+        name: next(value for value in values if value != "")
+        for name, values in chosen.items()
+    }
+    for name, limit in limits.items():
+        check_limit(name, limit)
+    return limits
+
+
+def _splits_of_files(
+    entry: DatasetEntry, data_root: Path, num_classes: int
+) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
+    """Reads the lists of classes; returns their files, and the splits."""
+    paths = split_paths(entry, data_root)
+    splits = read_splits(entry, data_root)
+    checks.check_splits(str(paths["few"].parent), splits, num_classes=num_classes)
+    return paths, {name: ids.astype(np.int32) for name, ids in splits.items()}
+
+
+def _splits_of_counts(
+    entry: DatasetEntry,
+    data_root: Path,
+    counts: np.ndarray,
+    limits: dict[str, int | float | str],
+    report: Report,
+) -> tuple[dict[str, np.ndarray], str]:
+    """Makes splits of counts, and says so; returns them and how they were made."""
+    listed = read_counts(entry, data_root, num_classes=len(counts))
+    counts = counts if listed is None else listed
+    splits = splits_from_counts(counts, **limits)
+    splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
+    report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
+    return splits, splits_from
 
 
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
-    """Hashes files, but for those whose hashes are in records."""
+    """Hashes files and the arrays of groups, but for those that records have."""
     known: dict[Path, str] = {}
+    wanted = list(paths)
     for group in converted:
         known |= records.known_hashes(group)
-    return known | files.file_hashes([path for path in paths if path not in known])
+        wanted += [group.features, group.labels]
+    known |= files.file_hashes([path for path in wanted if path not in known])
+    return {path: known[path] for path in wanted}

@@ -139,6 +139,7 @@ def train(
         trained.
     """
     listed = _list_points(points)
+    devices.check_devices()
     if not isinstance(data, Dataset):
         raise UserError(f"data must be a Dataset, got a {type(data).__name__}")
     if n_ckpt < 1:
@@ -272,6 +273,7 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
+    devices.check_devices()
     with devices.one_by_one():
         return dataset.load_dataset(
             registry.get_entry(Path(settings.registry), settings.dataset),
@@ -282,6 +284,8 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
             labels_by=settings.labels_by,
             few_below=settings.few_below,
             many_above=settings.many_above,
+            classifier_key=settings.classifier_key,
+            classifier_normalize=settings.classifier_normalize,
             report=report,
         )
 
