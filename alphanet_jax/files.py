@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -21,6 +22,7 @@ __all__ = [
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "list_npz",
     "open_npy",
     "open_npz",
     "read_lines",
@@ -209,6 +211,40 @@ def open_npz(
     return arrays
 
 
+def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Lists the shapes and dtypes in an `.npz` file, without reading the arrays.
+
+    Args:
+      path: The file.
+
+    Returns:
+      Shape and dtype of every array by name.
+
+    Raises:
+      UserError: If the file is missing or damaged.
+    """
+    found = {}
+    with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                shape, _, dtype = _read_header(member, version)
+            found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+def _read_header(
+    file: IO[bytes], version: tuple[int, int]
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads the header of an array after its magic: shape, memory order, dtype."""
+    # Version 3 differs from 2 in the names of fields, which plain arrays lack.
+    read = np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    header: tuple[tuple[int, ...], bool, np.dtype] = read(file)
+    return header
+
+
 def open_npy(path: Path) -> np.ndarray:
     """Maps the array of an `.npy` file, read-only, never a pickle.
 
@@ -218,12 +254,7 @@ def open_npy(path: Path) -> np.ndarray:
     with _blame(path, ".npy"):
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            if version <= (2, 0) and read_header(file)[2].hasobject:
+            if version <= (2, 0) and _read_header(file, version)[2].hasobject:
                 raise UserError(
                     "it holds Python objects, perhaps a dict; where it is from, load "
                     "it with allow_pickle=True and .item(), and save its arrays with "

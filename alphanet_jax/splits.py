@@ -17,6 +17,7 @@ __all__ = [
     "MANY_ABOVE",
     "SPLITS",
     "base_classes",
+    "check_limit",
     "describe_splits",
     "splits_from_counts",
 ]
@@ -99,19 +100,41 @@ def splits_from_counts(
     return splits
 
 
-def _limit(name: str, value: int | float | str, counts: np.ndarray) -> float:
-    """Computes the number of samples that a limit stands for."""
+def check_limit(name: str, value: int | float | str) -> tuple[float, bool]:
+    """Checks what limits a split.
+
+    Args:
+      name: What to call it.
+      value: A number of samples, or a quantile of the counts such as '25%'.
+
+    Returns:
+      The number, and whether it is a quantile in percent.
+
+    Raises:
+      UserError: If it is neither.
+
+    Examples:
+      >>> check_limit("few_below", 20), check_limit("few_below", "25%")
+      ((20.0, False), (25.0, True))
+    """
     text = str(value).strip()
+    is_quantile = text.endswith("%")
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = math.nan
-    is_quantile = text.endswith("%")
+    # What is not a number is not in any range.
     if isinstance(value, bool) or not 0 <= number <= (100 if is_quantile else math.inf):
         raise UserError(
             f"{name} must be a number of samples, such as 20, or a quantile of the "
             f"counts, such as '25%', got {value!r}"
         )
+    return number, is_quantile
+
+
+def _limit(name: str, value: int | float | str, counts: np.ndarray) -> float:
+    """Computes the number of samples that a limit stands for."""
+    number, is_quantile = check_limit(name, value)
     return float(np.quantile(counts, number / 100)) if is_quantile else number
 
 

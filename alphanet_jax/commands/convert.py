@@ -73,6 +73,11 @@ def run(values: flags.FlagValues) -> None:
     for name in ("dataset", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
+    if values.ignore_idxs and values.labels_by == "idxs":
+        raise UserError(
+            "--ignore_idxs takes labels row by row, --labels_by=idxs does not; give "
+            "one of them"
+        )
     from alphanet_jax.data.convert import convert_dataset
     from alphanet_jax.data.registry import get_entry
 

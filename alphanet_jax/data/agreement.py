@@ -7,19 +7,23 @@ only what the classifier gets right shows the difference.
 Notation: n samples, d feature dimensions, C classes.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from alphanet_jax import files
+from alphanet_jax.data.feature_files import FeatureFile
 from alphanet_jax.data.registry import READINGS
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "Reading",
     "check_reading",
     "choose_reading",
     "near_chance",
     "predict_sample",
+    "read_labels",
     "reorder",
     "sample_rows",
 ]
@@ -110,6 +114,99 @@ def choose_reading(
     if not undecided or abs(difference) < _CLEARLY * undecided**0.5:
         return None
     return READINGS[difference < 0]
+
+
+class Reading(NamedTuple):
+    """The labels of a group in the order of its rows."""
+
+    labels: np.ndarray  # shape=(n,), dtype=np.int32
+    name: str | None  # which of `READINGS` was taken; None where there is one way only
+    note: str | None  # what a person should know
+
+
+def read_labels(
+    parts: Sequence[FeatureFile],
+    *,
+    where: str,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    labels_by: str = "",
+    usual: str | None = None,
+) -> Reading:
+    """Gives labels the order of rows, by the reading that fits a classifier.
+
+    Args:
+      parts: The files of a group, in order.
+      where: File to name.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
+      labels_by: The reading that somebody chose; empty to try both.
+      usual: The reading of the training group, if that is known: the same program
+        wrote both, and small groups tell little.
+
+    Returns:
+      The labels, and how they were read.
+
+    Raises:
+      UserError: If neither reading is clearly better, or another than the usual one.
+    """
+    readings = {"row": np.concatenate([part.labels for part in parts])}
+    if all(part.idxs is None for part in parts):
+        return Reading(readings["row"], None, None)
+    readings["idxs"] = np.concatenate(
+        [
+            part.labels if part.idxs is None else reorder(part.labels, part.idxs)
+            for part in parts
+        ]
+    )
+    if labels_by:
+        note = "idxs is not in order: labels were taken by it, as asked"
+        return Reading(
+            readings[labels_by], labels_by, note if labels_by == "idxs" else None
+        )
+    rows, predicted = _predict_parts(parts, weight=weight, bias=bias)
+    right = {
+        name: f"{100 * np.mean(predicted == labels[rows]):.1f}"
+        for name, labels in readings.items()
+    }
+    found = choose_reading(predicted, *(labels[rows] for labels in readings.values()))
+    choose = 'choose with labels_by = "row" or "idxs" (in the registry, or the option)'
+    if found is None and usual is None:
+        raise UserError(
+            f"{where}: idxs is not in order, and whose labels are whose is not clear: "
+            f"the classifier gets {right['row']} percent right by row and "
+            f"{right['idxs']} by idxs; {choose}"
+        )
+    if found is not None and usual is not None and found != usual:
+        raise UserError(
+            f"{where}: labels belong together by {found}, but those of the training "
+            f"group by {usual}; {choose}"
+        )
+    taken = found or usual
+    assert taken is not None
+    note = (
+        f"idxs is not in order: labels were taken by {taken}; the classifier gets "
+        f"{right['row']} percent right by row, {right['idxs']} by idxs "
+        "(--labels_by says otherwise)"
+    )
+    return Reading(readings[taken], taken, note)
+
+
+def _predict_parts(
+    parts: Sequence[FeatureFile], *, weight: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts some rows of every part; returns their numbers and their classes."""
+    num_classes, num_features = weight.shape
+    rows, predicted = [], []
+    first = 0
+    for part in parts:
+        some = sample_rows(
+            len(part.labels), num_classes=num_classes, num_features=num_features
+        )
+        rows.append(first + some)
+        predicted.append(predict_sample(part.features, some, weight=weight, bias=bias))
+        first += len(part.labels)
+    return np.concatenate(rows), np.concatenate(predicted)
 
 
 def near_chance(

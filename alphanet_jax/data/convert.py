@@ -13,7 +13,6 @@ outputs are unchanged, and either all files are written or none.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,9 +37,7 @@ from alphanet_jax.data.feature_files import (
     read_feature_file,
 )
 from alphanet_jax.data.paths import (
-    ArrayPaths,
     array_paths,
-    cache_roots,
     find_path,
     inside,
     plain_classifier,
@@ -53,7 +50,6 @@ __all__ = [
     "MissingGroup",
     "Report",
     "convert_dataset",
-    "ensure_converted",
 ]
 
 FEATURE_DTYPES = ("source", "float32", "float16")
@@ -65,6 +61,10 @@ _PROGRESS_SECONDS = 2.0
 
 class MissingGroup(UserError):  # noqa: N818 (callers add which option names it)
     """A dataset has no features of a group."""
+
+    def __init__(self, message: str, *, group: str) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,86 +156,12 @@ def _write_features(
     return lossy
 
 
-def _read_labels(
-    job: _Job,
-    parts: Sequence[FeatureFile],
-    classifier: Classifier,
-    *,
-    usual: str | None,
-) -> tuple[np.ndarray, str | None, str | None]:
-    """Gives labels the order of rows, by the reading that fits the classifier.
-
-    Args:
-      job: The conversion.
-      parts: The parts of a group, in order.
-      classifier: The classifier.
-      usual: The reading of the training group, if that is known: the same program
-        wrote both, and small groups tell little.
-
-    Returns:
-      The labels; which of two readings was taken, None where there is one; and a note.
-
-    Raises:
-      UserError: If neither reading is clearly better, or another than the usual one.
-    """
-    by_row = np.concatenate([part.labels for part in parts])
-    if all(part.idxs is None for part in parts):
-        return by_row, None, None
-    by_idxs = np.concatenate(
-        [
-            part.labels
-            if part.idxs is None
-            else agreement.reorder(part.labels, part.idxs)
-            for part in parts
-        ]
-    )
-    readings = {"row": by_row, "idxs": by_idxs}
-    if job.labels_by:
-        note = "idxs is not in order: labels were taken by it, as asked"
-        asked = job.labels_by
-        return readings[asked], asked, note if asked == "idxs" else None
-    sampled, rows = [], []
-    first = 0
-    for part in parts:
-        some = agreement.sample_rows(
-            len(part.labels),
-            num_classes=classifier.weight.shape[0],
-            num_features=classifier.weight.shape[1],
-        )
-        sampled.append(
-            agreement.predict_sample(
-                part.features, some, weight=classifier.weight, bias=classifier.bias
-            )
-        )
-        rows.append(first + some)
-        first += len(part.labels)
-    predicted, chosen = np.concatenate(sampled), np.concatenate(rows)
-    right = {
-        name: f"{100 * np.mean(predicted == labels[chosen]):.1f}"
-        for name, labels in readings.items()
-    }
-    found = agreement.choose_reading(predicted, by_row[chosen], by_idxs[chosen])
-    where = job.shown(parts[0].path)
-    choose = 'choose with labels_by = "row" or "idxs" (in the registry, or the option)'
-    if found is None and usual is None:
-        raise UserError(
-            f"{where}: idxs is not in order, and whose labels are whose is not clear: "
-            f"the classifier gets {right['row']} percent right by row and "
-            f"{right['idxs']} by idxs; {choose}"
-        )
-    if found is not None and usual is not None and found != usual:
-        raise UserError(
-            f"{where}: labels belong together by {found}, but those of the training "
-            f"group by {usual}; {choose}"
-        )
-    taken = found or usual
-    assert taken is not None
-    note = (
-        f"idxs is not in order: labels were taken by {taken}; the classifier gets "
-        f"{right['row']} percent right by row, {right['idxs']} by idxs "
-        "(--labels_by says otherwise)"
-    )
-    return readings[taken], taken, note
+def _wanted_dtype(name: str, parts: Sequence[FeatureFile]) -> np.dtype:
+    """Chooses the dtype to write; 'source' keeps float16 and no other."""
+    if name != "source":
+        return np.dtype(name)
+    all_half = all(part.features.dtype == np.float16 for part in parts)
+    return np.dtype(np.float16 if all_half else np.float32)
 
 
 def _convert_group(
@@ -258,7 +184,8 @@ def _convert_group(
     if not sources:
         raise MissingGroup(
             f"{job.data_root / job.entry.feature_files_dir}: nothing to convert for "
-            f"group {group!r}; expected {expected_names(group)}"
+            f"group {group!r}; expected {expected_names(group)}",
+            group=group,
         )
     paths = array_paths(job.out_root / inside(job.entry.feature_files_dir), group)
     if paths.features.exists() and any(map(paths.features.samefile, sources)):
@@ -278,22 +205,25 @@ def _convert_group(
         read_feature_file(part, num_classes=num_classes, num_features=num_features)
         for part in found.parts
     ]
-    labels, labels_read, read_note = _read_labels(job, parts, classifier, usual=usual)
-    if job.feature_dtype == "source":
-        all_half = all(part.features.dtype == np.float16 for part in parts)
-        dtype = np.dtype(np.float16 if all_half else np.float32)
-    else:
-        dtype = np.dtype(job.feature_dtype)
+    read = agreement.read_labels(
+        parts,
+        where=job.shown(parts[0].path),
+        weight=classifier.weight,
+        bias=classifier.bias,
+        labels_by=job.labels_by,
+        usual=usual,
+    )
+    dtype = _wanted_dtype(job.feature_dtype, parts)
     outputs = [job.place(paths.features), job.place(paths.labels)]
     lossy = _write_features(outputs[0], parts, dtype, job)
-    np.save(outputs[1], labels, allow_pickle=False)
+    np.save(outputs[1], read.labels, allow_pickle=False)
     notes = [
         f"{job.shown(part.path)}: {part.note}"
         for part in parts
         if part.note and job.labels_by != "row"
     ]
-    if read_note:
-        notes.append(f"{job.shown(parts[0].path)}: {read_note}")
+    if read.note:
+        notes.append(f"{job.shown(parts[0].path)}: {read.note}")
     if found.left_out:
         left_out = ", ".join(job.shown(path) for path in found.left_out)
         notes.append(f"{group}: not part of it, as one file has its name: {left_out}")
@@ -305,22 +235,22 @@ def _convert_group(
         sources={path: dtype for part in parts for path, dtype in part.sources.items()},
         options=options,
         notes=notes,
-        labels_read=labels_read,
+        labels_read=read.name,
     )
-    shape = f"{len(labels)} x {num_features}"
+    shape = f"{len(read.labels)} x {num_features}"
     job.report(f"  -> {job.shown(paths.features)}: {shape} {dtype}")
     for note in notes:
         job.report(f"  note: {note}")
     if group == job.warns_for:
         warning = agreement.near_chance(
             files.open_npy(outputs[0]),
-            labels,
+            read.labels,
             weight=classifier.weight,
             bias=classifier.bias,
         )
         if warning:
             job.report(warning)
-    return labels_read
+    return read.name
 
 
 def _convert_classifier(job: _Job) -> Classifier:
@@ -438,94 +368,3 @@ def convert_dataset(
     except OSError as error:
         path = error.filename2 or error.filename or out_root
         raise UserError(f"{path}: {error.strerror or error}") from None
-
-
-def ensure_converted(
-    entry: DatasetEntry,
-    data_root: Path,
-    groups: Sequence[str],
-    *,
-    labels_by: str = "",
-    train_group: str = "train",
-    report: Report = lambda line: None,
-) -> dict[str, ArrayPaths]:
-    """Finds the converted form of groups, or makes it in a cache.
-
-    The cache is `CACHE_NAME` in `data_root`, or a place in the user's cache if that
-    cannot be written to.
-
-    Args:
-      entry: The dataset.
-      data_root: What its paths are relative to; the original's files, converted
-        ones, or both.
-      groups: Groups that are needed.
-      labels_by: See `convert_dataset`.
-      train_group: See `convert_dataset`.
-      report: Takes a line of text for each file that is converted.
-
-    Returns:
-      The files of each group.
-
-    Raises:
-      UserError: If files are missing, damaged or not right.
-    """
-    caches = cache_roots(data_root)
-    features_dir = inside(entry.feature_files_dir)
-    found: dict[str, ArrayPaths] = {}
-    missing = []
-    for group in groups:
-        if paths := _find_converted(entry, data_root, group, caches, labels_by):
-            found[group] = paths
-        else:
-            missing.append(group)
-    if missing:
-        cache = next(filter(files.is_writable, caches), caches[-1])
-        report(f"converting on first use, into {cache}")
-        convert_dataset(
-            entry,
-            data_root,
-            cache,
-            # The training group comes along: what it tells holds for the others.
-            groups=[g for g in groups if g in missing or g == train_group],
-            labels_by=labels_by,
-            train_group=train_group,
-            warn=False,  # loading does
-            report=report,
-        )
-        found |= {group: array_paths(cache / features_dir, group) for group in missing}
-    return found
-
-
-def _find_converted(
-    entry: DatasetEntry,
-    data_root: Path,
-    group: str,
-    caches: Sequence[Path],
-    labels_by: str,
-) -> ArrayPaths | None:
-    """Finds the converted form of a group; None where it has to be made."""
-    found = find_feature_files(entry, data_root, group)
-    sources = found.sources
-    features_dir = inside(entry.feature_files_dir)
-    here = [data_root / entry.feature_files_dir, data_root / features_dir]
-    if not sources:  # a converted dataset on its own
-        for directory in here:
-            paths = array_paths(directory, group)
-            if os.path.exists(paths.features):
-                return paths
-        raise MissingGroup(
-            f"{here[0]}: no features of group {group!r}; expected "
-            f"{expected_names(group)}"
-        )
-    plain = array_paths(here[0], group)
-    if sources in ([plain.features, plain.labels], [plain.features]):
-        return plain
-    labels_by = labels_by or entry.labels_by
-    for directory in (*here, *(cache / features_dir for cache in caches)):
-        paths = array_paths(directory, group)
-        by_choice = directory in here
-        if records.is_fresh(
-            paths.record, [paths.features, paths.labels], sources
-        ) and records.reading_fits(paths.record, labels_by, by_choice=by_choice):
-            return paths
-    return None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import agreement, checks, convert, records
+from alphanet_jax.data import agreement, checks, records
 from alphanet_jax.data.class_files import (
     read_counts,
     read_label_names,
@@ -26,6 +26,7 @@ from alphanet_jax.data.class_files import (
 from alphanet_jax.data.classifiers import read_classifier
 from alphanet_jax.data.contents import describe
 from alphanet_jax.data.convert import Report
+from alphanet_jax.data.converted import find_groups
 from alphanet_jax.data.paths import ArrayPaths, cache_roots
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
@@ -34,6 +35,7 @@ from alphanet_jax.splits import (
     MANY_ABOVE,
     SPLITS,
     base_classes,
+    check_limit,
     describe_splits,
     splits_from_counts,
 )
@@ -321,8 +323,8 @@ def load_dataset(
     val_group: str = "val",
     test_group: str = "test",
     labels_by: str = "",
-    few_below: str = "",
-    many_above: str = "",
+    few_below: int | float | str = "",
+    many_above: int | float | str = "",
     report: Report = lambda line: None,
 ) -> Dataset:
     """Loads a dataset, converting it first where that has not been done.
@@ -331,7 +333,8 @@ def load_dataset(
       entry: The dataset.
       data_root: What its paths are relative to.
       train_group: Group to train on.
-      val_group: Group to choose the epoch by; empty for none.
+      val_group: Group to choose the epoch by; empty for none. There is none, too, where
+        the entry's `datagrps` are those to train on and to test, and no others.
       test_group: Group to test on.
       labels_by: How labels and `idxs` of a file belong together; see
         `convert.convert_dataset`.
@@ -346,66 +349,40 @@ def load_dataset(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
-    options = {"train": train_group, "val": val_group, "test": test_group}
-    for kind in ("train", "test"):
-        if not options[kind]:
-            raise UserError(f"{kind}_datagrp must name a group of samples, got ''")
-    names = list(dict.fromkeys(filter(None, options.values())))
-    try:
-        arrays = convert.ensure_converted(
-            entry,
-            data_root,
-            names,
-            labels_by=labels_by,
-            train_group=train_group,
-            report=report,
-        )
-    except convert.MissingGroup as error:
-        raise UserError(f"{error}; {_other_groups(str(error), options)}") from None
+    limits = _checked_limits(entry, few_below, many_above)
+    kinds = {"train": train_group, "val": val_group, "test": test_group}
+    paths = find_groups(entry, data_root, kinds, labels_by=labels_by, report=report)
     weight, bias, classifier_files = read_classifier(entry, data_root)
     num_classes, num_features = weight.shape
     label_names = read_label_names(entry, data_root, num_classes=num_classes)
-    split_files = {} if few_below or many_above else split_paths(entry, data_root)
-    splits = {}
+    by_counts = (few_below, many_above) != ("", "") or entry.split_files_dir is None
+    split_files = {} if by_counts else split_paths(entry, data_root)
+    splits, splits_from = {}, ""
     if split_files:
         splits = read_splits(entry, data_root)
         where = str(split_files["few"].parent)
         checks.check_splits(where, splits, num_classes=num_classes)
     groups = {
-        name: _checked_group(
-            (str(paths.features), files.open_npy(paths.features)),
-            (str(paths.labels), files.open_npy(paths.labels)),
-            num_classes=num_classes,
-            num_features=num_features,
-        )
-        for name, paths in arrays.items()
+        name: _group_of_files(found, num_classes=num_classes, num_features=num_features)
+        for name, found in paths.items()
     }
     train = groups[train_group]
     counts = np.bincount(train.labels, minlength=num_classes)
-    checks.check_covered(str(arrays[train_group].labels), counts)
+    checks.check_covered(str(paths[train_group].labels), counts)
     warning = agreement.near_chance(
         train.features, train.labels, weight=weight, bias=bias
     )
     if warning:
         report(warning)
-    splits_from = ""
-    if not split_files:
-        limits = {
-            "few_below": few_below or entry.few_below or FEW_BELOW,
-            "many_above": many_above or entry.many_above or MANY_ABOVE,
-        }
+    if by_counts:
         listed = read_counts(entry, data_root, num_classes=num_classes)
-        counts = counts if listed is None else listed
-        splits = splits_from_counts(counts, **limits)
-        splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
-        report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
-    loaded = [*classifier_files, *split_files.values()]
-    for paths in arrays.values():
-        loaded += [paths.features, paths.labels]
-    roots = [*cache_roots(data_root), data_root]
-    hashes = _hashes(loaded, arrays.values())
-    file_hashes = {_short_name(path, roots): hashes[path] for path in loaded}
+        splits, splits_from = _splits_of_counts(
+            counts if listed is None else listed, limits, report
+        )
     classes = {name: ids.astype(np.int32) for name, ids in splits.items()}
+    roots = [*cache_roots(data_root), data_root]
+    hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
+    file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
     if splits_from:
         file_hashes |= {
             f"splits.{name}": _array_sha256(ids) for name, ids in classes.items()
@@ -417,30 +394,57 @@ def load_dataset(
         bias=bias,
         splits=classes,
         train=train,
-        val=groups[val_group] if val_group else None,
+        val=groups.get(val_group),
         test=groups[test_group],
         label_names=label_names,
         file_hashes=file_hashes,
-        train_files=tuple(
-            _short_name(path, roots)
-            for path in (arrays[train_group].features, arrays[train_group].labels)
-        ),
+        train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
         splits_from=splits_from,
     )
 
 
-def _other_groups(message: str, options: Mapping[str, str]) -> str:
-    """Names the option that chooses a group that is missing."""
-    kind = next((k for k, name in options.items() if repr(name) in message), "train")
-    option = "--config.training.val_datagrp="
-    if kind == "val":
-        return f"{option} (empty) trains without validation samples"
-    return f"another group may be named: {option.replace('val', kind)}NAME"
+def _group_of_files(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:
+    return _checked_group(
+        (str(paths.features), files.open_npy(paths.features)),
+        (str(paths.labels), files.open_npy(paths.labels)),
+        num_classes=num_classes,
+        num_features=num_features,
+    )
+
+
+def _checked_limits(
+    entry: DatasetEntry, few_below: int | float | str, many_above: int | float | str
+) -> dict[str, int | float | str]:
+    """Chooses the limits of splits: as given, by the registry, or the field's."""
+    chosen = {
+        "few_below": (few_below, entry.few_below, FEW_BELOW),
+        "many_above": (many_above, entry.many_above, MANY_ABOVE),
+    }
+    limits = {
+        name: next(value for value in values if value != "")
+        for name, values in chosen.items()
+    }
+    for name, limit in limits.items():
+        check_limit(name, limit)
+    return limits
+
+
+def _splits_of_counts(
+    counts: np.ndarray, limits: dict[str, int | float | str], report: Report
+) -> tuple[dict[str, np.ndarray], str]:
+    """Makes splits of counts, and says so; returns them and how they were made."""
+    splits = splits_from_counts(counts, **limits)
+    splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
+    report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
+    return splits, splits_from
 
 
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
-    """Hashes files, but for those whose hashes are in records."""
+    """Hashes files and the arrays of groups, but for those that records have."""
     known: dict[Path, str] = {}
+    wanted = list(paths)
     for group in converted:
         known |= records.known_hashes(group)
-    return known | files.file_hashes([path for path in paths if path not in known])
+        wanted += [group.features, group.labels]
+    known |= files.file_hashes([path for path in wanted if path not in known])
+    return {path: known[path] for path in wanted}
