@@ -6,78 +6,23 @@ ones lie, and the checksums of a zip archive that they are part of are renewed.
 
 import contextlib
 import io
-import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from alphanet_jax import files
 from alphanet_jax.data import places, zip_members
-from alphanet_jax.data.contents import load_content
+from alphanet_jax.data.heads.contents import Contents, is_index, read_contents
+from alphanet_jax.data.heads.keys import shown
 from alphanet_jax.data.untrusted import Refused
 from alphanet_jax.errors import UserError
 
-__all__ = ["files_of", "is_index", "load_arrays", "patch"]
+__all__ = ["patch"]
 
-_INDEX = ".index.json"
 _ZIP = b"PK\x03\x04"
-_MAX_INDEX_BYTES = 100_000_000
-
-
-def is_index(path: Path) -> bool:
-    """Returns whether a file lists the tensors of several others by its name."""
-    return path.name.endswith(_INDEX)
-
-
-def files_of(path: Path) -> dict[str, Path]:
-    """Reads an index: the file of every tensor.
-
-    Args:
-      path: A file such as `model.safetensors.index.json`.
-
-    Returns:
-      Paths by the tensor's key.
-
-    Raises:
-      UserError: If it is no such index.
-    """
-    try:
-        if path.stat().st_size > _MAX_INDEX_BYTES:
-            raise UserError(f"{path}: too large for an index")
-        names = json.loads(files.decode_text(path.read_bytes()))["weight_map"]
-        found = {str(key): path.parent / name for key, name in names.items()}
-    except OSError as error:
-        raise UserError(f"{path}: cannot read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise UserError(
-            f"{path}: not an index: expected JSON with a 'weight_map' of file names"
-        ) from None
-    for key, part in found.items():
-        if part.parent != path.parent:
-            raise UserError(
-                f"{path}: {key!a} must be in a file beside the index, "
-                f"got {names[key]!a}"
-            )
-    return found
-
-
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Loads the arrays of a file by key, or those of all files of an index.
-
-    Raises:
-      UserError: If a file is missing, damaged or holds what is not read.
-    """
-    if is_index(path):
-        where = files_of(path)
-        loaded = {part: load_arrays(part) for part in sorted(set(where.values()))}
-        return {
-            key: loaded[part][key] for key, part in where.items() if key in loaded[part]
-        }
-    return places.flatten(load_content(path))
 
 
 def patch(
@@ -103,14 +48,21 @@ def patch(
     Raises:
       UserError: If an array cannot be changed where it lies.
     """
-    if not is_index(source):
-        return _patch_one(source, values, place(out))
-    where = files_of(source)
+    tensors = read_contents(source).tensors
+    for key, new in values.items():
+        old = tensors[key]
+        if (new.shape, new.dtype) != (old.shape, old.dtype):
+            raise ValueError(
+                f"{key} must have shape {old.shape} and dtype {old.dtype}, "
+                f"got {new.shape} and {new.dtype}"
+            )
     lines: list[str] = []
-    for part in sorted({where[key] for key in values}):
-        inner = {key: array for key, array in values.items() if where[key] == part}
-        lines += _patch_one(part, inner, place(out.with_name(part.name)))
-    shutil.copyfile(source, place(out))
+    for part in sorted({tensors[key].source for key in values}):
+        inner = {k: array for k, array in values.items() if tensors[k].source == part}
+        target = out if part == source else out.with_name(part.name)
+        lines += _patch_one(part, inner, place(target))
+    if is_index(source):
+        shutil.copyfile(source, place(out))
     return lines
 
 
@@ -118,21 +70,15 @@ def _patch_one(
     source: Path, values: Mapping[str, np.ndarray], target: Path
 ) -> list[str]:
     """Copies one file with other values; returns lines about it."""
-    arrays = load_arrays(source)
-    for key, new in values.items():
-        old = arrays[key]
-        if (new.shape, new.dtype) != (old.shape, old.dtype):
-            raise ValueError(
-                f"{key} must have shape {old.shape} and dtype {old.dtype}, "
-                f"got {new.shape} and {new.dtype}"
-            )
-    lines = _aliases(source, arrays, values)
-    if source.suffix == ".npz":
+    contents = read_contents(source)
+    arrays = {key: contents.tensors[key].load() for key in values}
+    if _is_npz(source, values):
         shutil.copyfile(source, target)
         for key, new in values.items():
             _patch_member(source, key, new, target)
-        _check(source, target, arrays, values, lines, all_of_it=False)
-        return lines
+        _check(source, target, values)
+        return []
+    lines = _shared(contents, arrays, values)
     where = {}
     for key in values:
         with _blame(source, key):
@@ -147,7 +93,11 @@ def _patch_one(
                 members = zip_members.find_members(source)
             _renew(file, members, [place.offset for place in where.values()])
     searched = any(place.searched for place in where.values())
-    _check(source, target, arrays, values, lines, all_of_it=searched)
+    expected = dict(values)
+    if searched:  # what was found may be a part of something else
+        loads = {key: tensor.load() for key, tensor in contents.tensors.items()}
+        expected = loads | expected
+    _check(source, target, expected)
     return lines
 
 
@@ -158,8 +108,19 @@ def _renew(
     zip_members.renew_checksums(file, touched)
 
 
-def _aliases(
-    source: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]
+def _is_npz(path: Path, keys: Iterable[str]) -> bool:
+    """Returns whether a file has its arrays as members of a zip archive."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+    return all({key, f"{key}.npy"} & names for key in keys)
+
+
+def _shared(
+    contents: Contents,
+    arrays: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
 ) -> list[str]:
     """Finds what else lies where arrays are changed.
 
@@ -170,19 +131,29 @@ def _aliases(
       UserError: If a part of another tensor would change.
     """
     lines = []
-    for key, new in values.items():
-        for other, array in arrays.items():
-            if other == key or not places.overlap(arrays[key], array):
+    for key, array in arrays.items():
+        for other, tensor in contents.tensors.items():
+            its = tensor.load()
+            if other == key or not places.overlap(array, its):
                 continue
-            same = places.is_same_place(arrays[key], array)
-            if not same or not np.array_equal(new, values.get(other, new)):
+            same = places.is_same_place(array, its)
+            if not same or not np.array_equal(
+                values[key], values.get(other, values[key])
+            ):
                 raise UserError(
-                    f"{source}: {key} and {other} share their storage, so that one "
-                    "cannot be changed without the other; save a copy in which they "
-                    f"do not: state_dict[{key!r}] = state_dict[{key!r}].clone()"
+                    f"{contents.path}: {shown(key)} and {shown(other)} share their "
+                    "storage, so that one cannot be changed without the other; save a "
+                    "copy in which one of them is a clone()"
                 )
             if other not in values:
-                lines.append(f"{other} is the same tensor as {key}: both are changed")
+                lines.append(
+                    f"{shown(other)} is the same tensor as {shown(key)}: both change"
+                )
+        lines += [
+            f"{shown(alias)} is the same as {shown(first)}: both change"
+            for alias, first in contents.aliases.items()
+            if key.startswith(f"{first}.")
+        ]
     return lines
 
 
@@ -212,25 +183,14 @@ def _patch_member(source: Path, key: str, new: np.ndarray, target: Path) -> None
             zip_members.renew_checksums(file, [member])
 
 
-def _check(
-    source: Path,
-    target: Path,
-    arrays: Mapping[str, np.ndarray],
-    values: Mapping[str, np.ndarray],
-    lines: list[str],
-    *,
-    all_of_it: bool,
-) -> None:
+def _check(source: Path, target: Path, expected: Mapping[str, np.ndarray]) -> None:
     """Reads a copy again, and compares it with what should be in it."""
-    again = load_arrays(target)
-    for key, array in arrays.items():
-        if key not in values and (lines or not all_of_it):
-            continue
-        wanted = values.get(key, array)
-        if key not in again or again[key].tobytes() != wanted.tobytes():
+    again = read_contents(target).tensors
+    for key, array in expected.items():
+        if key not in again or again[key].load().tobytes() != array.tobytes():
             raise UserError(
-                f"{source}: {key} cannot be changed alone: it is stored in a way that "
-                "is not known; save the checkpoint again with torch.save"
+                f"{source}: {shown(key)} cannot be changed alone: it is stored in a "
+                "way that is not known; save the checkpoint again with torch.save"
             )
 
 
@@ -240,5 +200,5 @@ def _blame(source: Path, key: str = "") -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        name = f" {key}" if key else ""
+        name = f" {shown(key)}" if key else ""
         raise UserError(f"{source}:{name} {error}") from None

@@ -8,7 +8,7 @@ import numpy as np
 
 from alphanet_jax.data.untrusted import Refused
 
-__all__ = ["Place", "find_place", "flatten", "is_same_place", "overlap"]
+__all__ = ["Place", "find_place", "is_same_place", "overlap"]
 
 # How long NumPy may look for an element that two strided arrays share.
 _MAX_WORK = 1_000_000
@@ -41,42 +41,6 @@ class Place(NamedTuple):
         view[...] = values
         file.seek(self.offset)
         file.write(content)
-
-
-def flatten(content: object, prefix: str = "") -> dict[str, np.ndarray]:
-    """Lists the arrays in the content of a file.
-
-    Args:
-      content: Dicts, lists and arrays in each other.
-      prefix: The key of the content itself.
-
-    Returns:
-      The arrays by key: names and numbers on the way to them, joined by dots.
-
-    Examples:
-      >>> list(flatten({"model": [{"fc.weight": np.zeros(2)}], "epoch": 3}))
-      ['model.0.fc.weight']
-    """
-    found: dict[str, np.ndarray] = {}
-    pending: list[tuple[str, Any]] = [(prefix, content)]
-    above: set[int] = set()
-    while pending:
-        key, value = pending.pop()
-        if isinstance(value, np.ndarray):
-            found.setdefault(key, value)
-            continue
-        if isinstance(value, dict):
-            inner = list(value.items())
-        elif isinstance(value, (list, tuple)):
-            inner = list(enumerate(value))
-        else:
-            continue
-        if id(value) in above:  # also one that holds itself
-            continue
-        above.add(id(value))
-        start = f"{key}." if key else ""
-        pending += [(f"{start}{name}", part) for name, part in reversed(inner)]
-    return found
 
 
 def find_place(array: np.ndarray, path: Path) -> Place:
