@@ -14,6 +14,7 @@ __all__ = [
     "choose",
     "corrected_head",
     "has_validation",
+    "largest_neighbors",
     "make_weight_few",
     "remark_on_harm",
     "val_accuracy",
@@ -130,25 +131,45 @@ def remark_on_harm(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def make_weight_few(
+    weight: np.ndarray, arrays: Mapping[str, np.ndarray], index: int
+) -> np.ndarray:
+    """Computes new weights of the few classes from the coefficients of a result.
+
+    Args:
+      weight: Weights of the classifier before, with shape `[C, d]`.
+      arrays: Arrays of the result.
+      index: Index of the seed.
+
+    Returns:
+      The weights, with shape `[F, d]`: those in the result, if the classifier is the
+      one that it was made with.
+    """
+    alphas, neighbors = arrays["alphas"][index], arrays["neighbors"]
+    if neighbors.ndim == 3:  # version 0.1 wrote an axis of length 1 for all seeds
+        neighbors = neighbors[index if len(neighbors) > 1 else 0]
+    sources = np.column_stack([arrays["few_classes"], neighbors])
+    made = np.zeros((len(sources), weight.shape[1]))
+    for coefficients, classes in zip(alphas.T, sources.T, strict=True):
+        made += coefficients[:, None].astype(np.float64) * weight[classes]
+    return made
+
+
+def largest_neighbors(
     weight: np.ndarray, arrays: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Computes the new weights of the few classes from the coefficients of a result.
+    """Computes the norm of each few class's largest neighbor.
+
+    No row of a few class moves further than that: the coefficients of the neighbors
+    have absolute values that sum to one.
 
     Args:
       weight: Weights of the classifier before, with shape `[C, d]`.
       arrays: Arrays of the result.
 
     Returns:
-      The weights, with shape `[S, F, d]`: those in the result, if the classifier is
-      the one that it was made with.
+      The norms, with shape `[F]`; of all seeds' neighbors the largest.
     """
-    alphas, neighbors = arrays["alphas"], arrays["neighbors"]
-    # One for all seeds, or its own for each; version 0.1 wrote an axis of length 1.
-    neighbors = np.broadcast_to(neighbors, (len(alphas), *neighbors.shape[-2:]))
-    made = np.empty((*alphas.shape[:2], weight.shape[1]))
-    for index, (coefficients, near) in enumerate(zip(alphas, neighbors, strict=True)):
-        sources = np.column_stack([arrays["few_classes"], near])
-        made[index] = np.einsum(
-            "fj,fjd->fd", coefficients.astype(np.float64), weight[sources]
-        )
-    return made
+    norms = np.linalg.norm(weight.astype(np.float64), axis=1)[arrays["neighbors"]]
+    if norms.ndim == 3:
+        norms = norms.max(axis=0)
+    return np.asarray(norms.max(axis=1))
