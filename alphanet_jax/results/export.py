@@ -21,7 +21,7 @@ from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["Export", "export"]
+__all__ = ["Export", "export_result"]
 
 Report = Callable[[str], None]
 
@@ -55,7 +55,7 @@ class _Samples(NamedTuple):
     labels: np.ndarray  # shape=(n,)
 
 
-def export(
+def export_result(
     file: ResultFile,
     out: Path,
     *,
