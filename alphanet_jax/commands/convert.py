@@ -56,6 +56,19 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "the registry says, or else what fits the classifier",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "classifier_key",
+        "",
+        "key of the weight in the classifier's file, such as state_dict.fc; by default "
+        "what the registry says, or else the one tensor that can be it",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "classifier_normalize",
+        False,
+        "normalize the row of every class, as heads that do it themselves need",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "ignore_idxs",
         False,
@@ -78,15 +91,20 @@ def run(values: flags.FlagValues) -> None:
             "--ignore_idxs takes labels row by row, --labels_by=idxs does not; give "
             "one of them"
         )
+    from alphanet_jax.data import classifiers
     from alphanet_jax.data.convert import convert_dataset
     from alphanet_jax.data.registry import get_entry
 
+    entry = get_entry(Path(values.registry), values.dataset)
     convert_dataset(
-        get_entry(Path(values.registry), values.dataset),
+        entry,
         Path(values.data_root),
         Path(values.out),
         groups=values.groups,
         feature_dtype=values.feature_dtype,
         labels_by="row" if values.ignore_idxs else values.labels_by,
+        choice=classifiers.choose(
+            entry, values.classifier_key, values.classifier_normalize
+        ),
         report=print,
     )

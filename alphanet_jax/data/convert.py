@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import agreement, checks, records
+from alphanet_jax.data import agreement, checks, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
     read_label_names,
@@ -29,7 +29,12 @@ from alphanet_jax.data.class_files import (
     split_paths,
     synsets_path,
 )
-from alphanet_jax.data.classifiers import Classifier, read_classifier
+from alphanet_jax.data.classifiers import (
+    Classifier,
+    ClassifierChoice,
+    choose,
+    read_classifier,
+)
 from alphanet_jax.data.feature_files import (
     FeatureFile,
     expected_names,
@@ -78,6 +83,8 @@ class _Job:
       feature_dtype: One of `FEATURE_DTYPES`.
       labels_by: How labels and `idxs` belong together: 'row', 'idxs', or empty for
         the reading that fits the classifier.
+      choice: What is the classifier in its file.
+      train_group: The group that tells its sides.
       report: Takes a line of text about progress.
       warns_for: The group on whose rows a classifier near chance is reported.
       place: Takes where a file belongs and returns where to write it for now.
@@ -88,6 +95,8 @@ class _Job:
     out_root: Path
     feature_dtype: str
     labels_by: str
+    choice: ClassifierChoice
+    train_group: str
     report: Report
     warns_for: str
     place: Callable[[Path], Path]
@@ -108,6 +117,7 @@ class _Job:
         options: dict[str, Any],
         notes: Sequence[str],
         labels_read: str | None = None,
+        forms: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Writes a record, as `records.write_record` does, and reports it."""
         noted = records.write_record(
@@ -117,6 +127,7 @@ class _Job:
             options=options,
             notes=notes,
             labels_read=labels_read,
+            forms=forms,
         )
         for item, (source, dtype) in zip(noted, sources.items(), strict=True):
             self.report(
@@ -255,23 +266,36 @@ def _convert_group(
 
 def _convert_classifier(job: _Job) -> Classifier:
     """Writes the classifier in plain form, and returns it."""
-    classifier = read_classifier(job.entry, job.data_root)
-    weight, bias, sources = classifier
+    classifier = read_classifier(
+        job.entry,
+        job.data_root,
+        job.choice,
+        sides=lambda: hints.sides_of_files(job.entry, job.data_root, job.train_group),
+    )
+    weight, bias, sources, forms, remarks = classifier
+    options = job.choice.options()
     path = job.out_root / inside(str(plain_classifier(job.entry.classifier_file)))
     record = path.with_suffix(".json")
     num_classes, num_features = weight.shape
     if path.exists() and any(path.samefile(source) for source in sources):
         job.report(f"  classifier: {job.shown(path)} is in plain form")
-    elif records.is_fresh(record, [path], list(sources)):
+    elif records.is_fresh(record, [path], list(sources), options):
         job.report(f"  classifier: unchanged, {job.shown(path)}")
     else:
         output = job.place(path)
         files.write_npz(output, {"weight": weight, "bias": bias})
         job.write_record(
-            record, outputs=[output], sources=sources, options={}, notes=[]
+            record,
+            outputs=[output],
+            sources=sources,
+            options=options,
+            notes=remarks,
+            forms=list(map(dataclasses.asdict, forms)),
         )
         shape = f"{num_classes} classes x {num_features}"
         job.report(f"  -> {job.shown(path)}: {shape}")
+        for remark in remarks if job.warns_for else ():  # loading says it, too
+            job.report(f"  note: {remark}")
     return classifier
 
 
@@ -303,6 +327,7 @@ def convert_dataset(
     groups: Sequence[str] | None = None,
     feature_dtype: str = "source",
     labels_by: str = "",
+    choice: ClassifierChoice | None = None,
     train_group: str = "train",
     warn: bool = True,
     report: Report = lambda line: None,
@@ -318,6 +343,8 @@ def convert_dataset(
         everything else float32.
       labels_by: How labels and `idxs` of a file belong together: 'row', 'idxs', or
         empty for what the registry says, or else what fits the classifier.
+      choice: What is the classifier in its file; by default what the registry says, or
+        the one tensor that can be it.
       train_group: The group whose rows the classifier was trained on.
       warn: Whether to report a classifier that is near chance on these.
       report: Takes a line of text for each file.
@@ -345,6 +372,8 @@ def convert_dataset(
                 out_root,
                 feature_dtype,
                 labels_by,
+                choose(entry, "", False) if choice is None else choice,
+                train_group,
                 report,
                 train_group if warn else "",
                 place,

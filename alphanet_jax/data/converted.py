@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alphanet_jax import files
 from alphanet_jax.data import records
+from alphanet_jax.data.classifiers import ClassifierChoice
 from alphanet_jax.data.convert import MissingGroup, Report, convert_dataset
 from alphanet_jax.data.feature_files import expected_names, find_feature_files
 from alphanet_jax.data.paths import ArrayPaths, array_paths, cache_roots, inside
@@ -21,6 +22,7 @@ def find_groups(
     kinds: Mapping[str, str],
     *,
     labels_by: str,
+    choice: ClassifierChoice | None = None,
     report: Report,
 ) -> dict[str, ArrayPaths]:
     """Finds the converted files of groups, or converts them.
@@ -30,6 +32,7 @@ def find_groups(
       data_root: What its paths are relative to.
       kinds: Names of the groups to train on, to validate and to test, by kind.
       labels_by: How labels and `idxs` belong together.
+      choice: See `convert_dataset`.
       report: Takes lines of text.
 
     Returns:
@@ -50,6 +53,7 @@ def find_groups(
                 data_root,
                 names,
                 labels_by=labels_by,
+                choice=choice,
                 train_group=kinds["train"],
                 report=report,
             )
@@ -80,6 +84,7 @@ def ensure_converted(
     groups: Sequence[str],
     *,
     labels_by: str = "",
+    choice: ClassifierChoice | None = None,
     train_group: str = "train",
     report: Report = lambda line: None,
 ) -> dict[str, ArrayPaths]:
@@ -94,6 +99,7 @@ def ensure_converted(
         ones, or both.
       groups: Groups that are needed.
       labels_by: See `convert_dataset`.
+      choice: See `convert_dataset`.
       train_group: See `convert_dataset`.
       report: Takes a line of text for each file that is converted.
 
@@ -122,6 +128,7 @@ def ensure_converted(
             # The training group comes along: what it tells holds for the others.
             groups=[g for g in groups if g in missing or g == train_group],
             labels_by=labels_by,
+            choice=choice,
             train_group=train_group,
             warn=False,  # loading does
             report=report,

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import agreement, checks, records
+from alphanet_jax.data import agreement, checks, classifiers, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
     read_label_names,
     read_splits,
     split_paths,
 )
-from alphanet_jax.data.classifiers import read_classifier
 from alphanet_jax.data.contents import describe
 from alphanet_jax.data.convert import Report
 from alphanet_jax.data.converted import find_groups
@@ -325,6 +324,8 @@ def load_dataset(
     labels_by: str = "",
     few_below: int | float | str = "",
     many_above: int | float | str = "",
+    classifier_key: str = "",
+    classifier_normalize: bool = False,
     report: Report = lambda line: None,
 ) -> Dataset:
     """Loads a dataset, converting it first where that has not been done.
@@ -341,6 +342,10 @@ def load_dataset(
       few_below: Makes splits of counts: see `splits.splits_from_counts`; empty for what
         the registry says.
       many_above: The same for 'many'.
+      classifier_key: Key of the weight in the classifier's file; empty for what the
+        registry says. See `heads.read_head`.
+      classifier_normalize: Whether the row of every class is normalized; also where the
+        registry says so.
       report: Takes lines of text about conversion and doubts.
 
     Returns:
@@ -351,8 +356,18 @@ def load_dataset(
     """
     limits = _checked_limits(entry, few_below, many_above)
     kinds = {"train": train_group, "val": val_group, "test": test_group}
-    paths = find_groups(entry, data_root, kinds, labels_by=labels_by, report=report)
-    weight, bias, classifier_files = read_classifier(entry, data_root)
+    choice = classifiers.choose(entry, classifier_key, classifier_normalize)
+    paths = find_groups(
+        entry, data_root, kinds, labels_by=labels_by, choice=choice, report=report
+    )
+    weight, bias, classifier_files, _, remarks = classifiers.read_classifier(
+        entry,
+        data_root,
+        choice,
+        sides=lambda: hints.sides_of_arrays(entry, data_root, paths[train_group]),
+    )
+    for remark in remarks:
+        report(f"{Path(entry.classifier_file).name}: {remark}")
     num_classes, num_features = weight.shape
     label_names = read_label_names(entry, data_root, num_classes=num_classes)
     by_counts = (few_below, many_above) != ("", "") or entry.split_files_dir is None

@@ -14,10 +14,12 @@ from alphanet_jax import files
 from alphanet_jax.data.paths import ArrayPaths
 
 __all__ = [
+    "RecordedHead",
     "is_fresh",
     "known_hashes",
     "labels_read",
     "reading_fits",
+    "recorded_head",
     "recorded_sources",
     "write_record",
 ]
@@ -50,6 +52,7 @@ def write_record(
     options: Mapping[str, Any],
     notes: Sequence[str],
     labels_read: str | None = None,
+    forms: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Writes the record of a conversion.
 
@@ -61,6 +64,7 @@ def write_record(
       notes: Remarks to be shown.
       labels_read: Which of two readings of the labels was taken; None where there is
         one only.
+      forms: Of a classifier, how every expert was stored.
 
     Returns:
       What was noted of each source.
@@ -78,6 +82,8 @@ def write_record(
     }
     if labels_read is not None:
         record["labels_read"] = labels_read
+    if forms:
+        record["forms"] = list(map(dict, forms))
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return noted
 
@@ -89,6 +95,16 @@ class _Record(NamedTuple):
     outputs: list[dict[str, Any]]
     sources: list[dict[str, Any]]
     labels_read: str | None = None
+    forms: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class RecordedHead(NamedTuple):
+    """What the record of a classifier says about it."""
+
+    options: dict[str, Any]
+    forms: tuple[dict[str, Any], ...]  # how every expert was stored
+    notes: tuple[str, ...]
 
 
 def _read_record(path: Path) -> _Record:
@@ -105,7 +121,9 @@ def _read_record(path: Path) -> _Record:
             "is not in order" in n for n in _notes(record)
         ):
             read = "idxs"  # as version 0.1 read them, whatever they were
-        return _Record(options, outputs, sources, read)
+        forms = tuple(map(dict, record.get("forms", ())))
+        notes = tuple(_notes(record))
+        return _Record(options, outputs, sources, read, forms, notes)
     except (OSError, ValueError, TypeError, KeyError):
         return _Record({}, [], [])
 
@@ -195,6 +213,22 @@ def recorded_sources(record_path: Path, outputs: Sequence[Path]) -> set[str] | N
     if not record.outputs or not _unchanged(outputs, record.outputs):
         return None
     return {Path(str(item.get("name"))).name for item in record.sources}
+
+
+def recorded_head(record_path: Path, outputs: Sequence[Path]) -> RecordedHead | None:
+    """Returns what is recorded of a classifier that was converted.
+
+    Args:
+      record_path: Where the conversion was recorded.
+      outputs: The files made.
+
+    Returns:
+      It; None where nothing was recorded, or the files are no longer what was made.
+    """
+    record = _read_record(record_path)
+    if not record.outputs or not _unchanged(outputs, record.outputs):
+        return None
+    return RecordedHead(record.options, record.forms, record.notes)
 
 
 def reading_fits(record_path: Path, labels_by: str, *, by_choice: bool) -> bool:

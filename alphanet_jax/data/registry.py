@@ -27,6 +27,7 @@ READINGS = ("row", "idxs")
 _FILES_OF_GROUPS = ("feature_files", "label_files")
 _REQUIRED = ("feature_files_dir", "classifier_file")
 _THRESHOLDS = ("few_below", "many_above")
+_SWITCHES = ("classifier_normalize",)
 _COUNTED = (*_THRESHOLDS, "counts_file")
 
 
@@ -41,6 +42,9 @@ class DatasetEntry:
       split_files_dir: Directory of `few.txt`, `medium.txt` and `many.txt`; None where
         splits follow from the number of training samples.
       classifier_loader: One of `LOADERS`.
+      classifier_key: Key of the weight in the classifier's file, through nested dicts,
+        or what is enough of it; empty where one tensor alone can be it.
+      classifier_normalize: Whether the row of every class is normalized.
       nn_files_dir: Directory for neighbor files.
       baseline_eval_file: File for the evaluation of the unchanged classifier.
       label_names_file: File with one class name a line, if there is one.
@@ -65,6 +69,8 @@ class DatasetEntry:
     classifier_file: str
     split_files_dir: str | None = None
     classifier_loader: str = LINEAR
+    classifier_key: str = ""
+    classifier_normalize: bool = False
     nn_files_dir: str | None = None
     baseline_eval_file: str | None = None
     label_names_file: str | None = None
@@ -98,6 +104,9 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
                 raise UserError(f"{where}: datagrps must be a list of names: {value!r}")
         elif key in _FILES_OF_GROUPS:
             arguments[key] = _files_of_groups(f"{where}: {key}", value)
+        elif key in _SWITCHES:
+            if not isinstance(value, bool):
+                raise UserError(f"{where}: {key} must be true or false, got {value!r}")
         elif key in _THRESHOLDS and type(value) in (int, float):
             arguments[key] = str(value)
         elif not isinstance(value, str) or not value:

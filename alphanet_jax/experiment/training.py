@@ -282,6 +282,8 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
             labels_by=settings.labels_by,
             few_below=settings.few_below,
             many_above=settings.many_above,
+            classifier_key=settings.classifier_key,
+            classifier_normalize=settings.classifier_normalize,
             report=report,
         )
 

@@ -64,9 +64,11 @@ class DataFinder:
         # What an earlier version did not have was what is the default now.
         chosen = {
             option: str(file.config.get(option, ""))
-            for option in ("labels_by", "few_below", "many_above")
+            for option in ("labels_by", "few_below", "many_above", "classifier_key")
         }
+        normalize = bool(file.config.get("classifier_normalize", False))
         key = (registry_file, name, str(self.root(file)), *groups, *chosen.values())
+        key += (str(normalize),)
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:
@@ -77,6 +79,7 @@ class DataFinder:
                     val_group=groups[1],
                     test_group=groups[2],
                     **chosen,
+                    classifier_normalize=normalize,
                     report=self._report,
                 )
             except UserError as error:

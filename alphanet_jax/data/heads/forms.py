@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["FoundHead", "HeadForm", "TensorInfo"]
+__all__ = ["FoundHead", "HeadForm", "Sides", "TensorInfo"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,8 @@ class HeadForm:
         normalized row at `weight_key`.
       shares_features: Of several experts, whether all take the same features, so that
         the head is the mean of theirs. Otherwise their features are side by side.
+      file: Of experts in files of their own, the file, relative to that which lists
+        them; empty where all is in one.
     """
 
     weight_key: str
@@ -38,6 +40,7 @@ class HeadForm:
     dtype: str
     gain_key: str | None = None
     shares_features: bool = False
+    file: str = ""
 
 
 class FoundHead(NamedTuple):
@@ -55,3 +58,19 @@ class TensorInfo(NamedTuple):
     key: str  # full path, joined by dots; empty for a file that is one array
     shape: tuple[int, ...]
     dtype: str
+
+
+class Sides(NamedTuple):
+    """The sides of the weight that is looked for; None where one is not known."""
+
+    num_features: int | None
+    num_classes: int | None
+
+    def __str__(self) -> str:
+        """Describes what is known of them."""
+        known = [
+            f"{number} {name}"
+            for number, name in zip(self, ("features", "classes"), strict=True)
+            if number is not None
+        ]
+        return f" for {' and '.join(known)}" if known else ""

@@ -4,6 +4,7 @@ Tensors of one layer have a prefix in common and names that belong together: `we
 and `bias`, `coef_` and `intercept_`, `weight_v` and `weight_g`.
 """
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -38,6 +39,7 @@ _WEIGHTS: Final = frozenset(weight for weight, _ in _PAIRS)
 # A weight that is stored as directions, and where their norms are.
 _GAINS: Final = (("weight_v", "weight_g"), ("original1", "original0"))
 _SCALES: Final = frozenset({"scales", "learned_norm"})
+_MAX_NUMBERS: Final = 8  # in a key
 # What optimizers remember of a weight has its shape.
 _TRAINING: Final = re.compile(
     r"optim.*|opt_state|exp_avg.*|.*momentum_buffer|max_exp_avg.*|square_avg|"
@@ -76,24 +78,29 @@ def is_weight(key: str) -> bool:
 
 
 def bias_keys(key: str) -> list[str]:
-    """Lists where the bias beside a weight may be, in lower case.
+    """Lists where the bias beside a weight may be.
 
     Examples:
       >>> bias_keys("fc.weight"), bias_keys("head.W"), bias_keys("coef_")
-      (['fc.bias'], ['head.b'], ['intercept_'])
+      (['fc.bias'], ['head.b', 'head.B'], ['intercept_'])
     """
-    prefix, last = _last(key.lower())
+    prefix, last = _last(key)
     if last == "original1":  # X.parametrizations.weight.original1 has X.bias
-        layer = prefix.removesuffix("parametrizations.weight.")
-        return [f"{layer}bias"]
-    last = last.removesuffix("_v") if gain_key(key) is not None else last
+        return [f"{prefix.removesuffix('parametrizations.weight.')}bias"]
     if last == "0":
         return [f"{prefix}1"]  # a pair
-    found = [
-        f"{prefix}{last.removesuffix(weight)}{bias}"
-        for weight, bias in _PAIRS
-        if last == weight or last.endswith(f"_{weight}")
-    ]
+    if gain_key(key) is not None:
+        last = last.removesuffix("_v")
+    found = []
+    for weight, bias in _PAIRS:
+        if last.lower() == weight or last.lower().endswith(f"_{weight}"):
+            stem, name = last[: -len(weight)], last[-len(weight) :]
+            found.append(f"{prefix}{stem}{bias}")
+            if name != weight:  # W, Weight, KERNEL
+                found += [
+                    f"{prefix}{stem}{bias.upper()}",
+                    f"{prefix}{stem}{bias.title()}",
+                ]
     return list(dict.fromkeys(found))
 
 
@@ -151,7 +158,8 @@ def expert_group(key: str) -> list[tuple[str, int]]:
       [('expert*.fc.weight', 1)]
     """
     groups = []
-    for match in re.compile("[0-9]{1,6}", re.ASCII).finditer(key):
+    numbers = re.compile("[0-9]{1,6}", re.ASCII).finditer(key)
+    for match in itertools.islice(numbers, _MAX_NUMBERS):
         group = f"{key[: match.start()]}*{key[match.end() :]}"
         groups.append((group, int(match[0])))
     return groups
@@ -164,7 +172,7 @@ def matching(
 
     The first of these that fits something: the key itself; keys that begin with it;
     both again without the names that wrappers of modules add; and keys that have it
-    anywhere in them.
+    anywhere in them. A star stands for any number.
 
     Args:
       wanted: A key, or a prefix of keys.
@@ -179,6 +187,8 @@ def matching(
       (['module.fc.weight', 'module.fc.bias'], False)
       >>> matching("fc.weight", ["module.fc.weight", "module.fc.bias"], {})
       (['module.fc.weight'], True)
+      >>> matching("fc*", ["fc0.weight", "fc12.weight", "fc.weight"], {})
+      (['fc0.weight', 'fc12.weight'], False)
     """
     for alias, first in aliases.items():
         if wanted == alias or wanted.startswith(f"{alias}."):
@@ -186,6 +196,10 @@ def matching(
             break
     if wanted in keys:
         return [wanted], True
+    if "*" in wanted:
+        any_number = "[0-9]+".join(map(re.escape, wanted.split("*")))
+        pattern = re.compile(rf"(?:.*\.)?{any_number}(?:\..*)?", re.ASCII | re.DOTALL)
+        return [key for key in keys if pattern.fullmatch(key)], False
     asked = tuple(wanted.split("."))
     plain = parts(wanted) or asked
     split = [(key, tuple(key.split("."))) for key in keys]

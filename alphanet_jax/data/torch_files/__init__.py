@@ -58,9 +58,10 @@ def load(path: str | os.PathLike[str]) -> object:
       Every tensor, parameter and array in them is a read-only NumPy array, mostly
       a view of the mapped file; NumPy's scalars stay such. A `torch.dtype` becomes
       a NumPy dtype, a `torch.Size` a tuple, a `torch.device` text and a bytearray
-      bytes. An object of any other class is a `Placeholder`. Gradients, hooks and attributes of tensors are left out. A view that
-      torch expanded keeps its strides of zero, so a copy of it can be far larger
-      than the file.
+      bytes. An object of any other class is a `Placeholder`, with its name alone.
+      Gradients, hooks and attributes of tensors are left out. A view that torch
+      expanded keeps its strides of zero, so a copy of it can be far larger than the
+      file.
 
     Raises:
       FileFormatError: If the file is damaged, or asks for anything but that.
