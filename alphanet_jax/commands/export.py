@@ -83,9 +83,7 @@ def run(values: flags.FlagValues) -> None:
     if values.into and values.classifier:
         raise UserError("--into has the classifier: --classifier cannot be given")
     if values.classifier_key and not (values.into or values.classifier):
-        raise UserError(
-            "--classifier_key has no effect without --into or --classifier"
-        )
+        raise UserError("--classifier_key has no effect without --into or --classifier")
     from alphanet_jax.results import export
 
     export.export_result(
@@ -116,8 +114,10 @@ def _result_path(path: Path) -> Path:
 
 def _seed(text: str) -> results.Which:
     """Reads which seed is meant."""
-    if text == "best" or text == "mean":
-        return text
+    if text == "best":
+        return "best"
+    if text == "mean":
+        return "mean"
     try:
         return int(text)
     except ValueError:

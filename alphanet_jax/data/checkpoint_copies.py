@@ -16,9 +16,10 @@ import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.data import patching, put_back
-from alphanet_jax.data.heads import FoundHead, mean_of_experts, read_head
-from alphanet_jax.data.heads.contents import is_index, read_contents
+from alphanet_jax.data.heads import FoundHead, is_index, read_head
+from alphanet_jax.data.heads.contents import read_contents
 from alphanet_jax.data.heads.keys import is_of_training, shown
+from alphanet_jax.data.heads.reading import mean_of_experts
 from alphanet_jax.data.put_back import Change, Part
 from alphanet_jax.errors import UserError, count_of
 
@@ -83,49 +84,41 @@ def _open(
     num_classes: int | None,
     normalize: bool,
 ) -> Checkpoint:
-    if len(paths) == 1 and not (listed := _listed(paths[0])):
+    if len(paths) == 1:
+        (path,) = paths
         head = read_head(
-            paths[0],
+            path,
             key=key,
             num_features=num_features,
             num_classes=num_classes,
             normalize=normalize,
         )
-        parts = [Part(paths[0], form) for form in head.forms]
+        if not head.forms:
+            raise UserError(
+                f"{path}: lists experts that are lists themselves, which are not "
+                "written; give the files of all experts"
+            )
+        parts = [Part(path.parent / f.file if f.file else path, f) for f in head.forms]
         return Checkpoint(paths, key, tuple(parts), head)
-    files_of = [paths[0].parent / name for name in listed] if len(paths) == 1 else paths
     experts = [
         read_head(path, key=key, num_classes=num_classes, normalize=normalize)
-        for path in files_of
+        for path in paths
     ]
-    for path, expert in zip(files_of, experts, strict=True):
+    for path, expert in zip(paths, experts, strict=True):
         if len(expert.weight) != len(experts[0].weight):
             raise UserError(
                 f"{path}: {len(expert.weight)} classes, but {len(experts[0].weight)} "
-                f"in {files_of[0]}"
+                f"in {paths[0]}"
             )
         if len(expert.forms) > 1:
             raise UserError(f"{path}: has experts itself; give a file for each expert")
-    shares = len(paths) > 1 and num_features == experts[0].weight.shape[1]
+    shares = num_features == experts[0].weight.shape[1]
     head = mean_of_experts(experts, shares_features=shares, what="one a file")
     parts = [
         Part(path, dataclasses.replace(expert.forms[0], shares_features=shares))
-        for path, expert in zip(files_of, experts, strict=True)
+        for path, expert in zip(paths, experts, strict=True)
     ]
     return Checkpoint(paths, key, tuple(parts), head)
-
-
-def _listed(path: Path) -> list[str]:
-    """Reads the file names in a list of expert classifiers; none of other files."""
-    root = None if is_index(path) else read_contents(path).root
-    if not isinstance(root, list | tuple):
-        return []
-    names = [part.get("classifier_file") for part in root if isinstance(part, dict)]
-    return names if len(names) == len(root) and all(map(_is_text, names)) else []
-
-
-def _is_text(name: object) -> bool:
-    return isinstance(name, str) and name != ""
 
 
 def save_copy(

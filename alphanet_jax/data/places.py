@@ -11,7 +11,7 @@ from alphanet_jax.data.untrusted import Refused
 __all__ = ["Place", "find_place", "is_same_place", "overlap"]
 
 # How long NumPy may look for an element that two strided arrays share.
-_MAX_WORK = 1_000_000
+_MAX_WORK: Any = 1_000_000  # NumPy's annotation has two special values alone
 
 
 class Place(NamedTuple):

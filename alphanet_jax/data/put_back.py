@@ -123,10 +123,10 @@ def _scales(stored: _Stored, classes: np.ndarray) -> np.ndarray:
 
 def _stored_rows(stored: _Stored, classes: np.ndarray) -> np.ndarray:
     """Returns rows as they are stored, with shape `[R, d]`."""
-    rows = stored.weight[:, classes].T if stored.part.form.transposed else (
-        stored.weight[classes]
-    )  # fmt: skip
-    return rows.reshape(len(classes), -1).astype(np.float64)
+    weight = stored.weight
+    rows = weight[:, classes].T if stored.part.form.transposed else weight[classes]
+    flat: np.ndarray = np.asarray(rows.reshape(len(classes), -1), np.float64)
+    return flat
 
 
 def _used_rows(stored: _Stored, classes: np.ndarray) -> np.ndarray:

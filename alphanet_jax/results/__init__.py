@@ -2,11 +2,11 @@
 
 `schema` lists the arrays of a file, `file` loads and saves it, `sets` takes several
 files together. `accuracy` counts predictions, `top_k` ranks classes, `nearest` finds
-near ones; `datasets` finds the data again that this needs. `corrected` chooses among
-the classifiers of a result, and `export` writes one, also where it came from. `tables` lays tables out,
+near ones; `datasets` finds the data again that this needs. `tables` lays tables out,
 `accuracy_tables` makes those of accuracy, `combos` and `combo_reports` explain single
-classes, `semantic` and `wordnet` find classes that are near in meaning. All of it needs
-NumPy alone, not JAX.
+classes, `semantic` and `wordnet` find classes that are near in meaning. `corrected`
+chooses among the classifiers of a result, `export` checks one and `saved_heads` writes
+it, alone or where it came from. All of it needs NumPy alone, not JAX.
 
 The names in `__all__` are those that a notebook needs. Each is loaded when it is first
 used:
@@ -122,8 +122,7 @@ _PLACES = {
     "nearest": "nearest_others",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
-    "sets": "ResultFile ResultSet find_results group_by_setting load_file "
-    "load_sets",
+    "sets": "ResultFile ResultSet find_results group_by_setting load_file load_sets",
     "tables": "FORMATS Layout Row Table Value mean_and_std render",
     "top_k": "top_k_hits",
 }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from alphanet_jax import streaming
+from alphanet_jax import files, streaming
 from alphanet_jax.data import checkpoint_copies, classifiers
 from alphanet_jax.data.checkpoint_copies import Checkpoint
 from alphanet_jax.data.heads import FoundHead
@@ -163,7 +163,7 @@ def _find_original(
         reason = str(error)
     paths = list(into) or ([classifier] if classifier is not None else [])
     if paths:
-        checkpoint = _open(file, arrays, paths, key)
+        checkpoint = _open(file, arrays, paths, key or _known_key(file, finder, paths))
         for remark in checkpoint.head.remarks:
             report(f"{paths[0]}: {remark}")
         head = Head(checkpoint.head.weight, checkpoint.head.bias)
@@ -180,6 +180,17 @@ def _find_original(
     if not _fits(arrays, original.weight, 0.0):
         raise UserError(_another(file, "the classifier of its dataset"))
     return _Original(original, "the classifier", None, samples, reason)
+
+
+def _known_key(file: ResultFile, finder: DataFinder, paths: Sequence[Path]) -> str:
+    """Returns the key that the classifier was read by, if it was of this file."""
+    try:
+        if files.file_sha256(paths[0]) not in file.file_hashes.values():
+            return ""
+        asked = str(file.config.get("classifier_key", ""))
+        return asked or finder.entry(file).classifier_key
+    except (OSError, UserError):
+        return ""
 
 
 def _open(
