@@ -20,6 +20,7 @@ __all__ = ["Change", "Part", "stored_arrays"]
 
 # How far from one the norm of a row may be for a layer that normalizes it.
 _UNIT = 1e-3
+_EPSILON = 1e-12  # as in `heads.reading`
 
 
 class Part(NamedTuple):
@@ -121,23 +122,23 @@ def _scales(stored: _Stored, classes: np.ndarray) -> np.ndarray:
     return chosen
 
 
-def _stored_rows(stored: _Stored, classes: np.ndarray) -> np.ndarray:
-    """Returns rows as they are stored, with shape `[R, d]`."""
-    weight = stored.weight
-    rows = weight[:, classes].T if stored.part.form.transposed else weight[classes]
-    flat: np.ndarray = np.asarray(rows.reshape(len(classes), -1), np.float64)
-    return flat
-
-
 def _used_rows(stored: _Stored, classes: np.ndarray) -> np.ndarray:
-    """Returns rows as they are used: normalized, scaled."""
-    rows = _stored_rows(stored, classes)
+    """Returns rows as they are used, with shape `[R, d]`: normalized, scaled."""
+    weight = stored.weight
+    chosen = weight[:, classes].T if stored.part.form.transposed else weight[classes]
+    rows: np.ndarray = np.array(chosen, np.float64).reshape(len(classes), -1)
     if stored.gains is not None:
         gains = stored.gains.astype(np.float64).reshape(-1, 1)[classes]
-        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) * gains
+        rows = _unit_rows(rows) * gains
     if stored.part.form.normalized:
-        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows * _scales(stored, classes)[:, None]
+        rows = _unit_rows(rows)
+    rows *= _scales(stored, classes)[:, None]
+    return rows
+
+
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, _EPSILON))
 
 
 def _put_rows(

@@ -124,9 +124,9 @@ def remark_on_harm(arrays: Mapping[str, np.ndarray]) -> str | None:
     if best >= before:
         return None
     return (
-        f"note: on validation data the best corrected classifier gets "
-        f"{100 * best:.1f} % overall, the unchanged one {100 * before:.1f} %; a larger "
-        "rho costs the base classes less"
+        f"note: on validation data the corrected classifier gets {100 * best:.1f} "
+        f"overall, the unchanged one {100 * before:.1f}; a larger rho costs the base "
+        "classes less"
     )
 
 

@@ -122,13 +122,12 @@ def export_result(
         measured.update(numbers)
         return lines
 
-    lines = saved_heads.save_head(
-        head,
-        out,
-        original=found.head,
-        checkpoint=found.checkpoint if into else None,
-        check=check,
-    )
+    if found.checkpoint is not None and into:
+        lines = saved_heads.save_into(
+            found.checkpoint, head, out, original=found.head, check=check
+        )
+    else:
+        lines = saved_heads.save_alone(head, out, check=check)
     for line in lines:
         report(line)
     return Export(made[0], None if which == "mean" else int(which), measured or None)
@@ -164,8 +163,9 @@ def _find_original(
     paths = list(into) or ([classifier] if classifier is not None else [])
     if paths:
         checkpoint = _open(file, arrays, paths, key or _known_key(file, finder, paths))
-        for remark in checkpoint.head.remarks:
-            report(f"{paths[0]}: {remark}")
+        if original is None or not _is_of_result(file, paths[0]):  # else it was said
+            for remark in checkpoint.head.remarks:
+                report(f"{paths[0].name}: {remark}")
         head = Head(checkpoint.head.weight, checkpoint.head.bias)
         return _Original(head, str(paths[0]), checkpoint, samples, reason)
     if original is None:
@@ -184,13 +184,21 @@ def _find_original(
 
 def _known_key(file: ResultFile, finder: DataFinder, paths: Sequence[Path]) -> str:
     """Returns the key that the classifier was read by, if it was of this file."""
+    if not _is_of_result(file, paths[0]):
+        return ""
     try:
-        if files.file_sha256(paths[0]) not in file.file_hashes.values():
-            return ""
         asked = str(file.config.get("classifier_key", ""))
         return asked or finder.entry(file).classifier_key
-    except (OSError, UserError):
+    except UserError:
         return ""
+
+
+def _is_of_result(file: ResultFile, path: Path) -> bool:
+    """Returns whether a file is one of those that a result was made with."""
+    try:
+        return files.file_sha256(path) in file.file_hashes.values()
+    except (OSError, UserError):
+        return False
 
 
 def _open(

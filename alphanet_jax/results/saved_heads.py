@@ -21,7 +21,15 @@ from alphanet_jax.data.put_back import Change
 from alphanet_jax.errors import UserError
 from alphanet_jax.results.corrected import Head
 
-__all__ = ["ENDINGS", "Check", "check_ending", "open_original", "rounding", "save_head"]
+__all__ = [
+    "ENDINGS",
+    "Check",
+    "check_ending",
+    "open_original",
+    "rounding",
+    "save_alone",
+    "save_into",
+]
 
 # Looks at a head as it was read again, and returns lines about it.
 Check = Callable[[Head], Sequence[str]]
@@ -96,57 +104,32 @@ def open_original(paths: Sequence[Path], *, original: Head, key: str) -> Checkpo
     return checkpoint
 
 
-def save_head(
+def save_alone(
     head: Head,
     out: Path,
     *,
-    original: Head,
-    checkpoint: Checkpoint | None = None,
     check: Check = lambda head: (),
+    overwrite: bool = False,
 ) -> list[str]:
-    """Writes a corrected head, and reads it again.
+    """Writes a head to a file of its own, and reads it again.
 
     Args:
       head: The head.
-      out: The file, which must not be there: by its ending `.npz`, `.safetensors`, or
-        of `torch.save`, with `weight` and `bias`; or a copy of the checkpoint.
-      original: The head as it was.
-      checkpoint: Where that is stored; only rows that differ are changed in its copy.
+      out: The file: by its ending `.npz`, `.safetensors`, or of `torch.save`, with
+        `weight` and `bias`.
       check: Looks at the head as it can be read again; it may raise, and then nothing
         is written.
+      overwrite: Whether the file may be there already.
 
     Returns:
-      Lines about what was written, and those of `check`.
+      The lines of `check`, and one about what was written.
 
     Raises:
       UserError: If it cannot be written.
     """
-    if checkpoint is None:
-        return _save_alone(head, out, check)
-    bias = head.bias.astype(np.float64) - original.bias
-    moved = (head.weight != original.weight).any(axis=1) | (bias != 0)
-    classes = np.flatnonzero(moved)
-    before = checkpoint.head
-    wanted = Head(before.weight.copy(), before.bias + bias.astype(np.float32))
-    wanted.weight[classes] = head.weight[classes]
-    change = Change(
-        classes, before.weight[classes], head.weight[classes], bias[classes]
-    )
-    return checkpoint_copies.save_copy(
-        checkpoint,
-        change,
-        out,
-        check=lambda found: [
-            *_compare(found, wanted, classes, checkpoint, out),
-            *check(Head(found.weight, found.bias)),
-        ],
-    )
-
-
-def _save_alone(head: Head, out: Path, check: Check) -> list[str]:
-    """Writes a head to a file of its own."""
     check_ending(out)
-    checkpoint_copies.check_new(out)
+    if not overwrite:
+        checkpoint_copies.check_new(out)
     arrays = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias}
     try:
         with files.staging(out.parent) as place:
@@ -167,6 +150,49 @@ def _save_alone(head: Head, out: Path, check: Check) -> list[str]:
     except OSError as error:
         raise UserError(f"{out}: cannot write: {error.strerror or error}") from None
     return [*lines, f"saved {out}: weight {head.weight.shape}, bias {head.bias.shape}"]
+
+
+def save_into(
+    checkpoint: Checkpoint,
+    head: Head,
+    out: Path,
+    *,
+    original: Head,
+    check: Check = lambda head: (),
+) -> list[str]:
+    """Writes a copy of a checkpoint with another head in it, and reads it again.
+
+    Args:
+      checkpoint: The checkpoint.
+      head: The head.
+      out: The copy, which must not be there.
+      original: The head as it was; only rows that differ are changed.
+      check: See `save_alone`.
+
+    Returns:
+      Lines about what was written, and those of `check`.
+
+    Raises:
+      UserError: If it cannot be written, or the head not be stored in that way.
+    """
+    bias = head.bias.astype(np.float64) - original.bias
+    moved = (head.weight != original.weight).any(axis=1) | (bias != 0)
+    classes = np.flatnonzero(moved)
+    before = checkpoint.head
+    wanted = Head(before.weight.copy(), before.bias + bias.astype(np.float32))
+    wanted.weight[classes] = head.weight[classes]
+    change = Change(
+        classes, before.weight[classes], head.weight[classes], bias[classes]
+    )
+    return checkpoint_copies.save_copy(
+        checkpoint,
+        change,
+        out,
+        check=lambda found: [
+            *_compare(found, wanted, classes, checkpoint, out),
+            *check(Head(found.weight, found.bias)),
+        ],
+    )
 
 
 def _compare(
@@ -195,7 +221,8 @@ def _compare(
             f"its rows are off by up to {worst:.2g}"
         )
     dtype = checkpoint.parts[0].form.dtype
+    near = f", to {worst:.1g} by the rounding of {dtype}" if worst else ""
     return [
-        f"read again from the copy: {len(classes)} rows are the corrected ones, within "
-        f"{worst:.2g} by the rounding of {dtype}; the others are as they were"
+        f"read again from the copy, {len(classes)} rows are the corrected ones{near}, "
+        "and all others are as they were"
     ]

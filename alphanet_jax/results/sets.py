@@ -329,7 +329,8 @@ def _without_copies(
             copies.append((first, file))
     if copies:
         first, file = copies[0]
-        more = f", and {len(copies) - 1} more such files" if len(copies) > 1 else ""
+        rest = count_of(len(copies) - 1, "more such file")
+        more = f", and {rest}" if len(copies) > 1 else ""
         report(
             f"note: {file.path} is a copy of {first.path}{more}; what is there twice "
             "counts once"
