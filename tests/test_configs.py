@@ -378,7 +378,7 @@ def drop(key: str) -> str:
         (
             ORIGINAL + 'classifer_file = "x.pth"\n',
             "{entry}: unknown key 'classifer_file'; did you mean 'classifier_file' or "
-            "'classifier_loader' or 'label_files'?",
+            "'classifier_key' or 'classifier_loader'?",
         ),
         (drop("feature_files_dir"), "{entry}: feature_files_dir is missing"),
         (drop("classifier_file"), "{entry}: classifier_file is missing"),

@@ -98,32 +98,27 @@ def classifier_cut(made):
     cut(made.root / CLASSIFIER)
 
 
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a dict of 'bias'")
-def classifier_without_weight(made):
-    made.dump(CLASSIFIER, {"bias": made.bias})
+NO_TENSORS = (
+    "no linear classifier for 4 features and 6 classes was found; it holds no tensors"
+)
 
 
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a dict of 'weight'")
-def classifier_without_bias(made):
-    made.dump(CLASSIFIER, {"weight": made.weight})
-
-
-@breaks(CLF, "expected a dict of 'weight' and 'bias', got a list")
+@breaks(CLF, NO_TENSORS)
 def classifier_a_list(made):
-    made.dump(CLASSIFIER, [made.weight])
+    made.dump(CLASSIFIER, [made.weight.tolist()])
 
 
-@breaks(CLF, "got a dict of 0, 1, 2, 3, 4, 5, ...")
+@breaks(CLF, NO_TENSORS)
 def classifier_of_other_keys(made):
     made.dump(CLASSIFIER, dict(enumerate("abcdefgh")))
 
 
-@breaks(CLF, "expected a dict", "got an empty dict")
+@breaks(CLF, NO_TENSORS)
 def classifier_an_empty_dict(made):
     made.dump(CLASSIFIER, {})
 
 
-@breaks(CLF, "expected a dict", "got a dict of 'xxxxxx", "xxx...")
+@breaks(CLF, NO_TENSORS)
 def classifier_of_a_long_key(made):
     made.dump(CLASSIFIER, {"x" * 1000: 1})
 
@@ -195,7 +190,14 @@ def weight_too_large(made):
 
 @breaks(CLF, "refuses to load 'posix.system'")
 def classifier_that_calls(made):
-    made.dump_classifier(x=made_data.System(f"touch {made.root / 'marker'}"))
+    made.dump(CLASSIFIER, made_data.System(f"touch {made.root / 'marker'}"))
+
+
+@breaks(
+    CLF, "no linear classifier", "model is a posix.system, which is not loaded: save"
+)
+def classifier_in_an_object(made):
+    made.dump(CLASSIFIER, {"model": made_data.System(f"touch {made.root / 'marker'}")})
 
 
 def combine(made, content):
@@ -297,9 +299,12 @@ def combined_too_many(made):
     combine(made, [expert("3.pth", "CombinedClassifierLoader")])
 
 
-@breaks(TRAIN, "feats has 4 features a sample, but the classifier takes 8")
+@breaks(TRAIN, "feats has 4 features a sample, but the classifier takes 7")
 def combined_features_do_not_fit(made):
-    combine(made, [expert(), expert()])
+    made.dump(
+        "data/classifiers/f.pth", {"weight": made.weight[:, 1:], "bias": made.bias}
+    )
+    combine(made, [expert(), expert("f.pth")])
 
 
 @breaks(
@@ -485,10 +490,21 @@ def features_damaged(made):
     (made.root / FEATURES / "val.pkl").write_bytes(b"\xff" * 99)
 
 
-@breaks(VAL, "refuses to load 'posix.system'")
-def features_that_call(made):
+@breaks(VAL, "labels must be a list of integers", "object of 'posix.system', which is")
+def labels_that_call(made):
     system = made_data.System(f"touch {made.root / 'marker'}")
     made.dump_group("val", labels=system)
+
+
+@breaks(VAL, "feats must be a tensor or array", "object of 'posix.system', which is")
+def features_that_call(made):
+    system = made_data.System(f"touch {made.root / 'marker'}")
+    made.dump_group("val", feats=system)
+
+
+@breaks(VAL, "refuses to load 'posix.system'")
+def file_that_calls(made):
+    made.dump(f"{FEATURES}/val.pkl", made_data.System(f"touch {made.root / 'marker'}"))
 
 
 def use(made, kind, content):

@@ -19,6 +19,8 @@ OTHERS = {
     "labels_by": "row",
     "few_below": "25%",
     "many_above": "50",
+    "classifier_key": "state_dict.fc",
+    "classifier_normalize": True,
     "seed": 3,
     "seeds": 2,
     "rho": 0.7,

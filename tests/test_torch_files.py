@@ -596,9 +596,9 @@ def test_unknown_classes_run_nothing(tmp_path, monkeypatch, read):
 def test_placeholders_are_kept_from_functions(read):
     """What a function of the list would make of one is a placeholder, too."""
     unknown = b"cmine\nThing\n)\x81"
-    tensor = tensor_pickle(offset=unknown)
+    tensor, z = tensor_pickle(offset=unknown), bytes(24)
     for content in (
-        zipped({"a/data.pkl": tensor[:2] + b"]" + tensor[2:-1] + b"a."}),
+        zipped({"a/data.pkl": tensor[:2] + b"]" + tensor[2:-1] + b"a.", "a/data/0": z}),
         b"\x80\x03]" + array_pickle(dtype=b"O8")[2:-1] + b"a.",
         b"\x80\x03]" + array_pickle(dtype=b"M8")[2:-1] + b"a.",
         b"\x80\x03]" + array_pickle(shape=unknown)[2:-1] + b"a.",
@@ -769,6 +769,7 @@ def long_bytes(content):
     ("setup", "operation"),
     [
         (b"(" + b"K\x01" * 50_000 + b"l", b"cbuiltins\nset\nh\x01\x85R"),
+        (text("x" * 500), b"h\x01h\x01\x93"),
         (text("x" * 99_999), b"c_codecs\nencode\nh\x01" + text("latin1") + b"\x86R"),
         (
             long_bytes(legacy_storage(99_999)),

@@ -68,10 +68,14 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         )
     },
     "Data": {
+        "inspect": (
+            "alphanet_jax.commands.inspect",
+            "show what is in a checkpoint or another file, without running any of it",
+        ),
         "convert": (
             "alphanet_jax.commands.convert",
             "turn a dataset of PyTorch files into plain arrays, without PyTorch",
-        )
+        ),
     },
 }
 COMMANDS = {

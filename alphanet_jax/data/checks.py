@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from alphanet_jax import streaming
-from alphanet_jax.data.contents import as_array
+from alphanet_jax.data.contents import as_array, describe
+from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -136,6 +137,10 @@ def check_labels(
       UserError: If they are not right.
     """
     values = as_array(labels)
+    if isinstance(labels, Placeholder):
+        raise UserError(
+            f"{where}: labels must be a list of integers, got {describe(labels)}"
+        )
     if isinstance(labels, list | tuple) and any(
         isinstance(item, np.ndarray) and item.size > 1 for item in labels
     ):

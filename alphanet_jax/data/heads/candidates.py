@@ -11,7 +11,7 @@ from typing import Final
 
 from alphanet_jax.data import checks
 from alphanet_jax.data.heads import keys
-from alphanet_jax.data.heads.contents import Contents, Tensor
+from alphanet_jax.data.heads.contents import NONE, Contents, Tensor
 from alphanet_jax.data.heads.forms import Sides
 from alphanet_jax.errors import UserError
 
@@ -123,7 +123,10 @@ def make_candidate(
     """
     if is_reparametrized(tensor):
         return None
-    bias = _bias_of(tensor, contents)
+    bias_key = _bias_key(tensor, contents)
+    bias = None if bias_key is None else contents.tensors.get(bias_key)
+    if bias_key is not None and (bias is None or bias.shape != (bias.size,)):
+        return None
     gain_key = keys.gain_key(tensor.key)
     gain = None if gain_key is None else contents.tensors.get(gain_key)
     if gain_key is not None and gain is None:
@@ -134,7 +137,7 @@ def make_candidate(
         if (
             sides.num_features in (None, made.num_features)
             and sides.num_classes in (None, made.num_classes)
-            and (bias is None or bias.size == made.num_classes)
+            and (bias is None or is_vector(bias, made.num_classes))
             and (gain is None or (not turned and is_vector(gain, made.num_classes)))
         ):
             fits.append(made)
@@ -145,10 +148,13 @@ def make_candidate(
     return fits[0] if fits else None
 
 
-def _bias_of(weight: Tensor, contents: Contents) -> Tensor | None:
-    """Finds the vector whose name belongs to that of a weight."""
-    named = (contents.tensors.get(key) for key in keys.bias_keys(weight.key))
-    return next((t for t in named if t is not None and is_vector(t)), None)
+def _bias_key(weight: Tensor, contents: Contents) -> str | None:
+    """Finds what is named as the bias of a weight, whatever it is."""
+    for key in keys.bias_keys(weight.key):
+        other = contents.others.get(key, NONE)
+        if key in contents.tensors or key in contents.objects or other != NONE:
+            return key
+    return None
 
 
 def scales_of(candidate: Candidate, contents: Contents) -> Tensor | None:

@@ -19,8 +19,17 @@ from alphanet_jax.data.contents import brief
 from alphanet_jax.data.torch_files import FileFormatError, Placeholder
 from alphanet_jax.errors import UserError
 
-__all__ = ["INDEX_ENDING", "Contents", "Tensor", "is_index", "read_contents"]
+__all__ = [
+    "INDEX_ENDING",
+    "NONE",
+    "Contents",
+    "Tensor",
+    "check_memory",
+    "is_index",
+    "read_contents",
+]
 
+NONE: Final = "None"  # how what is not there is described
 INDEX_ENDING: Final = ".index.json"  # of the list of the parts of a checkpoint
 _MAX_INDEX_BYTES: Final = 64 << 20
 # Files of strangers: what is found in one is limited, whatever its size.
@@ -28,6 +37,7 @@ _MAX_DEPTH: Final = 32
 _MAX_KEY: Final = 512
 _MAX_ITEMS: Final = 1_000  # of a list
 _MAX_FOUND: Final = 100_000
+_SMALL_DICT: Final = 100  # its items are shown, though there are no tensors
 # An array that is far larger than its file is one number repeated.
 _SMALL: Final = 256 << 20
 _MOST_UNPACKED: Final = 20
@@ -196,7 +206,9 @@ def _walk(found: Contents, root: Any) -> None:
                 continue
             first[id(value)] = key
             items = list(_items(value))
-            if depth >= _MAX_DEPTH or not any(map(_is_deep, (v for _, v in items))):
+            small = isinstance(value, dict) and 0 < len(value) <= _SMALL_DICT
+            deep = small or any(_is_deep(item) for _, item in items)
+            if depth >= _MAX_DEPTH or not deep:
                 found.others[key] = _describe(value)
             else:
                 pending += [

@@ -175,11 +175,14 @@ def _read_experts(
     path: Path, root: Any, request: _Request, above: tuple[Path, ...]
 ) -> HeadFile:
     """Reads the experts that a file lists."""
+    # How many features each takes is not known, only how many all of them do.
+    num_features, num_classes = request.sides()
+    of_one = dataclasses.replace(request, sides=lambda: Sides(None, num_classes))
     heads: list[FoundHead] = []
     sources: dict[Path, str | None] = {path: None}
     nested = False
     for loader, name in _listed(path, root):
-        read = _read(path.parent / name, request, (*above, path.resolve()), loader)
+        read = _read(path.parent / name, of_one, (*above, path.resolve()), loader)
         head = read.head
         if heads and len(head.weight) != len(heads[0].weight):
             raise UserError(
@@ -192,7 +195,7 @@ def _read_experts(
         heads.append(head._replace(forms=forms, remarks=remarks))
         sources |= read.sources
     widths = {head.weight.shape[1] for head in heads}
-    shared = len(heads) > 1 and widths == {request.sides().num_features}
+    shared = len(heads) > 1 and widths == {num_features}
     made = mean_of_experts(heads, shares_features=shared, what=f"those of {path.name}")
     if nested:  # how much of it is whose is not in the forms
         made = made._replace(forms=())

@@ -144,11 +144,11 @@ class _Search:
             return self._read_named(self.contents.tensors[self.named], sides)
         singles = self.singles(sides)
         distinct = self._distinct(singles, sides)
-        if len(singles) > 1 and (self.key or len(distinct) == 1):
+        known = sides.num_features is not None
+        if len(singles) > 1 and (self.key or (known and len(distinct) == 1)):
             experts = self._all_experts(singles, sides)
             if experts is not None:
-                shared = sides.num_features is not None
-                return self._read_experts(experts, shares_features=shared)
+                return self._read_experts(experts, shares_features=known)
         if len(distinct) == 1:
             return distinct[0]
         if distinct:
@@ -275,7 +275,7 @@ class _Search:
         likely = [t for t in likely if not keys.is_of_training(t.key)] or likely
         hint = f"name its weight with {_OPTION}" if every else "it holds no tensors"
         objects = [
-            f"{keys.shown(key) or 'it'} is a {keys.shown(name)}, which is not loaded"
+            f"{keys.shown(key)} is a {keys.shown(name)}, which is not loaded"
             for key, name in itertools.islice(contents.objects.items(), _MOST_OBJECTS)
         ]
         if objects and not likely:
@@ -287,7 +287,7 @@ def _listed(tensors: Sequence[Tensor]) -> str:
     """Lists tensors with their shapes and dtypes, a line each."""
     rows = [
         (
-            keys.shown(tensor.key) or "(the array)",
+            keys.shown(tensor.key),
             str(tensor.shape),
             str(tensor.dtype)
             + " (of pruning or spectral norm)" * is_reparametrized(tensor),

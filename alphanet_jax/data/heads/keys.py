@@ -55,6 +55,8 @@ def parts(key: str) -> tuple[str, ...]:
 
 def shown(key: str) -> str:
     """Returns a key as it can be shown in a line, and typed if it is an honest one."""
+    if not key:
+        return "(the array itself)"
     return key if key.isprintable() and key.isascii() else ascii(key)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from alphanet_jax.data import checks
 from alphanet_jax.data.heads import keys
 from alphanet_jax.data.heads.candidates import Candidate, is_vector, scales_of
-from alphanet_jax.data.heads.contents import Contents, Tensor, check_memory
+from alphanet_jax.data.heads.contents import NONE, Contents, Tensor, check_memory
 from alphanet_jax.data.heads.forms import FoundHead, HeadForm
 from alphanet_jax.errors import UserError
 
@@ -82,7 +82,7 @@ def read_candidate(
     if candidate.transposed:
         weight = weight.T
         said.append(f"shape {stored.shape} transposed")
-    elif candidate.is_guess:
+    elif candidate.is_guess and found:
         said.append(f"shape {stored.shape} taken as (classes, features)")
     if candidate.gain is not None:
         weight = _unit_rows(weight) * _read(candidate.gain, (size, 1))
@@ -93,7 +93,7 @@ def read_candidate(
     bias = np.zeros(size, np.float32)
     if candidate.bias is not None:
         bias = _read(candidate.bias, (size,))
-    elif contents.others.get("bias") != "None" or stored.key != "weight":
+    elif contents.others.get("bias") != NONE or stored.key != "weight":
         said.append("no bias (zeros)")
     if scales is not None:
         factors = _read(scales, (size,))

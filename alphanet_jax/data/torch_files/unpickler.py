@@ -210,7 +210,9 @@ class Machine:
         if (module, name) in self._names:
             self.stack.append(self._names[module, name])
         else:
-            self.stack.append(Placeholder(f"{module[:MAX_NAME]}.{name[:MAX_NAME]}"))
+            full = f"{module[:MAX_NAME]}.{name[:MAX_NAME]}"
+            self.spend(len(full))  # two short operations make a new long name
+            self.stack.append(Placeholder(full))
 
     def open_storage(self, spec: object) -> Storage | Placeholder:
         """Finds the storage that a persistent id stands for.
