@@ -48,6 +48,12 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "evaluate the unchanged classifier and save that as a result",
         ),
     },
+    "Take home": {
+        "export": (
+            "alphanet_jax.commands.export",
+            "write the corrected classifier, also into a copy of your checkpoint",
+        ),
+    },
     "Look": {
         "results": (
             "alphanet_jax.commands.results",
