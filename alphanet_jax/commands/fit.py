@@ -16,6 +16,7 @@ from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.data.registry import DatasetEntry
     from alphanet_jax.experiment.progress import Report
     from alphanet_jax.experiment.training import Trained
@@ -35,8 +36,9 @@ the linear layer in a checkpoint, checks both, trains ten seeds, says what chang
 writes WORKDIR/result.npz and, with --out, the corrected classifier.
 
   python main.py fit --features=features --classifier=model.pth --workdir=results/mine
-  python main.py fit --features=features --classifier=model.pth --workdir=results/mine \\
-      --classifier_key=state_dict.fc --few_below=20 --many_above=100 --out=head.npz
+  python main.py fit --features=features --classifier=model.pth \\
+      --classifier_key=state_dict.fc --few_below=20 --workdir=results/mine \\
+      --out=head.npz
 
 In --features are the samples of train and, if there are any, of val and test:
 train.npy with train_labels.npy, or train.npz, .pt, .pth, .pkl, .safetensors. Without
@@ -44,8 +46,8 @@ val the last epoch is taken, and the mean of the seeds; without test, accuracies
 those of val or train, which is said. All fields of the config may be set, and several
 values make a sweep, of which the best by validation accuracy is taken:
 
-  python main.py fit --features=features --classifier=model.pth --workdir=results/rhos \\
-      --config.rho="(0.1, 0.25, 0.5, 1.0)"
+  python main.py fit --features=features --classifier=model.pth \\
+      --workdir=results/rhos --config.rho="(0.1, 0.25, 0.5, 1.0)"
 
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
 commands find them. docs/own_model.md answers what is asked most."""
@@ -104,7 +106,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         ("label_names", "file of class names, one a line in the order of class ids"),
         ("labels_by", "row or idxs: how labels and idxs of a file belong together"),
         ("method", f"how to correct: {', '.join(METHODS)} [{METHODS[0]}]"),
-        ("out", "file for the corrected classifier, .npz"),
+        ("out", "file for the corrected classifier: .npz, .safetensors or .pth"),
     ):
         flags.DEFINE_string(name, None, purpose, flag_values=values)
     flags.DEFINE_bool(
@@ -135,29 +137,17 @@ def run(values: flags.FlagValues) -> None:
     entry = _make_entry(values, workdir.name)
     groups = _find_groups(entry, Path(entry.feature_files_dir), points, report)
     entry = dataclasses.replace(entry, datagrps=tuple(dict.fromkeys(groups.values())))
-    points = [
-        dataclasses.replace(
-            point,
-            settings=dataclasses.replace(
-                point.settings,
-                dataset=entry.name,
-                registry=str(workdir.resolve() / _REGISTRY),
-                data_root=entry.feature_files_dir,
-                **{f"{kind}_datagrp": name for kind, name in groups.items()},
-            ),
-        )
-        for point in points
-    ]
+    registry_file = workdir.resolve() / _REGISTRY
+    points = [_place(point, entry, registry_file, groups) for point in points]
     data = training.load_data(points[0].settings, entry=entry, report=report)
     if speaks:
-        with files.replacing(workdir / _REGISTRY) as temporary:
+        with files.replacing(registry_file) as temporary:
             temporary.write_text(registry.format_entry(entry), encoding="utf-8")
     trained = train.train_points(values, points, data, workdir, report)
     if not speaks:
         return
     train.conclude(trained, report)
-    best = _best(trained, report)
-    _conclude(best, out, report)
+    _conclude(_best(trained, report), data, out, report)
 
 
 def _check_flags(values: flags.FlagValues) -> None:
@@ -188,7 +178,8 @@ def _check_flags(values: flags.FlagValues) -> None:
 
 def _places(values: flags.FlagValues) -> tuple[Path, Path | None]:
     """Returns the directory for results, and the file for the classifier."""
-    from alphanet_jax import correction
+    from alphanet_jax.data import checkpoint_copies
+    from alphanet_jax.results import saved_heads
 
     workdir = Path(values.workdir)
     if workdir.exists() and not workdir.is_dir():
@@ -196,12 +187,8 @@ def _places(values: flags.FlagValues) -> tuple[Path, Path | None]:
     if not values.out:
         return workdir, None
     out = Path(values.out)
-    correction.check_path(out)
-    if out.is_dir():
-        raise UserError(f"--out: {out} is a directory")
-    for name in ("classifier", "label_names"):
-        if values[name].value and out.resolve() == Path(values[name].value).resolve():
-            raise UserError(f"--out: {out} is the file of --{name}; choose another")
+    saved_heads.check_ending(out)
+    checkpoint_copies.check_new(out)
     return workdir, out
 
 
@@ -232,7 +219,7 @@ def _find_groups(
     entry: "DatasetEntry", root: Path, points: Sequence[Point], report: "Report"
 ) -> dict[str, str]:
     """Finds which group is for what; says what takes the place of missing ones."""
-    from alphanet_jax.data.group_files import find_feature_files
+    from alphanet_jax.data.feature_files import find_feature_files
 
     settings = points[0].settings
     wanted = {
@@ -262,54 +249,86 @@ def _find_groups(
     return wanted
 
 
+def _place(
+    point: Point, entry: "DatasetEntry", registry_file: Path, groups: dict[str, str]
+) -> Point:
+    """Puts a point on the files."""
+    settings = dataclasses.replace(
+        point.settings,
+        dataset=entry.name,
+        registry=str(registry_file),
+        data_root=entry.feature_files_dir,
+        train_datagrp=groups["train"],
+        val_datagrp=groups["val"],
+        test_datagrp=groups["test"],
+    )
+    return dataclasses.replace(point, settings=settings)
+
+
 def _default(attribute: str) -> Any:
     return {f.name: f.default for f in dataclasses.fields(Settings)}[attribute]
 
 
 def _best(trained: "Sequence[Trained]", report: "Report") -> "Trained":
     """Chooses the point with the best validation accuracy, mean over seeds."""
-    from alphanet_jax import correction
+    from alphanet_jax.results import corrected
 
     if len(trained) == 1:
         return trained[0]
-    found = [correction.mean_val_accuracy(one.arrays()) for one in trained]
-    if any(accuracy is None for accuracy in found):
+    names = ("selected_epoch", "val_accuracy")
+    found = [corrected.val_accuracy(one.arrays(names)).mean() for one in trained]
+    index = max(range(len(found)), key=lambda i: (found[i] == found[i], found[i]))
+    title = trained[index].point.title
+    if found[index] != found[index]:  # NaN: nothing to choose by
+        index, title = 0, trained[0].point.title
         report(
             f"note: without val samples there is no best of {len(trained)} points; "
-            f"the first is taken: {trained[0].point.title}"
+            f"what follows is of the first, {title}"
         )
-        return trained[0]
-    accuracies = [accuracy or 0.0 for accuracy in found]
-    index = accuracies.index(max(accuracies))
-    chosen = trained[index]
-    report(
-        f"best by overall validation accuracy ({100 * accuracies[index]:.1f}, mean "
-        f"of seeds): {chosen.point.title}"
-    )
-    return chosen
+    else:
+        report(
+            f"best by validation accuracy, {100 * found[index]:.1f} overall as the "
+            f"mean of seeds: {title}; what follows is of it"
+        )
+    return trained[index]
 
 
-def _conclude(trained: "Trained", out: Path | None, report: "Report") -> None:
+def _conclude(
+    trained: "Trained", data: "Dataset", out: Path | None, report: "Report"
+) -> None:
     """Says what changed, and writes the classifier."""
-    from alphanet_jax import correction
-    from alphanet_jax.results import changes
+    from alphanet_jax.results import changes, export
+    from alphanet_jax.results.datasets import DataFinder
+    from alphanet_jax.results.sets import load_file
 
-    arrays = trained.arrays()
-    print()
-    print(changes.describe_changes(arrays))
+    print(f"\n{changes.describe_changes(trained.arrays())}")
     if out is None:
         return
-    found = correction.from_result(trained)
-    found.save(out)
-    report(f"saved {out}: {found.describe_choice()}")
+    assert trained.path is not None  # there is a work directory
+    file = load_file(trained.path)
+    export.export_result(file, out, finder=DataFinder(data=data), report=report)
 
 
 def what_next(values: flags.FlagValues, program: str) -> str:
     """Returns commands to go on with, fit to be copied."""
     below = f"--base_res_dir={values.workdir}"
     combos = shlex.join(["combos", below, "--select_n=1", "--mistake_n=3"])
-    results = shlex.join(["results", below])
+    copy = shlex.join(
+        [
+            "export",
+            f"--result={values.workdir}",
+            f"--into={values.classifier}",
+            f"--out={_copy_name(Path(values.classifier))}",
+        ]
+    )
     return f"""
-Next, a table of all results there, and what was learned for the class that gained most:
-  {program} {results}
+Next, the classifier in a copy of its checkpoint (of a sweep, name one point's
+directory), and what was learned for the class that gained most:
+  {program} {copy}
   {program} {combos}"""
+
+
+def _copy_name(path: Path) -> str:
+    """Names a copy beside no one's file: model_corrected.pth for model.pth."""
+    stem, dot, ending = path.name.partition(".")
+    return f"{stem}_corrected{dot}{ending}"

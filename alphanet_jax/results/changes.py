@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from alphanet_jax.errors import count_of
 from alphanet_jax.results import accuracy
 from alphanet_jax.splits import SPLITS
 
@@ -58,17 +59,18 @@ def describe_changes(arrays: Mapping[str, np.ndarray], *, num_listed: int = 3) -
 
     def line(label: int) -> str:
         name = str(names[label]) if len(names) else f"class {label}"
-        size = f"{counts[label]} sample{'s' * (counts[label] != 1)}"
+        size = count_of(int(counts[label]), "sample")
         return (
             f"{name} ({split_of[label]}, {size}) "
             f"{100 * before[label]:.1f} -> {100 * after[label]:.1f}"
         )
 
     few = np.isin(np.arange(len(counts)), arrays["few_classes"])
+    counted = {"few": few, "base": ~few}
     parts = []
-    for what, chosen in (("few", few), ("base", ~few)):
+    for what, chosen in counted.items():
         gained, lost = (change[chosen] > 0).sum(), (change[chosen] < 0).sum()
-        size = chosen.sum()
+        size = int(chosen.sum())
         parts.append(
             f"of {size} {what} class{'es' * (size != 1)}, {gained} gained, {lost} lost"
         )
