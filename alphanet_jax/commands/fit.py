@@ -136,7 +136,9 @@ def run(values: flags.FlagValues) -> None:
     report = running.say if speaks else lambda line: None
     entry = _make_entry(values, workdir.name)
     groups = _find_groups(entry, Path(entry.feature_files_dir), points, report)
-    entry = dataclasses.replace(entry, datagrps=tuple(dict.fromkeys(groups.values())))
+    entry = dataclasses.replace(
+        entry, datagrps=tuple(dict.fromkeys(filter(None, groups.values())))
+    )
     registry_file = workdir.resolve() / _REGISTRY
     points = [_place(point, entry, registry_file, groups) for point in points]
     data = training.load_data(points[0].settings, entry=entry, report=report)
