@@ -1,5 +1,6 @@
 """Writing files whole or not at all, and the same bytes for the same content."""
 
+import codecs
 import contextlib
 import hashlib
 import mmap
@@ -10,15 +11,18 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "decode_text",
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "list_npz",
     "open_npy",
     "open_npz",
     "read_lines",
@@ -207,6 +211,40 @@ def open_npz(
     return arrays
 
 
+def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Lists the shapes and dtypes in an `.npz` file, without reading the arrays.
+
+    Args:
+      path: The file.
+
+    Returns:
+      Shape and dtype of every array by name.
+
+    Raises:
+      UserError: If the file is missing or damaged.
+    """
+    found = {}
+    with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                version = np.lib.format.read_magic(member)
+                shape, _, dtype = _read_header(member, version)
+            found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+def _read_header(
+    file: IO[bytes], version: tuple[int, int]
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads the header of an array after its magic: shape, memory order, dtype."""
+    # Version 3 differs from 2 in the names of fields, which plain arrays lack.
+    read = np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    header: tuple[tuple[int, ...], bool, np.dtype] = read(file)
+    return header
+
+
 def open_npy(path: Path) -> np.ndarray:
     """Maps the array of an `.npy` file, read-only, never a pickle.
 
@@ -214,18 +252,43 @@ def open_npy(path: Path) -> np.ndarray:
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     with _blame(path, ".npy"):
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version <= (2, 0) and _read_header(file, version)[2].hasobject:
+                raise UserError(
+                    "it holds Python objects, perhaps a dict; where it is from, load "
+                    "it with allow_pickle=True and .item(), and save its arrays with "
+                    "numpy.savez"
+                )
         return np.lib.format.open_memmap(path, mode="r")
 
 
+def decode_text(content: bytes) -> str:
+    r"""Decodes text in UTF-8, or in UTF-16 where a byte-order mark says so.
+
+    The mark is left out, and all lines end with a newline alone.
+
+    Raises:
+      UnicodeDecodeError: If it is not such text.
+
+    Examples:
+      >>> decode_text("7\r\n8".encode("utf-16"))
+      '7\n8'
+    """
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    encoding = "utf-16" if content.startswith(marks) else "utf-8-sig"
+    return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a text file in UTF-8.
+    """Reads the lines of a text file in UTF-8, or in UTF-16 with its mark.
 
     Raises:
       UserError: If it cannot be read.
     """
     try:
         # Not splitlines, to which some characters of names are ends of lines.
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        return decode_text(path.read_bytes()).split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError:

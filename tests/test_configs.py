@@ -378,9 +378,8 @@ def drop(key: str) -> str:
         (
             ORIGINAL + 'classifer_file = "x.pth"\n',
             "{entry}: unknown key 'classifer_file'; did you mean 'classifier_file' or "
-            "'classifier_loader' or 'synsets_file'?",
+            "'classifier_key' or 'classifier_loader'?",
         ),
-        (drop("split_files_dir"), "{entry}: split_files_dir is missing"),
         (drop("feature_files_dir"), "{entry}: feature_files_dir is missing"),
         (drop("classifier_file"), "{entry}: classifier_file is missing"),
         (
@@ -449,7 +448,7 @@ def test_registry_that_is_not_toml(tmp_path):
 
 def test_registry_that_is_not_text(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff")
     with pytest.raises(UserError) as caught:
         registry.get_entry(path, "x")
     assert str(caught.value).startswith(f"{path}: not a TOML file: ")

@@ -134,13 +134,13 @@ def test_record(made, out):
     assert found["notes"] == []
 
 
-def test_order_is_that_of_the_entry(made, out):
+def test_order_is_that_of_the_entry_after_the_training_group(made, out):
     made.write_registry(datagrps=["test", "train", "val"])
     lines = good(made.convert(out))
     arrows = [line.split()[1] for line in lines if line.startswith("  ->")]
     assert arrows == [
         "data/classifiers/m.npz:",
-        *(f"{FEATURES}/{group}.npy:" for group in ("test", "train", "val")),
+        *(f"{FEATURES}/{group}.npy:" for group in ("train", "test", "val")),
         *(f"data/splits/{split}.txt" for split in ("few", "medium", "many")),
         "data/names.txt",
     ]
@@ -259,17 +259,23 @@ def test_feature_dtype_flag(dtype, wanted, made, out):
     assert (f"  note: values were rounded to {wanted}" in lines) == (not exact)
 
 
-def test_shards_are_stacked_in_order_of_names(made, out):
+def test_shards_are_stacked_in_order_of_numbers(made, out):
     feats, labels = made.groups["train"].values()
-    parts = {"train_b": slice(5, 11), "train": slice(0, 5), "train_c": slice(11, 23)}
+    (made.root / FEATURES / "train.pkl").unlink()
+    parts = {"train_10": slice(11, 23), "train_9": slice(5, 11), "train_1": slice(0, 5)}
     for name, rows in parts.items():
         made.dump(
             f"{FEATURES}/{name}.pkl", {"feats": feats[rows], "labels": labels[rows]}
         )
+    made.dump(f"{FEATURES}/train_val.pkl", made.groups["val"])
     good(made.convert(out))
     check_group(out, "train", feats, labels)
     sources = made_data.record(out, f"{FEATURES}/train")["sources"]
-    assert [s["name"] for s in sources] == ["train.pkl", "train_b.pkl", "train_c.pkl"]
+    assert [s["name"] for s in sources] == [
+        "train_1.pkl",
+        "train_9.pkl",
+        "train_10.pkl",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["half", "mixed"])
@@ -346,13 +352,10 @@ class TestIdxs:
     def test_permuted(self, dtype, made, out, rng):
         idxs = rng.permutation(12)
         values = idxs.tolist() if dtype is list else idxs.astype(dtype)
-        labels, notes = self.convert(made, out, values)
+        labels, notes = self.convert(made, out, values, "--labels_by=idxs")
         for i, label in enumerate(made.groups["test"]["labels"]):
             assert labels[idxs[i]] == label
-        assert notes == [
-            "idxs is not in order: labels[i] was given to feats[idxs[i]]; "
-            "--ignore_idxs takes labels row by row"
-        ]
+        assert notes == ["idxs is not in order: labels were taken by it, as asked"]
         labels, notes = self.convert(made, out, values, "--ignore_idxs")
         np.testing.assert_array_equal(labels, made.groups["test"]["labels"])
         assert notes == []
@@ -386,16 +389,17 @@ class TestIdxs:
 
     def test_each_shard_has_its_own(self, made, out):
         feats, labels = made.groups["test"].values()
-        for name, rows in (("test", slice(0, 5)), ("test_2", slice(5, 12))):
+        (made.root / FEATURES / "test.pkl").unlink()
+        for name, rows in (("test_1", slice(0, 5)), ("test_2", slice(5, 12))):
             count = len(labels[rows])
             order = np.arange(count)[::-1]
             made.dump(
                 f"{FEATURES}/{name}.pkl",
                 {"feats": feats[rows], "labels": labels[rows][order], "idxs": order},
             )
-        lines = good(made.convert(out))
+        lines = good(made.convert(out, "--labels_by=idxs"))
         check_group(out, "test", feats, labels)
-        assert sum("note" in line for line in lines) == 2
+        assert sum("note" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("kind", ["npz", "compressed npz", "safetensors"])

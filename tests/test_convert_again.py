@@ -90,6 +90,8 @@ class TestAgain:
         assert self.again(made, out) == set()
 
     def test_new_shard(self, made, out):
+        path = made.root / FEATURES / "val.pkl"
+        path.rename(path.with_name("val_1.pkl"))
         made.dump(f"{FEATURES}/val_2.pkl", made.groups["test"])
         assert self.again(made, out) == self.group("val")
         assert len(made_data.load_group(out, "val")[1]) == SIZES["val"] + SIZES["test"]

@@ -195,8 +195,11 @@ class TestReports:
         with np.load(tmp_path / "head.npz") as head:
             np.testing.assert_array_equal(head["weight"], fitted.head(2).weight)
             np.testing.assert_array_equal(head["bias"], DATA.bias)
-        with pytest.raises(UserError, match=r"head\.pth: the file must end in \.npz"):
-            fitted.save(tmp_path / "head.pth")
+        fitted.save(tmp_path / "head.npz", seed=1)  # written anew
+        with np.load(tmp_path / "head.npz") as head:
+            np.testing.assert_array_equal(head["weight"], fitted.head(1).weight)
+        with pytest.raises(UserError, match=r"head\.txt: must end in \.npz, \.safe"):
+            fitted.save(tmp_path / "head.txt")
 
     def test_says_when_it_harms(self):
         lines = []
@@ -212,7 +215,7 @@ class TestErrors:
         [
             ({"learning_rate": 1}, "unknown setting 'learning_rate'"),
             ({"val_datagrp": "x"}, "unknown setting 'val_datagrp'"),
-            ({"splits": None, "few_below": 1}, "splits: few is empty"),
+            ({"splits": None, "few_below": 1}, "no class is few"),
             ({"splits": {"few": [1]}}, "splits"),
             ({"val": (np.ones((3, 2)), np.zeros(3, int))}, "val: "),
             ({"label_names": ["a"]}, "label_names"),
@@ -225,7 +228,10 @@ class TestErrors:
             fit(**changes)
 
     def test_limits_in_the_wrong_order(self):
-        with pytest.raises(ValueError, match="few_below=30 and many_above=10"):
+        with pytest.raises(
+            ValueError,
+            match="few_below must not be more than many_above, got 30 and 10",
+        ):
             fit(splits=None, few_below=30, many_above=10)
 
     @pytest.mark.parametrize("seed", [3, -1, "worst"])

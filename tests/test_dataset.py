@@ -317,8 +317,8 @@ class TestFromArrays:
                 "test: 11 labels for 12 samples",
             ),
             (
-                lambda a: {"test": (a["test"][0], a["test"][1] * 1.0)},
-                "test: labels must be a list of integers, got float64 of shape (12,)",
+                lambda a: {"test": (a["test"][0], a["test"][1] * 0.5)},
+                "test: labels must be whole numbers, got 0.5 in row 0",
             ),
             (
                 lambda a: {"test": (a["test"][0], a["test"][1] + 1)},
@@ -440,6 +440,8 @@ class TestCache:
         assert load(made)[1] == []
 
     def test_new_shard(self, made):
+        path = made.root / FEATURES / "train.pkl"
+        path.rename(path.with_name("train_1.pkl"))
         load(made)
         made.dump(f"{FEATURES}/train_2.pkl", made.groups["val"])
         loaded, lines = load(made)
@@ -528,7 +530,7 @@ class TestCache:
         (made.root / FEATURES / "val.pkl").unlink()
         match = (
             rf"^{made.root / FEATURES}: no features of group 'val'; expected "
-            r"val\*\.pkl, val\.npz, val\.safetensors or val\.npy$"
+            r"val\.pkl .*; --config\.training\.val_datagrp= \(empty\) trains without "
         )
         with pytest.raises(UserError, match=match):
             load(made)
@@ -597,10 +599,13 @@ class TestPlaces:
         assert lines == []
         check_loaded(loaded, made)
 
-    def test_arrays_of_unknown_origin_are_not_preferred(self, made):
+    def test_arrays_of_unknown_origin_are_refused(self, made):
         np.save(made.root / FEATURES / "val.npy", np.zeros((9, 4), np.float32))
         np.save(made.root / FEATURES / "val_labels.npy", np.zeros(9, int))
-        check_loaded(load(made)[0], made)
+        with pytest.raises(
+            UserError, match=r"may be any of val\.npy, val\.pkl; choose"
+        ):
+            load(made)
 
     @pytest.mark.parametrize("keep", [True, False])
     def test_paths_outside_of_the_root(self, keep, made, tmp_path):
@@ -695,16 +700,16 @@ def another_width(made):
 
 
 @breaks(
-    "test.npy: not a readable .npy file (Array can't be memory-mapped: Python "
-    "objects in dtype.)"
+    "test.npy: not a readable .npy file (it holds Python objects, perhaps "
+    "a dict; where it is from, load it with allow_pickle=True"
 )
 def objects(made):
     array(made, "test", lambda x: x.astype(object))
 
 
 @breaks(
-    "test_labels.npy: not a readable .npy file (Array can't be memory-mapped: Python "
-    "objects in dtype.)"
+    "test_labels.npy: not a readable .npy file (it holds Python objects, perhaps "
+    "a dict; where it is from, load it with allow_pickle=True"
 )
 def objects_in_labels(made):
     array(made, "test_labels", lambda x: x.astype(object))
@@ -733,8 +738,10 @@ def directory(made):
 
 
 @breaks(
-    "data/features/m: no features of group 'test'; expected test*.pkl, test.npz, "
-    "test.safetensors or test.npy"
+    "data/features/m: no features of group 'test'; expected test.pkl (or .pth, "
+    ".pt, .npz, .npy, .safetensors), numbered parts test_0.pkl, test_1.pkl, ..., or "
+    "one file that begins with test; another group may be named: "
+    "--config.training.test_datagrp=NAME"
 )
 def missing(made):
     (made.root / FEATURES / "test.npy").unlink()
@@ -750,11 +757,9 @@ def label_count(made):
     array(made, "test_labels", lambda x: x[1:])
 
 
-@breaks(
-    "test_labels.npy: labels must be a list of integers, got float64 of shape (12,)"
-)
+@breaks("test_labels.npy: labels must be whole numbers, got 0.5 in row 0")
 def float_labels(made):
-    array(made, "test_labels", lambda x: x.astype(float))
+    array(made, "test_labels", lambda x: x + 0.5 - x[0])
 
 
 @breaks("test_labels.npy: labels must be a list of integers, got bool of shape (12,)")

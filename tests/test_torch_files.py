@@ -25,7 +25,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from alphanet_jax.data.torch_files import FileFormatError, load
+from alphanet_jax.data.torch_files import FileFormatError, Placeholder, load
 from alphanet_jax.errors import UserError
 
 # All of one object: {"feats": 2x2 float32, "labels": list of whole numbers, "half":
@@ -443,9 +443,19 @@ def hostile_pickles(marker):
     inner = b"\x80\x02" + system + command + b"\x85R."
     nested = call("torch.storage", "_load_from_bytes", long_bytes(inner))
     yield "os.system", b"\x80\x03" + nested + b"."
-    # As the state of an object.
-    state = b"}" + text("__setstate__") + system + b"s"
-    yield "os.system", b"\x80\x02ccollections\nOrderedDict\n)R" + state + b"b."
+    # With a state, items and members, which all are dropped.
+    made = b"\x80\x02" + system + command + b"\x85R"
+    yield "os.system", made + b"}" + text("__setstate__") + system + b"sb."
+    yield "os.system", made + command + system + b"s."
+    yield "os.system", made + command + b"a."
+    yield "os.system", made + b"(" + command + b"\x90."
+    # As an argument of functions that are on the list.
+    yield "os.system", call("collections", "Counter", system) + b"."
+    yield "os.system", call("builtins", "set", made[2:]) + b"."
+    yield "os.system", call("numpy", "dtype", made[2:]) + b"."
+    yield "os.system", call("torch", "Size", made[2:]) + b"."
+    yield "os.system", array_pickle(shape=made[2:])
+    yield "os.system", call("copyreg", "__newobj__", system) + b"."
 
 
 def test_hostile_pickles_do_nothing(tmp_path, read):
@@ -481,8 +491,156 @@ def test_reduce_of_an_object(protocol, tmp_path, read):
     with pytest.raises(
         FileFormatError, match=r"(posix|nt)\.system.*list of plain data"
     ):
-        read(pickle.dumps({"feats": Bomb()}, protocol))
+        read(pickle.dumps(Bomb(), protocol))
+    found = read(pickle.dumps({"feats": Bomb(), "labels": [1]}, protocol))
+    assert type(found["feats"]) is Placeholder
+    assert found["feats"].name in ("posix.system", "nt.system")
+    assert found["labels"] == [1]
     assert not marker.exists()
+
+
+CANARY = """
+import pathlib
+pathlib.Path({marker!r}).write_text("imported")
+
+
+def touch(*args, **options):
+    pathlib.Path({marker!r}).write_text("called")
+    return Canary()
+
+
+class Canary:
+    def __new__(cls, *args, **options):
+        touch_marker()
+        return object.__new__(cls)
+
+    def __setstate__(self, state):
+        touch_marker()
+
+    def __setitem__(self, key, value):
+        touch_marker()
+
+    append = extend = add = __hash__ = __setstate__
+
+
+def touch_marker():
+    pathlib.Path({marker!r}).write_text("used")
+"""
+
+
+def unknown_object(rng, depth=0):
+    """Writes an object of a class of the canary's, made and filled in any way."""
+    name = rng.choice(("touch", "Canary", "Canary.append", "missing"))
+    inner = [b"N", b"K\x01", text("x"), b"]", b"}", array_pickle()[2:-1]]
+    if depth < 3:
+        inner += [unknown_object(rng, depth + 1) for _ in range(3)]
+    one, two = rng.choices(inner, k=2)
+    known = b"c" + f"canary\n{name}\n".encode()
+    made = rng.choice(
+        (
+            known + one + b"\x85R",
+            known + b"(" + one + two + b"tR",
+            known + one + b"\x85\x81",
+            known + one + b"\x85}" + text("y") + two + b"s\x92",
+            b"(" + one + b"i" + known[1:],
+            b"(" + known + one + two + b"o",
+            b"ccopyreg\n_reconstructor\n" + known + b"cbuiltins\nobject\nN\x87R",
+            known,
+        )
+    )
+    filled = (
+        b"",
+        one + b"b",
+        b"}" + text("__setstate__") + known + b"sb",
+        b"}" + text("a") + two + b"sN\x86b",
+        text("key") + two + b"s",
+        b"(" + text("key") + two + b"K\x01" + one + b"u",
+        one + b"a",
+        b"(" + one + two + b"e",
+        b"(K\x01" + text("m") + b"\x90",
+    )
+    return made + b"".join(rng.choices(filled, k=rng.randrange(3)))
+
+
+def test_unknown_classes_run_nothing(tmp_path, monkeypatch, read):
+    marker = tmp_path / "marker"
+    (tmp_path / "canary.py").write_text(CANARY.format(marker=str(marker)))
+    monkeypatch.syspath_prepend(tmp_path)
+    rng = random.Random(0)
+    for _ in range(200):
+        unknown = unknown_object(rng)
+        array = array_pickle()[2:-1]
+        content = b"\x80\x04}(" + text("args") + unknown + text("feats") + array
+        # Also as a key of a dict, as a member of a set and in a tuple.
+        content += text("more") + b"}" + unknown + b"K\x01s"
+        content += text("set") + b"\x8f(" + unknown + b"\x90"
+        content += text("tuple") + unknown + b"K\x01\x86u."
+        for whole in (content, zipped({"a/data.pkl": content}), LEGACY_START + content):
+            if whole.startswith(LEGACY_START):
+                whole += b"]."  # no storages
+            found = read(whole)
+            assert type(found["args"]) is Placeholder
+            assert found["args"].name.startswith("canary.")
+            assert [type(key) for key in found["more"]] == [Placeholder]
+            assert [type(member) for member in found["set"]] == [Placeholder]
+            assert [type(item) for item in found["tuple"]] == [Placeholder, int]
+            check_equal(found["feats"], np.zeros(2, np.float32))
+            with pytest.raises(FileFormatError, match="'canary"):
+                read(b"\x80\x04" + unknown + b".")
+        assert not marker.exists()
+        assert "canary" not in sys.modules
+    pickle.loads(b"ccanary\ntouch\n)R.")
+    assert marker.read_text() in ("called", "used")
+
+
+def test_placeholders_are_kept_from_functions(read):
+    """What a function of the list would make of one is a placeholder, too."""
+    unknown = b"cmine\nThing\n)\x81"
+    tensor, z = tensor_pickle(offset=unknown), bytes(24)
+    for content in (
+        zipped({"a/data.pkl": tensor[:2] + b"]" + tensor[2:-1] + b"a.", "a/data/0": z}),
+        b"\x80\x03]" + array_pickle(dtype=b"O8")[2:-1] + b"a.",
+        b"\x80\x03]" + array_pickle(dtype=b"M8")[2:-1] + b"a.",
+        b"\x80\x03]" + array_pickle(shape=unknown)[2:-1] + b"a.",
+    ):
+        (found,) = read(content)
+        assert type(found) is Placeholder
+
+
+def test_unknown_kinds_of_storages(read):
+    found = zipped(
+        {
+            "a/data.pkl": b"\x80\x02]"
+            + tensor_pickle(kind=b"QInt8Storage", function=b"_rebuild_qtensor")[2:-1]
+            + b"a.",
+            "a/data/0": b"",
+        }
+    )
+    (tensor,) = read(found)
+    assert tensor.name == "torch._utils._rebuild_qtensor"
+
+
+def test_no_placeholder_is_looked_for_in_long_tuples(read):
+    long = b"(" + b"N" * 200_000 + b"tq\x010"
+    arrays = b"cnumpy.core.multiarray\n_reconstruct\nq\x020"
+    start = time.perf_counter()
+    with pytest.raises(FileFormatError):
+        read(b"\x80\x03" + long + arrays + b"cos\nx\nh\x01R0" * 50_000 + b"h\x01Q.")
+    assert time.perf_counter() - start < 5
+
+
+def test_whole_models_are_refused(read):
+    module = b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81}b."
+    for content in (module, zipped({"a/data.pkl": module})):
+        with pytest.raises(
+            FileFormatError, match=r"Linear'.*torch\.save\(model\.state_dict\(\)"
+        ):
+            read(content)
+    with pytest.raises(FileFormatError, match=r"LogisticRegression'.*coef_"):
+        read(b"csklearn.linear_model._logistic\nLogisticRegression\n)\x81}b.")
+    old = b"((" + text("module") + b"cmine\nNet\n" + text("net.py") + text("source")
+    with pytest.raises(FileFormatError, match=r"mine\.Net.*state_dict"):
+        read(LEGACY_START + old + b"tQ)\x81}b.].")
 
 
 @pytest.mark.parametrize(
@@ -611,6 +769,7 @@ def long_bytes(content):
     ("setup", "operation"),
     [
         (b"(" + b"K\x01" * 50_000 + b"l", b"cbuiltins\nset\nh\x01\x85R"),
+        (text("x" * 500), b"h\x01h\x01\x93"),
         (text("x" * 99_999), b"c_codecs\nencode\nh\x01" + text("latin1") + b"\x86R"),
         (
             long_bytes(legacy_storage(99_999)),

@@ -49,10 +49,30 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "float32 or float16; 'source' keeps float16 and makes all else float32",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "labels_by",
+        "",
+        "row or idxs: how labels and idxs of a file belong together; by default what "
+        "the registry says, or else what fits the classifier",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "classifier_key",
+        "",
+        "key of the weight in the classifier's file, such as state_dict.fc; by default "
+        "what the registry says, or else the one tensor that can be it",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "classifier_normalize",
+        False,
+        "normalize the row of every class, as heads that do it themselves need",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "ignore_idxs",
         False,
-        "take labels row by row even where a file's idxs reorders them",
+        "take labels row by row: the same as --labels_by=row",
         flag_values=values,
     )
 
@@ -66,15 +86,25 @@ def run(values: flags.FlagValues) -> None:
     for name in ("dataset", "out"):
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
+    if values.ignore_idxs and values.labels_by == "idxs":
+        raise UserError(
+            "--ignore_idxs takes labels row by row, --labels_by=idxs does not; give "
+            "one of them"
+        )
+    from alphanet_jax.data import classifiers
     from alphanet_jax.data.convert import convert_dataset
     from alphanet_jax.data.registry import get_entry
 
+    entry = get_entry(Path(values.registry), values.dataset)
     convert_dataset(
-        get_entry(Path(values.registry), values.dataset),
+        entry,
         Path(values.data_root),
         Path(values.out),
         groups=values.groups,
         feature_dtype=values.feature_dtype,
-        use_idxs=not values.ignore_idxs,
+        labels_by="row" if values.ignore_idxs else values.labels_by,
+        choice=classifiers.choose(
+            entry, values.classifier_key, values.classifier_normalize
+        ),
         report=print,
     )

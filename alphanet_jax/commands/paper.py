@@ -323,7 +323,7 @@ def _what_is_missing(entry: "DatasetEntry", root: Path) -> str | None:
 
     classifier = entry.classifier_file
     for several in (
-        [entry.split_files_dir],
+        [entry.split_files_dir or entry.feature_files_dir],
         [entry.feature_files_dir],
         [classifier, str(Path(classifier).with_suffix(".npz"))],
     ):

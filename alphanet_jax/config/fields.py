@@ -14,9 +14,10 @@ import dataclasses
 import functools
 import numbers
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from alphanet_jax.config.nested import flatten, get, put
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.lookup.params import Params, format_params, parse_params
 
@@ -115,6 +116,35 @@ class Settings:
     )
     data_root: str = setting(
         ".", "directory that the registry's paths are relative to", sweepable=False
+    )
+    labels_by: str = setting(
+        "",
+        "row or idxs: how labels and idxs of a feature file belong together; empty for "
+        "what the registry says, or else what fits the classifier",
+        sweepable=False,
+    )
+    few_below: str = setting(
+        "",
+        "make splits of counts: classes with fewer training samples are few; a number, "
+        "or a quantile such as 25%; empty for what the registry says [20]",
+        sweepable=False,
+    )
+    many_above: str = setting(
+        "",
+        "make splits of counts: classes with more training samples are many; a number, "
+        "or a quantile such as 75%; empty for what the registry says [100]",
+        sweepable=False,
+    )
+    classifier_key: str = setting(
+        "",
+        "key of the weight in the classifier's file, such as state_dict.fc; empty for "
+        "what the registry says, or else the one tensor that can be it",
+        sweepable=False,
+    )
+    classifier_normalize: bool = setting(
+        False,
+        "normalize the row of every class, as heads that do it themselves need",
+        sweepable=False,
     )
     seed: int = setting(0, "first seed")
     seeds: int = setting(
@@ -412,15 +442,6 @@ def default_config() -> "ml_collections.ConfigDict":
     return config
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the dotted names and values of all leaves of a config."""
-    for key, value in config.items():
-        if hasattr(value, "items"):  # a mapping or a ConfigDict, which is none
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def check_config(config: "ml_collections.ConfigDict") -> None:
     """Checks that a config has all fields, no others, and values of their types.
 
@@ -461,20 +482,3 @@ def copy(config: "ml_collections.ConfigDict") -> "ml_collections.ConfigDict":
     import ml_collections
 
     return ml_collections.ConfigDict(config.to_dict(), type_safe=False)
-
-
-def put(config: Any, name: str, value: Any) -> None:
-    """Sets a field of a nested config by its dotted name."""
-    *parents, last = name.split(".")
-    for part in parents:
-        if part not in config:
-            config[part] = {}
-        config = config[part]
-    config[last] = value
-
-
-def get(config: Any, name: str) -> Any:
-    """Looks a field of a nested config up by its dotted name."""
-    for part in name.split("."):
-        config = config[part]
-    return config

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from alphanet_jax import streaming
+from alphanet_jax.data.contents import as_array, describe
+from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -62,12 +64,17 @@ def is_float(dtype: np.dtype) -> bool:
 def check_feature_shape(where: str, features: Any, *, num_features: int) -> None:
     """Checks that features are floats of shape `(n, d)` with at least one row."""
     if features.ndim != 2 or features.shape[0] < 1:
+        step = "; flatten them: feats.reshape(len(feats), -1)"
         raise UserError(
             f"{where}: feats must have shape (samples, features) and at least one "
-            f"sample, got {features.shape}"
+            f"sample, got {features.shape}{step if features.ndim > 2 else ''}"
         )
     if not is_float(features.dtype):
-        raise UserError(f"{where}: feats must be floats, got {features.dtype}")
+        step = "; make floats of them: feats.astype('float32')"
+        raise UserError(
+            f"{where}: feats must be floats, got {features.dtype}"
+            f"{step if features.dtype.kind in 'iub' else ''}"
+        )
     if features.shape[1] != num_features:
         raise UserError(
             f"{where}: feats has {features.shape[1]} features a sample, but the "
@@ -113,22 +120,64 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
 
 def check_labels(
     where: str, labels: Any, *, num_samples: int, num_classes: int
-) -> None:
-    """Checks that labels are integers in range, one for each sample."""
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+) -> np.ndarray:
+    """Checks that labels are whole numbers in range, one for each sample.
+
+    Args:
+      where: File or argument to name.
+      labels: An array or a sequence. Whole numbers may be written as floats, and a
+        column of them counts as a list.
+      num_samples: Number of samples n.
+      num_classes: Number of classes C.
+
+    Returns:
+      The labels, with shape `[n]`, int32, in memory of their own.
+
+    Raises:
+      UserError: If they are not right.
+    """
+    values = as_array(labels)
+    if isinstance(labels, Placeholder):
         raise UserError(
-            f"{where}: labels must be a list of integers, got {labels.dtype} of shape "
-            f"{labels.shape}"
+            f"{where}: labels must be a list of integers, got {describe(labels)}"
         )
-    if len(labels) != num_samples:
-        raise UserError(f"{where}: {len(labels)} labels for {num_samples} samples")
-    wrong = (labels < 0) | (labels >= num_classes)
+    if isinstance(labels, list | tuple) and any(
+        isinstance(item, np.ndarray) and item.size > 1 for item in labels
+    ):
+        raise UserError(
+            f"{where}: labels is a list of {len(labels)} arrays: concatenate them "
+            "where they are saved (torch.cat or numpy.concatenate)"
+        )
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 2 and len(values) == num_samples and values.dtype.kind in "iufb":
+        raise UserError(
+            f"{where}: labels must be one number a sample, got {values.shape[1]}; if "
+            "they are scores of classes, labels.argmax(axis=1) makes labels of them"
+        )
+    if values.ndim != 1 or not (values.dtype.kind in "iu" or is_float(values.dtype)):
+        raise UserError(
+            f"{where}: labels must be a list of integers, got {values.dtype} of shape "
+            f"{values.shape}"
+        )
+    if len(values) != num_samples:
+        raise UserError(f"{where}: {len(values)} labels for {num_samples} samples")
+    if is_float(values.dtype):
+        values = np.asarray(values, np.float64)
+        broken = values != np.floor(values)  # also what is not a number
+        if broken.any():
+            row = int(np.argmax(broken))
+            raise UserError(
+                f"{where}: labels must be whole numbers, got {values[row]} in row {row}"
+            )
+    wrong = (values < 0) | (values >= num_classes)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise UserError(
             f"{where}: labels must be in 0..{num_classes - 1} (the classifier has "
-            f"{num_classes} classes), got {labels[row]} in row {row}"
+            f"{num_classes} classes), got {values[row]} in row {row}"
         )
+    return np.array(values, np.int32)
 
 
 def check_splits(
@@ -196,5 +245,6 @@ def check_covered(where: str, class_counts: np.ndarray) -> None:
         some = ", ".join(map(str, empty[:5])) + (", ..." if empty[5:].size else "")
         raise UserError(
             f"{where}: every class needs a training sample, but {empty.size} of "
-            f"{len(class_counts)} have none: {some}"
+            f"{len(class_counts)} have none: {some}; add samples of them, or leave "
+            "them out of the classifier, the labels and the splits"
         )

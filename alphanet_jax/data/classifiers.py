@@ -1,22 +1,26 @@
-"""Classifiers from files: linear ones, and several experts made into one."""
+"""The classifier of a dataset: linear, or several experts made into one."""
 
-import itertools
-import os
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax.data import checks
-from alphanet_jax.data.contents import brief, describe, load_content
+from alphanet_jax.data import heads, records
+from alphanet_jax.data.contents import brief
+from alphanet_jax.data.heads import HeadForm, Sides
 from alphanet_jax.data.paths import find_path, plain_classifier
 from alphanet_jax.data.registry import LINEAR, LOADERS, DatasetEntry
 from alphanet_jax.errors import UserError
 
-__all__ = ["Classifier", "load_classifier", "read_classifier"]
-
-_MAX_CLASSIFIERS = 256  # files of a combined classifier
+__all__ = [
+    "Classifier",
+    "ClassifierChoice",
+    "choose",
+    "load_classifier",
+    "read_classifier",
+]
 
 
 class Classifier(NamedTuple):
@@ -25,128 +29,120 @@ class Classifier(NamedTuple):
     weight: np.ndarray  # shape=(C, d)
     bias: np.ndarray  # shape=(C,)
     sources: dict[Path, str | None]  # files read, with dtypes; a list of files: None
+    forms: tuple[HeadForm, ...] = ()  # how it was stored, one for each expert
+    remarks: tuple[str, ...] = ()  # what was done to it, a line each
 
 
-def read_classifier(entry: DatasetEntry, data_root: Path) -> Classifier:
+class ClassifierChoice(NamedTuple):
+    """What is asked for of a file that may hold more than a classifier."""
+
+    key: str = ""  # of its weight; empty if it is to be found
+    normalize: bool = False  # whether the row of every class is normalized
+
+    def options(self) -> dict[str, Any]:
+        """Returns what a record keeps of it: what is not the default."""
+        named = {"classifier_key": self.key, "classifier_normalize": self.normalize}
+        return {name: value for name, value in named.items() if value}
+
+
+def choose(entry: DatasetEntry, key: str, normalize: bool) -> ClassifierChoice:
+    """Chooses as options say, or else as the registry does."""
+    return ClassifierChoice(
+        key or entry.classifier_key, normalize or entry.classifier_normalize
+    )
+
+
+def _unknown() -> Sides:
+    return Sides(None, None)
+
+
+def read_classifier(
+    entry: DatasetEntry,
+    data_root: Path,
+    choice: ClassifierChoice | None = None,
+    *,
+    sides: Callable[[], Sides] = _unknown,
+) -> Classifier:
     """Reads the classifier of a dataset, or what it was converted to.
 
     Args:
       entry: The dataset.
       data_root: What its paths are relative to.
+      choice: What to read; by default what the registry says.
+      sides: Returns the numbers of features and classes, as far as they are known;
+        called only where the file does not say which tensor is its classifier.
 
     Returns:
       The classifier.
 
     Raises:
-      UserError: If a file is missing, not of the loader's form or not finite.
+      UserError: If a file is missing, holds no such classifier or is not finite.
     """
+    choice = choose(entry, "", False) if choice is None else choice
     path = find_path(data_root, entry.classifier_file)
     converted = find_path(data_root, str(plain_classifier(entry.classifier_file)))
-    if os.path.exists(converted) and not os.path.exists(path):
-        return load_classifier(converted, LINEAR)
-    return load_classifier(path, entry.classifier_loader)
+    if converted.exists() and (not path.exists() or path == converted):
+        record = records.recorded_head(converted.with_suffix(".json"), [converted])
+        if record is not None or path != converted:
+            return _converted(converted, record, choice)
+    return load_classifier(path, entry.classifier_loader, choice, sides=sides)
 
 
-def load_classifier(path: Path, loader: str) -> Classifier:
+def _converted(
+    path: Path, record: records.RecordedHead | None, choice: ClassifierChoice
+) -> Classifier:
+    """Reads what a classifier was converted to; its record says of what."""
+    read = load_classifier(path, LINEAR)
+    if record is None:
+        return read
+    if choice.options() and choice.options() != record.options:
+        made = ", ".join(f"{k}={v}" for k, v in record.options.items()) or "neither"
+        asked = ", ".join(f"{name}={value}" for name, value in choice.options().items())
+        raise UserError(
+            f"{path}: was converted with {made}, not with {asked}; convert the "
+            "original again"
+        )
+    known = {field.name for field in dataclasses.fields(HeadForm)}
+    forms = tuple(HeadForm(**form) for form in record.forms if form.keys() <= known)
+    return read._replace(forms=forms, remarks=tuple(record.notes))
+
+
+def load_classifier(
+    path: Path,
+    loader: str,
+    choice: ClassifierChoice = ClassifierChoice(),  # noqa: B008 (it is immutable)
+    *,
+    sides: Callable[[], Sides] = _unknown,
+) -> Classifier:
     """Reads a classifier; several experts become the one that equals their mean.
 
     Experts see their own features, side by side, so the mean of their logits is that
     of the weights `[W_1 .. W_m] / m` with the mean bias.
 
     Args:
-      path: File of a dict `weight`, `bias`; or, for the combined loader, of a list
-        of dicts `classifier_loader`, `classifier_file` with paths relative to it.
+      path: A checkpoint, or any file that `heads.read_head` takes; for the combined
+        loader, one of a list of dicts `classifier_loader`, `classifier_file` with
+        paths relative to it.
       loader: Name in `registry.LOADERS`.
+      choice: What to read of it.
+      sides: See `read_classifier`.
 
     Returns:
       The classifier.
 
     Raises:
-      UserError: If a file is missing, not of the loader's form or not finite.
+      UserError: If a file is missing, holds no such classifier or is not finite.
     """
-    return _load_classifier(path, loader, (), itertools.count(1))
-
-
-def _load_classifier(
-    path: Path, loader: str, above: tuple[Path, ...], numbers: Iterator[int]
-) -> Classifier:
-    """Reads a classifier that is part of those `above`; `numbers` counts the files."""
     if loader not in LOADERS:
         raise UserError(
             f"{path}: classifier_loader must be one of {', '.join(LOADERS)}, "
             f"got {brief(loader)}"
         )
-    if path.resolve() in above:
-        raise UserError(f"{path}: combined classifier lists itself")
-    if next(numbers) > _MAX_CLASSIFIERS:
-        raise UserError(
-            f"{path}: a combined classifier may have {_MAX_CLASSIFIERS} files at most"
-        )
-    content = load_content(path)
-    if loader == LINEAR:
-        return _linear_classifier(path, content)
-    experts: list[Classifier] = []
-    for expert_loader, name in _listed(path, content):
-        expert = _load_classifier(
-            path.parent / name, expert_loader, (*above, path.resolve()), numbers
-        )
-        if experts and len(expert.weight) != len(experts[0].weight):
-            raise UserError(
-                f"{path.parent / name}: {len(expert.weight)} classes, but "
-                f"{len(experts[0].weight)} in the first classifier of {path}"
-            )
-        experts.append(expert)
-    weights, biases, sources = zip(*experts, strict=True)
-    return Classifier(
-        np.concatenate(weights, axis=1) / len(experts),
-        np.mean(biases, axis=0),
-        {path: None, **{p: dtype for read in sources for p, dtype in read.items()}},
+    head, sources = heads.read_path(
+        path,
+        key=choice.key,
+        sides=sides,
+        normalize=choice.normalize,
+        loader=loader,
     )
-
-
-def _linear_classifier(path: Path, content: Any) -> Classifier:
-    """Makes a classifier of what is in its file."""
-    if not isinstance(content, dict) or not {"weight", "bias"} <= content.keys():
-        raise UserError(
-            f"{path}: expected a dict of 'weight' and 'bias', got {describe(content)}"
-        )
-    weight, bias = content["weight"], content["bias"]
-    if bias is None:
-        bias = np.zeros(np.shape(weight)[:1], np.float32)
-    for name, array in (("weight", weight), ("bias", bias)):
-        if not isinstance(array, np.ndarray):
-            raise UserError(
-                f"{path}: {name} must be a tensor or array, got {describe(array)}"
-            )
-        checks.check_floats(str(path), name, array)
-    checks.check_classifier(str(path), weight, bias)
-    return Classifier(
-        np.asarray(weight, np.float32),
-        np.asarray(bias, np.float32),
-        {path: str(weight.dtype)},
-    )
-
-
-def _listed(path: Path, content: Any) -> list[tuple[str, str]]:
-    """Reads the loaders and file names that a combined classifier lists."""
-    if not isinstance(content, list | tuple) or not content:
-        raise UserError(
-            f"{path}: expected a list of dicts of 'classifier_loader' and "
-            f"'classifier_file', got {describe(content)}"
-        )
-    listed = []
-    for index, item in enumerate(content):
-        loader, name = (
-            (item.get("classifier_loader"), item.get("classifier_file"))
-            if isinstance(item, dict)
-            else (None, None)
-        )
-        if not isinstance(loader, str) or not isinstance(name, str):
-            raise UserError(
-                f"{path}: item {index} must be a dict of 'classifier_loader' and "
-                f"'classifier_file', both text, got {describe(item)}"
-            )
-        if not name.isprintable():
-            raise UserError(f"{path}: item {index} has {brief(name)} for a file name")
-        listed.append((loader, name))
-    return listed
+    return Classifier(head.weight, head.bias, sources, head.forms, head.remarks)

@@ -17,6 +17,8 @@ def load_content(path: Path) -> Any:
     Raises:
       UserError: If it is missing, damaged or holds what is not read.
     """
+    if path.suffix == ".npy":
+        return files.open_npy(path)
     if path.suffix == ".npz":
         return files.open_npz(path)
     if path.suffix == ".safetensors":
@@ -40,6 +42,8 @@ def describe(content: Any) -> str:
         return f"a dict of {', '.join(keys)}{more}" if keys else "an empty dict"
     if isinstance(content, list | tuple) and not content:
         return f"an empty {type(content).__name__}"
+    if isinstance(content, torch_files.Placeholder):
+        return f"an object of {brief(content.name)}, which is not loaded"
     return "None" if content is None else f"a {type(content).__name__}"
 
 

@@ -13,7 +13,6 @@ outputs are unchanged, and either all files are written or none.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,23 +21,28 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import checks, records
+from alphanet_jax.data import agreement, checks, hints, records
 from alphanet_jax.data.class_files import (
+    read_counts,
     read_label_names,
     read_splits,
     split_paths,
     synsets_path,
 )
-from alphanet_jax.data.classifiers import read_classifier
+from alphanet_jax.data.classifiers import (
+    Classifier,
+    ClassifierChoice,
+    choose,
+    read_classifier,
+)
 from alphanet_jax.data.feature_files import (
     FeatureFile,
+    expected_names,
     find_feature_files,
     read_feature_file,
 )
 from alphanet_jax.data.paths import (
-    ArrayPaths,
     array_paths,
-    cache_roots,
     find_path,
     inside,
     plain_classifier,
@@ -46,13 +50,26 @@ from alphanet_jax.data.paths import (
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 
-__all__ = ["FEATURE_DTYPES", "Report", "convert_dataset", "ensure_converted"]
+__all__ = [
+    "FEATURE_DTYPES",
+    "MissingGroup",
+    "Report",
+    "convert_dataset",
+]
 
 FEATURE_DTYPES = ("source", "float32", "float16")
 
 Report = Callable[[str], None]
 
 _PROGRESS_SECONDS = 2.0
+
+
+class MissingGroup(UserError):  # noqa: N818 (callers add which option names it)
+    """A dataset has no features of a group."""
+
+    def __init__(self, message: str, *, group: str) -> None:
+        super().__init__(message)
+        self.group = group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +81,12 @@ class _Job:
       data_root: What its paths are relative to.
       out_root: The same for the converted files.
       feature_dtype: One of `FEATURE_DTYPES`.
-      use_idxs: Whether labels follow `idxs` or rows.
+      labels_by: How labels and `idxs` belong together: 'row', 'idxs', or empty for
+        the reading that fits the classifier.
+      choice: What is the classifier in its file.
+      train_group: The group that tells its sides.
       report: Takes a line of text about progress.
+      warns_for: The group on whose rows a classifier near chance is reported.
       place: Takes where a file belongs and returns where to write it for now.
     """
 
@@ -73,8 +94,11 @@ class _Job:
     data_root: Path
     out_root: Path
     feature_dtype: str
-    use_idxs: bool
+    labels_by: str
+    choice: ClassifierChoice
+    train_group: str
     report: Report
+    warns_for: str
     place: Callable[[Path], Path]
 
     def shown(self, path: Path) -> str:
@@ -92,6 +116,8 @@ class _Job:
         sources: Mapping[Path, str | None],
         options: dict[str, Any],
         notes: Sequence[str],
+        labels_read: str | None = None,
+        forms: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Writes a record, as `records.write_record` does, and reports it."""
         noted = records.write_record(
@@ -100,6 +126,8 @@ class _Job:
             sources=sources,
             options=options,
             notes=notes,
+            labels_read=labels_read,
+            forms=forms,
         )
         for item, (source, dtype) in zip(noted, sources.items(), strict=True):
             self.report(
@@ -139,91 +167,147 @@ def _write_features(
     return lossy
 
 
+def _wanted_dtype(name: str, parts: Sequence[FeatureFile]) -> np.dtype:
+    """Chooses the dtype to write; 'source' keeps float16 and no other."""
+    if name != "source":
+        return np.dtype(name)
+    all_half = all(part.features.dtype == np.float16 for part in parts)
+    return np.dtype(np.float16 if all_half else np.float32)
+
+
 def _convert_group(
-    job: _Job, group: str, *, num_classes: int, num_features: int
-) -> None:
-    """Writes the features, the labels and the record of a group."""
-    sources = find_feature_files(job.entry, job.data_root, group)
+    job: _Job, group: str, classifier: Classifier, *, usual: str | None
+) -> str | None:
+    """Writes the features, the labels and the record of a group.
+
+    Args:
+      job: The conversion.
+      group: Name of the group.
+      classifier: The classifier.
+      usual: How labels of the training group were read, if that is known.
+
+    Returns:
+      How labels were read; None where there is one way only.
+    """
+    num_classes, num_features = classifier.weight.shape
+    found = find_feature_files(job.entry, job.data_root, group)
+    sources = found.sources
     if not sources:
-        raise UserError(
+        raise MissingGroup(
             f"{job.data_root / job.entry.feature_files_dir}: nothing to convert for "
-            f"group {group!r}; expected {group}*.pkl, {group}.npz or "
-            f"{group}.safetensors"
+            f"group {group!r}; expected {expected_names(group)}",
+            group=group,
         )
     paths = array_paths(job.out_root / inside(job.entry.feature_files_dir), group)
+    if paths.features.exists() and any(map(paths.features.samefile, sources)):
+        job.report(f"  {group}: {job.shown(paths.features)} is in plain form")
+        return None
     options = {
         "feature_dtype": job.feature_dtype,
-        "use_idxs": job.use_idxs,
+        "labels_by": job.labels_by,
         # Another classifier may not fit: check again.
         "num_classes": num_classes,
         "num_features": num_features,
     }
     if records.is_fresh(paths.record, [paths.features, paths.labels], sources, options):
         job.report(f"  {group}: unchanged, {job.shown(paths.features)}")
-        return
+        return records.labels_read(paths.record)
     parts = [
-        read_feature_file(
-            path,
-            num_classes=num_classes,
-            num_features=num_features,
-            use_idxs=job.use_idxs,
-        )
-        for path in sources
+        read_feature_file(part, num_classes=num_classes, num_features=num_features)
+        for part in found.parts
     ]
-    if job.feature_dtype == "source":
-        all_half = all(part.features.dtype == np.float16 for part in parts)
-        dtype = np.dtype(np.float16 if all_half else np.float32)
-    else:
-        dtype = np.dtype(job.feature_dtype)
+    read = agreement.read_labels(
+        parts,
+        where=job.shown(parts[0].path),
+        weight=classifier.weight,
+        bias=classifier.bias,
+        labels_by=job.labels_by,
+        usual=usual,
+    )
+    dtype = _wanted_dtype(job.feature_dtype, parts)
     outputs = [job.place(paths.features), job.place(paths.labels)]
     lossy = _write_features(outputs[0], parts, dtype, job)
-    labels = np.concatenate([part.labels for part in parts])
-    np.save(outputs[1], labels, allow_pickle=False)
-    notes = [f"{job.shown(part.path)}: {part.note}" for part in parts if part.note]
+    np.save(outputs[1], read.labels, allow_pickle=False)
+    notes = [
+        f"{job.shown(part.path)}: {part.note}"
+        for part in parts
+        if part.note and job.labels_by != "row"
+    ]
+    if read.note:
+        notes.append(f"{job.shown(parts[0].path)}: {read.note}")
+    if found.left_out:
+        left_out = ", ".join(job.shown(path) for path in found.left_out)
+        notes.append(f"{group}: not part of it, as one file has its name: {left_out}")
     if lossy:
         notes.append(f"values were rounded to {dtype}")
     job.write_record(
         paths.record,
         outputs=outputs,
-        sources={s.path: str(s.features.dtype) for s in parts},
+        sources={path: dtype for part in parts for path, dtype in part.sources.items()},
         options=options,
         notes=notes,
+        labels_read=read.name,
     )
-    shape = f"{len(labels)} x {num_features}"
+    shape = f"{len(read.labels)} x {num_features}"
     job.report(f"  -> {job.shown(paths.features)}: {shape} {dtype}")
     for note in notes:
         job.report(f"  note: {note}")
+    if group == job.warns_for:
+        warning = agreement.near_chance(
+            files.open_npy(outputs[0]),
+            read.labels,
+            weight=classifier.weight,
+            bias=classifier.bias,
+        )
+        if warning:
+            job.report(warning)
+    return read.name
 
 
-def _convert_classifier(job: _Job) -> tuple[int, int]:
-    """Writes the classifier in plain form; returns the shape of its weight."""
-    weight, bias, sources = read_classifier(job.entry, job.data_root)
+def _convert_classifier(job: _Job) -> Classifier:
+    """Writes the classifier in plain form, and returns it."""
+    classifier = read_classifier(
+        job.entry,
+        job.data_root,
+        job.choice,
+        sides=lambda: hints.sides_of_files(job.entry, job.data_root, job.train_group),
+    )
+    weight, bias, sources, forms, remarks = classifier
+    options = job.choice.options()
     path = job.out_root / inside(str(plain_classifier(job.entry.classifier_file)))
     record = path.with_suffix(".json")
     num_classes, num_features = weight.shape
     if path.exists() and any(path.samefile(source) for source in sources):
         job.report(f"  classifier: {job.shown(path)} is in plain form")
-    elif records.is_fresh(record, [path], list(sources)):
+    elif records.is_fresh(record, [path], list(sources), options):
         job.report(f"  classifier: unchanged, {job.shown(path)}")
     else:
         output = job.place(path)
         files.write_npz(output, {"weight": weight, "bias": bias})
         job.write_record(
-            record, outputs=[output], sources=sources, options={}, notes=[]
+            record,
+            outputs=[output],
+            sources=sources,
+            options=options,
+            notes=remarks,
+            forms=list(map(dataclasses.asdict, forms)),
         )
         shape = f"{num_classes} classes x {num_features}"
         job.report(f"  -> {job.shown(path)}: {shape}")
-    return num_classes, num_features
+        for remark in remarks if job.warns_for else ():  # loading says it, too
+            job.report(f"  note: {remark}")
+    return classifier
 
 
 def _copy_texts(job: _Job) -> None:
     """Copies splits, label names and WordNet ids, where they differ."""
     copies = {
-        path: job.out_root / inside(job.entry.split_files_dir) / path.name
+        path: job.out_root / inside(job.entry.split_files_dir or "") / path.name
         for path in split_paths(job.entry, job.data_root).values()
     }
-    if name := job.entry.label_names_file:
-        copies[find_path(job.data_root, name)] = job.out_root / inside(name)
+    for name in (job.entry.label_names_file, job.entry.counts_file):
+        if name:
+            copies[find_path(job.data_root, name)] = job.out_root / inside(name)
     # Reports alone need these ids, and the data may have come without them.
     ids = synsets_path(job.entry, job.data_root)
     if job.entry.synsets_file and ids and ids.is_file():
@@ -242,7 +326,10 @@ def convert_dataset(
     *,
     groups: Sequence[str] | None = None,
     feature_dtype: str = "source",
-    use_idxs: bool = True,
+    labels_by: str = "",
+    choice: ClassifierChoice | None = None,
+    train_group: str = "train",
+    warn: bool = True,
     report: Report = lambda line: None,
 ) -> None:
     """Converts a dataset to plain arrays; all checks come before any file appears.
@@ -254,7 +341,12 @@ def convert_dataset(
       groups: Groups to convert; by default all of the entry.
       feature_dtype: One of `FEATURE_DTYPES`; 'source' keeps float16 and makes
         everything else float32.
-      use_idxs: Whether labels follow `idxs` (their documented meaning) or rows.
+      labels_by: How labels and `idxs` of a file belong together: 'row', 'idxs', or
+        empty for what the registry says, or else what fits the classifier.
+      choice: What is the classifier in its file; by default what the registry says, or
+        the one tensor that can be it.
+      train_group: The group whose rows the classifier was trained on.
+      warn: Whether to report a classifier that is near chance on these.
       report: Takes a line of text for each file.
 
     Raises:
@@ -266,6 +358,7 @@ def convert_dataset(
             f"feature_dtype must be one of {', '.join(FEATURE_DTYPES)}, "
             f"got {feature_dtype!r}"
         )
+    labels_by = agreement.check_reading("labels_by", labels_by or entry.labels_by)
     groups = tuple(dict.fromkeys(entry.datagrps if groups is None else groups))
     if not groups:
         raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
@@ -274,85 +367,33 @@ def convert_dataset(
         splits = read_splits(entry, data_root)
         with files.staging(out_root) as place:
             job = _Job(
-                entry, data_root, out_root, feature_dtype, use_idxs, report, place
+                entry,
+                data_root,
+                out_root,
+                feature_dtype,
+                labels_by,
+                choose(entry, "", False) if choice is None else choice,
+                train_group,
+                report,
+                train_group if warn else "",
+                place,
             )
-            num_classes, num_features = _convert_classifier(job)
-            checks.check_splits(
-                str(find_path(data_root, entry.split_files_dir)),
-                splits,
-                num_classes=num_classes,
-            )
-            read_label_names(entry, data_root, num_classes=num_classes)
-            for group in groups:
-                _convert_group(
-                    job, group, num_classes=num_classes, num_features=num_features
+            classifier = _convert_classifier(job)
+            num_classes = len(classifier.weight)
+            if entry.split_files_dir is not None:
+                checks.check_splits(
+                    str(find_path(data_root, entry.split_files_dir)),
+                    splits,
+                    num_classes=num_classes,
                 )
+            read_counts(entry, data_root, num_classes=num_classes)
+            read_label_names(entry, data_root, num_classes=num_classes)
+            usual = None
+            # What training rows tell holds for the others.
+            for group in sorted(groups, key=lambda group: group != train_group):
+                read = _convert_group(job, group, classifier, usual=usual)
+                usual = read if group == train_group else usual
             _copy_texts(job)
     except OSError as error:
         path = error.filename2 or error.filename or out_root
         raise UserError(f"{path}: {error.strerror or error}") from None
-
-
-def ensure_converted(
-    entry: DatasetEntry,
-    data_root: Path,
-    groups: Sequence[str],
-    *,
-    report: Report = lambda line: None,
-) -> dict[str, ArrayPaths]:
-    """Finds the converted form of groups, or makes it in a cache.
-
-    The cache is `CACHE_NAME` in `data_root`, or a place in the user's cache if that
-    cannot be written to.
-
-    Args:
-      entry: The dataset.
-      data_root: What its paths are relative to; the original's files, converted
-        ones, or both.
-      groups: Groups that are needed.
-      report: Takes a line of text for each file that is converted.
-
-    Returns:
-      The files of each group.
-
-    Raises:
-      UserError: If files are missing, damaged or not right.
-    """
-    caches = cache_roots(data_root)
-    features_dir = inside(entry.feature_files_dir)
-    found: dict[str, ArrayPaths] = {}
-    missing = []
-    for group in groups:
-        if paths := _find_converted(entry, data_root, group, caches):
-            found[group] = paths
-        else:
-            missing.append(group)
-    if missing:
-        cache = next(filter(files.is_writable, caches), caches[-1])
-        report(f"converting on first use, into {cache}")
-        convert_dataset(entry, data_root, cache, groups=missing, report=report)
-        found |= {group: array_paths(cache / features_dir, group) for group in missing}
-    return found
-
-
-def _find_converted(
-    entry: DatasetEntry, data_root: Path, group: str, caches: Sequence[Path]
-) -> ArrayPaths | None:
-    """Finds the converted form of a group; None where it has to be made."""
-    sources = find_feature_files(entry, data_root, group)
-    features_dir = inside(entry.feature_files_dir)
-    here = [data_root / entry.feature_files_dir, data_root / features_dir]
-    if not sources:  # a converted dataset on its own
-        for directory in here:
-            paths = array_paths(directory, group)
-            if os.path.exists(paths.features):
-                return paths
-        raise UserError(
-            f"{here[0]}: no features of group {group!r}; expected {group}*.pkl, "
-            f"{group}.npz, {group}.safetensors or {group}.npy"
-        )
-    for directory in (*here, *(cache / features_dir for cache in caches)):
-        paths = array_paths(directory, group)
-        if records.is_fresh(paths.record, [paths.features, paths.labels], sources):
-            return paths
-    return None

@@ -16,15 +16,28 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import checks, convert, records
-from alphanet_jax.data.class_files import read_label_names, read_splits, split_paths
-from alphanet_jax.data.classifiers import read_classifier
+from alphanet_jax.data import agreement, checks, classifiers, hints, records
+from alphanet_jax.data.class_files import (
+    read_counts,
+    read_label_names,
+    read_splits,
+    split_paths,
+)
 from alphanet_jax.data.contents import describe
 from alphanet_jax.data.convert import Report
+from alphanet_jax.data.converted import find_groups
 from alphanet_jax.data.paths import ArrayPaths, cache_roots
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
-from alphanet_jax.splits import SPLITS, base_classes
+from alphanet_jax.splits import (
+    FEW_BELOW,
+    MANY_ABOVE,
+    SPLITS,
+    base_classes,
+    check_limit,
+    describe_splits,
+    splits_from_counts,
+)
 
 __all__ = ["Dataset", "Group", "load_dataset"]
 
@@ -63,6 +76,7 @@ class Dataset:
       file_hashes: SHA-256 of everything that results depend on: by path of files, by
         name of arrays.
       train_files: Those of its keys that are the training features and labels.
+      splits_from: How splits were made of counts; empty where they were given.
     """
 
     name: str
@@ -76,6 +90,7 @@ class Dataset:
     label_names: tuple[str, ...] | None = None
     file_hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     train_files: tuple[str, ...] = ()
+    splits_from: str = ""
 
     @classmethod
     def from_arrays(
@@ -149,7 +164,8 @@ class Dataset:
         return cls(
             name=name,
             proper_name=proper_name or name,
-            **weights,
+            weight=weights["weight"],
+            bias=weights["bias"],
             splits=classes,
             train=groups["train"],
             val=groups.get("val"),
@@ -196,9 +212,11 @@ def _checked_group(
     """Checks features and labels, each given with the name of where they are from."""
     where, rows = features
     checks.check_feature_shape(where, rows, num_features=num_features)
-    checks.check_labels(*labels, num_samples=len(rows), num_classes=num_classes)
+    values = checks.check_labels(
+        *labels, num_samples=len(rows), num_classes=num_classes
+    )
     checks.check_finite(where, rows)
-    return Group(rows, np.array(labels[1], np.int32))
+    return Group(rows, values)
 
 
 # --- From arrays ----------------------------------------------------------------------
@@ -303,6 +321,11 @@ def load_dataset(
     train_group: str = "train",
     val_group: str = "val",
     test_group: str = "test",
+    labels_by: str = "",
+    few_below: int | float | str = "",
+    many_above: int | float | str = "",
+    classifier_key: str = "",
+    classifier_normalize: bool = False,
     report: Report = lambda line: None,
 ) -> Dataset:
     """Loads a dataset, converting it first where that has not been done.
@@ -311,9 +334,19 @@ def load_dataset(
       entry: The dataset.
       data_root: What its paths are relative to.
       train_group: Group to train on.
-      val_group: Group to choose the epoch by; empty for none.
+      val_group: Group to choose the epoch by; empty for none. There is none, too, where
+        the entry's `datagrps` are those to train on and to test, and no others.
       test_group: Group to test on.
-      report: Takes lines of text about conversion.
+      labels_by: How labels and `idxs` of a file belong together; see
+        `convert.convert_dataset`.
+      few_below: Makes splits of counts: see `splits.splits_from_counts`; empty for what
+        the registry says.
+      many_above: The same for 'many'.
+      classifier_key: Key of the weight in the classifier's file; empty for what the
+        registry says. See `heads.read_head`.
+      classifier_normalize: Whether the row of every class is normalized; also where the
+        registry says so.
+      report: Takes lines of text about conversion and doubts.
 
     Returns:
       The dataset. Features stay on disk and are mapped.
@@ -321,56 +354,112 @@ def load_dataset(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
-    for option, name in (("train_datagrp", train_group), ("test_datagrp", test_group)):
-        if not name:
-            raise UserError(f"{option} must name a group of samples, got ''")
-    names = list(dict.fromkeys(filter(None, (train_group, val_group, test_group))))
-    arrays = convert.ensure_converted(entry, data_root, names, report=report)
-    weight, bias, classifier_files = read_classifier(entry, data_root)
-    num_classes, num_features = weight.shape
-    split_files = split_paths(entry, data_root)
-    splits = read_splits(entry, data_root)
-    checks.check_splits(str(split_files["few"].parent), splits, num_classes=num_classes)
-    label_names = read_label_names(entry, data_root, num_classes=num_classes)
-    groups = {
-        name: _checked_group(
-            (str(paths.features), files.open_npy(paths.features)),
-            (str(paths.labels), files.open_npy(paths.labels)),
-            num_classes=num_classes,
-            num_features=num_features,
-        )
-        for name, paths in arrays.items()
-    }
-    checks.check_covered(
-        str(arrays[train_group].labels),
-        np.bincount(groups[train_group].labels, minlength=num_classes),
+    limits = _checked_limits(entry, few_below, many_above)
+    kinds = {"train": train_group, "val": val_group, "test": test_group}
+    choice = classifiers.choose(entry, classifier_key, classifier_normalize)
+    paths = find_groups(
+        entry, data_root, kinds, labels_by=labels_by, choice=choice, report=report
     )
-    loaded = [*classifier_files, *split_files.values()]
-    for paths in arrays.values():
-        loaded += [paths.features, paths.labels]
+    weight, bias, classifier_files, _, remarks = classifiers.read_classifier(
+        entry,
+        data_root,
+        choice,
+        sides=lambda: hints.sides_of_arrays(entry, data_root, paths[train_group]),
+    )
+    for remark in remarks:
+        report(f"{Path(entry.classifier_file).name}: {remark}")
+    num_classes, num_features = weight.shape
+    label_names = read_label_names(entry, data_root, num_classes=num_classes)
+    by_counts = (few_below, many_above) != ("", "") or entry.split_files_dir is None
+    split_files = {} if by_counts else split_paths(entry, data_root)
+    splits, splits_from = {}, ""
+    if split_files:
+        splits = read_splits(entry, data_root)
+        where = str(split_files["few"].parent)
+        checks.check_splits(where, splits, num_classes=num_classes)
+    groups = {
+        name: _group_of_files(found, num_classes=num_classes, num_features=num_features)
+        for name, found in paths.items()
+    }
+    train = groups[train_group]
+    counts = np.bincount(train.labels, minlength=num_classes)
+    checks.check_covered(str(paths[train_group].labels), counts)
+    warning = agreement.near_chance(
+        train.features, train.labels, weight=weight, bias=bias
+    )
+    if warning:
+        report(warning)
+    if by_counts:
+        listed = read_counts(entry, data_root, num_classes=num_classes)
+        splits, splits_from = _splits_of_counts(
+            counts if listed is None else listed, limits, report
+        )
+    classes = {name: ids.astype(np.int32) for name, ids in splits.items()}
     roots = [*cache_roots(data_root), data_root]
-    hashes = _hashes(loaded, arrays.values())
+    hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
+    file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
+    if splits_from:
+        file_hashes |= {
+            f"splits.{name}": _array_sha256(ids) for name, ids in classes.items()
+        }
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
         weight=weight,
         bias=bias,
-        splits={name: classes.astype(np.int32) for name, classes in splits.items()},
-        train=groups[train_group],
-        val=groups[val_group] if val_group else None,
+        splits=classes,
+        train=train,
+        val=groups.get(val_group),
         test=groups[test_group],
         label_names=label_names,
-        file_hashes={_short_name(path, roots): hashes[path] for path in loaded},
-        train_files=tuple(
-            _short_name(path, roots)
-            for path in (arrays[train_group].features, arrays[train_group].labels)
-        ),
+        file_hashes=file_hashes,
+        train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
+        splits_from=splits_from,
     )
 
 
+def _group_of_files(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:
+    return _checked_group(
+        (str(paths.features), files.open_npy(paths.features)),
+        (str(paths.labels), files.open_npy(paths.labels)),
+        num_classes=num_classes,
+        num_features=num_features,
+    )
+
+
+def _checked_limits(
+    entry: DatasetEntry, few_below: int | float | str, many_above: int | float | str
+) -> dict[str, int | float | str]:
+    """Chooses the limits of splits: as given, by the registry, or the field's."""
+    chosen = {
+        "few_below": (few_below, entry.few_below, FEW_BELOW),
+        "many_above": (many_above, entry.many_above, MANY_ABOVE),
+    }
+    limits = {
+        name: next(value for value in values if value != "")
+        for name, values in chosen.items()
+    }
+    for name, limit in limits.items():
+        check_limit(name, limit)
+    return limits
+
+
+def _splits_of_counts(
+    counts: np.ndarray, limits: dict[str, int | float | str], report: Report
+) -> tuple[dict[str, np.ndarray], str]:
+    """Makes splits of counts, and says so; returns them and how they were made."""
+    splits = splits_from_counts(counts, **limits)
+    splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
+    report(f"splits by {splits_from}: {describe_splits(splits, counts)}")
+    return splits, splits_from
+
+
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
-    """Hashes files, but for those whose hashes are in records."""
+    """Hashes files and the arrays of groups, but for those that records have."""
     known: dict[Path, str] = {}
+    wanted = list(paths)
     for group in converted:
         known |= records.known_hashes(group)
-    return known | files.file_hashes([path for path in paths if path not in known])
+        wanted += [group.features, group.labels]
+    known |= files.file_hashes([path for path in wanted if path not in known])
+    return {path: known[path] for path in wanted}

@@ -53,9 +53,18 @@ def array_paths(directory: Path, group: str) -> ArrayPaths:
 
 
 def plain_classifier(name: str) -> Path:
-    """Names the file that a classifier is converted to."""
+    """Names the file that a classifier is converted to.
+
+    Examples:
+      >>> plain_classifier("a/resnet.pth").as_posix()
+      'a/resnet.npz'
+      >>> plain_classifier("model.safetensors.index.json").as_posix()
+      'model.npz'
+    """
     path = Path(name)
-    return path.parent / f"{path.stem}.npz"
+    # The record beside it must not take the place of an index.
+    stem = Path(path.name.removesuffix(".index.json")).stem
+    return path.parent / f"{stem}.npz"
 
 
 def cache_roots(data_root: Path) -> list[Path]:

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 from alphanet_jax import files
 from alphanet_jax.data.paths import ArrayPaths
 
-__all__ = ["is_fresh", "known_hashes", "write_record"]
+__all__ = [
+    "RecordedHead",
+    "is_fresh",
+    "known_hashes",
+    "labels_read",
+    "reading_fits",
+    "recorded_head",
+    "recorded_sources",
+    "write_record",
+]
 
 _FORMAT = 1  # of the records
 
@@ -42,6 +51,8 @@ def write_record(
     sources: Mapping[Path, str | None],
     options: Mapping[str, Any],
     notes: Sequence[str],
+    labels_read: str | None = None,
+    forms: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Writes the record of a conversion.
 
@@ -51,6 +62,9 @@ def write_record(
       sources: The files they were made of, with their dtypes.
       options: The options of the conversion.
       notes: Remarks to be shown.
+      labels_read: Which of two readings of the labels was taken; None where there is
+        one only.
+      forms: Of a classifier, how every expert was stored.
 
     Returns:
       What was noted of each source.
@@ -66,6 +80,10 @@ def write_record(
         "sources": noted,
         "notes": list(notes),
     }
+    if labels_read is not None:
+        record["labels_read"] = labels_read
+    if forms:
+        record["forms"] = list(map(dict, forms))
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return noted
 
@@ -76,6 +94,17 @@ class _Record(NamedTuple):
     options: dict[str, Any]
     outputs: list[dict[str, Any]]
     sources: list[dict[str, Any]]
+    labels_read: str | None = None
+    forms: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class RecordedHead(NamedTuple):
+    """What the record of a classifier says about it."""
+
+    options: dict[str, Any]
+    forms: tuple[dict[str, Any], ...]  # how every expert was stored
+    notes: tuple[str, ...]
 
 
 def _read_record(path: Path) -> _Record:
@@ -87,9 +116,20 @@ def _read_record(path: Path) -> _Record:
         outputs, sources = (
             [dict(x) for x in record[k]] for k in ("outputs", "sources")
         )
-        return _Record(dict(record["options"]), outputs, sources)
+        options, read = dict(record["options"]), record.get("labels_read")
+        if options.get("use_idxs") and any(
+            "is not in order" in n for n in _notes(record)
+        ):
+            read = "idxs"  # as version 0.1 read them, whatever they were
+        forms = tuple(map(dict, record.get("forms", ())))
+        notes = tuple(_notes(record))
+        return _Record(options, outputs, sources, read, forms, notes)
     except (OSError, ValueError, TypeError, KeyError):
         return _Record({}, [], [])
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    return [str(note) for note in record.get("notes", [])]
 
 
 def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
@@ -156,3 +196,59 @@ def known_hashes(paths: ArrayPaths) -> dict[Path, str]:
         for path in (paths.features, paths.labels)
     }
     return {path: sha256 for path, sha256 in hashes.items() if sha256}
+
+
+def recorded_sources(record_path: Path, outputs: Sequence[Path]) -> set[str] | None:
+    """Names the files that others were made of.
+
+    Args:
+      record_path: Where the conversion was recorded.
+      outputs: The files made.
+
+    Returns:
+      Names of the sources, without directories; None where nothing was recorded, or
+      the files are no longer what was made.
+    """
+    record = _read_record(record_path)
+    if not record.outputs or not _unchanged(outputs, record.outputs):
+        return None
+    return {Path(str(item.get("name"))).name for item in record.sources}
+
+
+def recorded_head(record_path: Path, outputs: Sequence[Path]) -> RecordedHead | None:
+    """Returns what is recorded of a classifier that was converted.
+
+    Args:
+      record_path: Where the conversion was recorded.
+      outputs: The files made.
+
+    Returns:
+      It; None where nothing was recorded, or the files are no longer what was made.
+    """
+    record = _read_record(record_path)
+    if not record.outputs or not _unchanged(outputs, record.outputs):
+        return None
+    return RecordedHead(record.options, record.forms, record.notes)
+
+
+def reading_fits(record_path: Path, labels_by: str, *, by_choice: bool) -> bool:
+    """Tells whether labels were read as they should be.
+
+    Args:
+      record_path: Where the conversion was recorded.
+      labels_by: 'row' or 'idxs', or empty for the reading that fits the classifier.
+      by_choice: Whether a reading that somebody chose counts as such.
+
+    Returns:
+      Whether there was one reading only, or it was this one.
+    """
+    record = _read_record(record_path)
+    if record.labels_read is None or labels_by:
+        return record.labels_read in (None, labels_by)
+    asked = record.options.get("labels_by")
+    return asked == "" or (by_choice and asked is not None)
+
+
+def labels_read(record_path: Path) -> str | None:
+    """Returns which of two readings of labels was recorded, if there were two."""
+    return _read_record(record_path).labels_read

@@ -1,17 +1,37 @@
 """The registry of datasets: which files make up each, in a TOML file."""
 
 import dataclasses
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError, did_you_mean
 
-__all__ = ["LINEAR", "LOADERS", "DatasetEntry", "get_entry", "load_registry"]
+__all__ = [
+    "LINEAR",
+    "LOADERS",
+    "READINGS",
+    "DatasetEntry",
+    "check_reading",
+    "format_entry",
+    "get_entry",
+    "load_registry",
+]
 
 # The names of the original for a linear classifier, and for several experts as one.
 LINEAR = "LinearClassifierLoader"
 LOADERS = (LINEAR, "CombinedClassifierLoader")
+# By row, labels[i] is the label of feats[i]; by idxs, that of feats[idxs[i]].
+READINGS = ("row", "idxs")
+
+_FILES_OF_GROUPS = ("feature_files", "label_files")
+_REQUIRED = ("feature_files_dir", "classifier_file")
+_THRESHOLDS = ("few_below", "many_above")
+_SWITCHES = ("classifier_normalize",)
+_COUNTED = (*_THRESHOLDS, "counts_file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +40,14 @@ class DatasetEntry:
 
     Attributes:
       name: Key in the registry.
-      split_files_dir: Directory of `few.txt`, `medium.txt` and `many.txt`.
       feature_files_dir: Directory of the feature files of every group.
       classifier_file: File of the classifier.
+      split_files_dir: Directory of `few.txt`, `medium.txt` and `many.txt`; None where
+        splits follow from the number of training samples.
       classifier_loader: One of `LOADERS`.
+      classifier_key: Key of the weight in the classifier's file, through nested dicts,
+        or what is enough of it; empty where one tensor alone can be it.
+      classifier_normalize: Whether the row of every class is normalized.
       nn_files_dir: Directory for neighbor files.
       baseline_eval_file: File for the evaluation of the unchanged classifier.
       label_names_file: File with one class name a line, if there is one.
@@ -31,26 +55,98 @@ class DatasetEntry:
         one. Training does not read it.
       datagrps: Names of the groups.
       proper_name: Display name.
+      feature_files: By group, the names of its files in `feature_files_dir`, where
+        they are not to be found by the name of the group.
+      label_files: By group, the files of labels beside those, one for each.
+      labels_by: 'row' or 'idxs': how labels and `idxs` of a file belong together;
+        empty for the reading that fits the classifier.
+      few_below: Classes with fewer training samples are 'few': a number, or a
+        quantile such as '25%'.
+      many_above: Classes with more training samples are 'many'.
+      counts_file: List of the training samples with their labels, or of the number of
+        samples of every class, to be counted instead of the training group.
     """
 
     name: str
-    split_files_dir: str
     feature_files_dir: str
     classifier_file: str
+    split_files_dir: str | None = None
     classifier_loader: str = LINEAR
+    classifier_key: str = ""
+    classifier_normalize: bool = False
     nn_files_dir: str | None = None
     baseline_eval_file: str | None = None
     label_names_file: str | None = None
     synsets_file: str | None = None
     datagrps: tuple[str, ...] = ("train", "val", "test")
     proper_name: str = ""
+    feature_files: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+    label_files: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    labels_by: str = ""
+    few_below: str = ""
+    many_above: str = ""
+    counts_file: str | None = None
+
+
+def check_reading(labels_by: str, where: str) -> str:
+    """Checks the name of a reading of labels; empty is one, too.
+
+    Args:
+      labels_by: The name.
+      where: The key or flag to name.
+
+    Returns:
+      The name.
+
+    Raises:
+      UserError: If there is no such reading.
+    """
+    if labels_by and labels_by not in READINGS:
+        raise UserError(
+            f"{where} must be one of {', '.join(READINGS)}, got {labels_by!r}"
+        )
+    return labels_by
+
+
+def format_entry(entry: DatasetEntry) -> str:
+    """Writes an entry as a registry that has it alone; `get_entry` reads it.
+
+    Args:
+      entry: The entry, with groups' files by the rules of their names.
+
+    Returns:
+      TOML.
+
+    Examples:
+      >>> print(format_entry(DatasetEntry("mine", "feats", "head.npz")), end="")
+      [mine]
+      feature_files_dir = "feats"
+      classifier_file = "head.npz"
+    """
+    lines = [f"[{_quoted(entry.name)}]"]
+    for field in dataclasses.fields(entry)[1:]:
+        value = getattr(entry, field.name)
+        if field.default is dataclasses.MISSING or value != field.default:
+            if isinstance(value, Mapping):
+                continue
+            is_list = isinstance(value, tuple)
+            text = ", ".join(map(_quoted, value)) if is_list else _quoted(value)
+            lines.append(f"{field.name} = {f'[{text}]' if is_list else text}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str | bool) -> str:
+    """Writes a value of TOML, whose strings JSON's are but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     """Checks the table of a dataset, and makes an entry of it."""
     where = f"{path}: dataset {name!r}"
-    fields = {field.name: field for field in dataclasses.fields(DatasetEntry)}
-    del fields["name"]
+    fields = [field.name for field in dataclasses.fields(DatasetEntry)][1:]
+    arguments: dict[str, Any] = {"proper_name": name, **table}
     for key, value in table.items():
         if key not in fields:
             raise UserError(
@@ -61,10 +157,17 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
                 isinstance(group, str) and group for group in value
             ):
                 raise UserError(f"{where}: datagrps must be a list of names: {value!r}")
+        elif key in _FILES_OF_GROUPS:
+            arguments[key] = _files_of_groups(f"{where}: {key}", value)
+        elif key in _SWITCHES:
+            if not isinstance(value, bool):
+                raise UserError(f"{where}: {key} must be true or false, got {value!r}")
+        elif key in _THRESHOLDS and type(value) in (int, float):
+            arguments[key] = str(value)
         elif not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} must be a non-empty string, got {value!r}")
-    for key, field in fields.items():
-        if field.default is dataclasses.MISSING and key not in table:
+    for key in fields:
+        if key in _REQUIRED and key not in table:
             raise UserError(f"{where}: {key} is missing")
     loader = table.get("classifier_loader", LINEAR)
     if loader not in LOADERS:
@@ -72,10 +175,35 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
             f"{where}: classifier_loader must be one of {', '.join(LOADERS)}, "
             f"got {loader!r}"
         )
-    arguments = {"proper_name": name, **table}
+    if "split_files_dir" in table and any(key in table for key in _COUNTED):
+        raise UserError(
+            f"{where}: split_files_dir has lists of classes, {', '.join(_COUNTED)} "
+            "make splits of counts; give one or the other"
+        )
+    if "labels_by" in table:
+        check_reading(table["labels_by"], f"{where}: labels_by")
     if "datagrps" in arguments:
         arguments["datagrps"] = tuple(arguments["datagrps"])
     return DatasetEntry(name=name, **arguments)
+
+
+def _files_of_groups(where: str, value: Any) -> dict[str, tuple[str, ...]]:
+    """Checks the files of groups: a name for each, or a list of names."""
+    error = UserError(
+        f'{where} must be a table such as {{train = "train_all.pkl"}}, with a file or '
+        f"a list of files for each group, got {value!r}"
+    )
+    if not isinstance(value, dict):
+        raise error
+    files_of: dict[str, tuple[str, ...]] = {}
+    for group, names in value.items():
+        listed = [names] if isinstance(names, str) else names
+        if not isinstance(listed, list) or not listed:
+            raise error
+        if not all(isinstance(one, str) and one for one in listed):
+            raise error
+        files_of[group] = tuple(listed)
+    return files_of
 
 
 def load_registry(path: Path) -> dict[str, dict[str, Any]]:
@@ -91,8 +219,7 @@ def load_registry(path: Path) -> dict[str, dict[str, Any]]:
       UserError: If the file is missing or is not TOML with one table a dataset.
     """
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
+        tables = tomllib.loads(files.decode_text(path.read_bytes()))
     except OSError as error:
         raise UserError(f"{path}: cannot read registry: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import dataset, paths, registry
+from alphanet_jax.data import class_files, dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -159,6 +159,8 @@ def train(
     }
     if len(found) == len(listed):
         return list(found.values())
+    if root is not None and data.splits_from and devices.is_first_process():
+        class_files.write_splits(root / "splits", data.splits)
     work = _Work(listed, data, root, done=set(done), neighbors=neighbors)
     found |= work.train(
         kept,
@@ -258,13 +260,19 @@ def find_done(
     return done
 
 
-def load_data(settings: Settings, *, report: Report = lambda line: None) -> Dataset:
+def load_data(
+    settings: Settings,
+    *,
+    entry: registry.DatasetEntry | None = None,
+    report: Report = lambda line: None,
+) -> Dataset:
     """Loads the dataset of settings, converting it first where that is not done.
 
     Of several processes, the first one does so first.
 
     Args:
       settings: Settings with `dataset`, `registry`, `data_root` and names of groups.
+      entry: The dataset, where it is not to be looked up in the registry.
       report: Takes lines of text about conversion.
 
     Raises:
@@ -272,11 +280,16 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
     """
     with devices.one_by_one():
         return dataset.load_dataset(
-            registry.get_entry(Path(settings.registry), settings.dataset),
+            entry or registry.get_entry(Path(settings.registry), settings.dataset),
             Path(settings.data_root),
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,
             test_group=settings.test_datagrp,
+            labels_by=settings.labels_by,
+            few_below=settings.few_below,
+            many_above=settings.many_above,
+            classifier_key=settings.classifier_key,
+            classifier_normalize=settings.classifier_normalize,
             report=report,
         )
 

@@ -27,6 +27,7 @@ from alphanet_jax.data.torch_files.values import (
     SEQUENCES,
     Function,
     Marker,
+    Placeholder,
     Shell,
     bytes_of,
     check_key,
@@ -219,9 +220,13 @@ def _numpy_dtype(
         dtype = code
     elif type(code) is str and _NUMPY_DTYPE_CODE.fullmatch(code):
         dtype = np.dtype(code)
+    elif type(code) is str:
+        return Placeholder(f"numpy.dtype({quote(code)})")
     else:
-        name = quote(code) if type(code) is str else f"of a {type(code).__name__}"
-        raise Refused(f"holds an array of dtype {name}; arrays hold numbers or text")
+        kind = type(code).__name__
+        raise Refused(
+            f"holds an array of dtype of a {kind}; arrays hold numbers or text"
+        )
 
     def fill(state: object) -> object:
         if type(state) is not tuple or len(state) != 8 or type(state[1]) is not str:
@@ -253,7 +258,10 @@ def _load_from_bytes(machine: Machine, content: object) -> object:
         raise Refused("holds a storage within a storage")
     data = bytes_of(content)
     machine.spend(len(data))
-    return expect(machine.read_nested(data), Storage, "a tensor's storage")
+    storage = machine.read_nested(data)
+    if type(storage) is Placeholder:
+        return storage
+    return expect(storage, Storage, "a tensor's storage")
 
 
 @_stand_in("torch._utils._rebuild_tensor")

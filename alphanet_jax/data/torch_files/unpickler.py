@@ -20,9 +20,10 @@ from alphanet_jax.data.torch_files.values import (
     Function,
     LongBytes,
     Marker,
+    Placeholder,
     Shell,
     check_key,
-    refuse_name,
+    find_placeholder,
 )
 from alphanet_jax.data.untrusted import Refused, expect, expect_size, quote
 
@@ -92,13 +93,19 @@ class Machine:
             raise Refused(f"ends early or is damaged near byte {self.pos}") from None
 
     def spend(self, amount: int) -> None:
-        """Counts work that a file could demand again and again."""
+        """Counts work that the file could ask for again and again."""
         self._budget -= amount
         if self._budget < 0:
             raise Refused("repeats its own content too often")
 
     def call(self, function: object, args: object) -> object:
-        """Calls one of the functions of the table with arguments from the file."""
+        """Calls one of the functions of the table with arguments from the file.
+
+        Nothing else is called: what is made by a name that is not in the table, or of
+        a placeholder, is a placeholder.
+        """
+        if type(function) is Placeholder:
+            return _instance(function, args)
         if not isinstance(function, Function):
             name = function.name if isinstance(function, Marker) else None
             raise Refused(f"calls {name or 'a ' + type(function).__name__}")
@@ -106,6 +113,8 @@ class Machine:
             raise Refused(f"calls {function.name} without a tuple of arguments")
         if not function.fewest <= len(args) <= function.most:
             raise Refused(f"calls {function.name} with {len(args)} arguments")
+        if unknown := find_placeholder(args):
+            return Placeholder(unknown.name)
         return function.run(self, *args)
 
     def skip(self, length: int) -> memoryview:
@@ -195,17 +204,26 @@ class Machine:
         self.stack.append(value)
 
     def push_global(self, module: object, name: object) -> None:
-        """Pushes what stands for a name, if it is on the list."""
+        """Pushes what stands for a name: a placeholder, if it is not on the list."""
         if type(module) is not str or type(name) is not str:
             raise Refused("asks for a name that is not text")
-        if (module, name) not in self._names:
-            refuse_name(f"{module[:MAX_NAME]}.{name[:MAX_NAME]}")
-        self.stack.append(self._names[module, name])
+        if (module, name) in self._names:
+            self.stack.append(self._names[module, name])
+        else:
+            full = f"{module[:MAX_NAME]}.{name[:MAX_NAME]}"
+            self.spend(len(full))  # two short operations make a new long name
+            self.stack.append(Placeholder(full))
 
-    def open_storage(self, spec: object) -> Storage:
-        """Finds the storage that a persistent id stands for."""
+    def open_storage(self, spec: object) -> Storage | Placeholder:
+        """Finds the storage that a persistent id stands for.
+
+        Old files refer to the classes of modules in this way, too; these and storages
+        of unknown classes are placeholders.
+        """
         if self._find_storage is None:
             raise Refused("refers to data outside of itself (a persistent id)")
+        if unknown := find_placeholder(spec):
+            return Placeholder(unknown.name)
         if type(spec) is not tuple or len(spec) not in (5, 6):
             raise Refused("refers to its storages in an unknown way")
         tag, kind, key, _, size, *rest = spec
@@ -245,8 +263,27 @@ def _integer(text: bytes) -> int:
     return int(text)
 
 
+# Functions of Python that make an instance of the class that is their first argument.
+_MAKERS: Final = frozenset(
+    f"{module}.{name}"
+    for module in ("copyreg", "copy_reg")
+    for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
+)
+
+
+def _instance(maker: Placeholder, args: object) -> Placeholder:
+    """Makes the placeholder of what an unknown class or function would make."""
+    if type(args) is not tuple:
+        raise Refused(f"calls {quote(maker.name)} without a tuple of arguments")
+    if maker.name in _MAKERS and args and type(args[0]) is Placeholder:
+        maker = args[0]
+    return Placeholder(maker.name)
+
+
 def _put_items(target: object, items: list[Any]) -> object:
     """Puts alternating keys and values into a dict and returns it."""
+    if type(target) is Placeholder:
+        return target
     if type(target) not in DICTS or len(items) % 2:
         raise Refused("sets items of something that is not a dict")
     assert isinstance(target, dict)
@@ -263,9 +300,13 @@ def _unknown(machine: Machine) -> None:
     )
 
 
+def _refusal(what: str) -> Refused:
+    return Refused(f"refuses to {what}: this is not needed for {PLAIN_DATA}")
+
+
 def _refuse(what: str) -> _Handler:
     def handler(machine: Machine) -> None:
-        raise Refused(f"refuses to {what}: this is not needed for {PLAIN_DATA}")
+        raise _refusal(what)
 
     return handler
 
@@ -328,12 +369,14 @@ def _tuple_3(machine: Machine) -> None:
 
 def _append(machine: Machine) -> None:
     item = machine.stack.pop()
-    expect(machine.stack[-1], list, "what a value is appended to").append(item)
+    if type(machine.stack[-1]) is not Placeholder:
+        expect(machine.stack[-1], list, "what a value is appended to").append(item)
 
 
 def _appends(machine: Machine) -> None:
     items = machine.pop_mark()
-    expect(machine.stack[-1], list, "what values are appended to").extend(items)
+    if type(machine.stack[-1]) is not Placeholder:
+        expect(machine.stack[-1], list, "what values are appended to").extend(items)
 
 
 def _set_item(machine: Machine) -> None:
@@ -349,6 +392,8 @@ def _set_items(machine: Machine) -> None:
 
 def _add_items(machine: Machine) -> None:
     members = map(check_key, machine.pop_mark())
+    if type(machine.stack[-1]) is Placeholder:
+        return
     expect(machine.stack[-1], set, "what members are added to").update(members)
 
 
@@ -373,9 +418,33 @@ def _stack_global(machine: Machine) -> None:
     machine.push_global(machine.stack.pop(), name)
 
 
+def _make_instance(machine: Machine, kind: object, args: object, name: str) -> None:
+    """Pushes a placeholder of an unknown class; there are no known ones to make."""
+    if type(kind) is not Placeholder:
+        raise _refusal(f"make an instance of a class ({name})")
+    machine.stack.append(_instance(kind, args))
+
+
 def _inst(machine: Machine) -> None:
-    _global(machine)  # refuses, by name, what is not on the list
-    _refuse("make an instance of a class (INST)")(machine)
+    args = tuple(machine.pop_mark())
+    _global(machine)
+    _make_instance(machine, machine.stack.pop(), args, "INST")
+
+
+def _obj(machine: Machine) -> None:
+    kind, *args = machine.pop_mark() or [None]
+    _make_instance(machine, kind, tuple(args), "OBJ")
+
+
+def _new_obj(machine: Machine) -> None:
+    args = machine.stack.pop()
+    _make_instance(machine, machine.stack.pop(), args, "NEWOBJ")
+
+
+def _new_obj_ex(machine: Machine) -> None:
+    machine.stack.pop()  # arguments by name
+    args = machine.stack.pop()
+    _make_instance(machine, machine.stack.pop(), args, "NEWOBJ_EX")
 
 
 def _reduce(machine: Machine) -> None:
@@ -386,8 +455,12 @@ def _reduce(machine: Machine) -> None:
 def _build(machine: Machine) -> None:
     state = machine.stack.pop()
     target = machine.stack[-1]
+    if type(target) is Placeholder:
+        return  # of an unknown object nothing is kept
     if type(target) is Shell:
-        target.value = machine.stack[-1] = target.fill(state)
+        unknown = find_placeholder(state)
+        filled = Placeholder(unknown.name) if unknown else target.fill(state)
+        target.value = machine.stack[-1] = filled
     # State dicts of modules carry an attribute with versions, not needed here.
     elif type(target) is not collections.OrderedDict or type(state) is not dict:
         raise Refused(f"refuses to set the state of a {type(target).__name__}")
@@ -465,9 +538,9 @@ _OPERATIONS: Final[dict[bytes, _Handler]] = {
     b"Q": _bin_pers_id,
     b"P": _refuse("use a text reference to outside data (PERSID)"),
     b"i": _inst,
-    b"o": _refuse("make an instance of a class (OBJ)"),
-    b"\x81": _refuse("make an instance of a class (NEWOBJ)"),
-    b"\x92": _refuse("make an instance of a class (NEWOBJ_EX)"),
+    b"o": _obj,
+    b"\x81": _new_obj,
+    b"\x92": _new_obj_ex,
     b"\x82": _refuse("use the extension registry (EXT1)"),
     b"\x83": _refuse("use the extension registry (EXT2)"),
     b"\x84": _refuse("use the extension registry (EXT4)"),

@@ -14,6 +14,7 @@ PLAIN_DATA: Final = "plain data (tensors, arrays, numbers, text, lists, dicts)"
 LONG_BYTES: Final = 1 << 12
 MAX_NAME: Final = 512  # characters of a name in a file
 _MAX_KEY_PARTS: Final = 64
+_MAX_ARGUMENTS: Final = 16
 
 
 class Function(NamedTuple):
@@ -31,6 +32,22 @@ class Marker(NamedTuple):
     name: str
 
 
+class Placeholder:
+    """What stands for an object, or a name, that is not on the list.
+
+    It has the name and nothing else: nothing is imported, called or kept for it. Each
+    is a value of its own, hashed and compared by identity, as any plain object is.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, not loaded>"
+
+
 class LongBytes(NamedTuple):
     """A long byte string that is still in the file."""
 
@@ -46,12 +63,33 @@ class Shell:
         self.value: object = None
 
 
+# What to save instead of a whole object, by the first part of its class's name.
+_INSTEAD: Final = {
+    "torch": "torch.save(model.state_dict(), FILE)",
+    "sklearn": "numpy.savez(FILE, coef_=model.coef_, intercept_=model.intercept_)",
+}
+
+
 def refuse_name(name: str) -> NoReturn:
     """Refuses a name that is not on the list, by that name."""
+    instead = _INSTEAD.get(name.partition(".")[0], _INSTEAD["torch"])
     raise Refused(
         f"refuses to load {quote(name)}: the file asks for something that is not "
-        f"on the list of {PLAIN_DATA}"
+        f"on the list of {PLAIN_DATA}; save arrays instead of objects, such as "
+        f"{instead}"
     )
+
+
+def find_placeholder(values: object) -> Placeholder | None:
+    """Finds the first placeholder in a tuple, or the value itself if it is one.
+
+    Only the first items are looked at: no function or state has as many, and a file
+    could have a long tuple looked at again and again.
+    """
+    if type(values) is tuple:
+        few = values[:_MAX_ARGUMENTS]
+        return next((value for value in few if type(value) is Placeholder), None)
+    return values if type(values) is Placeholder else None
 
 
 def bytes_of(value: object) -> memoryview:
@@ -68,7 +106,8 @@ def _is_scalar_key(key: object) -> bool:
         return -(1 << 63) <= key < 1 << 64
     if isinstance(key, (str, bytes)):
         return len(key) < LONG_BYTES
-    return type(key) in _KEY_TYPES
+    # A placeholder is hashed by where it lies in memory, which no file decides.
+    return type(key) in _KEY_TYPES or type(key) is Placeholder
 
 
 def check_key(key: object) -> object:
@@ -95,11 +134,13 @@ _KEY_TYPES: Final = frozenset((float, bool, type(None)))
 DICTS: Final = frozenset((dict, collections.OrderedDict, collections.Counter))
 SEQUENCES: Final = frozenset((list, tuple))
 # The members of sets were checked on their way in.
-_LEAVES: Final = _KEY_TYPES | {*(int, complex, str, bytes, set, frozenset, np.ndarray)}
+_LEAVES: Final = _KEY_TYPES | {
+    *(int, complex, str, bytes, set, frozenset, np.ndarray, Placeholder)
+}
 
 
 def check_plain(root: object) -> frozenset[int]:
-    """Refuses a result that holds anything but plain data.
+    """Refuses a result that holds anything but plain data and placeholders in it.
 
     Args:
       root: What the machine returned.
@@ -107,6 +148,8 @@ def check_plain(root: object) -> frozenset[int]:
     Returns:
       Where the long byte strings start that are data in their own right.
     """
+    if type(root) is Placeholder:
+        refuse_name(root.name)
     long_bytes = set()
     seen = set()
     pending: list[Any] = [root]

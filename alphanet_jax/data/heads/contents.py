@@ -1,0 +1,269 @@
+"""What is in a checkpoint: its tensors by their full paths, and what else there is.
+
+A path joins the keys of nested dicts by dots, and the numbers of the items of lists.
+State dicts have dots in their keys already, so it does not show which is which, and
+need not: `state_dict.fc.weight` is the same whether `fc.weight` is one key or two.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from alphanet_jax import files
+from alphanet_jax.data import safetensors, torch_files
+from alphanet_jax.data.contents import brief
+from alphanet_jax.data.torch_files import FileFormatError, Placeholder
+from alphanet_jax.errors import UserError
+
+__all__ = [
+    "INDEX_ENDING",
+    "NONE",
+    "Contents",
+    "Tensor",
+    "check_memory",
+    "is_index",
+    "read_contents",
+]
+
+NONE: Final = "None"  # how what is not there is described
+INDEX_ENDING: Final = ".index.json"  # of the list of the parts of a checkpoint
+_MAX_INDEX_BYTES: Final = 64 << 20
+# Files of strangers: what is found in one is limited, whatever its size.
+_MAX_DEPTH: Final = 32
+_MAX_KEY: Final = 512
+_MAX_ITEMS: Final = 1_000  # of a list
+_MAX_FOUND: Final = 100_000
+_SMALL_DICT: Final = 100  # its items are shown, though there are no tensors
+# An array that is far larger than its file is one number repeated.
+_SMALL: Final = 256 << 20
+_MOST_UNPACKED: Final = 20
+
+
+class Tensor(NamedTuple):
+    """A tensor or array in a file, read only when it is asked for."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    source: Path  # the file that it is in
+    load: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=object))
+
+
+class Contents(NamedTuple):
+    """What is in a file.
+
+    Attributes:
+      path: The file.
+      root: The object in it, where it is not a file of many arrays.
+      tensors: Its tensors by full path.
+      others: What else there is by full path, described in a few words.
+      objects: The names of the classes of objects that were not loaded, by full path.
+      aliases: Further paths of containers that are there twice, and the first one.
+    """
+
+    path: Path
+    root: Any
+    tensors: dict[str, Tensor]
+    others: dict[str, str]
+    objects: dict[str, str]
+    aliases: dict[str, str]
+
+
+def is_index(path: Path) -> bool:
+    """Returns whether a file lists the parts of a checkpoint, by its name."""
+    return path.name.endswith(INDEX_ENDING)
+
+
+def read_contents(path: Path) -> Contents:
+    """Reads what is in a file, and no more of its arrays than needed.
+
+    Args:
+      path: The file: of `torch.save` or a pickle in any format, `.npz`, `.npy`,
+        safetensors, or the index of one that is in parts. But for the index and what
+        ends with `.npz` or `.safetensors`, its kind is told by its content.
+
+    Returns:
+      What is in it.
+
+    Raises:
+      UserError: If it is missing, damaged or holds what is not read.
+    """
+    if is_index(path):
+        return _read_parts(path)
+    kind = _kind(path)
+    if kind == "npz":
+        return _read_npz(path)
+    root: Any
+    if kind == "npy":
+        root = files.open_npy(path)
+    elif kind == "safetensors":
+        root = safetensors.load(path)
+    else:
+        root = torch_files.load(path)
+    found = Contents(path, root, {}, {}, {}, {})
+    _walk(found, root)
+    return found
+
+
+def _kind(path: Path) -> str:
+    """Tells what kind of file it is: 'npz', 'npy', 'safetensors' or 'torch'."""
+    if path.suffix in (".npz", ".npy", ".safetensors"):
+        return path.suffix[1:]
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        size = path.stat().st_size
+    except OSError:
+        return "torch"  # whose reader says what is wrong
+    if start.startswith(b"\x93NUMPY"):
+        return "npy"
+    if start.startswith(b"PK\x03\x04"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            return "torch"
+        return "npz" if names and all(n.endswith(".npy") for n in names) else "torch"
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < size:
+        return "safetensors"
+    return "torch"
+
+
+def _read_npz(path: Path) -> Contents:
+    found = Contents(path, None, {}, {}, {}, {})
+    for name, (shape, dtype) in files.list_npz(path).items():
+        if dtype.hasobject:
+            found.objects[name] = "array of Python objects"
+            continue
+
+        def load(name: str = name) -> np.ndarray:
+            return files.open_npz(path, [name])[name]
+
+        found.tensors[name] = Tensor(name, shape, dtype, path, load)
+    return found
+
+
+def _read_parts(path: Path) -> Contents:
+    """Reads the parts of a checkpoint; one that is missing is so only where needed."""
+    try:
+        if path.stat().st_size > _MAX_INDEX_BYTES:
+            raise UserError(f"{path}: is too large for the index of a checkpoint")
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is not JSON, so no index of a checkpoint") from None
+    where = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(where, dict) or not all(
+        isinstance(name, str)
+        and Path(name).name == name
+        and not name.endswith(INDEX_ENDING)
+        for name in where.values()
+    ):
+        raise UserError(
+            f"{path}: expected a weight_map from names of tensors to names of files "
+            "beside the index"
+        )
+    found = Contents(path, None, {}, {}, {}, {})
+    for name in dict.fromkeys(where.values()):
+        part = path.parent / name
+        keys = [key for key, file in where.items() if file == name]
+        if not part.is_file():
+            found.objects.update(dict.fromkeys(keys, f"tensor of {name}, missing"))
+            continue
+        inside = read_contents(part)
+        for key in keys:
+            if key in inside.tensors:
+                found.tensors[key] = inside.tensors[key]
+    return found
+
+
+def _walk(found: Contents, root: Any) -> None:
+    """Collects what is in an object, every container once, in order."""
+    first: dict[int, str] = {}
+    pending: list[tuple[str, int, Any]] = [("", 0, root)]
+    while pending:
+        key, depth, value = pending.pop()
+        full = len(found.tensors) + len(found.others) + len(found.aliases)
+        if full + len(found.objects) >= _MAX_FOUND:
+            break
+        if isinstance(value, np.ndarray):
+            _add_array(found, key, value)
+        elif isinstance(value, Placeholder):
+            found.objects[key] = value.name
+        elif isinstance(value, dict | list | tuple):
+            if id(value) in first:
+                found.aliases[key] = first[id(value)]
+                continue
+            first[id(value)] = key
+            items = list(_items(value))
+            small = isinstance(value, dict) and 0 < len(value) <= _SMALL_DICT
+            deep = small or any(_is_deep(item) for _, item in items)
+            if depth >= _MAX_DEPTH or not deep:
+                found.others[key] = _describe(value)
+            else:
+                pending += [
+                    (f"{key}.{name}" if key else name, depth + 1, item)
+                    for name, item in reversed(items)
+                    if len(key) + len(name) < _MAX_KEY
+                ]
+        else:
+            found.others[key] = _describe(value)
+
+
+def _items(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    """Yields the names and the values in a container."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield (key if isinstance(key, str) else _name(key)), item
+    else:
+        yield from ((str(i), item) for i, item in enumerate(value[:_MAX_ITEMS]))
+
+
+def _name(key: Any) -> str:
+    return key.name if isinstance(key, Placeholder) else str(key)
+
+
+def _is_deep(value: Any) -> bool:
+    """Returns whether there may be a tensor in it."""
+    return isinstance(value, np.ndarray | Placeholder | dict | list | tuple)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, list | tuple | dict | set | frozenset):
+        return f"{type(value).__name__} of {len(value)}" if value else "empty"
+    return brief(value.item() if isinstance(value, np.generic) else value)
+
+
+def _add_array(found: Contents, key: str, array: np.ndarray) -> None:
+    if key in found.tensors:  # "a.b" as one key, and as b in a
+        key = f"{key}#2"
+
+    def load() -> np.ndarray:
+        return array
+
+    found.tensors[key] = Tensor(key, array.shape, array.dtype, found.path, load)
+
+
+def check_memory(tensor: Tensor) -> None:
+    """Refuses an array that is far larger than its file.
+
+    Raises:
+      FileFormatError: If it is one: a tensor that torch expanded, or packed zeros.
+    """
+    size = tensor.size * tensor.dtype.itemsize
+    if size > max(_SMALL, _MOST_UNPACKED * tensor.source.stat().st_size):
+        raise FileFormatError(
+            f"{tensor.source}: {tensor.key!r} of shape {tensor.shape} takes {size:,} "
+            "bytes, far more than the file has: if it is an expanded tensor, clone it "
+            "before it is saved"
+        )

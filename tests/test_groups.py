@@ -1,0 +1,267 @@
+"""Which files make up a group, what may be in them, and splits from counts."""
+
+import io
+
+import made_data
+import numpy as np
+import pytest
+from made_data import CLASSIFIER, FEATURES
+
+from alphanet_jax import files
+from alphanet_jax.data import class_files, registry
+from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.data.feature_files import find_feature_files
+from alphanet_jax.errors import UserError
+from alphanet_jax.splits import splits_from_counts
+
+
+@pytest.fixture(autouse=True)
+def user_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A dataset whose classifier knows its rows, with 240 training rows."""
+    made = made_data.make(tmp_path / "original", num_features=6)
+    made.weight, made.bias = np.eye(6, dtype=np.float32), np.zeros(6, np.float32)
+    made.dump_classifier()
+    rng = np.random.default_rng(0)
+    for group, size in (("train", 240), ("val", 60), ("test", 90)):
+        labels = np.arange(size) * 7 % 6
+        feats = made.weight[labels] + rng.normal(0, 0.1, (size, 6)).astype("f4")
+        made.groups[group] = {"feats": feats, "labels": labels}
+        made.dump_group(group)
+    return made
+
+
+def load(made, **options):
+    lines = []
+    return load_dataset(made.entry, made.root, report=lines.append, **options), lines
+
+
+def check(made, loaded):
+    for name in made_data.SIZES:
+        group = getattr(loaded, name)
+        np.testing.assert_array_equal(group.features, made.groups[name]["feats"])
+        np.testing.assert_array_equal(group.labels, made.groups[name]["labels"])
+
+
+def found(made, group="train"):
+    parts = find_feature_files(made.entry, made.root, group).parts
+    return [tuple(path and path.name for path in part) for part in parts]
+
+
+def touch(made, *names):
+    for path in (made.root / FEATURES).iterdir():
+        path.unlink()
+    for name in names:
+        (made.root / FEATURES / name).write_bytes(b"")
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("names", "wanted"),
+        [
+            (["train.pkl", "train_val.pkl"], [("train.pkl", None)]),
+            (["train.pkl", "train_0.pkl"], [("train.pkl", None)]),
+            (
+                ["train_10.pt", "train_9.pt"],
+                [("train_9.pt", None), ("train_10.pt", None)],
+            ),
+            (["trainfeat_all.pkl", "val.pkl"], [("trainfeat_all.pkl", None)]),
+            (
+                ["train_features.pt", "train_labels.pt"],
+                [("train_features.pt", "train_labels.pt")],
+            ),
+            (["train.npy", "train_y.npy"], [("train.npy", "train_y.npy")]),
+            (["train_X.npz", "train_y.npy"], [("train_X.npz", "train_y.npy")]),
+            (["train_labels.npy"], []),
+            (["train.txt", "test.pkl"], []),
+        ],
+    )
+    def test_rules(self, names, wanted, made):
+        touch(made, *names)
+        assert found(made) == wanted
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["train.npy", "train.pkl"],
+            ["train.npy", "train_labels.npy", "train_0.pkl", "train_1.pkl"],
+            ["train_a.pkl", "train_b.pkl"],
+            ["train_0.pkl", "train_0.npz", "train_1.pkl", "train_1.npz"],
+            ["train_1.pkl", "train_01.pkl"],
+        ],
+    )
+    def test_several_are_listed(self, names, made):
+        touch(made, *names)
+        with pytest.raises(UserError, match="choose with feature_files") as error:
+            found(made)
+        features = [name for name in names if "labels" not in name]
+        assert all(name in str(error.value) for name in features)
+
+    def test_chosen(self, made):
+        touch(made, "a.pt", "b.pt", "train.pkl")
+        text = '\nfeature_files = {train = "a.pt"}\nlabel_files = {train = "b.pt"}\n'
+        made.registry.write_text(made.registry.read_text() + text)
+        assert found(made) == [("a.pt", "b.pt")]
+        (made.root / FEATURES / "b.pt").unlink()
+        with pytest.raises(UserError, match=r"b\.pt: no such file; the registry names"):
+            found(made)
+
+    def test_longer_names_of_groups(self, made):
+        made.write_registry(datagrps=["train", "train_val"])
+        touch(made, "train_val.pkl")
+        assert found(made) == []
+
+    def test_new_beside_a_conversion_of_other_files(self, made):
+        assert made.convert(made.root)[0] == 0
+        check(made, load(made)[0])
+        path = made.root / FEATURES / "train.pkl"
+        path.rename(path.with_name("trainfeat.pkl"))
+        with pytest.raises(UserError, match=r"as train\.npy and as trainfeat\.pkl"):
+            load(made)
+
+
+class TestForms:
+    @pytest.mark.parametrize("names", [("features", "targets"), ("x", "y")])
+    @pytest.mark.parametrize("shape", ["floats", "column"])
+    def test_names_and_labels(self, names, shape, made):
+        for group, content in made.groups.items():
+            labels = content["labels"]
+            labels = labels * 1.0 if shape == "floats" else labels[:, None]
+            values = dict(zip(names, (content["feats"], labels), strict=True))
+            made.dump(f"{FEATURES}/{group}.pkl", values)
+        check(made, load(made)[0])
+
+    @pytest.mark.parametrize(
+        ("feats", "message"),
+        [
+            (lambda x: [x[:9], x[9:]], "feats is a list of 2 arrays: concatenate them"),
+            (lambda x: x[:, :, None, None], r"\(60, 6, 1, 1\); flatten them: feats"),
+            (lambda x: x.astype(int), r"got int64; make floats of them: feats\.astype"),
+        ],
+    )
+    def test_steps_to_take(self, feats, message, made):
+        made.dump_group("val", feats=feats(made.groups["val"]["feats"]))
+        with pytest.raises(UserError, match=message):
+            load(made)
+
+    def test_two_torch_files(self, made):
+        torch = pytest.importorskip("torch")
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            for name, key in (("features", "feats"), ("labels", "labels")):
+                tensor = torch.from_numpy(content[key])
+                torch.save(tensor, made.root / FEATURES / f"{group}_{name}.pt")
+        check(made, load(made)[0])
+
+
+class TestIdxs:
+    def shuffle(self, made, by):
+        rng = np.random.default_rng(1)
+        for group, content in made.groups.items():
+            order = rng.permutation(len(content["labels"]))
+            labels = content["labels"] if by == "row" else content["labels"][order]
+            made.dump_group(group, labels=labels, idxs=order)
+
+    @pytest.mark.parametrize("by", ["row", "idxs"])
+    def test_what_fits_is_taken_and_said_once(self, by, made):
+        self.shuffle(made, by)
+        loaded, lines = load(made)
+        check(made, loaded)
+        assert sum(f"labels were taken by {by}" in line for line in lines) == 3
+        assert load(made)[1] == []
+
+    def test_neither_is_refused(self, made):
+        self.shuffle(made, "row")
+        made.dump_classifier(weight=-np.eye(6, dtype="f4")[::-1], bias=None)
+        with pytest.raises(UserError, match='choose with labels_by = "row" or "idxs"'):
+            load(made)
+        check(made, load(made, labels_by="row")[0])
+        made.write_registry(labels_by="row")
+        check(made, load(made)[0])
+
+    def test_near_chance(self, made):
+        made.dump_classifier(weight=np.roll(made.weight, 1, axis=0))
+        lines = load(made)[1]
+        (warning,) = [line for line in lines if line.startswith("warning")]
+        for cause in ("another order", "scrambled", "another model"):
+            assert cause in warning
+
+
+class TestSplits:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({}, "no class is many: classes have 5 to 60 training samples"),
+            ({"few_below": 5, "many_above": 50}, "no class is few"),
+            ({"few_below": 50, "many_above": 10}, "must not be more than many_above"),
+            ({"few_below": "a"}, "few_below must be a number of samples"),
+            ({"few_below": "120%"}, "few_below must be a number of samples"),
+        ],
+    )
+    def test_errors(self, arguments, message):
+        with pytest.raises(UserError, match=message):
+            splits_from_counts([5, 19, 30, 60], **arguments)
+
+    def test_loaded(self, made):
+        labels = np.repeat(np.arange(6), [100, 80, 30, 20, 6, 4])
+        made.groups["train"] = {"feats": made.weight[labels], "labels": labels}
+        made.dump_group("train")
+        made.write_registry(split_files_dir=None, many_above="50%")
+        loaded, lines = load(made)
+        assert [v.tolist() for v in loaded.splits.values()] == [[4, 5], [3], [0, 1, 2]]
+        assert lines[-1] == (
+            "splits by few_below=20, many_above=50%: few 2 classes with 10 samples, "
+            "medium 1 class with 20 samples, many 3 classes with 210 samples"
+        )
+        other = load(made, few_below="5", many_above="90")[0]
+        assert other.splits["few"].tolist() == [5]
+        assert other.file_hashes != loaded.file_hashes
+
+    def test_list_of_samples(self, made):
+        counts = [100, 80, 30, 20, 6, 4]
+        lines = [f"train/n {c}.jpg {c}" for c in range(6) for _ in range(counts[c])]
+        made.write_registry(split_files_dir=None, counts_file="list.txt", many_above=50)
+        made.path("list.txt").write_text("\r\n".join(lines), encoding="utf-16")
+        loaded, _ = load(made)
+        assert [v.tolist() for v in loaded.splits.values()] == [[4, 5], [2, 3], [0, 1]]
+
+    def test_not_both(self, made):
+        made.write_registry(few_below=20)
+        with pytest.raises(UserError, match="give one or the other"):
+            registry.get_entry(made.registry, "made")
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+    @pytest.mark.parametrize("form", ["savetxt", "commas", "semicolons", "comments"])
+    def test_lists_that_people_have(self, form, encoding, made):
+        text = io.StringIO()
+        np.savetxt(text, [3.0, 0.0])
+        texts = {
+            "savetxt": text.getvalue(),
+            "commas": "3,0\r\n",
+            "semicolons": "3; 0;\n\n",
+            "comments": "# few\n3 # three\n0\n",
+        }
+        made.path("data/splits/few.txt").write_bytes(texts[form].encode(encoding))
+        found = class_files.read_splits(made.entry, made.root)
+        assert found["few"].tolist() == [0, 3]
+
+    def test_written(self, tmp_path):
+        splits = splits_from_counts([1, 50, 500])
+        class_files.write_splits(tmp_path / "splits", splits)
+        assert files.read_lines(tmp_path / "splits" / "many.txt") == ["2", ""]
+
+
+def test_registry_with_a_mark(made):
+    made.registry.write_bytes(b"\xef\xbb\xbf" + made.registry.read_bytes())
+    assert made.entry.classifier_file == CLASSIFIER
+
+
+def test_missing_validation_names_the_option(made):
+    (made.root / FEATURES / "val.pkl").unlink()
+    with pytest.raises(UserError, match=r"training\.val_datagrp= \(empty\) trains"):
+        load(made)
+    assert load(made, val_group="")[0].val is None
