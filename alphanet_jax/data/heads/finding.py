@@ -275,9 +275,9 @@ class _Search:
     def _fail(self, reason: str) -> NoReturn:
         """Says why there is no head, and what there is."""
         contents = self.contents
-        every = list(contents.tensors.values())
+        tensors = contents.tensors
+        every = [t for key, t in tensors.items() if not keys.is_of_training(key)]
         likely = [t for t in every if is_matrix(t)]
-        likely = [t for t in likely if not keys.is_of_training(t.key)] or likely
         hint = f"name its weight with {_OPTION}" if every else "it holds no tensors"
         if likely and all(map(is_reparametrized, likely)):
             hint = _UNDO
