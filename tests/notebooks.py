@@ -110,5 +110,5 @@ def check_stored(path, *, max_bytes, kinds):
         [cell["source"], [o.get("text") for o in cell.get("outputs", [])]]
         for cell in notebook["cells"]
     ]
-    places = r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\"
+    places = r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\"
     assert not re.search(places, json.dumps(shown))
