@@ -50,7 +50,7 @@ values make a sweep, of which the best by validation accuracy is taken:
       --workdir=results/rhos --config.rho="(0.1, 0.25, 0.5, 1.0)"
 
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
-commands find them. docs/own_model.md answers what is asked most."""
+commands find them."""
 
 METHODS = ("alphanet",)
 _REGISTRY = "dataset.toml"
@@ -116,6 +116,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
     )
     train.define_flags(values, argv)
+    values["workdir"].help = "directory for the result and the names of the files"
 
 
 def run(values: flags.FlagValues) -> None:
