@@ -1,8 +1,9 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
 For a notebook, loaded when they are used: `fit`, the one call; `Settings`, `Dataset`,
-`load_data`, `train`, `load_result`; and all modules, as in `alphanet_jax.model`. What
-there is, in the order in which data goes through it; imports go the same way:
+`load_data`, `train`, `load_result`, `patch_torch`; and all modules, as in
+`alphanet_jax.model`. What there is, in the order in which data goes through it; imports
+go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
@@ -22,6 +23,7 @@ there is, in the order in which data goes through it; imports go the same way:
     results/         files readable with NumPy alone; tables, combinations, meanings
     figures/         twelve kinds of figures, and the numbers that they draw
     correction       the one call: arrays in, a corrected classifier out
+    torch_models     corrected rows into a model of PyTorch, without importing that
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.training import load_data, train
     from alphanet_jax.results.file import load_result
+    from alphanet_jax.torch_models import patch_torch
 
 __all__ = [
     "Dataset",
@@ -68,6 +71,7 @@ __all__ = [
     "lookup",
     "model",
     "nn_search",
+    "patch_torch",
     "results",
     "sampling",
     "scores",
@@ -82,6 +86,7 @@ _HOMES = {
     "fit": "alphanet_jax.correction",
     "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
+    "patch_torch": "alphanet_jax.torch_models",
     "train": "alphanet_jax.experiment.training",
 }
 

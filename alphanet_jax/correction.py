@@ -7,35 +7,33 @@ k neighbors.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import files, splits
+from alphanet_jax import splits
 from alphanet_jax.config.fields import FIELDS, Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.experiment import training
 from alphanet_jax.experiment.progress import Report
-from alphanet_jax.results import accuracy, accuracy_tables, combo_reports, combos
+from alphanet_jax.results import (
+    accuracy,
+    accuracy_tables,
+    combo_reports,
+    combos,
+    corrected,
+    saved_heads,
+)
+from alphanet_jax.results.corrected import Head, Which
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = ["AccuracyReport", "Correction", "Head", "Which", "fit"]
 
-# Which seed's classifier: the best on validation data, their mean, or one of them.
-Which = Literal["best", "mean"] | int
-
 # What the call itself decides.
 _DECIDED = ("dataset", "registry", "data_root", "train_datagrp", "val_datagrp",
             "test_datagrp")  # fmt: skip
-
-
-class Head(NamedTuple):
-    """A linear classifier: the logits of features x are `x @ weight.T + bias`."""
-
-    weight: np.ndarray  # shape=(C, d), float32
-    bias: np.ndarray  # shape=(C,), float32
 
 
 class AccuracyReport(NamedTuple):
@@ -110,11 +108,9 @@ class Correction:
         Returns:
           Fractions, with shape `[S]`; NaN without validation data.
         """
-        epochs = self.result["selected_epoch"]
-        seeds = np.arange(len(epochs))
-        if not self.has_validation or self.result["val_accuracy"].shape[1] == 0:
-            return np.full(len(epochs), np.nan)
-        return np.asarray(self.result["val_accuracy"][seeds, epochs])
+        if not self.has_validation:
+            return np.full(len(self.result["seeds"]), np.nan)
+        return corrected.val_accuracy(self.result)
 
     def head(self, seed: Which = "best") -> Head:
         """Builds a corrected classifier.
@@ -130,24 +126,7 @@ class Correction:
         Raises:
           ValueError: If there is no such seed.
         """
-        weight_few = self.result["weight_few"]
-        if seed == "best" and self.has_validation:
-            seed = int(self.result["seeds"][np.argmax(self.val_accuracy())])
-        if isinstance(seed, str):
-            if seed not in ("best", "mean"):
-                raise ValueError(
-                    f"seed must be 'best', 'mean' or a seed, got {seed!r}."
-                )
-            rows = weight_few.mean(axis=0, dtype=np.float64)
-        else:
-            places = np.flatnonzero(self.result["seeds"] == seed)
-            if not len(places):
-                listed = self.result["seeds"].tolist()
-                raise ValueError(f"seed must be one of {listed}, got {seed!r}.")
-            rows = weight_few[places[0]]
-        weight = self.original.weight.copy()
-        weight[self.result["few_classes"]] = rows
-        return Head(weight, self.original.bias.copy())
+        return corrected.corrected_head(self.original, self.result, seed)
 
     def logits(self, features: ArrayLike, *, seed: Which = "best") -> np.ndarray:
         """Computes the logits of features.
@@ -210,21 +189,45 @@ class Correction:
         shown = combos.combination(runs, found, combos.common_neighbors(runs))
         return combo_reports.format_text([shown], mistake_n=mistakes)
 
-    def save(self, path: Path | str, *, seed: Which = "best") -> None:
-        """Writes a corrected classifier: `weight` and `bias` in a `.npz` file.
+    def save(
+        self,
+        path: Path | str,
+        *,
+        seed: Which = "best",
+        into: Path | str | Sequence[Path | str] | None = None,
+        key: str = "",
+    ) -> tuple[str, ...]:
+        """Writes a corrected classifier, whole or not at all.
 
         Args:
-          path: The file; it is written whole or not at all.
+          path: The file: `weight` and `bias` in `.npz`, `.safetensors` or, where
+            PyTorch is installed, `.pth`; or the copy of `into`.
           seed: As `head` takes it.
+          into: Checkpoint that the classifier is from, or the files of its experts in
+            order, which then `path` is a directory for copies of. In a copy all but
+            the changed rows is byte for byte as it was. PyTorch is not needed.
+          key: Key of the classifier in it, such as `state_dict.fc`; by default it is
+            found.
+
+        Returns:
+          Lines about what was written.
 
         Raises:
-          UserError: If the file is not a `.npz`.
+          UserError: If it has another ending, cannot be written, or is there already
+            and not a `.npz` of a classifier alone; or if the checkpoint has another
+            classifier than `original`.
         """
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise UserError(f"{path}: the file must end in .npz")
-        with files.replacing(path) as temporary:
-            files.write_npz(temporary, self.head(seed)._asdict())
+        path, head = Path(path), self.head(seed)
+        if into is None:
+            # A checkpoint of the user's own may have any of the other endings.
+            overwrite = path.suffix == ".npz"
+            return tuple(saved_heads.save_alone(head, path, overwrite=overwrite))
+        given = [into] if isinstance(into, str | Path) else into
+        paths = [Path(one) for one in given]
+        checkpoint = saved_heads.open_original(paths, original=self.original, key=key)
+        return tuple(
+            saved_heads.save_into(checkpoint, head, path, original=self.original)
+        )
 
 
 def fit(
@@ -307,14 +310,8 @@ def fit(
         config=chosen.as_config(),
         has_validation=data.val is not None,
     )
-    if found.has_validation:
-        best, before = found.val_accuracy().max(), found.result["baseline_val_accuracy"]
-        if best < before:
-            report(
-                "note: on validation data the corrected classifier gets "
-                f"{100 * best:.1f} overall, the unchanged one {100 * before:.1f}; a "
-                "larger rho costs the base classes less"
-            )
+    if found.has_validation and (harm := corrected.remark_on_harm(found.result)):
+        report(harm)
     return found
 
 

@@ -195,8 +195,11 @@ class TestReports:
         with np.load(tmp_path / "head.npz") as head:
             np.testing.assert_array_equal(head["weight"], fitted.head(2).weight)
             np.testing.assert_array_equal(head["bias"], DATA.bias)
-        with pytest.raises(UserError, match=r"head\.pth: the file must end in \.npz"):
-            fitted.save(tmp_path / "head.pth")
+        fitted.save(tmp_path / "head.npz", seed=1)  # written anew
+        with np.load(tmp_path / "head.npz") as head:
+            np.testing.assert_array_equal(head["weight"], fitted.head(1).weight)
+        with pytest.raises(UserError, match=r"head\.txt: must end in \.npz, \.safe"):
+            fitted.save(tmp_path / "head.txt")
 
     def test_says_when_it_harms(self):
         lines = []

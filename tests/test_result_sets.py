@@ -236,9 +236,27 @@ class TestLoadSets:
         with pytest.raises(UserError, match=rf"1: not a whole result: '{name}' is mis"):
             ask(runs)
 
+    def test_copies_count_once(self, tmp_path, arrays):
+        lines = []
+        names = ("1", "2", "3")
+        paths = [results_of_data.write(tmp_path / n, arrays["a"]) for n in names]
+        runs = load(paths, lines)
+        assert runs.num_runs == 2
+        assert [file.path for file in runs.files] == paths[:1]
+        assert len(lines) == 2
+        assert lines[0] == (
+            f"note: {paths[1]} is a copy of {paths[0]}, and 1 more such file; what is "
+            "there twice counts once"
+        )
+        assert lines[1].endswith("3 files, 2 runs")
+
     def test_same_run_twice_is_told(self, tmp_path, arrays):
         lines = []
-        paths = [results_of_data.write(tmp_path / n, arrays["a"]) for n in ("1", "2")]
+        other = arrays["a"]["test_pred"][:, ::-1]
+        paths = [
+            results_of_data.write(tmp_path / "1", arrays["a"]),
+            results_of_data.write(tmp_path / "2", arrays["a"], test_pred=other),
+        ]
         assert load(paths, lines).num_runs == 4
         assert "same settings and seed 0; both count" in lines[1]
         lines.clear()

@@ -1,8 +1,9 @@
-"""Reads the safetensors format: a header in JSON, and then the bytes of the tensors."""
+"""Safetensors: a header in JSON, and then the bytes of the tensors."""
 
 import json
 import os
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 import ml_dtypes
@@ -18,7 +19,7 @@ from alphanet_jax.data.untrusted import (
     whole_array,
 )
 
-__all__ = ["load"]
+__all__ = ["load", "save"]
 
 _MAX_JSON_HEADER: Final = 100_000_000  # the limit of the safetensors format
 _UINT64: Final = struct.Struct("<Q")
@@ -78,6 +79,40 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         if position != len(content):
             raise Refused(f"has {len(content) - position} bytes in no tensor")
         return tensors
+
+
+def save(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes a safetensors file; equal tensors give equal bytes.
+
+    Args:
+      path: The file.
+      tensors: The tensors by name.
+
+    Raises:
+      ValueError: If the format has no such dtype.
+    """
+    kinds = {dtype: kind for kind, dtype in _DTYPES.items()}
+    header: dict[str, object] = {}
+    start = 0
+    for name, array in tensors.items():
+        if array.dtype not in kinds:
+            raise ValueError(
+                f"{name} must be of one of {', '.join(map(str, kinds))}, "
+                f"got {array.dtype}"
+            )
+        stop = start + array.nbytes
+        header[name] = {
+            "dtype": kinds[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [start, stop],
+        }
+        start = stop
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _UINT64.size)  # the data begins at an even address
+    with open(path, "wb") as file:
+        file.write(_UINT64.pack(len(text)) + text)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array).tobytes())
 
 
 def _parse_header(text: bytes) -> dict[str, object]:

@@ -4,8 +4,9 @@
 files together. `accuracy` counts predictions, `top_k` ranks classes, `nearest` finds
 near ones; `datasets` finds the data again that this needs. `tables` lays tables out,
 `accuracy_tables` makes those of accuracy, `combos` and `combo_reports` explain single
-classes, `semantic` and `wordnet` find classes that are near in meaning. All of it needs
-NumPy alone, not JAX.
+classes, `semantic` and `wordnet` find classes that are near in meaning. `corrected`
+chooses among the classifiers of a result, `export` checks one and `saved_heads` writes
+it, alone or where it came from. All of it needs NumPy alone, not JAX.
 
 The names in `__all__` are those that a notebook needs. Each is loaded when it is first
 used:
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
         find_classes,
         select_classes,
     )
+    from alphanet_jax.results.corrected import Head, Which, corrected_head
     from alphanet_jax.results.datasets import DataFinder
+    from alphanet_jax.results.export import Export, export_result
     from alphanet_jax.results.file import FILE_NAME, load_result, save_result
     from alphanet_jax.results.nearest import nearest_others
     from alphanet_jax.results.schema import SCHEMA, ArraySpec
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         ResultSet,
         find_results,
         group_by_setting,
+        load_file,
         load_sets,
     )
     from alphanet_jax.results.tables import (
@@ -70,6 +74,8 @@ __all__ = [
     "ArraySpec",
     "Combination",
     "DataFinder",
+    "Export",
+    "Head",
     "Hits",
     "Layout",
     "Metric",
@@ -78,12 +84,16 @@ __all__ = [
     "Row",
     "Table",
     "Value",
+    "Which",
     "combination",
     "common_neighbors",
+    "corrected_head",
+    "export_result",
     "find_classes",
     "find_results",
     "group_by_setting",
     "hits_of_predictions",
+    "load_file",
     "load_result",
     "load_sets",
     "make_accuracy_tables",
@@ -105,12 +115,14 @@ _PLACES = {
     "accuracy_tables": "Hits Metric hits_of_predictions make_accuracy_tables "
     "training_table",
     "combos": "Combination combination common_neighbors find_classes select_classes",
+    "corrected": "Head Which corrected_head",
     "datasets": "DataFinder",
+    "export": "Export export_result",
     "file": "FILE_NAME load_result save_result",
     "nearest": "nearest_others",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
-    "sets": "ResultFile ResultSet find_results group_by_setting load_sets",
+    "sets": "ResultFile ResultSet find_results group_by_setting load_file load_sets",
     "tables": "FORMATS Layout Row Table Value mean_and_std render",
     "top_k": "top_k_hits",
 }

@@ -24,6 +24,7 @@ __all__ = [
     "ResultSet",
     "find_results",
     "group_by_setting",
+    "load_file",
     "load_sets",
 ]
 
@@ -42,6 +43,8 @@ _COMMON = (
 _NEEDED = ("seeds", "dataset", "test_pred")
 # By far the largest array, which few reports need.
 _LATER = "weight_few"
+# What may differ between two copies of one result.
+_OF_MACHINE = {"config", "versions", "file_hashes"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,11 +295,14 @@ def load_sets(
     for number, (name, paths) in enumerate(experiments.items(), 1):
         by_dataset: dict[str, list[ResultFile]] = {}
         for path in paths:
-            file = _load(path)
+            file = load_file(path)
             dataset = str(file.arrays["dataset"])
             _check_same_data(firsts.setdefault(dataset, file), file)
             by_dataset.setdefault(dataset, []).append(file)
-        made = [ResultSet(name, tuple(files)) for files in by_dataset.values()]
+        made = [
+            ResultSet(name, _without_copies(files, report))
+            for files in by_dataset.values()
+        ]
         runs = sum(each.num_runs for each in made)
         report(
             f"read {number} of {len(experiments)}: {name}, "
@@ -306,6 +312,47 @@ def load_sets(
             _report_repeats(each, report)
         sets += made
     return sets
+
+
+def _without_copies(
+    files: Sequence[ResultFile], report: Callable[[str], None]
+) -> tuple[ResultFile, ...]:
+    """Leaves out files that are copies of others: of one setting, with equal arrays."""
+    kept: dict[str, list[ResultFile]] = {}
+    copies = []
+    for file in files:
+        same_setting = kept.setdefault(setting_key(file.config), [])
+        first = next((one for one in same_setting if _is_copy(one, file)), None)
+        if first is None:
+            same_setting.append(file)
+        else:
+            copies.append((first, file))
+    if copies:
+        first, file = copies[0]
+        rest = count_of(len(copies) - 1, "more such file")
+        more = f", and {rest}" if len(copies) > 1 else ""
+        report(
+            f"note: {file.path} is a copy of {first.path}{more}; what is there twice "
+            "counts once"
+        )
+    left = {id(copy) for _, copy in copies}
+    return tuple(file for file in files if id(file) not in left)
+
+
+def _is_copy(first: ResultFile, second: ResultFile) -> bool:
+    """Returns whether two results are of the same runs, with the same outcome."""
+    names = (first.arrays.keys() | second.arrays.keys()) - _OF_MACHINE
+    return all(
+        name in first.arrays
+        and name in second.arrays
+        and _is_equal(first.arrays[name], second.arrays[name])
+        for name in names
+    )
+
+
+def _is_equal(first: np.ndarray, second: np.ndarray) -> bool:
+    both = first.dtype.kind == second.dtype.kind == "f"
+    return np.array_equal(first, second, equal_nan=both)
 
 
 def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
@@ -322,7 +369,12 @@ def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
                 return
 
 
-def _load(path: Path) -> ResultFile:
+def load_file(path: Path) -> ResultFile:
+    """Loads one result file.
+
+    Raises:
+      UserError: If it is missing, damaged or no result.
+    """
     arrays = load_result(path, without=[_LATER])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")

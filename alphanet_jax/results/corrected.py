@@ -1,0 +1,175 @@
+"""The corrected classifiers that a result holds, one for each seed, and their mean.
+
+Notation: S seeds, F 'few' classes, C classes, d feature dimensions, k neighbors.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "Head",
+    "Which",
+    "choose",
+    "corrected_head",
+    "has_validation",
+    "largest_neighbors",
+    "make_weight_few",
+    "remark_on_harm",
+    "val_accuracy",
+]
+
+# Which seed's classifier: the best on validation data, their mean, or one of them.
+Which = Literal["best", "mean"] | int
+
+
+class Head(NamedTuple):
+    """A linear classifier: the logits of features x are `x @ weight.T + bias`."""
+
+    weight: np.ndarray  # shape=(C, d), float32
+    bias: np.ndarray  # shape=(C,), float32
+
+
+def has_validation(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether a result has accuracies on validation data."""
+    return bool(np.isfinite(arrays["baseline_val_accuracy"]))
+
+
+def val_accuracy(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Computes each seed's overall validation accuracy at its selected epoch.
+
+    Args:
+      arrays: Arrays of a result.
+
+    Returns:
+      Fractions, with shape `[S]`; NaN without validation data or training.
+    """
+    epochs = arrays["selected_epoch"]
+    if not arrays["val_accuracy"].shape[1]:
+        return np.full(len(epochs), np.nan)
+    return np.asarray(arrays["val_accuracy"][np.arange(len(epochs)), epochs])
+
+
+def choose(arrays: Mapping[str, np.ndarray], seed: Which) -> int | None:
+    """Chooses one of the seeds.
+
+    Args:
+      arrays: Arrays of a result.
+      seed: 'best': the seed with the highest validation accuracy, the first of
+        equals, or the mean where there is no validation data; 'mean'; or one of the
+        seeds.
+
+    Returns:
+      Index of the seed; None for the mean of all.
+
+    Raises:
+      ValueError: If there is no such seed.
+    """
+    seeds = arrays["seeds"]
+    if seed == "best":
+        accuracies = val_accuracy(arrays)
+        known = has_validation(arrays) and np.isfinite(accuracies).any()
+        return int(np.nanargmax(accuracies)) if known else None
+    if seed == "mean":
+        return None
+    if isinstance(seed, str):
+        raise ValueError(f"seed must be 'best', 'mean' or a seed, got {seed!r}.")
+    places = np.flatnonzero(seeds == seed)
+    if not len(places):
+        raise ValueError(f"seed must be one of {seeds.tolist()}, got {seed!r}.")
+    return int(places[0])
+
+
+def corrected_head(
+    original: Head, arrays: Mapping[str, np.ndarray], seed: Which = "best"
+) -> Head:
+    """Builds a corrected classifier.
+
+    Args:
+      original: The classifier before.
+      arrays: Arrays of a result.
+      seed: As `choose` takes it.
+
+    Returns:
+      The classifier; only the weights of few classes differ from the original's.
+
+    Raises:
+      ValueError: If there is no such seed.
+    """
+    index, weight_few = choose(arrays, seed), arrays["weight_few"]
+    weight = original.weight.copy()
+    weight[arrays["few_classes"]] = (
+        weight_few.mean(axis=0, dtype=np.float64)
+        if index is None
+        else weight_few[index]
+    )
+    return Head(weight, original.bias.copy())
+
+
+def remark_on_harm(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Returns a line where the unchanged classifier is better than every seed.
+
+    Args:
+      arrays: Arrays of a result.
+
+    Returns:
+      The line; None where a seed is at least as good on validation data, or there is
+      no such data.
+    """
+    accuracies = val_accuracy(arrays)
+    if not has_validation(arrays) or not np.isfinite(accuracies).any():
+        return None
+    best, before = np.nanmax(accuracies), float(arrays["baseline_val_accuracy"])
+    if best >= before:
+        return None
+    return (
+        f"note: on validation data the corrected classifier gets {100 * best:.1f} "
+        f"overall, the unchanged one {100 * before:.1f}; a larger rho costs the base "
+        "classes less"
+    )
+
+
+def make_weight_few(
+    weight: np.ndarray, arrays: Mapping[str, np.ndarray], index: int
+) -> np.ndarray:
+    """Computes new weights of the few classes from the coefficients of a result.
+
+    Args:
+      weight: Weights of the classifier before, with shape `[C, d]`.
+      arrays: Arrays of the result.
+      index: Index of the seed.
+
+    Returns:
+      The weights, with shape `[F, d]`: those in the result, if the classifier is the
+      one that it was made with.
+    """
+    alphas, neighbors = arrays["alphas"][index], arrays["neighbors"]
+    if neighbors.ndim == 3:  # version 0.1 wrote an axis of length 1 for all seeds
+        neighbors = neighbors[index if len(neighbors) > 1 else 0]
+    sources = np.column_stack([arrays["few_classes"], neighbors])
+    made = np.zeros((len(sources), weight.shape[1]))
+    for coefficients, classes in zip(alphas.T, sources.T, strict=True):
+        made += coefficients[:, None].astype(np.float64) * weight[classes]
+    return made
+
+
+def largest_neighbors(
+    weight: np.ndarray, arrays: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Computes the norm of each few class's largest neighbor.
+
+    No row of a few class moves further than that: the coefficients of the neighbors
+    have absolute values that sum to one.
+
+    Args:
+      weight: Weights of the classifier before, with shape `[C, d]`.
+      arrays: Arrays of the result.
+
+    Returns:
+      The norms, with shape `[F]`; of all seeds' neighbors the largest.
+    """
+    norms = np.linalg.norm(weight.astype(np.float64), axis=1)[arrays["neighbors"]]
+    if norms.ndim == 3:
+        norms = norms.max(axis=0)
+    return np.asarray(norms.max(axis=1))
