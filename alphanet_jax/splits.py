@@ -93,11 +93,25 @@ def splits_from_counts(
         span = f"{numbers.min():g} to {numbers.max():g}"
         raise UserError(
             f"no class is {' or '.join(empty)}: classes have {span} training samples, "
-            f"few_below is {few_below} and many_above {many_above}; choose others "
-            "within these counts, or quantiles of them, such as few_below=25% and "
-            "many_above=75%"
+            f"few_below is {few_below} and many_above {many_above}; {_advice(numbers)}"
         )
     return splits
+
+
+def _advice(counts: np.ndarray) -> str:
+    """Says which limits make no split empty."""
+    distinct = np.unique(counts)
+    third = len(distinct) // 3
+    if not third:
+        return (
+            f"their counts are too much alike ({len(distinct)} different ones) for "
+            "limits, so list the classes of each split"
+        )
+    low, high = distinct[third], distinct[-1 - third]
+    return (
+        "choose others within these counts, or quantiles of them; few_below="
+        f"{low:g} and many_above={high:g} would do"
+    )
 
 
 def check_limit(name: str, value: int | float | str) -> tuple[float, bool]:

@@ -139,6 +139,7 @@ def train(
         trained.
     """
     listed = _list_points(points)
+    devices.check_devices()
     if not isinstance(data, Dataset):
         raise UserError(f"data must be a Dataset, got a {type(data).__name__}")
     if n_ckpt < 1:
@@ -272,6 +273,7 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
+    devices.check_devices()
     with devices.one_by_one():
         return dataset.load_dataset(
             registry.get_entry(Path(settings.registry), settings.dataset),
