@@ -204,6 +204,20 @@ def scaled(made):
     )
 
 
+def apart(made):
+    """Scales in a part of their own, of shape (1, C), and what an optimizer keeps."""
+    return {
+        "epoch": 7,
+        "state_dict_model": {"module.conv.weight": OTHER},
+        "state_dict_classifier": {
+            "module.fc.weight": made.weight / SCALES[:, None],
+            "module.fc.bias": made.bias / SCALES,
+        },
+        "state_dict_lws_model": {"module.learned_norm": SCALES[None]},
+        "optimizer": {"state": {0: {"momentum_buffer": made.weight + 1}}},
+    }
+
+
 def directions(made):
     norms = np.linalg.norm(made.weight, axis=1, keepdims=True)
     longer = np.arange(1, 7, dtype=np.float32)[:, None]
@@ -240,6 +254,7 @@ FORMS = {
         "best",
     ),
     "scales.pth": (scaled, save_zip, True, "fc"),
+    "apart.pth": (apart, save_legacy, True, ""),
     "half.pth": (
         lambda m: named(m.weight.astype("f2"), m.bias.astype("f2")), save_zip, True, ""
     ),
