@@ -204,6 +204,20 @@ def scaled(made):
     )
 
 
+def apart(made):
+    """Scales in a part of their own, of shape (1, C), and what an optimizer keeps."""
+    return {
+        "epoch": 7,
+        "state_dict_model": {"module.conv.weight": OTHER},
+        "state_dict_classifier": {
+            "module.fc.weight": made.weight / SCALES[:, None],
+            "module.fc.bias": made.bias / SCALES,
+        },
+        "state_dict_lws_model": {"module.learned_norm": SCALES[None]},
+        "optimizer": {"state": {0: {"momentum_buffer": made.weight + 1}}},
+    }
+
+
 def directions(made):
     norms = np.linalg.norm(made.weight, axis=1, keepdims=True)
     longer = np.arange(1, 7, dtype=np.float32)[:, None]
@@ -240,6 +254,7 @@ FORMS = {
         "best",
     ),
     "scales.pth": (scaled, save_zip, True, "fc"),
+    "apart.pth": (apart, save_legacy, True, ""),
     "half.pth": (
         lambda m: named(m.weight.astype("f2"), m.bias.astype("f2")), save_zip, True, ""
     ),
@@ -512,6 +527,21 @@ class TestErrors:
         self.refuse(case, "predicts 3 of 12 test samples otherwise", "h.npz")
         self.refuse(case, "predicts 3 of 12", into=[self.source(case)])
 
+    @pytest.mark.parametrize("name", ["weight_few", "val_accuracy", "class_counts"])
+    def test_array_is_missing(self, case, name):
+        results_of_data.write(case.path, case.arrays, **{name: None})
+        self.refuse(case, f"{name}.* missing", "h.npz")
+
+    def test_rows_that_are_not_finite(self, case):
+        rows = case.arrays["weight_few"].copy()
+        rows[2, 0, 0] = np.nan
+        results_of_data.write(case.path, case.arrays, weight_few=rows)
+        message = r"the new rows of seeds \[8\] are not finite"
+        self.refuse(case, message, "h.npz", seed=8)
+        self.refuse(case, message, "h.npz", seed="mean")
+        case.export("h.npz")
+        case.check(case.root / "h.npz")
+
     def test_half_precision_too_small(self, tmp_path):
         case = Case(tmp_path)
         case.made.weight *= np.float32(60000 / np.abs(case.made.weight).max())
@@ -584,6 +614,14 @@ class TestCommand:
         assert message in err
         assert len(err.splitlines()) == 1 or "loading" in err
         assert not Path("h.npz").exists()
+
+    def test_relative_paths(self, case, capsys, monkeypatch):
+        save_zip(case.root / "a.pth", named(case.made.weight, case.made.bias))
+        monkeypatch.chdir(case.root)
+        arguments = ["--result=r", "--into=a.pth", "--out=b.pth"]
+        status, _, err = self.run(capsys, *arguments)
+        assert status == 0, err
+        case.check(case.root / "b.pth")
 
     def test_several_results(self, case, capsys):
         results_of_data.write(case.path.parent / "two" / "result.npz", case.arrays)
