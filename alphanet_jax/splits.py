@@ -60,8 +60,8 @@ def splits_from_counts(
       Class ids of 'few', 'medium' and 'many', each ascending, int32.
 
     Raises:
-      UserError: If a split would be empty or the limits are not right; says what the
-        counts are.
+      UserError: If there would be no few classes or no others, or the limits are not
+        right; says what the counts are.
       ValueError: If counts are not a list of numbers.
 
     Examples:
@@ -88,29 +88,25 @@ def splits_from_counts(
     few, many = numbers < low, numbers > high
     masks = zip(SPLITS, (few, ~(few | many), many), strict=True)
     splits = {name: np.flatnonzero(mask).astype(np.int32) for name, mask in masks}
-    empty = [name for name, classes in splits.items() if not len(classes)]
-    if empty:
+    if few.all() or not few.any():
+        what = "all classes are few" if few.all() else "no class is few"
         span = f"{numbers.min():g} to {numbers.max():g}"
         raise UserError(
-            f"no class is {' or '.join(empty)}: classes have {span} training samples, "
-            f"few_below is {few_below} and many_above {many_above}; {_advice(numbers)}"
+            f"{what}: classes have {span} training samples, few_below is {few_below}; "
+            f"{_advice(numbers)}"
         )
     return splits
 
 
 def _advice(counts: np.ndarray) -> str:
-    """Says which limits make no split empty."""
+    """Says which limit leaves few classes and others."""
     distinct = np.unique(counts)
-    third = len(distinct) // 3
-    if not third:
-        return (
-            f"their counts are too much alike ({len(distinct)} different ones) for "
-            "limits, so list the classes of each split"
-        )
-    low, high = distinct[third], distinct[-1 - third]
+    if len(distinct) == 1:
+        return "with equal counts there is no limit, so list the classes of each split"
+    low = distinct[max(1, len(distinct) // 3)]
     return (
-        "choose others within these counts, or quantiles of them; few_below="
-        f"{low:g} and many_above={high:g} would do"
+        "choose another within these counts, or a quantile of them; "
+        f"few_below={low:g} would do"
     )
 
 

@@ -332,8 +332,11 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({}, "no class is many: classes have 5 to 60 training samples"),
-            ({"few_below": 5, "many_above": 50}, "no class is few"),
+            (
+                {"few_below": 5},
+                "no class is few: classes have 5 to 60 training samples",
+            ),
+            ({"few_below": 61}, "all classes are few: classes have 5 to 60 training"),
             ({"few_below": 50, "many_above": 10}, "must not be more than many_above"),
             ({"few_below": "a"}, "few_below must be a number of samples"),
             ({"few_below": "120%"}, "few_below must be a number of samples"),
@@ -343,17 +346,24 @@ class TestSplits:
         with pytest.raises(UserError, match=message):
             splits_from_counts([5, 19, 30, 60], **arguments)
 
+    @pytest.mark.parametrize("limit", [0, 10**6])
     @pytest.mark.parametrize("counts", [[1, 2, 3], [9, 5, 5, 5, 7], range(4, 90, 7)])
-    def test_advice(self, counts):
-        with pytest.raises(UserError, match="no class is") as error:
-            splits_from_counts(counts, few_below=0, many_above=10**6)
-        low, high = re.findall("=([0-9]+)", str(error.value))
-        splits = splits_from_counts(counts, few_below=low, many_above=high)
-        assert all(map(len, splits.values()))
+    def test_advice(self, counts, limit):
+        with pytest.raises(UserError, match="would do") as error:
+            splits_from_counts(counts, few_below=limit, many_above=10**6)
+        (low,) = re.findall("few_below=([0-9]+) would", str(error.value))
+        splits = splits_from_counts(counts, few_below=low)
+        assert 0 < len(splits["few"]) < len(counts)
 
-    def test_counts_too_much_alike(self):
-        with pytest.raises(UserError, match=r"\(2 different ones\).* list the classes"):
-            splits_from_counts([5, 5, 9, 9])
+    def test_equal_counts(self):
+        with pytest.raises(UserError, match="equal counts .* list the classes"):
+            splits_from_counts([5, 5, 5])
+
+    def test_medium_or_many_may_lack_classes(self):
+        found = splits_from_counts([5, 19, 30, 60])
+        assert [v.tolist() for v in found.values()] == [[0, 1], [2, 3], []]
+        found = splits_from_counts([5, 19, 300, 600])
+        assert [v.tolist() for v in found.values()] == [[0, 1], [], [2, 3]]
 
     def test_loaded(self, made):
         labels = np.repeat(np.arange(6), [100, 80, 30, 20, 6, 4])

@@ -36,6 +36,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.quickstart",
             "train on the embedded data: nothing to download, seconds on a laptop",
         ),
+        "fit": (
+            "alphanet_jax.commands.fit",
+            "correct your own classifier: features and a checkpoint in, a head out",
+        ),
         "train": (
             "alphanet_jax.commands.train",
             "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
@@ -299,6 +303,7 @@ usage: {program} COMMAND --flags
 
 What to try first:
   {program} quickstart
+  {program} fit --features=DIR --classifier=FILE --workdir=results/mine
   {program} results --base_res_dir=results/quickstart
   {program} combos --base_res_dir=results/quickstart --select_n=1 --mistake_n=3
   {program} help train

@@ -12,15 +12,18 @@ from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
+    from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.progress import Report
     from alphanet_jax.experiment.training import Trained
 
 __all__ = [
     "DESCRIPTION",
+    "conclude",
     "define_flags",
     "fields",
     "prepare_arguments",
     "run",
+    "train_points",
 ]
 
 DESCRIPTION = """\
@@ -112,7 +115,22 @@ def run(values: flags.FlagValues) -> None:
     report = running.say if speaks else lambda line: None
     settings = points[0].settings  # the dataset is the same for all
     data = training.load_data(settings, report=report)
-    trained = training.train(
+    trained = train_points(values, points, data, workdir, report)
+    if speaks:
+        conclude(trained, report)
+
+
+def train_points(
+    values: flags.FlagValues,
+    points: Sequence[sweep.Point],
+    data: "Dataset",
+    workdir: Path,
+    report: "Report",
+) -> "list[Trained]":
+    """Trains points of one dataset as the flags say."""
+    from alphanet_jax.experiment import training
+
+    return training.train(
         points,
         data,
         workdir=workdir,
@@ -121,14 +139,12 @@ def run(values: flags.FlagValues) -> None:
         load_from_ckpt=values.load_from_ckpt,
         tb_logs=values.tb_logs,
         memory_limit=running.memory_limit(values),
-        neighbors=training.neighbor_cache(settings, data),
+        neighbors=training.neighbor_cache(points[0].settings, data),
         report=report,
     )
-    if speaks:
-        _conclude(trained, report)
 
 
-def _conclude(trained: "Sequence[Trained]", report: "Report") -> None:
+def conclude(trained: "Sequence[Trained]", report: "Report") -> None:
     """Prints the table of what was trained.
 
     Raises:

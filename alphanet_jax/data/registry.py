@@ -1,6 +1,7 @@
 """The registry of datasets: which files make up each, in a TOML file."""
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ __all__ = [
     "LOADERS",
     "READINGS",
     "DatasetEntry",
+    "check_reading",
+    "format_entry",
     "get_entry",
     "load_registry",
 ]
@@ -87,6 +90,58 @@ class DatasetEntry:
     counts_file: str | None = None
 
 
+def check_reading(labels_by: str, where: str) -> str:
+    """Checks the name of a reading of labels; empty is one, too.
+
+    Args:
+      labels_by: The name.
+      where: The key or flag to name.
+
+    Returns:
+      The name.
+
+    Raises:
+      UserError: If there is no such reading.
+    """
+    if labels_by and labels_by not in READINGS:
+        raise UserError(
+            f"{where} must be one of {', '.join(READINGS)}, got {labels_by!r}"
+        )
+    return labels_by
+
+
+def format_entry(entry: DatasetEntry) -> str:
+    """Writes an entry as a registry that has it alone; `get_entry` reads it.
+
+    Args:
+      entry: The entry, with groups' files by the rules of their names.
+
+    Returns:
+      TOML.
+
+    Examples:
+      >>> print(format_entry(DatasetEntry("mine", "feats", "head.npz")), end="")
+      ["mine"]
+      feature_files_dir = "feats"
+      classifier_file = "head.npz"
+    """
+    lines = [f"[{_quoted(entry.name)}]"]
+    for field in dataclasses.fields(entry)[1:]:
+        value = getattr(entry, field.name)
+        if field.default is dataclasses.MISSING or value != field.default:
+            if isinstance(value, Mapping):
+                continue
+            is_list = isinstance(value, tuple)
+            text = ", ".join(map(_quoted, value)) if is_list else _quoted(value)
+            lines.append(f"{field.name} = {f'[{text}]' if is_list else text}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str | bool) -> str:
+    """Writes a value of TOML, whose strings JSON's are but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     """Checks the table of a dataset, and makes an entry of it."""
     where = f"{path}: dataset {name!r}"
@@ -130,11 +185,8 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
             f"{where}: split_files_dir has lists of classes, {', '.join(_COUNTED)} "
             "make splits of counts; give one or the other"
         )
-    if table.get("labels_by", "row") not in READINGS:
-        raise UserError(
-            f"{where}: labels_by must be one of {', '.join(READINGS)}, "
-            f"got {table['labels_by']!r}"
-        )
+    if "labels_by" in table:
+        check_reading(table["labels_by"], f"{where}: labels_by")
     if "datagrps" in arguments:
         arguments["datagrps"] = tuple(arguments["datagrps"])
     return DatasetEntry(name=name, **arguments)

@@ -261,13 +261,19 @@ def find_done(
     return done
 
 
-def load_data(settings: Settings, *, report: Report = lambda line: None) -> Dataset:
+def load_data(
+    settings: Settings,
+    *,
+    entry: registry.DatasetEntry | None = None,
+    report: Report = lambda line: None,
+) -> Dataset:
     """Loads the dataset of settings, converting it first where that is not done.
 
     Of several processes, the first one does so first.
 
     Args:
       settings: Settings with `dataset`, `registry`, `data_root` and names of groups.
+      entry: The dataset, where it is not to be looked up in the registry.
       report: Takes lines of text about conversion.
 
     Raises:
@@ -276,7 +282,7 @@ def load_data(settings: Settings, *, report: Report = lambda line: None) -> Data
     devices.check_devices()
     with devices.one_by_one():
         return dataset.load_dataset(
-            registry.get_entry(Path(settings.registry), settings.dataset),
+            entry or registry.get_entry(Path(settings.registry), settings.dataset),
             Path(settings.data_root),
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,

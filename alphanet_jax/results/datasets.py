@@ -24,6 +24,8 @@ class DataFinder:
     Args:
       registry_file: Registry to look datasets up in; by default that of the result.
       data_root: What its paths are relative to; by default as for the result.
+      data: A dataset that is loaded already, to be taken for all results; as any other
+        it must be the one that they were made with.
       report: Takes lines of text about progress.
     """
 
@@ -32,8 +34,10 @@ class DataFinder:
         registry_file: Path | None = None,
         data_root: Path | None = None,
         *,
+        data: Dataset | None = None,
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._given = data
         self._registry = registry_file
         self._data_root = data_root
         self._report = report
@@ -56,6 +60,15 @@ class DataFinder:
         Raises:
           UserError: If it is no longer there, or has changed since.
         """
+        data = self._given or self._load(file)
+        if sorted(data.file_hashes.values()) != sorted(file.file_hashes.values()):
+            raise UserError(
+                f"the data of {str(file.arrays['dataset'])!r} is not what {file.path} "
+                "was made with: its files have changed since"
+            )
+        return data
+
+    def _load(self, file: ResultFile) -> Dataset:
         groups = [
             file.setting(f"training.{g}_datagrp") for g in ("train", "val", "test")
         ]
@@ -87,13 +100,7 @@ class DataFinder:
                     f"the data of {file.path} is needed: {error}; where it is can be "
                     "said with --data_root and --registry"
                 ) from None
-        data = self._loaded[key]
-        if sorted(data.file_hashes.values()) != sorted(file.file_hashes.values()):
-            raise UserError(
-                f"the data of {str(file.arrays['dataset'])!r} is not what {file.path} "
-                "was made with: its files have changed since"
-            )
-        return data
+        return self._loaded[key]
 
     def class_means(self, data: Dataset) -> np.ndarray:
         """Computes the mean training feature of every class, once for each dataset.
