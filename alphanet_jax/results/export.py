@@ -28,8 +28,6 @@ Report = Callable[[str], None]
 # Scores nearer than this, relative to their size, may change their order with that of
 # additions.
 _NEAR = 1e-4
-# How far new rows may be from the combinations that they are, relative to their size.
-_SAME = 1e-4
 _MOST_LISTED = 10
 
 
@@ -177,7 +175,7 @@ def _find_original(
                 "name its file by --into or --classifier"
             ) from None
         original = Head(read.weight, read.bias)
-    if not _fits(arrays, original.weight, 0.0):
+    if not corrected.fits_classifier(arrays, original.weight):
         raise UserError(_another(file, "the classifier of its dataset"))
     return _Original(original, "the classifier", None, samples, reason)
 
@@ -208,7 +206,7 @@ def _open(
 
     def fits(found: FoundHead) -> bool:
         eps = max(float(ml_dtypes.finfo(form.dtype).eps) for form in found.forms)
-        return _fits(arrays, found.weight, eps)
+        return corrected.fits_classifier(arrays, found.weight, eps=eps)
 
     checkpoint = checkpoint_copies.open_checkpoint(
         paths,
@@ -226,21 +224,6 @@ def _another(file: ResultFile, what: str) -> str:
     return (
         f"{what} is not the one that {file.path} was made with: the new rows of that "
         "are no combinations of its rows"
-    )
-
-
-def _fits(arrays: Mapping[str, np.ndarray], weight: np.ndarray, eps: float) -> bool:
-    """Returns whether new rows are the combinations of a classifier's rows."""
-    weight_few = arrays["weight_few"]
-    expected = (len(arrays["class_counts"]), weight_few.shape[-1])
-    if weight.shape != expected:
-        return False
-    same = (_SAME + 4 * eps) * float(np.abs(weight_few).max(initial=0))
-    return all(
-        bool(
-            (np.abs(corrected.make_weight_few(weight, arrays, i) - rows) <= same).all()
-        )
-        for i, rows in enumerate(weight_few)
     )
 
 
