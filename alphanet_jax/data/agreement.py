@@ -299,7 +299,7 @@ def memorised(
         f"training rows right, but {100 * other:.1f} of their {name} samples: it knows "
         "these rows by heart, and training has little to learn from them; what helps "
         "is features of samples that it was not trained on, or of augmented ones, a "
-        "smaller rho, or another correction"
+        "smaller rho, which costs the base classes more, or another correction"
     )
 
 
