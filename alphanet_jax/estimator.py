@@ -83,7 +83,8 @@ class AlphaNetClassifier(ClassifierMixin, BaseEstimator):
       >>> rng = np.random.default_rng(0)
       >>> centers = rng.normal(size=(6, 8))
       >>> y = np.repeat(list("abcdef"), [120, 110, 60, 50, 9, 8])
-      >>> x = centers[np.searchsorted(list("abcdef"), y)] + rng.normal(size=(357, 8))
+      >>> x = np.repeat(centers, [120, 110, 60, 50, 9, 8], axis=0)
+      >>> x += 0.5 * rng.normal(size=x.shape)
       >>> found = AlphaNetClassifier(seeds=2, train_epochs=3).fit(x, y)
       >>> found.predict(centers).tolist()
       ['a', 'b', 'c', 'd', 'e', 'f']

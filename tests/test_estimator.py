@@ -86,7 +86,8 @@ def test_checks_of_scikit_learn(estimator, check):
     try:
         check(estimator)
     except unittest.SkipTest as error:
-        assert PARTIAL[check.func.__name__] in str(error)
+        if PARTIAL.get(check.func.__name__, "-") not in str(error):
+            raise
 
 
 @pytest.mark.slow
