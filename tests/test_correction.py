@@ -484,9 +484,9 @@ class TestReports:
         accuracies = 100 * found.val_accuracy()
         wanted = (
             "note: on validation data the unchanged classifier gets 100.00 overall, "
-            f"more than the corrected classifier, {accuracies.mean():.2f} as the mean "
-            f"of 3 seeds, its best seed {accuracies.max():.2f}; a larger rho costs the "
-            "base classes less"
+            f"more than the corrected classifier, {accuracies.mean():.2f} (mean of 3 "
+            f"seeds, the best {accuracies.max():.2f}); a larger rho costs the base "
+            "classes less"
         )
         assert lines[-1] == wanted
         assert found.remarks == (wanted,)

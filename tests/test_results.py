@@ -134,9 +134,9 @@ class TestTrainingTable:
         lines = training_table(rows).splitlines()
         assert lines[-1] == (
             "note: on validation data the unchanged classifier gets 50.00 overall, "
-            "more than AlphaNet (r=0.1), 41.50 as the mean of 2 seeds, its best seed "
-            "43.00; AlphaNet (r=0.5), 47.50 as the mean of 2 seeds, its best seed "
-            "55.00; a larger rho costs the base classes less"
+            "more than AlphaNet (r=0.1), 41.50 (mean of 2 seeds, the best 43.00); "
+            "AlphaNet (r=0.5), 47.50 (mean of 2 seeds, the best 55.00); a larger rho "
+            "costs the base classes less"
         )
         assert lines[-2].startswith("no data")
         one = {"AlphaNet": result(0.25)}

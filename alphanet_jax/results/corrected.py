@@ -143,9 +143,9 @@ def remark_on_harms(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
         before = float(arrays["baseline_val_accuracy"])
         mean, best = float(np.nanmean(accuracies)), float(np.nanmax(accuracies))
         if mean < before:
-            seeds = f" as the mean of {len(accuracies)} seeds" * (len(accuracies) > 1)
-            top = f", its best seed {100 * best:.2f}" * (len(accuracies) > 1)
-            worse.append(f"{name}, {100 * mean:.2f}{seeds}{top}")
+            several = f" (mean of {len(accuracies)} seeds, the best {100 * best:.2f})"
+            shown = f"{name}, {100 * mean:.2f}"
+            worse.append(shown + several * (len(accuracies) > 1))
     if not worse:
         return None
     return (
