@@ -19,7 +19,7 @@ from alphanet_jax.config.fields import FIELDS, Settings
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, count_of, did_you_mean
-from alphanet_jax.experiment import training
+from alphanet_jax.experiment import devices, training
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.figures import one_file
 from alphanet_jax.figures.numbers import Sources
@@ -34,7 +34,6 @@ from alphanet_jax.results import (
 )
 from alphanet_jax.results.accuracy_tables import AccuracyReport
 from alphanet_jax.results.corrected import Head, Which
-from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
 __all__ = [
@@ -213,7 +212,8 @@ class Correction:
           UserError: If there is no such kind or option, or it needs data that are not
             there, or matplotlib; nothing is written then.
         """
-        sources = Sources([self._as_set()], DataFinder(data=self.data))
+        runs = self._as_set()
+        sources = Sources([runs], originals.data_finder(runs.files[0], self.data))
         return one_file.draw_file(kind, sources, file, options)
 
     def _as_set(self) -> ResultSet:
@@ -337,16 +337,9 @@ def fit(
       >>> bool((correction.weight[:4] == centers[:4].astype("float32")).all())
       True
     """
-    _check_names(settings)
-    if method not in METHODS:
-        raise UserError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
+    _check_names(method, settings)
     remarks: list[str] = []
-
-    def say(line: str) -> None:
-        if line.startswith(("note: ", "warning: ")):
-            remarks.append(line)
-        report(line)
-
+    say = _listen(remarks, report)
     chosen = Settings(rho=rho, seeds=seeds, **settings)
     data = _make_dataset(
         _pair(features, labels),
@@ -360,21 +353,26 @@ def fit(
         name=name,
         report=say,
     )
-    original = Head(data.weight, data.bias)
     result = METHODS[method](chosen, data, workdir, say)
-    if workdir is not None:
+    original = Head(data.weight, data.bias)
+    if workdir is not None and devices.is_first_process():
         with files.replacing(Path(workdir) / _ORIGINAL) as temporary:
             files.write_npz(temporary, original._asdict())
     if harm := corrected.remark_on_harm(result):
         say(harm)
-    return Correction(
-        original=original,
-        result=result,
-        config=chosen.as_config(),
-        has_validation=data.val is not None,
-        data=data,
-        remarks=tuple(remarks),
-    )
+    config, has_val = chosen.as_config(), data.val is not None
+    return Correction(original, result, config, has_val, data, tuple(remarks))
+
+
+def _listen(remarks: list[str], report: Report) -> Report:
+    """Returns who takes lines as `report` does, and keeps what a person should know."""
+
+    def say(line: str) -> None:
+        if line.startswith(("note: ", "warning: ")):
+            remarks.append(line)
+        report(line)
+
+    return say
 
 
 def _fit_alphanet(
@@ -433,8 +431,10 @@ def load_correction(
     )
 
 
-def _check_names(settings: Mapping[str, Any]) -> None:
-    """Checks the names of further settings."""
+def _check_names(method: str, settings: Mapping[str, Any]) -> None:
+    """Checks the names of a method and of further settings."""
+    if method not in METHODS:
+        raise UserError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
     known = [f.attribute for f in FIELDS if f.attribute not in _DECIDED]
     for given in settings:
         if given not in known:

@@ -364,6 +364,15 @@ class TestLoad:
         weight, bias = DATA.weight.astype(dtype), DATA.bias.astype(dtype)
         same(correction.load_correction(tmp_path, weight=weight, bias=bias), wanted)
 
+    def test_figures_that_need_no_data(self, stored, tmp_path):
+        found = correction.load_correction(stored[0])
+        with pytest.raises(UserError, match="draw it from what fit returns"):
+            found.plot("template_embedding", tmp_path / "f.svg")
+        assert list(tmp_path.iterdir()) == []
+        found.plot("alphas", tmp_path / "f.svg")
+        stored[1].plot("alphas", tmp_path / "g.svg")
+        assert (tmp_path / "f.csv").read_text() == (tmp_path / "g.csv").read_text()
+
     @pytest.mark.slow
     def test_classifier_of_the_dataset(self, made, tmp_path):
         made.write_registry()

@@ -16,7 +16,7 @@ import numpy as np
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import agreement, class_files, dataset, paths, registry
+from alphanet_jax.data import class_files, dataset, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
@@ -344,8 +344,7 @@ class _Work:
         alive = [p for p, n in zip(parts, owners, strict=True) if n in waiting]
         report(progress.describe_parts(alive, num_points=total))
         remarks = [line for p in parts for line in problem.remarks(p.problem)]
-        if any(_learns(part.problem.settings) for part in alive):
-            remarks += _remarks_on_data(self._data)
+        remarks += problem.remarks_on_data([part.problem for part in alive])
         for line in dict.fromkeys(remarks):
             report(f"note: {line}")
         report(str(max(plans, key=lambda plan: plan.total)))
@@ -465,26 +464,6 @@ class _Work:
         if devices.is_first_process():
             result_file.save_result(path, arrays)
         return Trained(point, path), whole
-
-
-def _learns(settings: Settings) -> bool:
-    return settings.train_epochs > 0 and not settings.dummy_mode
-
-
-def _remarks_on_data(data: Dataset) -> list[str]:
-    """Says what a person should know of a dataset, whatever the settings."""
-    held_out, name = (
-        (data.test, "test") if data.val is None else (data.val, "validation")
-    )
-    remark = agreement.memorised(
-        (data.train.features, data.train.labels),
-        (held_out.features, held_out.labels),
-        few_classes=data.few_classes,
-        weight=data.weight,
-        bias=data.bias,
-        name=name,
-    )
-    return [] if remark is None else [remark]
 
 
 def _seeds_that_share_neighbors(settings: Settings) -> list[tuple[int, ...]]:

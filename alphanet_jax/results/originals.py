@@ -1,4 +1,4 @@
-"""The classifier that a result was made with, found again and checked.
+"""What a correction was made with, found again and checked: classifier and data.
 
 Notation: C classes, d feature dimensions.
 """
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from alphanet_jax import files
 from alphanet_jax.data import classifiers, dataset
 from alphanet_jax.data.classifiers import Classifier
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.data.heads import Sides
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import corrected, sets
@@ -19,7 +20,30 @@ from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.file import FILE_NAME
 from alphanet_jax.results.sets import ResultFile
 
-__all__ = ["check", "find", "open_result"]
+__all__ = ["check", "data_finder", "find", "is_of_arrays", "open_result"]
+
+
+class _NoData(DataFinder):
+    """Finds nothing: arrays in memory are gone."""
+
+    def dataset(self, file: ResultFile) -> Dataset:
+        """Raises `UserError`: there are no features and labels."""
+        raise UserError(
+            "this figure needs features and labels, which are not stored with a "
+            "correction of arrays; draw it from what fit returns"
+        )
+
+
+def data_finder(file: ResultFile, data: Dataset | None) -> DataFinder:
+    """Returns what finds the dataset of a result.
+
+    Args:
+      file: The result.
+      data: The dataset, where it is in memory.
+    """
+    if data is None and is_of_arrays(file):
+        return _NoData()
+    return DataFinder(data=data)
 
 
 def open_result(path: Path) -> ResultFile:
@@ -42,6 +66,11 @@ def open_result(path: Path) -> ResultFile:
     file = sets.load_file(path)
     arrays = {**file.arrays, "weight_few": file.per_run("weight_few")}
     return dataclasses.replace(file, arrays=arrays)
+
+
+def is_of_arrays(file: ResultFile) -> bool:
+    """Returns whether a result is of arrays that were in memory, not of files."""
+    return file.file_hashes.keys() >= {*Head._fields}
 
 
 def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
@@ -74,11 +103,8 @@ def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
         raise UserError(
             f"the classifier is not the one that {file.path} was made with: {reason}"
         )
-    hashes = file.file_hashes
-    for name, array in arrays.items():
-        if hashes.keys() >= arrays.keys() and (
-            dataset.array_sha256(array) != hashes[name]
-        ):
+    for name, array in arrays.items() if is_of_arrays(file) else ():
+        if dataset.array_sha256(array) != file.file_hashes[name]:
             raise UserError(
                 f"the classifier is not the one that {file.path} was made with: its "
                 f"{name} differs"
