@@ -232,8 +232,7 @@ class TestMemorised:
         assert self.remark(self.group(*train), self.group(*held_out)) is None
 
     def test_many_rows_are_sampled(self, monkeypatch):
-        monkeypatch.setattr(agreement, "_MAX_FLOP", 0)
-        monkeypatch.setattr(agreement, "_MIN_ROWS", 30)
+        monkeypatch.setattr(agreement, "_MOST_FEW_ROWS", 30)
         looked = []
 
         def look(features, rows, **classifier):
