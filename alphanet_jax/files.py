@@ -35,6 +35,10 @@ __all__ = [
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAGE_PREFIX = ".staging-"
+_PICKLED = (
+    "it holds Python objects, perhaps a dict; where it is from, load it with "
+    "allow_pickle=True and .item(), and save its arrays with numpy.savez"
+)
 
 
 def file_sha256(path: Path) -> str:
@@ -255,11 +259,7 @@ def open_npy(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             if version <= (2, 0) and _read_header(file, version)[2].hasobject:
-                raise UserError(
-                    "it holds Python objects, perhaps a dict; where it is from, load "
-                    "it with allow_pickle=True and .item(), and save its arrays with "
-                    "numpy.savez"
-                )
+                raise UserError(_PICKLED)
         return np.lib.format.open_memmap(path, mode="r")
 
 
@@ -329,5 +329,7 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
     # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if "allow_pickle=False" in (reason or ""):
+            reason = _PICKLED
         reason = " ".join((reason or type(error).__name__).split())
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

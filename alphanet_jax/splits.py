@@ -99,10 +99,21 @@ def splits_from_counts(
         span = f"{numbers.min():g} to {numbers.max():g}"
         raise OneSplitError(
             f"{what}: classes have {span} training samples, few_below is {few_below}; "
-            "choose another within these counts, or a quantile of them, such as "
-            "few_below=25%"
+            f"{_advice(numbers)}"
         )
     return splits
+
+
+def _advice(counts: np.ndarray) -> str:
+    """Says which limit leaves few classes and others."""
+    distinct = np.unique(counts)
+    if len(distinct) == 1:
+        return "with equal counts there is no limit, so list the classes of each split"
+    low = distinct[max(1, len(distinct) // 3)]
+    return (
+        "choose another within these counts, or a quantile of them; "
+        f"few_below={low:g} would do"
+    )
 
 
 def check_limit(name: str, value: int | float | str) -> tuple[float, bool]:

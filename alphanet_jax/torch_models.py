@@ -1,5 +1,8 @@
 """Corrected classifiers in models of PyTorch, which is not imported here.
 
+    correction = alphanet_jax.fit(x, y, model.fc.weight, model.fc.bias)
+    alphanet_jax.patch_torch(model, "fc", correction)
+
 Notation: C classes, d feature dimensions.
 """
 
@@ -52,11 +55,6 @@ def patch_torch(
     Raises:
       UserError: If there is no such layer, or its weight is not the one that was
         corrected; the model is as it was then.
-
-    Examples:
-      >>> import alphanet_jax as an  # doctest: +SKIP
-      >>> correction = an.fit(x, y, model.fc.weight, model.fc.bias)  # doctest: +SKIP
-      >>> an.patch_torch(model, "fc", correction)  # doctest: +SKIP
     """
     layer = _find_layer(model, name)
     before, head = correction.original, correction.head(seed)

@@ -830,7 +830,7 @@ class TestCommand:
             assert sha(f"w/{name}/result.npz") == sha(f"whole/{name}/result.npz")
 
 
-KILLS = 12
+KILLS = 8
 
 
 @pytest.mark.slow

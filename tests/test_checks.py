@@ -1,3 +1,5 @@
+import tracemalloc
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -117,3 +119,32 @@ def test_many_classes_are_abbreviated():
     ):
         checks.check_covered("x", counts)
     checks.check_covered("x", counts[[0, 7]])
+
+
+def nested(levels):
+    pair = [1]
+    for _ in range(levels):
+        pair = [pair, pair]
+    return pair
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        nested(64),
+        [nested(28)] * 3,
+        [[1, 2, 3] * 1000] * 10_000,
+        [np.zeros((1000, 1000))] * 1000,
+        ["x" * 1_000_000, *[""] * 20_000],
+        ([[[1]]],),
+    ],
+    ids=["deep", "deep_items", "long_items", "an_array", "a_long_text", "three_levels"],
+)
+def test_labels_that_would_become_far_larger(labels):
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="labels"):
+            checks.check_labels("f", labels, num_samples=3, num_classes=2)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

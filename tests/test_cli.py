@@ -2,17 +2,21 @@
 
 import importlib
 import importlib.util
+import io
 import json
 import pathlib
 import shlex
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 from absl import flags
 
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import cli, train
+from alphanet_jax.config import sweep
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.results import file as results
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -381,3 +385,42 @@ def test_output_that_nobody_reads(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "1.0 +- 0.5 pi\\xf1ata \\u732b\n"),
+        ("latin-1", "1.0 ± 0.5 piñata \\u732b\n"),
+        ("utf-8", "1.0 ± 0.5 piñata 猫\n"),
+    ],
+)
+def test_terminals_that_cannot_show_everything(encoding, shown, monkeypatch):
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding=encoding, newline="\n")
+    monkeypatch.setattr(sys, "stdout", stream)
+    command = types.SimpleNamespace(
+        DESCRIPTION="Prints.",
+        define_flags=lambda values, argv: None,
+        run=lambda values: print("1.0 ± 0.5 piñata 猫"),
+    )
+    assert cli.run_program(command, ["main.py"]) == 0
+    assert written.getvalue().decode(encoding) == shown
+
+
+@pytest.mark.parametrize(
+    ("sampler_args", "wanted"),
+    [
+        ([{}], ["r=0.1", "r=0.5"]),
+        ([{"r": 0.25}], ["r=0.25, rho=0.1", "r=0.25, rho=0.5"]),
+        ([{}, {"r": 0.25}], ["r=0.25, rho=0.1", "r=0.25, rho=0.5"]),
+        ([{"r": 2}, {}], ["r=0.1", "r=0.5"]),
+    ],
+)
+def test_rows_are_named_by_what_was_drawn(sampler_args, wanted):
+    points = sweep.name_points(
+        [Settings(rho=rho, sampler_args=sampler_args) for rho in (0.1, 0.5)]
+    )
+    assert [train._row_name(point) for point in points] == [
+        f"AlphaNet ({name})" for name in wanted
+    ]

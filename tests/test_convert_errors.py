@@ -193,9 +193,7 @@ def classifier_that_calls(made):
     made.dump(CLASSIFIER, made_data.System(f"touch {made.root / 'marker'}"))
 
 
-@breaks(
-    CLF, "no linear classifier", "model is a posix.system, which is not loaded: save"
-)
+@breaks(CLF, "no linear classifier", "not loaded: model (posix.system); save arrays")
 def classifier_in_an_object(made):
     made.dump(CLASSIFIER, {"model": made_data.System(f"touch {made.root / 'marker'}")})
 
@@ -308,15 +306,17 @@ def combined_features_do_not_fit(made):
 
 
 @breaks(
-    f"{FEATURES}: nothing to convert for group 'val'; expected val.pkl (or .pth, "
-    ".pt, .npz, .npy, .safetensors), numbered parts val_0.pkl, val_1.pkl, ..., or one "
-    "file that begins with val"
+    f"{FEATURES}: nothing to convert for group 'val'; expected val.pkl (or .pickle, "
+    ".pth, .pt, .pth.tar, .npz, .npy, .safetensors), numbered parts val_0.pkl, "
+    "val_1.pkl, ..., or one file that begins with val; there are test.pkl, train.pkl"
 )
 def group_missing(made):
     (made.root / FEATURES / "val.pkl").unlink()
 
 
-@breaks(f"{FEATURES}: nothing to convert for group 'train'")
+@breaks(
+    f"{FEATURES}: nothing to convert for group 'train'", "there is no such directory"
+)
 def feature_directory_missing(made):
     shutil.rmtree(made.root / FEATURES)
 
@@ -337,9 +337,18 @@ def labels_missing(made):
     made.dump_group("val", labels=None, idxs=[])
 
 
-@breaks(VAL, "expected a dict of 'feats' and 'labels', got a tuple")
+@breaks(
+    VAL,
+    "expected a dict of 'feats' and 'labels', got a tuple of 3; save {'feats': feats,",
+)
 def features_a_tuple(made):
-    made.dump(f"{FEATURES}/val.pkl", (feats(made), labels(made)))
+    made.dump(f"{FEATURES}/val.pkl", (feats(made), labels(made), labels(made)))
+
+
+@breaks(VAL, "got a list of 9; stack what is in them, and save {'feats': feats,")
+def features_a_list_of_samples(made):
+    samples = [{"feats": x, "label": 0} for x in feats(made)]
+    made.dump(f"{FEATURES}/val.pkl", samples)
 
 
 @breaks(VAL, "feats must be a tensor or array, got a list")
@@ -530,7 +539,7 @@ def npz_damaged(made):
     path.write_bytes(data)
 
 
-@breaks("val.npz: not a readable .npz file (Object arrays cannot be loaded")
+@breaks("val.npz: not a readable .npz file (it holds Python objects, perhaps a dict")
 def npz_of_objects(made):
     use(made, "npz", made.groups["val"] | {"labels": np.array([1, None])})
 

@@ -12,6 +12,7 @@ import pytest
 import sweep_on_devices
 from outcomes import assert_outcomes_close
 
+from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import devices
 
 SCRIPT = Path(sweep_on_devices.__file__)
@@ -111,3 +112,14 @@ class TestOneDevice:
         found = devices.fetch((jax.numpy.arange(3), np.ones(2), 5))
         assert [type(part) for part in found] == [np.ndarray, np.ndarray, int]
         np.testing.assert_array_equal(found[0], [0, 1, 2])
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no\nbackend")])
+def test_no_device_is_one_line(error, monkeypatch):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", fail)
+    with pytest.raises(UserError, match="JAX has no device to work on, JAX_PLAT") as e:
+        devices.check_devices()
+    assert "\n" not in str(e.value)

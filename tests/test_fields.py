@@ -116,6 +116,24 @@ class TestFields:
             fields.settings_from_config(make_config(**values))
 
 
+class TestLimits:
+    @pytest.mark.parametrize("value", [20, 20.0, "20", np.int32(20)])
+    def test_numbers_are_text(self, value):
+        assert Settings(few_below=value) == Settings(few_below="20")
+        assert type(Settings(few_below=value).as_config()["few_below"]) is str
+
+    def test_in_a_config(self):
+        config = make_config(few_below=0, many_above=2.5)
+        settings = fields.settings_from_config(config)
+        assert (settings.few_below, settings.many_above) == ("0", "2.5")
+
+    def test_others_are_refused(self):
+        with pytest.raises(UserError, match="few_below must be a number, or a quant"):
+            Settings(few_below=True)
+        with pytest.raises(UserError, match=r"config\.few_below must be of type str"):
+            fields.settings_from_config(make_config(few_below=True))
+
+
 class TestSettings:
     def test_can_be_compared_and_hashed(self):
         one = Settings(optim_params={"lr": 0.1, "betas": [0.8, 0.9]}, hdims=[8, 4])

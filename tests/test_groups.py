@@ -1,6 +1,7 @@
 """Which files make up a group, what may be in them, and splits from counts."""
 
 import io
+import re
 
 import made_data
 import numpy as np
@@ -10,7 +11,7 @@ from made_data import CLASSIFIER, FEATURES
 from alphanet_jax import files
 from alphanet_jax.data import agreement, class_files, registry
 from alphanet_jax.data.dataset import load_dataset
-from alphanet_jax.data.feature_files import find_feature_files
+from alphanet_jax.data.group_files import find_feature_files
 from alphanet_jax.errors import UserError
 from alphanet_jax.splits import splits_from_counts
 
@@ -76,6 +77,23 @@ class TestFiles:
             ),
             (["train.npy", "train_y.npy"], [("train.npy", "train_y.npy")]),
             (["train_X.npz", "train_y.npy"], [("train_X.npz", "train_y.npy")]),
+            (["X_train.npy", "y_train.npy"], [("X_train.npy", "y_train.npy")]),
+            (
+                ["features_train.pth.tar", "labels_train.pickle", "labels_val.pickle"],
+                [("features_train.pth.tar", "labels_train.pickle")],
+            ),
+            (["trainX.npy", "trainy.npy"], [("trainX.npy", "trainy.npy")]),
+            (
+                ["trainFeatures.npy", "trainLabels.npy"],
+                [("trainFeatures.npy", "trainLabels.npy")],
+            ),
+            (
+                ["x_train_0.pt", "x_train_1.pt", "y_train_0.pt", "y_train_1.pt"],
+                [("x_train_0.pt", "y_train_0.pt"), ("x_train_1.pt", "y_train_1.pt")],
+            ),
+            (["train_feats_labels.npz"], [("train_feats_labels.npz", None)]),
+            (["train.pkl", "train_label_names.npy"], [("train.pkl", None)]),
+            (["X_train_val.npy", "y_train_val.npy"], []),
             (["train_labels.npy"], []),
             (["train.txt", "test.pkl"], []),
         ],
@@ -110,6 +128,23 @@ class TestFiles:
         with pytest.raises(UserError, match=r"b\.pt: no such file; the registry names"):
             found(made)
 
+    def test_several_files_of_labels(self, made):
+        touch(made, "train.npy", "train_labels.npy", "train_y.npy")
+        with pytest.raises(
+            UserError, match=r"train_labels\.npy and train_y\.npy may both"
+        ):
+            found(made)
+
+    def test_what_there_is_instead(self, made):
+        touch(made, "a.csv", "b.csv")
+        with pytest.raises(
+            UserError, match=r"group 'train'.*; there are a\.csv, b\.csv;"
+        ):
+            load(made)
+        touch(made)
+        with pytest.raises(UserError, match="there are no files"):
+            load(made)
+
     def test_longer_names_of_groups(self, made):
         made.write_registry(datagrps=["train", "train_val"])
         touch(made, "train_val.pkl")
@@ -123,9 +158,34 @@ class TestFiles:
         with pytest.raises(UserError, match=r"as train\.npy and as trainfeat\.pkl"):
             load(made)
 
+    @pytest.mark.parametrize("where", ["beside", "cache"])
+    def test_new_content_of_converted_files(self, where, made):
+        if where == "beside":
+            made.convert(made.root)
+        load(made)
+        made.groups["train"]["feats"] = made.groups["train"]["feats"] + 1
+        made.dump_group("train")
+        check(made, load(made)[0])
+
+    def test_a_conversion_that_was_changed(self, made):
+        made.convert(made.root)
+        path = made.root / FEATURES / "train.npy"
+        np.save(path, np.load(path) + 1)
+        with pytest.raises(UserError, match=r"may be any of train\.npy, train\.pkl"):
+            load(made)
+
 
 class TestForms:
-    @pytest.mark.parametrize("names", [("features", "targets"), ("x", "y")])
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("features", "targets"),
+            ("X", "Y"),
+            ("embedding", "label"),
+            ("image_features", "train_labels"),
+            ("data", "target"),
+        ],
+    )
     @pytest.mark.parametrize("shape", ["floats", "column"])
     def test_names_and_labels(self, names, shape, made):
         for group, content in made.groups.items():
@@ -140,6 +200,7 @@ class TestForms:
         [
             (lambda x: [x[:9], x[9:]], "feats is a list of 2 arrays: concatenate them"),
             (lambda x: x[:, :, None, None], r"\(60, 6, 1, 1\); flatten them: feats"),
+            (lambda x: x.tolist(), r"got a list; make one: numpy\.asarray\(feats, "),
             (lambda x: x.astype(int), r"got int64; make floats of them: feats\.astype"),
         ],
     )
@@ -147,6 +208,74 @@ class TestForms:
         made.dump_group("val", feats=feats(made.groups["val"]["feats"]))
         with pytest.raises(UserError, match=message):
             load(made)
+
+    def test_pairs(self, made):
+        for group, content in made.groups.items():
+            pair = (content["feats"], content["labels"])
+            made.dump(f"{FEATURES}/{group}.pkl", pair)
+        check(made, load(made)[0])
+
+    def test_names_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            path = made.root / FEATURES / f"{group}.npz"
+            paths = np.array(
+                [{"path": "a.jpg"}], dtype=object
+            )  # pickled, not asked for
+            np.savez(path, X=content["feats"], y=content["labels"], paths=paths)
+        check(made, load(made)[0])
+
+    def test_arrays_alone_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            np.savez(made.root / FEATURES / f"{group}_X.npz", content["feats"])
+            np.savez(made.root / FEATURES / f"{group}_y.npz", content["labels"])
+        check(made, load(made)[0])
+
+    def test_arrays_without_names_in_npz(self, made):
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            path = made.root / FEATURES / f"{group}.npz"
+            np.savez(path, content["feats"], content["labels"])
+        check(made, load(made)[0])
+
+    @pytest.mark.parametrize("ending", [".npy", ".npz"])
+    def test_pickled_objects(self, ending, made):
+        (made.root / FEATURES / "val.pkl").unlink()
+        path = made.root / FEATURES / f"val{ending}"
+        content = np.array(made.groups["val"], dtype=object)
+        if ending == ".npy":
+            np.save(path, content, allow_pickle=True)
+        else:
+            np.savez(path, feats=content)
+        with pytest.raises(UserError, match=r"val\.np.*and save its arrays with numpy"):
+            load(made)
+
+    def test_labels_from_one(self, made):
+        made.dump_group("train", labels=made.groups["train"]["labels"] + 1)
+        with pytest.raises(UserError, match="counted from 1, save labels - 1"):
+            load(made)
+
+    @pytest.mark.parametrize("form", ["dict", "legacy", "bfloat16", "grad", "column"])
+    def test_tensors(self, form, made):
+        torch = pytest.importorskip("torch")
+        for group, content in made.groups.items():
+            (made.root / FEATURES / f"{group}.pkl").unlink()
+            feats = torch.from_numpy(content["feats"])
+            labels = torch.from_numpy(content["labels"])
+            if form == "bfloat16":
+                feats = feats.bfloat16()
+                content["feats"] = feats.float().numpy()
+            elif form == "grad":
+                feats = torch.nn.Parameter(feats)
+            elif form == "column":
+                labels = labels[:, None].float()
+            torch.save(
+                {"embeddings": feats, "target": labels},
+                made.root / FEATURES / f"{group}.pth.tar",
+                _use_new_zipfile_serialization=form != "legacy",
+            )
+        check(made, load(made)[0])
 
     def test_two_torch_files(self, made):
         torch = pytest.importorskip("torch")
@@ -165,6 +294,14 @@ class TestIdxs:
             order = rng.permutation(len(content["labels"]))
             labels = content["labels"] if by == "row" else content["labels"][order]
             made.dump_group(group, labels=labels, idxs=order)
+
+    def test_columns_and_floats(self, made):
+        rng = np.random.default_rng(1)
+        for group, content in made.groups.items():
+            order = rng.permutation(len(content["labels"]))
+            idxs = order[:, None].astype(float)
+            made.dump_group(group, labels=content["labels"][order], idxs=idxs)
+        check(made, load(made)[0])
 
     @pytest.mark.parametrize("by", ["row", "idxs"])
     def test_what_fits_is_taken_and_said_once(self, by, made):
@@ -250,8 +387,11 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({}, "no class is many: classes have 5 to 60 training samples"),
-            ({"few_below": 5, "many_above": 50}, "no class is few"),
+            (
+                {"few_below": 5},
+                "no class is few: classes have 5 to 60 training samples",
+            ),
+            ({"few_below": 61}, "all classes are few: classes have 5 to 60 training"),
             ({"few_below": 50, "many_above": 10}, "must not be more than many_above"),
             ({"few_below": "a"}, "few_below must be a number of samples"),
             ({"few_below": "120%"}, "few_below must be a number of samples"),
@@ -260,6 +400,25 @@ class TestSplits:
     def test_errors(self, arguments, message):
         with pytest.raises(UserError, match=message):
             splits_from_counts([5, 19, 30, 60], **arguments)
+
+    @pytest.mark.parametrize("limit", [0, 10**6])
+    @pytest.mark.parametrize("counts", [[1, 2, 3], [9, 5, 5, 5, 7], range(4, 90, 7)])
+    def test_advice(self, counts, limit):
+        with pytest.raises(UserError, match="would do") as error:
+            splits_from_counts(counts, few_below=limit, many_above=10**6)
+        (low,) = re.findall("few_below=([0-9]+) would", str(error.value))
+        splits = splits_from_counts(counts, few_below=low)
+        assert 0 < len(splits["few"]) < len(counts)
+
+    def test_equal_counts(self):
+        with pytest.raises(UserError, match="equal counts .* list the classes"):
+            splits_from_counts([5, 5, 5])
+
+    def test_medium_or_many_may_lack_classes(self):
+        found = splits_from_counts([5, 19, 30, 60])
+        assert [v.tolist() for v in found.values()] == [[0, 1], [2, 3], []]
+        found = splits_from_counts([5, 19, 300, 600])
+        assert [v.tolist() for v in found.values()] == [[0, 1], [], [2, 3]]
 
     def test_loaded(self, made):
         labels = np.repeat(np.arange(6), [100, 80, 30, 20, 6, 4])
@@ -276,13 +435,53 @@ class TestSplits:
         assert other.splits["few"].tolist() == [5]
         assert other.file_hashes != loaded.file_hashes
 
-    def test_list_of_samples(self, made):
+    @pytest.mark.parametrize("form", ["spaces", "commas", "counts", "floats", "line"])
+    def test_list_of_samples(self, form, made):
         counts = [100, 80, 30, 20, 6, 4]
-        lines = [f"train/n {c}.jpg {c}" for c in range(6) for _ in range(counts[c])]
+        between = "," if form == "commas" else " "
+        lines = [
+            f"train/n {c}.jpg{between}{c}" for c in range(6) for _ in range(counts[c])
+        ]
+        lines = {
+            "counts": [str(count) for count in counts],
+            "floats": [f"{count:.18e}" for count in counts],
+            "line": [", ".join(map(str, counts))],
+        }.get(form, lines)
         made.write_registry(split_files_dir=None, counts_file="list.txt", many_above=50)
         made.path("list.txt").write_text("\r\n".join(lines), encoding="utf-16")
         loaded, _ = load(made)
         assert [v.tolist() for v in loaded.splits.values()] == [[4, 5], [2, 3], [0, 1]]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a.jpg 1\nb.jpg\n", r"list\.txt:2: expected a path and its label"),
+            ("a.jpg 6\n", r"list\.txt:1: labels must be in 0\.\.5, got 6"),
+            ("1\n2\n", "2 counts for 6 classes"),
+            ("", "0 counts for 6 classes"),
+        ],
+    )
+    def test_lists_that_are_not_right(self, text, message, made):
+        made.write_registry(split_files_dir=None, counts_file="list.txt")
+        made.path("list.txt").write_text(text)
+        with pytest.raises(UserError, match=message):
+            load(made)
+
+    def test_splits_from_one(self, made):
+        for name, classes in (("few", "1 4"), ("medium", "2 5"), ("many", "3 6")):
+            made.path(f"data/splits/{name}.txt").write_text(classes)
+        with pytest.raises(UserError, match="got 6; if classes are counted from 1"):
+            load(made)
+
+    def test_no_splits_at_all(self, made):
+        made.path("data/splits/few.txt").unlink()
+        with pytest.raises(UserError, match=r"without split_files_dir .* are made of"):
+            load(made)
+
+    def test_limits_of_the_registry(self, made):
+        made.write_registry(split_files_dir=None, few_below=True)
+        with pytest.raises(UserError, match="few_below must be a number of samples or"):
+            registry.get_entry(made.registry, "made")
 
     def test_not_both(self, made):
         made.write_registry(few_below=20)
@@ -290,7 +489,9 @@ class TestSplits:
             registry.get_entry(made.registry, "made")
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-    @pytest.mark.parametrize("form", ["savetxt", "commas", "semicolons", "comments"])
+    @pytest.mark.parametrize(
+        "form", ["savetxt", "commas", "semicolons", "brackets", "comments"]
+    )
     def test_lists_that_people_have(self, form, encoding, made):
         text = io.StringIO()
         np.savetxt(text, [3.0, 0.0])
@@ -298,6 +499,7 @@ class TestSplits:
             "savetxt": text.getvalue(),
             "commas": "3,0\r\n",
             "semicolons": "3; 0;\n\n",
+            "brackets": "[3, 0]",
             "comments": "# few\n3 # three\n0\n",
         }
         made.path("data/splits/few.txt").write_bytes(texts[form].encode(encoding))
@@ -320,3 +522,29 @@ def test_missing_validation_names_the_option(made):
     with pytest.raises(UserError, match=r"training\.val_datagrp= \(empty\) trains"):
         load(made)
     assert load(made, val_group="")[0].val is None
+
+
+def test_datagrps_say_that_there_is_no_validation(made):
+    (made.root / FEATURES / "val.pkl").unlink()
+    made.write_registry(datagrps=["train", "test"])
+    loaded, lines = load(made)
+    assert loaded.val is None
+    assert sum("no validation samples, as datagrps" in line for line in lines) == 1
+    made.write_registry(datagrps=["train", "validation", "test"])
+    with pytest.raises(UserError, match=r"training\.val_datagrp= \(empty\) trains"):
+        load(made)
+
+
+def test_missing_test_names_the_option(made):
+    (made.root / FEATURES / "test.pkl").unlink()
+    made.write_registry(datagrps=["train", "val"])
+    with pytest.raises(UserError, match=r"--config\.training\.test_datagrp=NAME"):
+        load(made)
+
+
+def test_two_options_that_contradict_each_other(made):
+    status, out, err = made.convert(
+        made.root / "out", "--ignore_idxs", "--labels_by=idxs"
+    )
+    assert (status, out) == (1, "")
+    assert err.startswith("error: --ignore_idxs takes labels row by row")

@@ -3,32 +3,12 @@
 `python tests/test_notebook.py` runs it and stores its outputs anew.
 """
 
-import json
-import re
-import tempfile
-from pathlib import Path
-
+import notebooks
 import pytest
 
-import alphanet_jax
+NOTEBOOK = notebooks.EXAMPLES / "pure_functions.ipynb"
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "pure_functions.ipynb"
 MAX_BYTES = 300_000
-METADATA = {
-    "kernelspec": {
-        "display_name": "Python 3",
-        "language": "python",
-        "name": "python3",
-    },
-    "language_info": {"name": "python"},
-}
-
-# Before the first cell: a warning that the notebook or the package causes is an error.
-STRICT = r"""
-import warnings
-warnings.filterwarnings("error", module=r"(__main__|alphanet_jax(\..*)?)$")
-"""
-
 # After the last cell.
 RESULTS = """
 import json
@@ -49,59 +29,15 @@ print(json.dumps({
 """
 
 
-def execute(notebook, folder):
-    """Runs a notebook in place, untouched by the user's settings."""
-    from nbclient import NotebookClient
-
-    variables = {
-        # The package may lie in the source tree alone.
-        "PYTHONPATH": str(Path(alphanet_jax.__file__).parents[1]),
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTER_DATA_DIR": str(folder / "data"),
-        "IPYTHONDIR": str(folder / "ipython"),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "JAX_PLATFORMS": "cpu",  # another process may hold the accelerator's memory
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        NotebookClient(
-            notebook,
-            kernel_name="python3",
-            timeout=300,
-            record_timing=False,
-            coalesce_streams=True,
-            resources={"metadata": {"path": str(NOTEBOOK.parent)}},
-        ).execute()
-
-
-def store():
-    import nbformat
-
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    with tempfile.TemporaryDirectory() as folder:
-        execute(notebook, Path(folder))
-    notebook.metadata = METADATA
-    for cell in notebook.cells:
-        cell.metadata = {}
-    nbformat.write(notebook, NOTEBOOK)
-
-
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    import nbformat
-
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    new_cell = nbformat.v4.new_code_cell
-    notebook.cells = [new_cell(STRICT), *notebook.cells, new_cell(RESULTS)]
-    execute(notebook, tmp_path_factory.mktemp("jupyter"))
-    return notebook
+    folder = tmp_path_factory.mktemp("jupyter")
+    return notebooks.run_strictly(NOTEBOOK, folder, RESULTS)
 
 
 @pytest.fixture
 def results(executed):
-    (output,) = executed.cells[-1].outputs
-    return json.loads(output.text)
+    return executed[1]
 
 
 # Of Jupyter's own making, in versions other than the newest.
@@ -115,7 +51,7 @@ def results(executed):
 @pytest.mark.slow
 class TestRun:
     def test_nothing_goes_to_stderr(self, executed):
-        for cell in executed.cells:
+        for cell in executed[0].cells:
             for output in cell.get("outputs", []):
                 assert output.get("name") != "stderr", output.text
 
@@ -155,36 +91,10 @@ class TestRun:
         assert all(free > network for free, network in others)
 
 
-class TestStored:
-    @pytest.fixture
-    def notebook(self):
-        return json.loads(NOTEBOOK.read_text("utf-8"))
-
-    def test_is_small(self):
-        assert NOTEBOOK.stat().st_size < MAX_BYTES
-
-    def test_has_no_metadata_of_a_run(self, notebook):
-        assert notebook["metadata"] == METADATA
-        assert all(cell["metadata"] == {} for cell in notebook["cells"])
-
-    def test_was_run_from_top_to_bottom(self, notebook):
-        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        assert [cell["execution_count"] for cell in code] == list(
-            range(1, len(code) + 1)
-        )
-        outputs = [output for cell in code for output in cell["outputs"]]
-        kinds = {output.get("name", output["output_type"]) for output in outputs}
-        assert kinds == {"stdout", "display_data", "execute_result"}
-
-    def test_names_no_place_on_a_machine(self, notebook):
-        text = json.dumps(
-            [
-                [cell["source"], [o.get("text") for o in cell.get("outputs", [])]]
-                for cell in notebook["cells"]
-            ]
-        )
-        assert not re.search(r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\", text)
+def test_stored_clean():
+    kinds = {"stdout", "display_data", "execute_result"}
+    notebooks.check_stored(NOTEBOOK, max_bytes=300_000, kinds=kinds)
 
 
 if __name__ == "__main__":
-    store()
+    notebooks.store(NOTEBOOK)

@@ -287,6 +287,18 @@ def test_wrong_checksums_are_mended(tmp_path):
         assert archive.testzip() is None
 
 
+def test_archive_that_only_the_reader_takes(tmp_path):
+    source, odd = save_zip(tmp_path / "a", {"w": WEIGHT}), tmp_path / "odd"
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(odd, "w") as new:
+        for name in old.namelist():
+            info = zipfile.ZipInfo(name)
+            info.extra = b"\x07\x07\xff\xff"  # longer than it is
+            new.writestr(info, old.read(name))
+    np.testing.assert_array_equal(load(odd)["w"], WEIGHT)
+    with pytest.raises(UserError, match="odd: is not a zip archive that is read"):
+        patch(odd, {"w": changed(WEIGHT)})
+
+
 class TestWithTorch:
     @pytest.fixture
     def torch(self):

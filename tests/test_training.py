@@ -290,43 +290,35 @@ def with_change(name):
     return dataclasses.replace(BASE, **change)
 
 
-@pytest.fixture(scope="module")
-def swept():
-    points = [Point(with_change(name), name, name) for name in CHANGES]
-    trained, _ = train(points)
-    return dict(zip(CHANGES, trained, strict=True))
+def test_every_field_is_named_here():
+    assert list(CHANGES) == [f.attribute for f in FIELDS if f.sweepable]
+    assert all(with_change(name) != BASE for name in CHANGES)
 
 
 @pytest.mark.slow
-class TestEveryFieldSwept:
-    """All in one sweep, each against a run of its own: nothing leaks between points."""
+def test_every_field_swept(plain):
+    """All in one sweep, each as a run of its own: nothing leaks between points.
 
-    def test_no_field_is_left_out(self):
-        assert list(CHANGES) == [f.attribute for f in FIELDS if f.sweepable]
-        assert all(with_change(name) != BASE for name in CHANGES)
-
-    @pytest.mark.parametrize("name", CHANGES)
-    def test_as_alone(self, swept, name):
+    One test, since the sweep is its greater part: test processes would each train it.
+    """
+    trained, _ = train([Point(with_change(name), name, name) for name in CHANGES])
+    usual = plain[0].arrays()
+    for name, point in zip(CHANGES, trained, strict=True):
         (alone,), _ = train(with_change(name))
-        found, wanted = swept[name].arrays(), alone.arrays()
+        found, wanted = point.arrays(), alone.arrays()
         for array in EQUAL:
             np.testing.assert_allclose(
-                found[array], wanted[array], 1e-4, 1e-5, err_msg=array
+                found[array], wanted[array], 1e-4, 1e-5, err_msg=f"{name}: {array}"
             )
         assert str(found["config"]) == str(wanted["config"])
-
-    def test_the_values_make_a_difference(self, swept, plain):
-        usual = plain[0].arrays()
-        for name, trained in swept.items():
-            arrays = trained.arrays()
-            equal = all(
-                np.array_equal(arrays[array], usual[array])
-                for array in (*EQUAL, "test_accuracy", "neighbors")
-            )
-            # These change how something is computed, checked or put in memory. On
-            # CPUs both precisions are the same.
-            exact = name in ("debug", "nn_per_seed", "precision", "eval_batch_size")
-            assert exact or not equal, name
+        equal = all(
+            np.array_equal(found[array], usual[array])
+            for array in (*EQUAL, "test_accuracy", "neighbors")
+        )
+        # These change how something is computed, checked or put in memory. On CPUs
+        # both precisions are the same.
+        exact = name in ("debug", "nn_per_seed", "precision", "eval_batch_size")
+        assert exact or not equal, name
 
 
 def test_debug_is_that_of_each_point(monkeypatch):

@@ -11,6 +11,7 @@ only in `run`, so that help is quick.
 Descriptions have `python main.py`; help shows how the program was started instead.
 """
 
+import codecs
 import difflib
 import importlib
 import os
@@ -165,6 +166,7 @@ def run_program(
 
 def _guard(run: Callable[[], None]) -> int:
     """Runs and flushes the output; returns the exit status, errors being shown."""
+    _print_anything()
     try:
         run()
         sys.stdout.flush()
@@ -176,6 +178,22 @@ def _guard(run: Callable[[], None]) -> int:
     except UserError as error:
         return _fail(str(error))
     return 0
+
+
+def _print_anything() -> None:
+    """Makes standard output spell what its encoding does not have."""
+    codecs.register_error("alphanet_jax", _spell)
+    # A stream that somebody put in its place may have no encoding.
+    if getattr(sys.stdout, "errors", None) == "strict":
+        sys.stdout.reconfigure(errors="alphanet_jax")  # type: ignore[union-attr]
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    r"""Spells characters that cannot be encoded: 1.0 +- 0.5, pi\xf1ata."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].replace("±", "+-")
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def _program_name(started: str) -> str:

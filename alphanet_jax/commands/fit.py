@@ -50,7 +50,7 @@ values make a sweep, of which the best by validation accuracy is taken:
       --workdir=results/rhos --config.rho="(0.1, 0.25, 0.5, 1.0)"
 
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
-commands find them. docs/own_model.md answers what is asked most."""
+commands find them."""
 
 METHODS = ("alphanet",)
 _REGISTRY = "dataset.toml"
@@ -116,6 +116,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
     )
     train.define_flags(values, argv)
+    values["workdir"].help = "directory for the result and the names of the files"
 
 
 def run(values: flags.FlagValues) -> None:
@@ -221,7 +222,7 @@ def _find_groups(
     entry: "DatasetEntry", root: Path, points: Sequence[Point], report: "Report"
 ) -> dict[str, str]:
     """Finds which group is for what; says what takes the place of missing ones."""
-    from alphanet_jax.data.feature_files import find_feature_files
+    from alphanet_jax.data.group_files import find_feature_files
 
     settings = points[0].settings
     wanted = {

@@ -201,6 +201,9 @@ def start_jax(values: flags.FlagValues) -> None:
                 f"to one less than their number, got {count} and {number}"
             )
         jax.distributed.initialize(address, count, number)
+    from alphanet_jax.experiment import devices
+
+    devices.check_devices()
 
 
 def check_config(values: flags.FlagValues) -> ml_collections.ConfigDict:

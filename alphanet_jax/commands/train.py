@@ -170,7 +170,12 @@ def conclude(trained: "Sequence[Trained]", report: "Report") -> None:
 
 
 def _row_name(point: sweep.Point) -> str:
-    others = {name: value for name, value in point.swept.items() if name != "rho"}
-    title = sweep.title_of(others)
-    parts = [f"r={point.settings.rho:g}", *filter(None, [title])]
+    r = point.settings.base_r
+    # Where samplers have an r of their own, rho is a setting like any other.
+    others = {
+        name: value
+        for name, value in point.swept.items()
+        if name != "rho" or r != point.settings.rho
+    }
+    parts = [f"r={r:g}", *filter(None, [sweep.title_of(others)])]
     return f"AlphaNet ({', '.join(parts)})"

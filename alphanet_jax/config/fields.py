@@ -12,14 +12,14 @@ there is `--config.training.n_neighbors` here and `Settings.n_neighbors` in Pyth
 
 import dataclasses
 import functools
-import numbers
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphanet_jax.config.nested import flatten, get, put
+from alphanet_jax.config.values import Limit, as_declared, as_text
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.lookup.params import Params, format_params, parse_params
+from alphanet_jax.lookup.params import Params, parse_params
 
 if TYPE_CHECKING:  # reading a result needs no ml_collections
     import ml_collections
@@ -123,14 +123,14 @@ class Settings:
         "what the registry says, or else what fits the classifier",
         sweepable=False,
     )
-    few_below: str = setting(
-        "",
+    few_below: Limit = setting(
+        Limit(""),
         "make splits of counts: classes with fewer training samples are few; a number, "
         "or a quantile such as 25%; empty for what the registry says [20]",
         sweepable=False,
     )
-    many_above: str = setting(
-        "",
+    many_above: Limit = setting(
+        Limit(""),
         "make splits of counts: classes with more training samples are many; a number, "
         "or a quantile such as 75%; empty for what the registry says [100]",
         sweepable=False,
@@ -260,7 +260,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, declared in _declared_types().items():
-            value = _as_declared(name, declared, getattr(self, name))
+            value = as_declared(name, declared, getattr(self, name))
             object.__setattr__(self, name, value)
 
     def run_seeds(self) -> tuple[int, ...]:
@@ -275,6 +275,16 @@ class Settings:
         if first < 0 or last >= 2**32:
             raise UserError(f"seeds must be in 0..2**32-1, got {first} to {last}")
         return tuple(range(first, last + 1))
+
+    @property
+    def base_r(self) -> float:
+        """How many base samples an epoch has for each few sample.
+
+        As in the original, this is `r` of the second sampler's arguments, if given.
+        """
+        args = self.sampler_args
+        second = args[1] if len(args) > 1 else args[-1] if args else Params()
+        return float(second.get("r", self.rho))
 
     def compiled(self, least: Compiles) -> "Settings":
         """Keeps what compiled programs depend on; the rest is as by default.
@@ -298,51 +308,13 @@ class Settings:
         """Gives all fields as a config holds them, nested by section."""
         config: dict[str, Any] = {}
         for field in FIELDS:
-            put(config, field.name, _as_text(getattr(self, field.attribute)))
+            put(config, field.name, as_text(getattr(self, field.attribute)))
         return config
-
-
-# Declared type -> what values may be, and what to call that.
-_KINDS: Mapping[Any, tuple[Any, str]] = {
-    str: (str, "text"),
-    bool: (bool, "True or False"),
-    int: (numbers.Integral, "a whole number"),
-    float: (numbers.Real, "a number"),
-    Params: (Mapping, "a mapping of names to values"),
-}
 
 
 @functools.cache
 def _declared_types() -> dict[str, Any]:
     return typing.get_type_hints(Settings)
-
-
-def _as_declared(name: str, declared: Any, value: Any) -> Any:
-    """Turns a value into one of its field's declared type.
-
-    Raises:
-      UserError: If it is of another type.
-    """
-    kind, *more = typing.get_args(declared) or (declared,)
-    allowed, called = _KINDS[kind]
-    several = bool(more)  # tuple[kind, ...]
-    if several and not isinstance(value, list | tuple):
-        raise UserError(f"{name} must be a list or tuple, got {value!r}")
-    for item in value if several else (value,):
-        is_bool = isinstance(item, bool)  # which is an integer to Python
-        if not isinstance(item, allowed) or (is_bool and kind is not bool):
-            each = "each of " if several else ""
-            raise UserError(f"{each}{name} must be {called}, got {value!r}")
-    return tuple(map(kind, value)) if several else kind(value)
-
-
-def _as_text(value: Any) -> Any:
-    """Turns parameters into the text that a config holds."""
-    if isinstance(value, Params):
-        return format_params(value)
-    if isinstance(value, tuple):
-        return tuple(_as_text(item) for item in value)
-    return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,6 +331,7 @@ class Field:
       compiles: What of it a compiled program depends on.
       part: Takes from its value the part that a program depends on.
       is_params: Whether a config holds parameters as text, or a tuple of them.
+      is_limit: Whether a config may hold a number in place of text.
     """
 
     name: str
@@ -370,6 +343,7 @@ class Field:
     compiles: Compiles
     part: Callable[[Any], Any]
     is_params: bool
+    is_limit: bool
 
     def parse(self, value: Any) -> Any:
         """Turns what a config holds into what `Settings` has.
@@ -383,7 +357,7 @@ class Field:
 
     def unparse(self, value: Any) -> Any:
         """Turns what `Settings` has into what a config, back from a file, holds."""
-        text = _as_text(value)
+        text = as_text(value)
         return list(text) if isinstance(text, tuple) else text
 
     def _parse_one(self, value: Any) -> Any:
@@ -407,13 +381,14 @@ def _make_fields() -> tuple[Field, ...]:
             Field(
                 name=".".join(filter(None, (declared.section, field.name))),
                 attribute=field.name,
-                default=None if declared.required else _as_text(field.default),
-                kind=str if kind is Params else kind,
+                default=None if declared.required else as_text(field.default),
+                kind=str if kind in (Params, Limit) else kind,
                 help=declared.help,
                 sweepable=declared.sweepable,
                 compiles=declared.compiles,
                 part=declared.part,
                 is_params=Params in (kind, *typing.get_args(types[field.name])),
+                is_limit=kind is Limit,
             )
         )
     return tuple(made)
@@ -459,6 +434,7 @@ def check_config(config: "ml_collections.ConfigDict") -> None:
         if value is None:
             raise UserError(f"config.{name} is not set: {field.help}")
         number = field.kind is float and type(value) is int
+        number = number or (field.is_limit and type(value) in (int, float))
         if not isinstance(value, field.kind) and not number:
             raise UserError(
                 f"config.{name} must be of type {field.kind.__name__}, got {value!r}"

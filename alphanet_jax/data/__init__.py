@@ -6,4 +6,8 @@ reads a file of any form. `feature_files`, `classifiers` and `class_files` find 
 samples, classifiers, and the splits and names of classes. `convert` makes plain arrays
 of all that once, and `records` checks that they are up to date. `dataset` loads these
 arrays, or takes those of a notebook, with the checks of `checks`.
+
+The way back: `checkpoint_copies` copies the user's own file with another head in it,
+`put_back` makes that as it was stored, and `patching` writes it where it lies, which
+`places` and `zip_members` find; all other bytes stay.
 """

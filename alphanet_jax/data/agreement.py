@@ -192,7 +192,7 @@ def read_labels(
     note = (
         f"idxs is not in order: labels were taken by {taken}; the classifier gets "
         f"{right['row']} percent right by row, {right['idxs']} by idxs "
-        "(--labels_by says otherwise)"
+        "(labels_by chooses the other)"
     )
     return Reading(readings[taken], taken, note)
 

@@ -173,9 +173,11 @@ def check_labels(
     wrong = (values < 0) | (values >= num_classes)
     if wrong.any():
         row = int(np.argmax(wrong))
+        from_one = values.min() == 1 and values.max() == num_classes
+        step = "; if classes are counted from 1, save labels - 1" if from_one else ""
         raise UserError(
             f"{where}: labels must be in 0..{num_classes - 1} (the classifier has "
-            f"{num_classes} classes), got {values[row]} in row {row}"
+            f"{num_classes} classes), got {values[row]} in row {row}{step}"
         )
     return np.array(values, np.int32)
 
@@ -201,12 +203,15 @@ def check_splits(
     """
     shown = {name: f"{name}{ending}" for name in splits}
     owner: dict[int, str] = {}
+    every = np.concatenate(list(splits.values()))
+    from_one = bool(every.size) and (every.min(), every.max()) == (1, num_classes)
+    step = "; if classes are counted from 1, subtract 1" if from_one else ""
     for name, classes in splits.items():
         for label in classes.tolist():
             if not 0 <= label < num_classes:
                 raise UserError(
                     f"{where}: {shown[name]}: classes must be in "
-                    f"0..{num_classes - 1}, got {label}"
+                    f"0..{num_classes - 1}, got {label}{step}"
                 )
             if label in owner:
                 other = shown[owner[label]]

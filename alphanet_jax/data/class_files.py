@@ -28,6 +28,7 @@ _NUMBER = re.compile(
 )
 _INTEGER = re.compile("[-+]?[0-9]{1,18}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,;]+")
+_BRACKETS = re.compile(r"[\s,;\[\]()]+")  # of a list as Python writes it
 
 
 def synsets_path(entry: DatasetEntry, data_root: Path) -> Path | None:
@@ -54,15 +55,15 @@ def _whole_number(text: str) -> int | None:
 
 
 def _fields(line: str) -> list[str]:
-    """Parts what is in a line, less a comment, at spaces, commas and semicolons."""
-    return [field for field in _BETWEEN.split(line.partition("#")[0]) if field]
+    """Parts what is in a line, less a comment, at spaces, commas and brackets."""
+    return [field for field in _BRACKETS.split(line.partition("#")[0]) if field]
 
 
 def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
     """Reads the class ids of 'few', 'medium' and 'many'.
 
-    Numbers stand on lines of their own, or with commas, semicolons or spaces between
-    them, and may be written as floats. What follows a `#` is left out.
+    Numbers stand on lines of their own, or with commas, semicolons, brackets or spaces
+    between them, and may be written as floats. What follows a `#` is left out.
 
     Args:
       entry: The dataset; it has files of splits.
@@ -77,6 +78,12 @@ def read_splits(entry: DatasetEntry, data_root: Path) -> dict[str, np.ndarray]:
     splits = {}
     for split, path in split_paths(entry, data_root).items():
         classes = []
+        if not path.exists():
+            raise UserError(
+                f"{path}: cannot read: No such file or directory; without "
+                "split_files_dir in the registry, splits are made of counts of "
+                "training samples (few_below, many_above)"
+            )
         for number, line in enumerate(files.read_lines(path), start=1):
             for field in _fields(line):
                 label = _whole_number(field)
@@ -111,7 +118,7 @@ def read_counts(
     Returns:
       The numbers, with shape `[C]`; None if the dataset has no such file. In the file,
       a line is a sample, the last thing in it its label (`train/n01/5.jpg 17`), or
-      else the number of samples of a class.
+      else the number of samples of a class; these may also stand in one line.
 
     Raises:
       UserError: If a line is neither, or labels or their number do not fit.
@@ -119,26 +126,31 @@ def read_counts(
     if entry.counts_file is None:
         return None
     path = find_path(data_root, entry.counts_file)
-    numbers, widths = [], set()
-    for row, line in enumerate(files.read_lines(path), start=1):
-        # Names of files may hold anything, spaces too.
-        fields = [field for field in _BETWEEN.split(line) if field]
-        if not fields or fields[0].startswith("#"):
-            continue
+    # Names of files may hold anything, spaces too.
+    rows = [
+        (row, fields)
+        for row, line in enumerate(files.read_lines(path), start=1)
+        if (fields := [field for field in _BETWEEN.split(line) if field])
+        and not fields[0].startswith("#")
+    ]
+    if len(rows) == 1 and len(rows[0][1]) == num_classes:  # all counts in one line
+        rows = [(rows[0][0], [field]) for field in rows[0][1]]
+    are_samples = bool(rows) and len(rows[0][1]) > 1
+    numbers = []
+    for row, fields in rows:
         number = _whole_number(fields[-1])
-        widths.add(min(len(fields), 2))
-        if number is None or number < 0 or len(widths) > 1:
+        if number is None or number < 0 or (len(fields) > 1) != are_samples:
             raise UserError(
                 f"{path}:{row}: expected a path and its label, or the number of "
-                f"samples of a class, in every line, got {brief(line.strip())}"
+                f"samples of a class, in every line, got {brief(' '.join(fields))}"
             )
-        if widths == {2} and number >= num_classes:
+        if are_samples and number >= num_classes:
             raise UserError(
                 f"{path}:{row}: labels must be in 0..{num_classes - 1}, got {number}"
             )
         numbers.append(number)
     values = np.asarray(numbers, np.int64)
-    if widths == {2}:
+    if are_samples:
         return np.bincount(values, minlength=num_classes)
     if len(values) != num_classes:
         raise UserError(f"{path}: {len(values)} counts for {num_classes} classes")

@@ -83,18 +83,17 @@ def read_classifier(
     converted = find_path(data_root, str(plain_classifier(entry.classifier_file)))
     if converted.exists() and (not path.exists() or path == converted):
         record = records.recorded_head(converted.with_suffix(".json"), [converted])
-        if record is not None or path != converted:
+        if record is not None:
             return _converted(converted, record, choice)
+        if path != converted:
+            return load_classifier(converted, LINEAR, choice, sides=sides)
     return load_classifier(path, entry.classifier_loader, choice, sides=sides)
 
 
 def _converted(
-    path: Path, record: records.RecordedHead | None, choice: ClassifierChoice
+    path: Path, record: records.RecordedHead, choice: ClassifierChoice
 ) -> Classifier:
     """Reads what a classifier was converted to; its record says of what."""
-    read = load_classifier(path, LINEAR)
-    if record is None:
-        return read
     if choice.options() and choice.options() != record.options:
         made = ", ".join(f"{k}={v}" for k, v in record.options.items()) or "neither"
         asked = ", ".join(f"{name}={value}" for name, value in choice.options().items())
@@ -104,6 +103,7 @@ def _converted(
         )
     known = {field.name for field in dataclasses.fields(HeadForm)}
     forms = tuple(HeadForm(**form) for form in record.forms if form.keys() <= known)
+    read = load_classifier(path, LINEAR)
     return read._replace(forms=forms, remarks=tuple(record.notes))
 
 

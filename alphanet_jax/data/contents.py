@@ -1,7 +1,7 @@
 """What is in a file of any form that is read, as Python objects and arrays."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -9,6 +9,10 @@ from alphanet_jax import files
 from alphanet_jax.data import safetensors, torch_files
 
 __all__ = ["as_array", "brief", "describe", "load_content"]
+
+_MAX_MORE: Final = 1_000_000
+_MAX_CHARACTERS: Final = 10_000_000
+_DEEP: Final = (list, tuple, dict, np.ndarray, str, bytes)
 
 
 def load_content(path: Path) -> Any:
@@ -27,11 +31,34 @@ def load_content(path: Path) -> Any:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Makes an array of a sequence; of anything else, one that no check accepts."""
+    """Makes an array of a sequence; of anything else, one that no check accepts.
+
+    Nor of a sequence that would become far larger: lists within lists within lists, one
+    array many times, a long text among others.
+    """
+    if isinstance(values, list | tuple) and not _is_affordable(values):
+        return np.asarray(None)
     try:
         return np.asarray(values)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(None)
+
+
+def _is_affordable(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Returns whether what is in a sequence takes about as much as an array of it."""
+    longest, more = 0, 0  # characters of a text; elements beyond one an item
+    for item in values:
+        if isinstance(item, np.ndarray):
+            more += item.size - 1
+        elif isinstance(item, list | tuple):
+            more += len(item) - 1
+            if more <= _MAX_MORE and any(isinstance(x, _DEEP) for x in item):
+                return False
+        elif isinstance(item, str | bytes):
+            longest = max(longest, len(item))
+        if more > _MAX_MORE or longest * len(values) > _MAX_CHARACTERS:
+            return False
+    return True
 
 
 def describe(content: Any) -> str:

@@ -35,11 +35,11 @@ from alphanet_jax.data.classifiers import (
     choose,
     read_classifier,
 )
-from alphanet_jax.data.feature_files import (
-    FeatureFile,
+from alphanet_jax.data.feature_files import FeatureFile, read_feature_file
+from alphanet_jax.data.group_files import (
     expected_names,
     find_feature_files,
-    read_feature_file,
+    found_instead,
 )
 from alphanet_jax.data.paths import (
     array_paths,
@@ -193,9 +193,10 @@ def _convert_group(
     found = find_feature_files(job.entry, job.data_root, group)
     sources = found.sources
     if not sources:
+        directory = job.data_root / job.entry.feature_files_dir
         raise MissingGroup(
-            f"{job.data_root / job.entry.feature_files_dir}: nothing to convert for "
-            f"group {group!r}; expected {expected_names(group)}",
+            f"{directory}: nothing to convert for group {group!r}; expected "
+            f"{expected_names(group)}; {found_instead(directory)}",
             group=group,
         )
     paths = array_paths(job.out_root / inside(job.entry.feature_files_dir), group)

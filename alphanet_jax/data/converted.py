@@ -8,7 +8,11 @@ from alphanet_jax import files
 from alphanet_jax.data import records
 from alphanet_jax.data.classifiers import ClassifierChoice
 from alphanet_jax.data.convert import MissingGroup, Report, convert_dataset
-from alphanet_jax.data.feature_files import expected_names, find_feature_files
+from alphanet_jax.data.group_files import (
+    expected_names,
+    find_feature_files,
+    found_instead,
+)
 from alphanet_jax.data.paths import ArrayPaths, array_paths, cache_roots, inside
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
@@ -156,7 +160,7 @@ def _find_converted(
                 return paths
         raise MissingGroup(
             f"{here[0]}: no features of group {group!r}; expected "
-            f"{expected_names(group)}",
+            f"{expected_names(group)}; {found_instead(here[0])}",
             group=group,
         )
     plain = array_paths(here[0], group)

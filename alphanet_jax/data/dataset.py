@@ -350,8 +350,7 @@ def load_dataset(
       many_above: The same for 'many'.
       classifier_key: Key of the weight in the classifier's file; empty for what the
         registry says. See `heads.read_head`.
-      classifier_normalize: Whether the row of every class is normalized; also where the
-        registry says so.
+      classifier_normalize: Whether to normalize classes, also if the registry does not.
       report: Takes lines of text about conversion and doubts.
 
     Returns:
@@ -366,23 +365,15 @@ def load_dataset(
     paths = find_groups(
         entry, data_root, kinds, labels_by=labels_by, choice=choice, report=report
     )
-    weight, bias, classifier_files, _, remarks = classifiers.read_classifier(
-        entry,
-        data_root,
-        choice,
-        sides=lambda: hints.sides_of_arrays(entry, data_root, paths[train_group]),
+    weight, bias, classifier_files, *_ = _classifier_of_files(
+        entry, data_root, choice, paths[train_group], report
     )
-    for remark in remarks:
-        report(f"{Path(entry.classifier_file).name}: {remark}")
     num_classes, num_features = weight.shape
     label_names = read_label_names(entry, data_root, num_classes=num_classes)
     by_counts = (few_below, many_above) != ("", "") or entry.split_files_dir is None
-    split_files = {} if by_counts else split_paths(entry, data_root)
-    splits, splits_from = {}, ""
-    if split_files:
-        splits = read_splits(entry, data_root)
-        where = str(split_files["few"].parent)
-        checks.check_splits(where, splits, num_classes=num_classes)
+    split_files, splits = (
+        ({}, {}) if by_counts else _splits_of_files(entry, data_root, num_classes)
+    )
     groups = {
         name: _group_of_files(found, num_classes=num_classes, num_features=num_features)
         for name, found in paths.items()
@@ -390,30 +381,28 @@ def load_dataset(
     train = groups[train_group]
     counts = np.bincount(train.labels, minlength=num_classes)
     checks.check_covered(str(paths[train_group].labels), counts)
-    warning = agreement.near_chance(
+    if warning := agreement.near_chance(
         train.features, train.labels, weight=weight, bias=bias
-    )
-    if warning:
+    ):
         report(warning)
+    splits_from = ""
     if by_counts:
-        listed = read_counts(entry, data_root, num_classes=num_classes)
         splits, splits_from = _splits_of_counts(
-            counts if listed is None else listed, limits, report
+            entry, data_root, counts, limits, report
         )
-    classes = {name: ids.astype(np.int32) for name, ids in splits.items()}
     roots = [*cache_roots(data_root), data_root]
     hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
-    if splits_from:
-        file_hashes |= {
-            f"splits.{name}": array_sha256(ids) for name, ids in classes.items()
-        }
+    for name, ids in splits.items() if splits_from else ():
+        file_hashes[f"splits.{name}"] = array_sha256(ids)
+    if choice.options():  # of one file there may be several classifiers
+        file_hashes["classifier.weight"] = array_sha256(weight)
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,
         weight=weight,
         bias=bias,
-        splits=classes,
+        splits=splits,
         train=train,
         val=groups.get(val_group),
         test=groups[test_group],
@@ -422,6 +411,25 @@ def load_dataset(
         train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
         splits_from=splits_from,
     )
+
+
+def _classifier_of_files(
+    entry: DatasetEntry,
+    data_root: Path,
+    choice: classifiers.ClassifierChoice,
+    train: ArrayPaths,
+    report: Report,
+) -> classifiers.Classifier:
+    """Reads the classifier, and says what is to be known about it."""
+    classifier = classifiers.read_classifier(
+        entry,
+        data_root,
+        choice,
+        sides=lambda: hints.sides_of_arrays(entry, data_root, train),
+    )
+    for remark in classifier.remarks:
+        report(f"{Path(entry.classifier_file).name}: {remark}")
+    return classifier
 
 
 def _group_of_files(paths: ArrayPaths, *, num_classes: int, num_features: int) -> Group:
@@ -450,10 +458,26 @@ def _checked_limits(
     return limits
 
 
+def _splits_of_files(
+    entry: DatasetEntry, data_root: Path, num_classes: int
+) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
+    """Reads the lists of classes; returns their files, and the splits."""
+    paths = split_paths(entry, data_root)
+    splits = read_splits(entry, data_root)
+    checks.check_splits(str(paths["few"].parent), splits, num_classes=num_classes)
+    return paths, {name: ids.astype(np.int32) for name, ids in splits.items()}
+
+
 def _splits_of_counts(
-    counts: np.ndarray, limits: dict[str, int | float | str], report: Report
+    entry: DatasetEntry,
+    data_root: Path,
+    counts: np.ndarray,
+    limits: dict[str, int | float | str],
+    report: Report,
 ) -> tuple[dict[str, np.ndarray], str]:
     """Makes splits of counts, and says so; returns them and how they were made."""
+    listed = read_counts(entry, data_root, num_classes=len(counts))
+    counts = counts if listed is None else listed
     splits = splits_from_counts(counts, **limits)
     splits_from = ", ".join(f"{name}={value}" for name, value in limits.items())
     report(f"splits by {splits_from}: {describe_splits(splits, counts)}")

@@ -5,19 +5,14 @@ takes, and splits or labels how many classes it knows.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.data.class_files import read_splits
-from alphanet_jax.data.contents import as_array, load_content
-from alphanet_jax.data.feature_files import (
-    FEATURE_NAMES,
-    LABEL_NAMES,
-    Part,
-    find_feature_files,
-)
+from alphanet_jax.data.contents import as_array
+from alphanet_jax.data.feature_files import load_samples
+from alphanet_jax.data.group_files import Part, find_feature_files
 from alphanet_jax.data.heads import Sides
 from alphanet_jax.data.paths import ArrayPaths
 from alphanet_jax.data.registry import DatasetEntry
@@ -77,24 +72,10 @@ def _classes_of_splits(entry: DatasetEntry, data_root: Path) -> int | None:
 
 def _peek(part: Part) -> tuple[int | None, int]:
     """Looks at the files of some samples: features of one, and classes in labels."""
-    content = load_content(part.features)
-    features, labels = _named(content, FEATURE_NAMES), _named(content, LABEL_NAMES)
-    if not isinstance(content, dict):
-        features, labels = content, None
-    if labels is None and part.labels is not None:
-        labels = load_content(part.labels)
-        if isinstance(labels, dict):
-            labels = _named(labels, LABEL_NAMES)
+    _, features, labels, _, _ = load_samples(part)
     shape = np.shape(features) if isinstance(features, np.ndarray) else ()
     values = as_array(labels)
     numbers = values.dtype.kind in "iuf" and values.size and np.isfinite(values).all()
     return shape[1] if len(shape) == 2 else None, int(
         values.max()
     ) + 1 if numbers else 0
-
-
-def _named(content: Any, names: tuple[str, ...]) -> Any:
-    """Looks up the first of some names; None where there is none."""
-    if not isinstance(content, dict):
-        return None
-    return next((content[n] for n in names if content.get(n) is not None), None)

@@ -4,13 +4,14 @@ Nothing in the file is run, and of its arrays only what is described is read.
 """
 
 import fnmatch
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from alphanet_jax.data import spelling
 from alphanet_jax.data.contents import as_array
-from alphanet_jax.data.feature_files import FEATURE_NAMES, LABEL_NAMES
 from alphanet_jax.data.heads import Sides, read_head
 from alphanet_jax.data.heads.contents import Contents, read_contents
 from alphanet_jax.data.heads.finding import candidate_keys
@@ -112,17 +113,15 @@ def _matches(key: str, match: str) -> bool:
 def _describe_samples(contents: Contents) -> list[str]:
     """Describes features and labels, where there are such."""
     root: Any = contents.root
+    kinds = (spelling.FEATURES, spelling.LABELS)
     if isinstance(root, np.ndarray):
-        name = FEATURE_NAMES[0] if root.ndim == 2 else LABEL_NAMES[0]
+        name = (spelling.FEATURES if root.ndim == 2 else spelling.LABELS)[0]
         root = {name: root}
     elif not isinstance(root, dict):
         tensors = contents.tensors
-        names = [n for n in (*FEATURE_NAMES, *LABEL_NAMES) if n in tensors]
-        root = {name: tensors[name].load() for name in names}
-    features, labels = (
-        next((root[name] for name in names if root.get(name) is not None), None)
-        for names in (FEATURE_NAMES, LABEL_NAMES)
-    )
+        names = (spelling.candidates(tensors, words) for words in kinds)
+        root = {name: tensors[name].load() for name in itertools.chain(*names)}
+    features, labels = (spelling.find_value(root, words) for words in kinds)
     lines = []
     if isinstance(features, np.ndarray) and features.ndim == 2:
         lines.append(f"features: {len(features):,} samples x {features.shape[1]:,}")

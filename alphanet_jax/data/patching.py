@@ -112,8 +112,8 @@ def _is_npz(path: Path, keys: Iterable[str]) -> bool:
     """Returns whether a file has its arrays as members of a zip archive."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
+    with _blame(path):
+        names = {member.name for member in zip_members.find_members(path)}
     return all({key, f"{key}.npy"} & names for key in keys)
 
 

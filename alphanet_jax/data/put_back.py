@@ -161,7 +161,8 @@ def _put_rows(
         gains.reshape(-1)[classes] = norms.astype(gains.dtype)
         arrays[form.gain_key] = gains
     weight = stored.weight.copy(order="K")
-    cast = rows.astype(np.float32).astype(weight.dtype)
+    with np.errstate(over="ignore"):  # infinite, which is refused
+        cast = rows.astype(np.float32).astype(weight.dtype)
     if not np.isfinite(cast.astype(np.float32)).all():
         raise UserError(
             f"{path}: the corrected rows of {shown(form.weight_key)} are too large "

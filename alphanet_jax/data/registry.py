@@ -121,7 +121,7 @@ def format_entry(entry: DatasetEntry) -> str:
 
     Examples:
       >>> print(format_entry(DatasetEntry("mine", "feats", "head.npz")), end="")
-      [mine]
+      ["mine"]
       feature_files_dir = "feats"
       classifier_file = "head.npz"
     """
@@ -164,6 +164,11 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
                 raise UserError(f"{where}: {key} must be true or false, got {value!r}")
         elif key in _THRESHOLDS and type(value) in (int, float):
             arguments[key] = str(value)
+        elif key in _THRESHOLDS and (not isinstance(value, str) or not value):
+            raise UserError(
+                f"{where}: {key} must be a number of samples or a quantile such as "
+                f"'25%', got {value!r}"
+            )
         elif not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} must be a non-empty string, got {value!r}")
     for key in fields:

@@ -13,7 +13,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from alphanet_jax.errors import UserError
+
 __all__ = [
+    "check_devices",
     "fetch",
     "is_first_process",
     "make_mesh",
@@ -24,6 +27,25 @@ __all__ = [
 ]
 
 _AXIS = "devices"
+
+
+def check_devices() -> None:
+    """Checks that JAX has a device to work on.
+
+    Raises:
+      UserError: If there is none of the kind that was asked for.
+    """
+    try:
+        jax.devices()
+    # Where no platform that was named is there, JAX asserts that one is.
+    except (RuntimeError, AssertionError) as error:
+        asked = getattr(jax.config, "jax_platforms", None)
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"JAX has no device to work on, JAX_PLATFORMS is {asked!r}: set it to cpu, "
+            "unset it, or install JAX for these devices"
+            + (f" ({reason})" if reason else "")
+        ) from None
 
 
 def make_mesh() -> Mesh | None:

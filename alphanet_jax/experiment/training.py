@@ -139,6 +139,7 @@ def train(
         trained.
     """
     listed = _list_points(points)
+    devices.check_devices()
     if not isinstance(data, Dataset):
         raise UserError(f"data must be a Dataset, got a {type(data).__name__}")
     if n_ckpt < 1:
@@ -278,6 +279,7 @@ def load_data(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
+    devices.check_devices()
     with devices.one_by_one():
         return dataset.load_dataset(
             entry or registry.get_entry(Path(settings.registry), settings.dataset),

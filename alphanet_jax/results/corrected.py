@@ -168,10 +168,12 @@ def fits_classifier(
     weight_few = arrays["weight_few"]
     if weight.shape != (len(arrays["class_counts"]), weight_few.shape[-1]):
         return False
-    same = (_SAME + 4 * eps) * float(np.abs(weight_few).max(initial=0))
+    sizes = np.abs(weight_few)
+    same = (_SAME + 4 * eps) * float(sizes[np.isfinite(sizes)].max(initial=0))
     return all(
         bool((np.abs(make_weight_few(weight, arrays, i) - rows) <= same).all())
         for i, rows in enumerate(weight_few)
+        if np.isfinite(rows).all()
     )
 
 

@@ -29,6 +29,13 @@ Report = Callable[[str], None]
 # additions.
 _NEAR = 1e-4
 _MOST_LISTED = 10
+# Arrays of the result, beside the rows themselves.
+_NEEDED = (
+    *("seeds", "label_names", "class_counts", "alphas", "neighbors", "selected_epoch"),
+    *(f"{split}_classes" for split in SPLITS),
+    *("val_accuracy", "baseline_val_accuracy", "test_accuracy", "test_acc_per_split"),
+    *("test_pred", "baseline_test_pred"),
+)
 
 
 class Export(NamedTuple):
@@ -87,11 +94,7 @@ def export_result(
         one that the result was made with, or predicts otherwise than the result says.
         Then nothing is written.
     """
-    arrays = {**file.arrays, "weight_few": file.per_run("weight_few")}
-    try:
-        index = corrected.choose(arrays, seed)
-    except ValueError as error:
-        raise UserError(f"{file.path}: {error}") from None
+    arrays, index = _load(file, seed)
     if not into:
         saved_heads.check_ending(out)
         checkpoint_copies.check_new(out)
@@ -129,6 +132,25 @@ def export_result(
     for line in lines:
         report(line)
     return Export(made[0], None if which == "mean" else int(which), measured or None)
+
+
+def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | None]:
+    """Loads the arrays of a result, and chooses a seed; None is the mean."""
+    arrays = {name: file.array(name) for name in _NEEDED}
+    arrays["weight_few"] = file.per_run("weight_few")
+    try:
+        index = corrected.choose(arrays, seed)
+    except ValueError as error:
+        raise UserError(f"{file.path}: {error}") from None
+    finite = np.isfinite(arrays["weight_few"]).all(axis=(1, 2))
+    chosen = finite if index is None else finite[[index]]
+    if not chosen.all():
+        wrong = arrays["seeds"][~finite].tolist()
+        raise UserError(
+            f"{file.path}: the new rows of seeds {wrong} are not finite; choose "
+            "another seed"
+        )
+    return arrays, index
 
 
 class _Original(NamedTuple):

@@ -70,6 +70,7 @@ def read_head(
 
     Examples:
       >>> import tempfile
+      >>> import numpy as np
       >>> path = os.path.join(tempfile.mkdtemp(), "probe.npz")
       >>> np.savez(path, coef_=np.eye(3, 4), intercept_=np.ones(3))
       >>> head = read_head(path, num_features=4)
@@ -96,7 +97,8 @@ def read_path(
       sides: Returns the numbers of features and classes, as far as they are known;
         called only where they are needed.
       normalize: See `read_head`.
-      loader: Name in `registry.LOADERS`; the combined one takes lists of experts alone.
+      loader: Name in `registry.LOADERS`; with the combined one a file without tensors
+        must list experts.
 
     Returns:
       The head and its files.
@@ -142,7 +144,8 @@ def _read(
             f"{path}: a combined classifier may have {_MAX_FILES} files at most"
         )
     contents = read_contents(path)
-    if loader != LINEAR or _is_list(contents.root):
+    # A checkpoint may hold all the experts itself.
+    if _is_list(contents.root) or (loader != LINEAR and not contents.tensors):
         return _read_experts(path, contents.root, request, above)
     head = find_head(
         contents, key=request.key, sides=request.sides, normalize=request.normalize
@@ -177,8 +180,12 @@ def _read_experts(
     """Reads the experts that a file lists."""
     # How many features each takes is not known, only how many all of them do.
     num_features, num_classes = request.sides()
-    of_one = dataclasses.replace(request, sides=lambda: Sides(None, num_classes))
     heads: list[FoundHead] = []
+
+    def sides_of_one() -> Sides:
+        return Sides(None, len(heads[0].weight) if heads else num_classes)
+
+    of_one = dataclasses.replace(request, sides=sides_of_one)
     sources: dict[Path, str | None] = {path: None}
     nested = False
     for loader, name in _listed(path, root):

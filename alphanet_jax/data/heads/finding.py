@@ -3,7 +3,6 @@
 Notation: C classes, d feature dimensions.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -20,9 +19,10 @@ from alphanet_jax.data.heads.candidates import (
     is_reparametrized,
     make_candidate,
 )
-from alphanet_jax.data.heads.contents import Contents, Tensor
+from alphanet_jax.data.heads.contents import Contents, Tensor, check_memory, is_index
 from alphanet_jax.data.heads.forms import FoundHead, Sides
 from alphanet_jax.data.heads.reading import mean_of_experts, read_candidate
+from alphanet_jax.data.torch_files import advice
 from alphanet_jax.errors import UserError
 
 __all__ = ["candidate_keys", "find_head"]
@@ -30,6 +30,11 @@ __all__ = ["candidate_keys", "find_head"]
 _MOST_LISTED: Final = 20
 _MOST_COMPARED: Final = 16
 _MOST_OBJECTS: Final = 3
+_UNDO: Final = (
+    "pruning or spectral norm is to be removed from a layer before it is saved, by "
+    "torch.nn.utils.prune.remove, remove_spectral_norm or "
+    "parametrize.remove_parametrizations"
+)
 _OPTION: Final = "classifier_key=KEY (the option, or in the registry)"
 
 
@@ -82,8 +87,10 @@ def _plain(contents: Contents, sides: Callable[[], Sides]) -> Candidate | None:
     if weight is None or not is_matrix(weight):
         return None
     made = make_candidate(weight, contents, Sides(None, None))
-    if made is None or made.bias is not None:
+    if made is None or (made.bias is not None and not made.transposed):
         return made
+    if made.bias is not None:  # a bias that is too short looks like that, too
+        return make_candidate(weight, contents, Sides(sides().num_features, None))
     return make_candidate(weight, contents, sides()) or made
 
 
@@ -93,10 +100,15 @@ def _check_plain(contents: Contents) -> None:
     Raises:
       UserError: If there is a weight.
     """
-    root = contents.root
-    if not isinstance(root, dict) or "weight" not in root:
+    named = contents.root
+    if not isinstance(named, dict):  # a file of arrays
+        named = {}
+        for name in {"weight", "bias"} & contents.tensors.keys():
+            check_memory(contents.tensors[name])
+            named[name] = contents.tensors[name].load()
+    if "weight" not in named:
         return
-    weight, bias = root["weight"], root.get("bias")
+    weight, bias = named["weight"], named.get("bias")
     if bias is None:
         bias = np.zeros(np.shape(weight)[:1], np.float32)
     for name, array in (("weight", weight), ("bias", bias)):
@@ -122,6 +134,13 @@ class _Search:
             self.pool = [t for k, t in tensors.items() if not keys.is_of_training(k)]
             return
         meant, whole = keys.matching(key, list(tensors), contents.aliases)
+        objects, _ = keys.matching(key, list(contents.objects), {})
+        if not meant and objects:
+            name = contents.objects[objects[0]]
+            raise UserError(
+                f"{contents.path}: {keys.shown(objects[0])} ({keys.shown(name)}) is "
+                f"not loaded; {advice(name)}"
+            )
         if not meant:
             self._fail(f"nothing in it has the classifier_key {key!r}")
         self.pool = [tensors[k] for k in meant]
@@ -154,6 +173,8 @@ class _Search:
         if distinct:
             self._several(sides)
         groups = self.experts(sides)
+        if len(groups) > _MOST_COMPARED:
+            self._several(sides)
         read = [self._read_experts(group, shares_features=False) for group in groups]
         if len(read) > 1:
             read = _distinct_heads(read)
@@ -206,11 +227,7 @@ class _Search:
         where = f"{self.contents.path}: classifier_key {self.key!r}"
         shown = f"{tensor.dtype} of shape {tensor.shape}"
         if is_reparametrized(tensor):
-            raise UserError(
-                f"{where} is what a layer with pruning or spectral norm keeps; remove "
-                "that from the layer before it is saved (torch.nn.utils.prune.remove, "
-                "remove_spectral_norm or parametrize.remove_parametrizations)"
-            )
+            raise UserError(f"{where} is no weight in use: {_UNDO}")
         if not is_matrix(tensor, convolutions=True):
             raise UserError(
                 f"{where} is {shown}; a weight is a matrix of floats, (classes, "
@@ -270,17 +287,28 @@ class _Search:
     def _fail(self, reason: str) -> NoReturn:
         """Says why there is no head, and what there is."""
         contents = self.contents
-        every = list(contents.tensors.values())
+        tensors = contents.tensors
+        every = [t for key, t in tensors.items() if not keys.is_of_training(key)]
         likely = [t for t in every if is_matrix(t)]
-        likely = [t for t in likely if not keys.is_of_training(t.key)] or likely
         hint = f"name its weight with {_OPTION}" if every else "it holds no tensors"
-        objects = [
-            f"{keys.shown(key)} is a {keys.shown(name)}, which is not loaded"
-            for key, name in itertools.islice(contents.objects.items(), _MOST_OBJECTS)
-        ]
-        if objects and not likely:
-            hint = f"{'; '.join(objects)}: save model.state_dict() instead of objects"
-        raise UserError(f"{contents.path}: {reason}; {hint}{_listed(likely or every)}")
+        if likely and all(map(is_reparametrized, likely)):
+            hint = _UNDO
+        listed = likely or every
+        if contents.objects and not likely:
+            objects = [
+                f"{keys.shown(key)} ({keys.shown(name)})"
+                for key, name in contents.objects.items()
+            ]
+            hint = f"not loaded: {', '.join(objects[:_MOST_OBJECTS])}"
+            if not is_index(contents.path):
+                hint += f"; {advice(min(contents.objects.values(), key=_is_of_torch))}"
+            listed = []
+        raise UserError(f"{contents.path}: {reason}; {hint}{_listed(listed)}")
+
+
+def _is_of_torch(name: str) -> bool:
+    """Returns whether a class may be that of a module: if it is no estimator."""
+    return not name.startswith("sklearn.")
 
 
 def _listed(tensors: Sequence[Tensor]) -> str:

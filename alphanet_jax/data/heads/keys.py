@@ -42,7 +42,7 @@ _SCALES: Final = frozenset({"scales", "learned_norm"})
 _MAX_NUMBERS: Final = 8  # in a key
 # What optimizers remember of a weight has its shape.
 _TRAINING: Final = re.compile(
-    r"optim.*|opt_state|exp_avg.*|.*momentum_buffer|max_exp_avg.*|square_avg|"
+    r"opt|optim.*|opt_state|exp_avg.*|.*momentum_buffer|max_exp_avg.*|square_avg|"
     r"acc_delta|grad_avg|.*schedulers?|grads?|gradients?",
     re.ASCII,
 )

@@ -33,17 +33,17 @@ Tensors and arrays are read-only views of the memory-mapped file, which stays
 mapped for as long as one of them lives. A file must not be cut short while it is
 mapped. Checksums are not verified, because that would read every page.
 
-`unpickler` is the machine, `names` the table, `tensors` and `values` what it makes,
-and `archives` what lies around the pickles.
+`unpickler` is the machine, `operations` what it does, `names` the table, `tensors` and
+`values` what it makes, and `archives` what lies around the pickles.
 """
 
 import os
 
 from alphanet_jax.data.torch_files.archives import read
-from alphanet_jax.data.torch_files.values import Placeholder
+from alphanet_jax.data.torch_files.values import Placeholder, advice
 from alphanet_jax.data.untrusted import FileFormatError, blame, map_file
 
-__all__ = ["FileFormatError", "Placeholder", "load"]
+__all__ = ["FileFormatError", "Placeholder", "advice", "load"]
 
 
 def load(path: str | os.PathLike[str]) -> object:

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from alphanet_jax.data.torch_files import operations
 from alphanet_jax.data.torch_files.names import NAMES
 from alphanet_jax.data.torch_files.tensors import (
     FindStorage,
@@ -69,7 +70,7 @@ def _unpickle(
             plain_bytes=plain_bytes,
             read_nested=None if nested else functools.partial(read, nested=True),
         )
-        return machine.run(), machine.pos
+        return operations.run(machine), machine.pos
 
     root, end = run(frozenset())
     # Of a nested pickle only the storage is used, whatever else it holds.

@@ -30,7 +30,6 @@ from alphanet_jax.data.torch_files.values import (
     Placeholder,
     Shell,
     bytes_of,
-    check_key,
 )
 from alphanet_jax.data.untrusted import (
     Refused,
@@ -126,12 +125,12 @@ def _members(machine: Machine, source: object) -> Sequence[Any]:
 
 @_stand_in("builtins.set", "__builtin__.set")
 def _make_set(machine: Machine, members: object = ()) -> object:
-    return set(map(check_key, _members(machine, members)))
+    return machine.make_set(set, _members(machine, members))
 
 
 @_stand_in("builtins.frozenset", "__builtin__.frozenset")
 def _make_frozenset(machine: Machine, members: object = ()) -> object:
-    return frozenset(map(check_key, _members(machine, members)))
+    return machine.make_set(frozenset, _members(machine, members))
 
 
 @_stand_in("collections.OrderedDict")
@@ -140,7 +139,7 @@ def _ordered_dict(machine: Machine, pairs: object = ()) -> object:
     for pair in _members(machine, pairs):
         if type(pair) not in SEQUENCES or len(pair) != 2:
             raise Refused("makes an OrderedDict of something that is not pairs")
-        made[check_key(pair[0])] = pair[1]
+        made[machine.check_key(pair[0])] = pair[1]
     return made
 
 

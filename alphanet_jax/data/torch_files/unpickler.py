@@ -1,10 +1,8 @@
 """The machine that runs a pickle, with nothing in reach but a table of names."""
 
-import collections
-import re
 import struct
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from alphanet_jax.data.torch_files.tensors import (
     FindStorage,
@@ -13,10 +11,8 @@ from alphanet_jax.data.torch_files.tensors import (
     StorageId,
 )
 from alphanet_jax.data.torch_files.values import (
-    DICTS,
     LONG_BYTES,
     MAX_NAME,
-    PLAIN_DATA,
     Function,
     LongBytes,
     Marker,
@@ -27,24 +23,17 @@ from alphanet_jax.data.torch_files.values import (
 )
 from alphanet_jax.data.untrusted import Refused, expect, expect_size, quote
 
-_HIGHEST_PICKLE_PROTOCOL: Final = 5
 # The magic number takes ten bytes and labels take eight at most. Python's time for
 # a long integer grows with the square of its length.
 _MAX_INT_BYTES: Final = 64
-_MAX_INT_DIGITS: Final = 160
-_Handler = Callable[["Machine"], None]
-_UINT16: Final = struct.Struct("<H")
-_INT32: Final = struct.Struct("<i")
-_UINT32: Final = struct.Struct("<I")
-_INT64: Final = struct.Struct("<q")
-_UINT64: Final = struct.Struct("<Q")
-_DOUBLE: Final = struct.Struct(">d")
-_DECIMAL: Final = re.compile(rb"-?[0-9]{1,%d}" % _MAX_INT_DIGITS)
-_STOP: Final = ord(".")
+_Set = TypeVar("_Set", set[object], frozenset[object])
+_MAX_TUPLE_KEYS: Final = 4096
+_MIN_SETS: Final = 1000
+_BYTES_OF_A_SET: Final = 4  # of the file
 
 
 class Machine:
-    """Runs one pickle over a buffer, with nothing in reach but a table of names.
+    """The state of a pickle that runs, with nothing in reach but a table of names.
 
     Attributes:
       data: The buffer.
@@ -77,26 +66,35 @@ class Machine:
         # An honest file holds what it works on, and works on it twice at most: to
         # make text into bytes, and then to read those. The rest is leeway.
         self._budget = 4 * len(data)
-
-    def run(self) -> object:
-        """Runs to the end of the pickle and returns the object it makes."""
-        data, handlers = self.data, _HANDLERS
-        try:
-            while True:
-                code = data[self.pos]
-                self.pos += 1
-                if code == _STOP:
-                    return self.stack.pop()
-                handlers[code](self)
-        except (IndexError, struct.error):
-            # A read past the end, or a pop from an empty stack.
-            raise Refused(f"ends early or is damaged near byte {self.pos}") from None
+        self._tuple_keys = 0
+        self._sets = 0
 
     def spend(self, amount: int) -> None:
         """Counts work that the file could ask for again and again."""
         self._budget -= amount
         if self._budget < 0:
             raise Refused("repeats its own content too often")
+
+    def check_key(self, key: object) -> object:
+        """Returns a dict key or set member, if it is cheap to hash and to compare."""
+        if type(key) is tuple:
+            # The hash of a tuple of numbers can be foreseen: a dict of many that
+            # collide takes time that grows with the square of their number.
+            self._tuple_keys += 1
+            if self._tuple_keys > _MAX_TUPLE_KEYS:
+                raise Refused(
+                    f"has more than {_MAX_TUPLE_KEYS} tuples as dict keys or members"
+                )
+        return check_key(key)
+
+    def make_set(
+        self, kind: Callable[[Iterable[object]], _Set], members: Iterable[object] = ()
+    ) -> _Set:
+        """Makes a set, which takes far more memory than the operation in the file."""
+        self._sets += 1
+        if self._sets > _MIN_SETS + len(self.data) // _BYTES_OF_A_SET:
+            raise Refused("has more sets than a file of its size can fill")
+        return kind(map(self.check_key, members))
 
     def call(self, function: object, args: object) -> object:
         """Calls one of the functions of the table with arguments from the file.
@@ -105,7 +103,7 @@ class Machine:
         a placeholder, is a placeholder.
         """
         if type(function) is Placeholder:
-            return _instance(function, args)
+            return instance(function, args)
         if not isinstance(function, Function):
             name = function.name if isinstance(function, Marker) else None
             raise Refused(f"calls {name or 'a ' + type(function).__name__}")
@@ -153,7 +151,7 @@ class Machine:
 
     def push_text(self, length: int) -> None:
         """Pushes text that takes the next so many bytes."""
-        self.stack.append(_decode(self.skip(length), "utf-8"))
+        self.stack.append(decode(self.skip(length), "utf-8"))
 
     def push_bytes(self, length: int) -> None:
         """Pushes the next so many bytes."""
@@ -246,21 +244,13 @@ class Machine:
         return self._find_storage(StorageId(kind, key, size, part))
 
 
-def _decode(data: bytes | memoryview, encoding: str) -> str:
+def decode(data: bytes | memoryview, encoding: str) -> str:
+    """Decodes text from a file."""
     try:
         # Python's own pickles let lone surrogates through.
         return str(data, encoding, "surrogatepass")
     except UnicodeDecodeError:
         raise Refused(f"holds text that is not {encoding}") from None
-
-
-def _integer(text: bytes) -> int:
-    if not _DECIMAL.fullmatch(text):
-        raise Refused(
-            f"has {quote(text)} for a whole number; it can have {_MAX_INT_DIGITS} "
-            "digits and a minus sign"
-        )
-    return int(text)
 
 
 # Functions of Python that make an instance of the class that is their first argument.
@@ -271,278 +261,10 @@ _MAKERS: Final = frozenset(
 )
 
 
-def _instance(maker: Placeholder, args: object) -> Placeholder:
+def instance(maker: Placeholder, args: object) -> Placeholder:
     """Makes the placeholder of what an unknown class or function would make."""
     if type(args) is not tuple:
         raise Refused(f"calls {quote(maker.name)} without a tuple of arguments")
     if maker.name in _MAKERS and args and type(args[0]) is Placeholder:
         maker = args[0]
     return Placeholder(maker.name)
-
-
-def _put_items(target: object, items: list[Any]) -> object:
-    """Puts alternating keys and values into a dict and returns it."""
-    if type(target) is Placeholder:
-        return target
-    if type(target) not in DICTS or len(items) % 2:
-        raise Refused("sets items of something that is not a dict")
-    assert isinstance(target, dict)
-    for i in range(0, len(items), 2):
-        target[check_key(items[i])] = items[i + 1]
-    return target
-
-
-def _unknown(machine: Machine) -> None:
-    at = machine.pos - 1
-    raise Refused(
-        f"has no pickle operation 0x{machine.data[at]:02x} at byte {at}: it is "
-        "damaged, or neither a file of torch.save nor a pickle"
-    )
-
-
-def _refusal(what: str) -> Refused:
-    return Refused(f"refuses to {what}: this is not needed for {PLAIN_DATA}")
-
-
-def _refuse(what: str) -> _Handler:
-    def handler(machine: Machine) -> None:
-        raise _refusal(what)
-
-    return handler
-
-
-def _proto(machine: Machine) -> None:
-    protocol = machine.byte()
-    if protocol > _HIGHEST_PICKLE_PROTOCOL:
-        raise Refused(f"is a pickle of protocol {protocol}, newer than 5")
-
-
-def _frame(machine: Machine) -> None:
-    length = machine.number(_UINT64)
-    if length > len(machine.data) - machine.pos:
-        raise Refused(f"declares a frame of {length} bytes, more than it holds")
-
-
-def _bin_int_1(machine: Machine) -> None:
-    machine.stack.append(machine.data[machine.pos])
-    machine.pos += 1
-
-
-def _bin_int_2(machine: Machine) -> None:
-    machine.stack.append(_UINT16.unpack_from(machine.data, machine.pos)[0])
-    machine.pos += 2
-
-
-def _int(machine: Machine) -> None:
-    text = machine.line()
-    is_bool = text in (b"00", b"01")
-    machine.stack.append(text == b"01" if is_bool else _integer(text))
-
-
-def _float(machine: Machine) -> None:
-    text = machine.line()
-    try:
-        machine.stack.append(float(text))
-    except ValueError:
-        raise Refused(f"has {quote(text)} for a number") from None
-
-
-def _unicode(machine: Machine) -> None:
-    line = machine.line(len(machine.data))
-    machine.stack.append(_decode(line, "raw-unicode-escape"))
-
-
-def _tuple_1(machine: Machine) -> None:
-    machine.stack[-1] = (machine.stack[-1],)
-
-
-def _tuple_2(machine: Machine) -> None:
-    second = machine.stack.pop()
-    machine.stack[-1] = (machine.stack[-1], second)
-
-
-def _tuple_3(machine: Machine) -> None:
-    third = machine.stack.pop()
-    second = machine.stack.pop()
-    machine.stack[-1] = (machine.stack[-1], second, third)
-
-
-def _append(machine: Machine) -> None:
-    item = machine.stack.pop()
-    if type(machine.stack[-1]) is not Placeholder:
-        expect(machine.stack[-1], list, "what a value is appended to").append(item)
-
-
-def _appends(machine: Machine) -> None:
-    items = machine.pop_mark()
-    if type(machine.stack[-1]) is not Placeholder:
-        expect(machine.stack[-1], list, "what values are appended to").extend(items)
-
-
-def _set_item(machine: Machine) -> None:
-    value = machine.stack.pop()
-    key = machine.stack.pop()
-    _put_items(machine.stack[-1], [key, value])
-
-
-def _set_items(machine: Machine) -> None:
-    items = machine.pop_mark()
-    _put_items(machine.stack[-1], items)
-
-
-def _add_items(machine: Machine) -> None:
-    members = map(check_key, machine.pop_mark())
-    if type(machine.stack[-1]) is Placeholder:
-        return
-    expect(machine.stack[-1], set, "what members are added to").update(members)
-
-
-def _pop(machine: Machine) -> None:
-    if machine.stack:
-        machine.stack.pop()
-    else:  # by the format, POP also takes back a mark
-        machine.pop_mark()
-
-
-def _pop_mark(machine: Machine) -> None:
-    machine.pop_mark()
-
-
-def _global(machine: Machine) -> None:
-    module = _decode(machine.line(), "utf-8")
-    machine.push_global(module, _decode(machine.line(), "utf-8"))
-
-
-def _stack_global(machine: Machine) -> None:
-    name = machine.stack.pop()
-    machine.push_global(machine.stack.pop(), name)
-
-
-def _make_instance(machine: Machine, kind: object, args: object, name: str) -> None:
-    """Pushes a placeholder of an unknown class; there are no known ones to make."""
-    if type(kind) is not Placeholder:
-        raise _refusal(f"make an instance of a class ({name})")
-    machine.stack.append(_instance(kind, args))
-
-
-def _inst(machine: Machine) -> None:
-    args = tuple(machine.pop_mark())
-    _global(machine)
-    _make_instance(machine, machine.stack.pop(), args, "INST")
-
-
-def _obj(machine: Machine) -> None:
-    kind, *args = machine.pop_mark() or [None]
-    _make_instance(machine, kind, tuple(args), "OBJ")
-
-
-def _new_obj(machine: Machine) -> None:
-    args = machine.stack.pop()
-    _make_instance(machine, machine.stack.pop(), args, "NEWOBJ")
-
-
-def _new_obj_ex(machine: Machine) -> None:
-    machine.stack.pop()  # arguments by name
-    args = machine.stack.pop()
-    _make_instance(machine, machine.stack.pop(), args, "NEWOBJ_EX")
-
-
-def _reduce(machine: Machine) -> None:
-    args = machine.stack.pop()
-    machine.stack[-1] = machine.call(machine.stack[-1], args)
-
-
-def _build(machine: Machine) -> None:
-    state = machine.stack.pop()
-    target = machine.stack[-1]
-    if type(target) is Placeholder:
-        return  # of an unknown object nothing is kept
-    if type(target) is Shell:
-        unknown = find_placeholder(state)
-        filled = Placeholder(unknown.name) if unknown else target.fill(state)
-        target.value = machine.stack[-1] = filled
-    # State dicts of modules carry an attribute with versions, not needed here.
-    elif type(target) is not collections.OrderedDict or type(state) is not dict:
-        raise Refused(f"refuses to set the state of a {type(target).__name__}")
-
-
-def _bin_pers_id(machine: Machine) -> None:
-    machine.stack[-1] = machine.open_storage(machine.stack[-1])
-
-
-_OPERATIONS: Final[dict[bytes, _Handler]] = {
-    b"\x80": _proto,
-    b"\x95": _frame,
-    # Constants and numbers.
-    b"N": lambda m: m.stack.append(None),
-    b"\x88": lambda m: m.stack.append(True),
-    b"\x89": lambda m: m.stack.append(False),
-    b"K": _bin_int_1,
-    b"M": _bin_int_2,
-    b"J": lambda m: m.stack.append(m.number(_INT32)),
-    b"\x8a": lambda m: m.push_long(m.byte()),
-    b"\x8b": lambda m: m.push_long(m.number(_UINT32)),
-    b"I": _int,
-    b"L": lambda m: m.stack.append(_integer(m.line().removesuffix(b"L"))),
-    b"G": lambda m: m.stack.append(m.number(_DOUBLE)),
-    b"F": _float,
-    # Text. The one string type of Python 2 (U, T) holds names in old torch files.
-    b"\x8c": lambda m: m.push_text(m.byte()),
-    b"X": lambda m: m.push_text(m.number(_UINT32)),
-    b"\x8d": lambda m: m.push_text(m.number(_UINT64)),
-    b"U": lambda m: m.push_text(m.byte()),
-    b"T": lambda m: m.push_text(m.number(_UINT32)),
-    b"S": _refuse("read an escaped string of Python 2 (STRING)"),
-    b"V": _unicode,
-    # Bytes, and last a bytearray, which is the content of an array.
-    b"C": lambda m: m.push_bytes(m.byte()),
-    b"B": lambda m: m.push_bytes(m.number(_UINT32)),
-    b"\x8e": lambda m: m.push_bytes(m.number(_UINT64)),
-    b"\x96": lambda m: m.push_bytes(m.number(_UINT64)),
-    b"\x97": _refuse("use a buffer kept outside of the file (NEXT_BUFFER)"),
-    b"\x98": _refuse("use a buffer kept outside of the file (READONLY_BUFFER)"),
-    # Containers.
-    b"(": lambda m: m.push_mark(),
-    b")": lambda m: m.stack.append(()),
-    b"t": lambda m: m.collect(tuple),
-    b"\x85": _tuple_1,
-    b"\x86": _tuple_2,
-    b"\x87": _tuple_3,
-    b"]": lambda m: m.stack.append([]),
-    b"l": lambda m: m.collect(list),
-    b"a": _append,
-    b"e": _appends,
-    b"}": lambda m: m.stack.append({}),
-    b"d": lambda m: m.collect(lambda items: _put_items({}, items)),
-    b"s": _set_item,
-    b"u": _set_items,
-    b"\x8f": lambda m: m.stack.append(set()),
-    b"\x90": _add_items,
-    b"\x91": lambda m: m.collect(lambda items: frozenset(map(check_key, items))),
-    # The stack and the memo.
-    b"0": _pop,
-    b"1": _pop_mark,
-    b"2": lambda m: m.stack.append(m.stack[-1]),
-    b"g": lambda m: m.push_memo(_integer(m.line())),
-    b"h": lambda m: m.push_memo(m.byte()),
-    b"j": lambda m: m.push_memo(m.number(_UINT32)),
-    b"p": lambda m: m.store(_integer(m.line())),
-    b"q": lambda m: m.store(m.byte()),
-    b"r": lambda m: m.store(m.number(_UINT32)),
-    b"\x94": lambda m: m.store(len(m.memo)),
-    # Names, calls and storages.
-    b"c": _global,
-    b"\x93": _stack_global,
-    b"R": _reduce,
-    b"b": _build,
-    b"Q": _bin_pers_id,
-    b"P": _refuse("use a text reference to outside data (PERSID)"),
-    b"i": _inst,
-    b"o": _obj,
-    b"\x81": _new_obj,
-    b"\x92": _new_obj_ex,
-    b"\x82": _refuse("use the extension registry (EXT1)"),
-    b"\x83": _refuse("use the extension registry (EXT2)"),
-    b"\x84": _refuse("use the extension registry (EXT4)"),
-}
-_HANDLERS: Final = [_OPERATIONS.get(bytes([code]), _unknown) for code in range(256)]

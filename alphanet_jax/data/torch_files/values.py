@@ -70,13 +70,17 @@ _INSTEAD: Final = {
 }
 
 
+def advice(name: str) -> str:
+    """Says what to save instead of an object of a class."""
+    instead = _INSTEAD.get(name.partition(".")[0], _INSTEAD["torch"])
+    return f"save arrays instead of objects, such as {instead}"
+
+
 def refuse_name(name: str) -> NoReturn:
     """Refuses a name that is not on the list, by that name."""
-    instead = _INSTEAD.get(name.partition(".")[0], _INSTEAD["torch"])
     raise Refused(
         f"refuses to load {quote(name)}: the file asks for something that is not "
-        f"on the list of {PLAIN_DATA}; save arrays instead of objects, such as "
-        f"{instead}"
+        f"on the list of {PLAIN_DATA}; {advice(name)}"
     )
 
 
