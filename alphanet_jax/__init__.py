@@ -1,9 +1,9 @@
 """AlphaNet in JAX: mends the rare classes of a trained long-tailed classifier.
 
-For a notebook, loaded when they are used: `fit`, the one call; `Settings`, `Dataset`,
-`load_data`, `train`, `load_result`, `patch_torch`; and all modules, as in
-`alphanet_jax.model`. What there is, in the order in which data goes through it; imports
-go the same way:
+For a notebook, loaded when they are used: `fit`, the one call, and `load_correction`;
+`AlphaNetClassifier`, the same for scikit-learn; `Settings`, `Dataset`, `load_data`,
+`train`, `load_result`, `patch_torch`; and all modules, as in `alphanet_jax.model`. What
+there is, in the order in which data goes through it; imports go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
@@ -23,6 +23,7 @@ go the same way:
     results/         files readable with NumPy alone; tables, combinations, meanings
     figures/         twelve kinds of figures, and the numbers that they draw
     correction       the one call: arrays in, a corrected classifier out
+    estimator        the same as an estimator of scikit-learn
     torch_models     corrected rows into a model of PyTorch, without importing that
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
@@ -51,13 +52,15 @@ if TYPE_CHECKING:
         train_step,
     )
     from alphanet_jax.config.fields import Settings
-    from alphanet_jax.correction import fit
+    from alphanet_jax.correction import fit, load_correction
     from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.estimator import AlphaNetClassifier
     from alphanet_jax.experiment.training import load_data, train
     from alphanet_jax.results.file import load_result
     from alphanet_jax.torch_models import patch_torch
 
 __all__ = [
+    "AlphaNetClassifier",
     "Dataset",
     "Settings",
     "config",
@@ -66,6 +69,7 @@ __all__ = [
     "experiment",
     "figures",
     "fit",
+    "load_correction",
     "load_data",
     "load_result",
     "lookup",
@@ -81,9 +85,11 @@ __all__ = [
 
 # Public name -> the module that has it. The others of `__all__` are modules themselves.
 _HOMES = {
+    "AlphaNetClassifier": "alphanet_jax.estimator",
     "Dataset": "alphanet_jax.data.dataset",
     "Settings": "alphanet_jax.config.fields",
     "fit": "alphanet_jax.correction",
+    "load_correction": "alphanet_jax.correction",
     "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
     "patch_torch": "alphanet_jax.torch_models",

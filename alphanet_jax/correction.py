@@ -5,57 +5,53 @@ k neighbors.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import splits
+from alphanet_jax import files, splits
 from alphanet_jax.config.fields import FIELDS, Settings
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.experiment import training
+from alphanet_jax.data.in_memory import as_numpy
+from alphanet_jax.errors import UserError, count_of, did_you_mean
+from alphanet_jax.experiment import devices, training
 from alphanet_jax.experiment.progress import Report
+from alphanet_jax.figures import one_file
+from alphanet_jax.figures.numbers import Sources
 from alphanet_jax.results import (
     accuracy,
-    accuracy_tables,
     combo_reports,
     combos,
     corrected,
+    originals,
+    predictions,
     saved_heads,
 )
+from alphanet_jax.results.accuracy_tables import AccuracyReport
 from alphanet_jax.results.corrected import Head, Which
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = ["AccuracyReport", "Correction", "Head", "Which", "fit"]
+__all__ = [
+    "METHODS",
+    "AccuracyReport",
+    "Correction",
+    "Head",
+    "Which",
+    "fit",
+    "load_correction",
+]
 
 # What the call itself decides.
-_DECIDED = ("dataset", "registry", "data_root", "train_datagrp", "val_datagrp",
+_DECIDED = ("dataset", "registry", "data_root", "labels_by", "few_below", "many_above",
+            "classifier_key", "classifier_normalize", "train_datagrp", "val_datagrp",
             "test_datagrp")  # fmt: skip
-
-
-class AccuracyReport(NamedTuple):
-    """Accuracy before and after, by split and overall; prints as a table."""
-
-    before: Mapping[str, float]  # fractions by 'few', 'medium', 'many', 'overall'
-    after: Mapping[str, float]
-    title: str
-
-    def __str__(self) -> str:
-        def arrays(row: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
-            parts = np.array([[row[name] for name in splits.SPLITS]])
-            return {
-                f"{prefix}_acc_per_split": parts,
-                f"{prefix}_accuracy": np.array([row["overall"]]),
-            }
-
-        baseline = arrays(self.before, "baseline_test")
-        return accuracy_tables.training_table(
-            {"AlphaNet": arrays(self.after, "test")},
-            baseline=baseline | {"proper_name": np.asarray(self.title)},
-        )
+# What the seeds were corrected from, beside the result.
+_ORIGINAL = "original_head.npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,12 +63,24 @@ class Correction:
       result: Arrays of a result file, which `alphanet_jax.results.schema` lists.
       config: The settings that it was made with, as a config holds them.
       has_validation: Whether epochs and the best seed were chosen by validation data.
+      data: What it was made with, where that is in memory.
+      remarks: What a person should know of it, a line each.
     """
 
     original: Head
     result: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
     has_validation: bool
+    data: Dataset | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        few, total = len(self.splits["few"]), len(self.original.weight)
+        first = (
+            f"Correction of {str(self.result['proper_name'])!r}: {few} few of {total} "
+            f"classes, {count_of(len(self.result['seeds']), 'seed')}"
+        )
+        return "\n".join([first, *self.remarks])
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -138,13 +146,11 @@ class Correction:
         Returns:
           Logits, with shape `[n, C]`, float32.
         """
-        head = self.head(seed)
-        rows = np.asarray(_as_numpy(features), np.float32)
-        return np.asarray(rows @ head.weight.T + head.bias)
+        return predictions.logits(self.head(seed), features)
 
     def predict(self, features: ArrayLike, *, seed: Which = "best") -> np.ndarray:
         """Predicts the classes of features, with shape `[n]`."""
-        return np.asarray(self.logits(features, seed=seed).argmax(axis=1))
+        return predictions.predict(self.head(seed), features)
 
     def report(
         self, features: ArrayLike, labels: ArrayLike, *, seed: Which = "best"
@@ -159,10 +165,9 @@ class Correction:
         Returns:
           The accuracies, which print as a table.
         """
-        truth = np.asarray(_as_numpy(labels)).astype(np.int64).reshape(-1)
-        rows = np.asarray(_as_numpy(features), np.float32)
-        before = rows @ self.original.weight.T + self.original.bias
-        predicted = np.stack([before.argmax(axis=1), self.predict(rows, seed=seed)])
+        truth = np.asarray(as_numpy(labels)).astype(np.int64).reshape(-1)
+        heads = (self.original, self.head(seed))
+        predicted = np.stack([predictions.predict(head, features) for head in heads])
         fractions = accuracy.per_split(predicted == truth, truth, self.splits)
         first, second = (
             dict(zip(accuracy.PARTS, row.tolist(), strict=True)) for row in fractions
@@ -183,11 +188,48 @@ class Correction:
         Raises:
           UserError: If there is no such few class.
         """
-        file = ResultFile(Path("the correction"), self.result, self.config)
-        runs = ResultSet("AlphaNet", (file,))
+        runs = self._as_set()
         (found,) = combos.find_classes(runs, [str(label)], what="class")
         shown = combos.combination(runs, found, combos.common_neighbors(runs))
         return combo_reports.format_text([shown], mistake_n=mistakes)
+
+    def plot(
+        self, kind: str, file: Path | str | os.PathLike[str], **options: Any
+    ) -> list[Path]:
+        """Draws a figure, and writes the numbers that it draws as CSV beside it.
+
+        Args:
+          kind: A kind of figure of `alphanet plot`, such as 'class_changes'; see
+            `alphanet_jax.figures.KINDS`.
+          file: Where to write it. Its ending, .png, .svg, .pdf or .pgf, is the format.
+          **options: The options that `alphanet plot KIND --help` lists, such as
+            `width="full"`; and `style`, one of its styles of that format.
+
+        Returns:
+          The files that were written.
+
+        Raises:
+          UserError: If there is no such kind or option, or it needs data that are not
+            there, or matplotlib; nothing is written then.
+        """
+        runs = self._as_set()
+        sources = Sources([runs], originals.data_finder(runs.files[0], self.data))
+        return one_file.draw_file(kind, sources, file, options)
+
+    def _as_set(self) -> ResultSet:
+        file = ResultFile(Path("the correction"), self.result, self.config)
+        return ResultSet("AlphaNet", (file,))
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+    ) -> "Correction":
+        """Does what `load_correction` does."""
+        return load_correction(path, weight=weight, bias=bias)
 
     def save(
         self,
@@ -242,6 +284,7 @@ def fit(
     few_below: float = 20,
     many_above: float = 100,
     label_names: Sequence[str] | None = None,
+    method: str = "alphanet",
     name: str = "arrays",
     rho: float = 0.5,
     seeds: int = 10,
@@ -250,6 +293,9 @@ def fit(
     **settings: Any,
 ) -> Correction:
     """Corrects the rare classes of a trained linear classifier.
+
+    Features of any float type are used where they are, and only copied from the memory
+    of other devices; they must not change afterwards.
 
     Args:
       features: Training features, with shape `[n, d]`: arrays of NumPy, JAX or
@@ -264,11 +310,13 @@ def fit(
       few_below: Classes with fewer training samples are 'few', where `splits` is None.
       many_above: Classes with more training samples are 'many', where `splits` is None.
       label_names: Class names in the order of class ids, or None.
+      method: How to correct, one of `METHODS`.
       name: What to call the data in tables.
       rho: Base samples of an epoch for each few sample: the smaller, the more the few
         classes gain and the others lose.
       seeds: How many seeds to train.
-      workdir: Where `result.npz` is written; None for nowhere.
+      workdir: Where `result.npz` is written, and the classifier as it was, for
+        `load_correction`; None for nowhere.
       report: Takes lines of text about progress, such as `print`.
       **settings: Further fields of `alphanet_jax.Settings`, such as `n_neighbors`.
 
@@ -289,34 +337,104 @@ def fit(
       >>> bool((correction.weight[:4] == centers[:4].astype("float32")).all())
       True
     """
-    _check_names(settings)
+    _check_names(method, settings)
+    remarks: list[str] = []
+    say = _listen(remarks, report)
     chosen = Settings(rho=rho, seeds=seeds, **settings)
     data = _make_dataset(
         _pair(features, labels),
         None if val is None else _pair(*val),
         None if test is None else _pair(*test),
-        weight=np.asarray(_as_numpy(weight)),
-        bias=None if bias is None else np.asarray(_as_numpy(bias)),
+        weight=np.asarray(as_numpy(weight)),
+        bias=None if bias is None else np.asarray(as_numpy(bias)),
         given_splits=splits,
         limits=(few_below, many_above),
         label_names=label_names,
         name=name,
-        report=report,
+        report=say,
     )
-    (trained,) = training.train(chosen, data, workdir=workdir, report=report)
-    found = Correction(
-        original=Head(data.weight, data.bias),
-        result=trained.arrays(),
-        config=chosen.as_config(),
-        has_validation=data.val is not None,
-    )
-    if found.has_validation and (harm := corrected.remark_on_harm(found.result)):
-        report(harm)
-    return found
+    result = METHODS[method](chosen, data, workdir, say)
+    original = Head(data.weight, data.bias)
+    if workdir is not None and devices.is_first_process():
+        with files.replacing(Path(workdir) / _ORIGINAL) as temporary:
+            files.write_npz(temporary, original._asdict())
+    if harm := corrected.remark_on_harm(result):
+        say(harm)
+    config, has_val = chosen.as_config(), data.val is not None
+    return Correction(original, result, config, has_val, data, tuple(remarks))
 
 
-def _check_names(settings: Mapping[str, Any]) -> None:
-    """Checks the names of further settings."""
+def _listen(remarks: list[str], report: Report) -> Report:
+    """Returns who takes lines as `report` does, and keeps what a person should know."""
+
+    def say(line: str) -> None:
+        if line.startswith(("note: ", "warning: ")):
+            remarks.append(line)
+        report(line)
+
+    return say
+
+
+def _fit_alphanet(
+    settings: Settings, data: Dataset, workdir: Path | str | None, report: Report
+) -> Mapping[str, np.ndarray]:
+    """Trains AlphaNet; returns the arrays of the result."""
+    (trained,) = training.train(settings, data, workdir=workdir, report=report)
+    return trained.arrays()
+
+
+# How to correct. Each takes settings, a dataset, where to write the result, and who
+# takes lines of text; and returns the arrays of the result.
+METHODS: Mapping[
+    str,
+    Callable[[Settings, Dataset, Path | str | None, Report], Mapping[str, np.ndarray]],
+] = MappingProxyType({"alphanet": _fit_alphanet})
+
+
+def load_correction(
+    path: Path | str,
+    *,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+) -> Correction:
+    """Loads a correction from its result.
+
+    Args:
+      path: What `workdir` was of `fit`, or of the commands `fit` and `train`; or the
+        `result.npz` in it.
+      weight: Weights of the classifier as it was, with shape `[C, d]`; by default
+        those that `fit` kept beside the result, or those of the dataset that it names.
+      bias: Its biases, with shape `[C]`; where `weight` is given, None is for zeros.
+
+    Returns:
+      The correction, without its data.
+
+    Raises:
+      UserError: If there is no result, or no such classifier, or it is not the one
+        that the result was made with.
+    """
+    file = originals.open_result(Path(path))
+    if weight is None and bias is not None:
+        raise UserError("bias is given, but no weight; give both, or none of them")
+    original = (
+        originals.find(file, file.path.with_name(_ORIGINAL))
+        if weight is None
+        else originals.check(file, as_numpy(weight), as_numpy(bias))
+    )
+    harm = corrected.remark_on_harm(file.arrays)
+    return Correction(
+        original=original,
+        result=file.arrays,
+        config=file.config,
+        has_validation=corrected.has_validation(file.arrays),
+        remarks=() if harm is None else (harm,),
+    )
+
+
+def _check_names(method: str, settings: Mapping[str, Any]) -> None:
+    """Checks the names of a method and of further settings."""
+    if method not in METHODS:
+        raise UserError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
     known = [f.attribute for f in FIELDS if f.attribute not in _DECIDED]
     for given in settings:
         if given not in known:
@@ -367,14 +485,4 @@ def _make_dataset(
 
 
 def _pair(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    return _as_numpy(features), _as_numpy(labels)
-
-
-def _as_numpy(array: Any) -> Any:
-    """Turns a tensor of PyTorch into an array, without importing PyTorch."""
-    if type(array).__module__.partition(".")[0] != "torch":
-        return array
-    tensor = array.detach().cpu()
-    # NumPy has no bfloat16 and its like.
-    has_type = str(tensor.dtype) not in ("torch.bfloat16", "torch.float8_e4m3fn")
-    return (tensor if has_type else tensor.float()).numpy()
+    return as_numpy(features), as_numpy(labels)

@@ -16,11 +16,17 @@ __all__ = [
     "FEW_BELOW",
     "MANY_ABOVE",
     "SPLITS",
+    "OneSplitError",
     "base_classes",
     "check_limit",
     "describe_splits",
     "splits_from_counts",
 ]
+
+
+class OneSplitError(UserError):
+    """All classes are few, or none is: there is nothing to correct."""
+
 
 # In the order of every array and table with an axis of splits.
 SPLITS = ("few", "medium", "many")
@@ -91,7 +97,7 @@ def splits_from_counts(
     if few.all() or not few.any():
         what = "all classes are few" if few.all() else "no class is few"
         span = f"{numbers.min():g} to {numbers.max():g}"
-        raise UserError(
+        raise OneSplitError(
             f"{what}: classes have {span} training samples, few_below is {few_below}; "
             f"{_advice(numbers)}"
         )

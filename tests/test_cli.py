@@ -66,9 +66,25 @@ class TestTrain:
         assert lines[5].split() == ["Baseline", "31.8", "58.2", "69.8", "54.3"]
         assert lines[6].startswith("AlphaNet (r=0.5)")
         assert lines[6].count("±") == 4
-        assert len(set(map(len, lines[3:]))) == 1  # columns line up
+        assert len(set(map(len, lines[3:7]))) == 1  # columns line up
         epochs = [x for x in done.stderr.splitlines() if x.startswith("epoch ")]
         assert len(epochs) == 3
+
+    def test_says_when_it_harms(self, trained):
+        workdir, done = trained
+        (line,) = done.stdout.splitlines()[7:]
+        with np.load(workdir / "result.npz") as result:
+            found = result["val_accuracy"][range(2), result["selected_epoch"]]
+            before = 100 * result["baseline_val_accuracy"]
+        assert 100 * found.mean() < before
+        assert line == (
+            f"note: on validation data the unchanged classifier gets {before:.2f} "
+            f"overall, more than AlphaNet (r=0.5), {100 * found.mean():.2f} (mean of 2 "
+            f"seeds, the best {100 * found.max():.2f}); a larger rho costs the base "
+            "classes less"
+        )
+        said = "note: the classifier gets 99.7 percent of the few classes' own training"
+        assert done.stderr.count(said) == 1
 
     def test_result_needs_numpy_alone(self, trained):
         workdir, _ = trained

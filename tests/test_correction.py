@@ -1,16 +1,27 @@
 """The one call, on a small problem and on the embedded data's arrays."""
 
+import re
+import shutil
+import subprocess
 import sys
 import types
 
+import jax.numpy as jnp
+import made_data
+import ml_dtypes
 import numpy as np
 import pytest
 from test_experiment import SETTINGS, SPLITS, make_dataset
 
 import alphanet_jax
-from alphanet_jax import correction
+from alphanet_jax import correction, files, streaming
+from alphanet_jax.commands import cli
+from alphanet_jax.config.fields import Settings
+from alphanet_jax.data import dataset, in_memory
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.experiment import loop, problem
+from alphanet_jax.experiment import loop, problem, training
+from alphanet_jax.results import corrected
 
 DATA = make_dataset()
 FEW = np.sort(SPLITS["few"])
@@ -40,6 +51,25 @@ def fit(features=DATA.train.features, labels=DATA.train.labels, **changes):
     return correction.fit(
         features, labels, DATA.weight, DATA.bias, **(options | changes)
     )
+
+
+def make_data(features, labels):
+    """Makes of features what `fit` makes of them."""
+    return Dataset.from_arrays(
+        train=(in_memory.as_numpy(features), in_memory.as_numpy(labels)),
+        test=pair(DATA.test),
+        weight=DATA.weight,
+        splits=SPLITS,
+    )
+
+
+@pytest.fixture
+def made(tmp_path):
+    return made_data.make(tmp_path / "made")
+
+
+def load_made(made):
+    return dataset.load_dataset(made.entry, made.root)
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +156,20 @@ class TestFit:
         np.testing.assert_array_equal(stored["alphas"], fitted.alphas)
         np.testing.assert_array_equal(found.weight, fitted.weight)
 
-    def test_tensors_of_torch(self, fitted, monkeypatch):
-        """By what they can do, as tests need no PyTorch."""
+    def test_methods(self, fitted):
+        assert list(correction.METHODS) == ["alphanet"]
+        np.testing.assert_array_equal(fit(method="alphanet").alphas, fitted.alphas)
+        with pytest.raises(UserError, match="unknown method 'alfanet'; did you mean"):
+            fit(method="alfanet")
+
+    def test_tensors_of_torch_by_what_they_can_do(self, fitted, monkeypatch):
         module = types.ModuleType("torch")
+        module.int16 = np.int16
         monkeypatch.setitem(sys.modules, "torch", module)
 
         class Tensor:
             def __init__(self, array, dtype="torch.float32"):
-                self.array, self.dtype, self.steps = array, dtype, []
+                self.array, self.dtype = array, dtype
 
             def detach(self):
                 return self
@@ -141,21 +177,269 @@ class TestFit:
             def cpu(self):
                 return self
 
-            def float(self):
-                return Tensor(self.array)
+            def view(self, dtype):
+                return Tensor(self.array.view(dtype))
 
             def numpy(self):
                 assert self.dtype != "torch.bfloat16"
                 return self.array
 
         Tensor.__module__ = "torch"
-        found = fit(
-            Tensor(DATA.train.features, "torch.bfloat16"),
-            Tensor(DATA.train.labels, "torch.int64"),
-        )
+        labels = Tensor(DATA.train.labels, "torch.int64")
+        found = fit(Tensor(DATA.train.features), labels)
         np.testing.assert_array_equal(found.alphas, fitted.alphas)
+        assert np.shares_memory(found.data.train.features, DATA.train.features)
         logits = found.logits(Tensor(DATA.test.features))
         np.testing.assert_array_equal(logits, fitted.logits(DATA.test.features))
+        halves = DATA.train.features.astype(ml_dtypes.bfloat16)
+        viewed = in_memory.as_numpy(Tensor(halves, "torch.bfloat16"))
+        assert viewed.dtype == ml_dtypes.bfloat16
+        assert np.shares_memory(viewed, halves)
+
+    def test_tensors_of_torch(self):
+        torch = pytest.importorskip("torch")
+        values = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+        for dtype in ("float32", "float64", "float16", "bfloat16"):
+            tensor = torch.from_numpy(values).to(getattr(torch, dtype))
+            tensor = tensor.requires_grad_().T[1:]
+            found = in_memory.as_numpy(tensor)
+            address = found.__array_interface__["data"][0]
+            assert (found.dtype.name, address) == (dtype, tensor.data_ptr())
+            wanted = tensor.detach().float().numpy()
+            np.testing.assert_array_equal(found.astype(np.float32), wanted)
+
+
+class TestCopies:
+    """Features are used where they are, whatever they are."""
+
+    @pytest.mark.parametrize(
+        "dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
+    )
+    def test_of_no_float_type(self, dtype):
+        x = DATA.train.features.astype(dtype)
+        before = x.copy()
+        data = make_data(x, DATA.train.labels)
+        assert np.shares_memory(data.train.features, x)
+        np.testing.assert_array_equal(x, before)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16])
+    def test_other_types_are_what_they_are_in_float32(self, dtype):
+        x = DATA.train.features.astype(dtype)
+        found = fit(x, seeds=1)
+        np.testing.assert_array_equal(
+            found.alphas, fit(x.astype(np.float32), seeds=1).alphas
+        )
+        assert found.data.train.features is x
+        np.testing.assert_array_equal(
+            found.logits(x), found.logits(x.astype(np.float32))
+        )
+
+    def test_mapped_and_turned(self, tmp_path):
+        np.save(tmp_path / "x.npy", DATA.train.features)
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+        turned = np.asfortranarray(DATA.train.features)
+        for x in (mapped, turned, np.concatenate([turned, turned])[::2]):
+            data = make_data(x, DATA.train.labels)
+            assert np.shares_memory(data.train.features, x)
+            assert isinstance(data.train.features, np.memmap) == (x is mapped)
+
+    def test_of_jax(self):
+        x = jnp.asarray(DATA.train.features)
+        data = make_data(x, jnp.asarray(DATA.train.labels))
+        address = data.train.features.__array_interface__["data"][0]
+        assert address == x.unsafe_buffer_pointer()
+        half = make_data(x.astype(jnp.bfloat16), DATA.train.labels)
+        assert half.train.features.dtype == ml_dtypes.bfloat16
+
+    def test_of_the_call(self, fitted):
+        assert fitted.data.train.features is DATA.train.features
+        assert fitted.data.val.features is DATA.val.features
+
+    def test_torch_is_not_imported(self):
+        code = "import sys, alphanet_jax; alphanet_jax.fit; "
+        code += "sys.exit('torch' in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestPredictions:
+    def test_pieces_make_the_whole(self, fitted, monkeypatch):
+        monkeypatch.setattr(streaming, "rows_at_a_time", lambda num_features: 5)
+        x, head = DATA.test.features, fitted.head()
+        wanted = x @ head.weight.T + head.bias
+        np.testing.assert_allclose(fitted.logits(x), wanted, 1e-5, 1e-5)
+        np.testing.assert_array_equal(fitted.predict(x), wanted.argmax(axis=1))
+        assert fitted.predict(x[:0]).shape == (0,)
+
+    def test_another_number_of_features(self, fitted):
+        with pytest.raises(ValueError, match=r"\(n, 6\), got \(3, 5\)"):
+            fitted.predict(np.ones((3, 5)))
+
+
+class TestPlot:
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("class_changes", {}),
+            ("alphas", {"width": 6, "dpi": 50}),
+            ("predictions", {"style": "png"}),
+            ("template_embedding", {"n_deltas": 2, "run_seed": 1}),
+            ("accuracy_vs_distance", {"splits": ("few",)}),
+        ],
+    )
+    def test_draws(self, kind, options, fitted, tmp_path):
+        written = fitted.plot(kind, tmp_path / "f.png", **options)
+        assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+        assert tmp_path / "f.csv" in written
+        assert set(tmp_path.iterdir()) == set(written)
+
+    def test_numbers_are_those_of_the_command(self, fitted, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "AlphaNet").mkdir()
+        files.write_npz(tmp_path / "AlphaNet/result.npz", fitted.result)
+        command = ["plot", "class_changes", "--base_res_dir=AlphaNet", "--out=a.svg"]
+        assert cli.main(["alphanet", *command]) == 0
+        fitted.plot("class_changes", "b.svg")
+        csv = [(tmp_path / f"{name}.csv").read_text() for name in "ab"]
+        assert csv[0] == csv[1]
+
+    @pytest.mark.parametrize(
+        ("kind", "file", "options", "message"),
+        [
+            ("class_change", "f.png", {}, "did you mean 'class_changes'"),
+            ("alphas", "f.jpg", {}, "f.jpg: a figure's file must end in one of .pgf, "),
+            ("alphas", "f.png", {"dip": 3}, "'alphas' has no option 'dip'; did you"),
+            ("alphas", "f.png", {"dpi": -1}, "dpi must be positive, got -1"),
+            ("alphas", "f.png", {"dpi": "x"}, "dpi must be a number, got 'x'"),
+            ("alphas", "f.png", {"style": "arxiv"}, "not of the format of style 'arx"),
+            ("alphas", "f.png", {"style": "arxif"}, "unknown 'arxif'; did you mean"),
+            ("alphas", "f.png", {"theme": "pink"}, "theme must be one of light, dark"),
+            ("alphas", "f.png", {"transparent": 1}, "transparent must be True or Fa"),
+            ("template_embedding", "f.png", {"n_deltas": 0}, "must be at least 1, got"),
+            ("template_embedding", "f.png", {"n_pcs": 2.5}, "must be a whole number"),
+            ("accuracy_vs_distance", "f.png", {"splits": "few"}, "must be a list, got"),
+        ],
+    )
+    def test_errors(self, kind, file, options, message, fitted, tmp_path):
+        with pytest.raises(UserError, match=re.escape(message)):
+            fitted.plot(kind, tmp_path / file, **options)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Where a result of arrays is, and what `fit` returned."""
+    place = tmp_path_factory.mktemp("stored")
+    return place, fit(workdir=place)
+
+
+def same(found, wanted):
+    np.testing.assert_array_equal(found.original.weight, wanted.original.weight)
+    np.testing.assert_array_equal(found.original.bias, wanted.original.bias)
+    assert found.result.keys() == wanted.result.keys()
+    for which in ("best", "mean", 2):
+        np.testing.assert_array_equal(
+            found.head(which).weight, wanted.head(which).weight
+        )
+    assert found.has_validation == wanted.has_validation
+    assert str(found) == str(wanted)
+
+
+class TestLoad:
+    def test_directory_alone(self, stored):
+        place, wanted = stored
+        for found in (
+            alphanet_jax.load_correction(place),
+            correction.Correction.load(str(place / "result.npz")),
+        ):
+            same(found, wanted)
+            assert found.data is None
+            assert found.explain(4) == wanted.explain(4)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_given_classifier(self, dtype, stored, tmp_path):
+        place, wanted = stored
+        shutil.copy(place / "result.npz", tmp_path)
+        weight, bias = DATA.weight.astype(dtype), DATA.bias.astype(dtype)
+        same(correction.load_correction(tmp_path, weight=weight, bias=bias), wanted)
+
+    def test_figures_that_need_no_data(self, stored, tmp_path):
+        found = correction.load_correction(stored[0])
+        with pytest.raises(UserError, match="draw it from what fit returns"):
+            found.plot("template_embedding", tmp_path / "f.svg")
+        assert list(tmp_path.iterdir()) == []
+        found.plot("alphas", tmp_path / "f.svg")
+        stored[1].plot("alphas", tmp_path / "g.svg")
+        assert (tmp_path / "f.csv").read_text() == (tmp_path / "g.csv").read_text()
+
+    @pytest.mark.slow
+    def test_classifier_of_the_dataset(self, made, tmp_path):
+        made.write_registry()
+        data = load_made(made)
+        options = OPTIONS | {"n_neighbors": 2, "train_epochs": 0}
+        settings = Settings(
+            dataset="made", registry=str(made.registry), data_root=str(made.root),
+            **options, seeds=2,
+        )  # fmt: skip
+        training.train(settings, data, workdir=tmp_path / "w", report=str)
+        found = correction.load_correction(tmp_path / "w")
+        np.testing.assert_array_equal(found.original.weight, made.weight)
+        np.testing.assert_array_equal(found.original.bias, made.bias)
+        with pytest.raises(UserError, match="is not the one"):
+            correction.load_correction(tmp_path / "w", weight=made.weight[::-1])
+        # A head of another result that was there before is not taken.
+        files.write_npz(
+            tmp_path / "w" / "original_head.npz",
+            {"weight": made.weight[::-1], "bias": made.bias},
+        )
+        found = correction.load_correction(tmp_path / "w")
+        np.testing.assert_array_equal(found.original.weight, made.weight)
+        for changes, message in (
+            ({"bias": made.bias + 1}, "has changed since"),
+            ({"weight": made.weight + 1}, "is not the one that"),
+        ):
+            made.dump_classifier(**changes)
+            with pytest.raises(UserError, match=message):
+                correction.load_correction(tmp_path / "w")
+        (made.root / "data/classifiers/m.pth").unlink()
+        with pytest.raises(UserError, match=r"is needed: .*; give it as weight an"):
+            correction.load_correction(tmp_path / "w")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"weight": DATA.weight * 2}, "new rows of that are no combinations of"),
+            ({"weight": DATA.weight, "bias": DATA.bias + 1}, ": its bias differs"),
+            ({"weight": DATA.weight}, ": its bias differs"),
+            ({"weight": DATA.weight[:-1]}, r"weight has shape \(11, 6\), and must ha"),
+            ({"bias": DATA.bias}, "bias is given, but no weight"),
+            ({"weight": "head.npz"}, "weight must hold floats"),
+        ],
+    )
+    def test_another_classifier_is_refused(self, changes, message, stored):
+        with pytest.raises(UserError, match=message):
+            correction.load_correction(stored[0], **changes)
+
+    def test_a_base_row_that_is_no_neighbor(self, stored):
+        weight = DATA.weight.copy()
+        sources = {*stored[1].neighbors.ravel().tolist(), *FEW.tolist()}
+        weight[next(c for c in range(12) if c not in sources)] += 1
+        with pytest.raises(UserError, match="made with: its weight differs"):
+            correction.load_correction(stored[0], weight=weight, bias=DATA.bias)
+
+    def test_nothing_there(self, stored, tmp_path):
+        with pytest.raises(UserError, match=r"has no result\.npz$"):
+            correction.load_correction(tmp_path)
+        with pytest.raises(UserError, match=r"no such file"):
+            correction.load_correction(tmp_path / "x.npz")
+        (tmp_path / "rho_1").mkdir()
+        shutil.copy(stored[0] / "result.npz", tmp_path / "rho_1")
+        with pytest.raises(UserError, match=r"there are results in .*rho_1$"):
+            correction.load_correction(tmp_path)
+        (tmp_path / "rho_1" / "result.npz").write_bytes(b"PK")
+        with pytest.raises(UserError, match="not a readable"):
+            correction.load_correction(tmp_path / "rho_1")
 
 
 class TestReports:
@@ -205,8 +489,41 @@ class TestReports:
         lines = []
         # Validation data that the unchanged classifier has all right.
         logits = DATA.val.features @ DATA.weight.T + DATA.bias
-        fit(val=(DATA.val.features, logits.argmax(axis=1)), report=lines.append)
-        assert "overall, the unchanged one 100.0; a larger rho" in lines[-1]
+        found = fit(val=(DATA.val.features, logits.argmax(axis=1)), report=lines.append)
+        accuracies = 100 * found.val_accuracy()
+        wanted = (
+            "note: on validation data the unchanged classifier gets 100.00 overall, "
+            f"more than the corrected classifier, {accuracies.mean():.2f} (mean of 3 "
+            f"seeds, the best {accuracies.max():.2f}); a larger rho costs the base "
+            "classes less"
+        )
+        assert lines[-1] == wanted
+        assert found.remarks == (wanted,)
+        assert repr(found).splitlines() == [
+            "Correction of 'arrays': 3 few of 12 classes, 3 seeds",
+            wanted,
+        ]
+
+    def test_nothing_to_say(self, fitted):
+        better = np.full_like(fitted.result["val_accuracy"], 1.0)
+        result = dict(fitted.result) | {"val_accuracy": better}
+        assert corrected.remark_on_harm(result) is None
+        nothing = {"baseline_val_accuracy": np.asarray(np.nan)}
+        assert corrected.remark_on_harm(result | nothing) is None
+
+    @pytest.mark.slow
+    def test_its_head_is_that_of_scikit_learn(self, fitted):
+        linear_model = pytest.importorskip("sklearn.linear_model")
+        clf = linear_model.LogisticRegression(max_iter=5000).fit(*pair(DATA.train))
+        found = correction.fit(
+            *pair(DATA.train), clf.coef_, clf.intercept_, splits=SPLITS, seeds=1,
+            **(OPTIONS | {"train_epochs": 0}),
+        )  # fmt: skip
+        before = clf.predict(DATA.test.features)
+        clf.coef_, clf.intercept_ = found.head()
+        after = clf.predict(DATA.test.features)
+        np.testing.assert_array_equal(after, found.predict(DATA.test.features))
+        assert (before != after).any()
 
 
 class TestErrors:

@@ -9,7 +9,7 @@ import pytest
 from made_data import CLASSIFIER, FEATURES
 
 from alphanet_jax import files
-from alphanet_jax.data import class_files, registry
+from alphanet_jax.data import agreement, class_files, registry
 from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.data.group_files import find_feature_files
 from alphanet_jax.errors import UserError
@@ -326,6 +326,61 @@ class TestIdxs:
         (warning,) = [line for line in lines if line.startswith("warning")]
         for cause in ("another order", "scrambled", "another model"):
             assert cause in warning
+
+
+class TestMemorised:
+    """Training rows that a classifier knows by heart."""
+
+    FEW = np.array([0, 1])
+
+    def group(self, right, total=50, wrong_class=2):
+        """Samples of all classes, of which some of few classes are predicted right."""
+        labels = np.arange(2 * total) % 4
+        features = np.eye(4, dtype=np.float32)[labels]
+        few = np.flatnonzero(labels < 2)
+        features[few[right:]] = np.eye(4)[wrong_class]
+        return features, labels
+
+    def remark(self, train, held_out, **changes):
+        classifier = {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4)}
+        return agreement.memorised(
+            train, held_out, few_classes=self.FEW, **classifier, **changes
+        )
+
+    def test_says_so(self):
+        assert self.remark(self.group(49), self.group(20), name="test") == (
+            "the classifier gets 98.0 percent of the few classes' own training rows "
+            "right, but 40.0 of their test samples: it knows these rows by heart, and "
+            "training has little to learn from them; what helps is features of samples "
+            "that it was not trained on, or of augmented ones, a smaller rho, which "
+            "costs the base classes more, or another correction"
+        )
+
+    @pytest.mark.parametrize(
+        ("train", "held_out"),
+        [
+            ((48, 50), (20, 50)),  # it has not all of them right
+            ((50, 50), (45, 50)),  # nor are others much worse
+            ((18, 18), (2, 50)),  # too few tell
+            ((50, 50), (2, 18)),
+        ],
+    )
+    def test_nothing_to_say(self, train, held_out):
+        assert self.remark(self.group(*train), self.group(*held_out)) is None
+
+    def test_many_rows_are_sampled(self, monkeypatch):
+        monkeypatch.setattr(agreement, "_MOST_FEW_ROWS", 30)
+        looked = []
+
+        def look(features, rows, **classifier):
+            looked.append(rows)
+            return predict(features, rows, **classifier)
+
+        predict = agreement.predict_sample
+        monkeypatch.setattr(agreement, "predict_sample", look)
+        assert self.remark(self.group(400, 400), self.group(0, 400))
+        assert [len(rows) for rows in looked] == [30, 30]
+        assert all((rows % 4 < 2).all() for rows in looked)
 
 
 class TestSplits:

@@ -27,7 +27,7 @@ LAYERS = [
     ["experiment"],
     ["figures"],
     ["correction", "paper"],
-    ["torch_models"],
+    ["estimator", "torch_models"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.

@@ -113,6 +113,38 @@ class TestTrainingTable:
         with pytest.raises(ValueError, match="rows must not be empty"):
             training_table({})
 
+    def test_says_what_is_worse_than_before(self):
+        def result(*accuracies, before=0.5):
+            return make_result(len(accuracies)) | {
+                "selected_epoch": np.arange(len(accuracies)) % 2,
+                # The selected epoch's, beside another one that is not looked at.
+                "val_accuracy": np.array(
+                    [[a, 0.9][:: 1 - 2 * (i % 2)] for i, a in enumerate(accuracies)]
+                ),
+                "baseline_val_accuracy": np.asarray(before),
+            }
+
+        rows = {
+            "AlphaNet (r=0.1)": result(0.4, 0.43),
+            "AlphaNet (r=0.5)": result(0.4, 0.55),
+            "AlphaNet (r=1)": result(0.5),
+            "AlphaNet (r=2)": result(0.499, 0.502),
+            "no data": result(0.1, before=np.nan),
+        }
+        lines = training_table(rows).splitlines()
+        assert lines[-1] == (
+            "note: on validation data the unchanged classifier gets 50.00 overall, "
+            "more than AlphaNet (r=0.1), 41.50 (mean of 2 seeds, the best 43.00); "
+            "AlphaNet (r=0.5), 47.50 (mean of 2 seeds, the best 55.00); a larger rho "
+            "costs the base classes less"
+        )
+        assert lines[-2].startswith("no data")
+        one = {"AlphaNet": result(0.25)}
+        assert "more than AlphaNet, 25.00; a larger" in training_table(one)
+        assert "note" not in training_table({"AlphaNet": result(0.5, 0.6)})
+        untrained = result(0.1) | {"val_accuracy": np.zeros((1, 0))}
+        assert "note" not in training_table({"AlphaNet": untrained})
+
     def test_split_without_samples(self):
         result = make_result(2)
         result["test_acc_per_split"][:, 1] = np.nan

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -192,7 +193,10 @@ class TestCommand:
         assert main(QUICKSTART, "--workdir=s", "--config.rho=(0.1, 0.5)", *SHORT) == 0
         captured = capsys.readouterr()
         rows = [line.split("  ")[0] for line in captured.out.splitlines()[5:]]
-        assert rows == ["Baseline", "AlphaNet (r=0.1)", "AlphaNet (r=0.5)"]
+        assert rows[:3] == ["Baseline", "AlphaNet (r=0.1)", "AlphaNet (r=0.5)"]
+        assert re.search(
+            r"^note: .* AlphaNet \(r=0.1\), .* AlphaNet \(r=0.5\), ", rows[3]
+        )
         assert "2 points, 4 runs of 2 epochs" in captured.err
         assert "memory: about" in captured.err
         assert "2 of 2 points done" in captured.err

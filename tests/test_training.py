@@ -11,6 +11,7 @@ from test_experiment import SETTINGS, make_dataset
 import alphanet_jax
 from alphanet_jax.config.fields import FIELDS, Settings
 from alphanet_jax.config.sweep import Point
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import cohorts, loop, problem, training
 
@@ -112,6 +113,63 @@ class TestOnePoint:
         with pytest.raises(UserError, match="a lower learning rate may help"):
             failed.arrays()
         assert list(tmp_path.iterdir()) == []
+
+
+class TestRowsKnownByHeart:
+    """A classifier that has the few training rows right, and others wrong."""
+
+    CALL = "note: the classifier gets 100.0 percent of the few classes' own training"
+
+    def make(self, **changes):
+        """Few classes 0 and 1 with 10 samples each, and their validation samples off.
+
+        Args:
+          **changes: Fields of the dataset that differ.
+        """
+        labels = np.concatenate([np.repeat(np.arange(4), 10)] * 2)
+        right = 4 * np.eye(4, 6)[labels]
+        wrong = 4 * np.eye(4, 6)[np.where(labels < 2, labels + 2, labels)]
+        arguments = {
+            "train": (right, labels),
+            "val": (wrong, labels),
+            "test": (right, labels),
+            "weight": np.eye(4, 6),
+            "splits": {"few": [0, 1], "medium": [2], "many": [3]},
+        }
+        return Dataset.from_arrays(**(arguments | changes))
+
+    def lines(self, data, **changes):
+        """Lists the lines about it before anything is compiled."""
+
+        class Stop(Exception):  # noqa: N818
+            pass
+
+        lines = []
+
+        def stop(line):
+            lines.append(line)
+            if line.startswith("memory"):
+                raise Stop
+
+        settings = dataclasses.replace(BASE, n_neighbors=1, **changes)
+        points = [settings, dataclasses.replace(settings, rho=0.4)]
+        with pytest.raises(Stop):
+            training.train(points, data, report=stop)
+        return [line for line in lines if line.startswith(self.CALL)]
+
+    def test_is_said_once(self):
+        (line,) = self.lines(self.make())
+        assert "right, but 0.0 of their validation samples: it knows" in line
+
+    def test_without_validation_data(self):
+        wrong = self.make().val
+        (line,) = self.lines(self.make(val=None, test=wrong))
+        assert "right, but 0.0 of their test samples: it knows" in line
+        assert self.lines(self.make(val=None)) == []  # which are those of training
+
+    def test_where_nothing_is_trained(self):
+        assert self.lines(self.make(), dummy_mode=True) == []
+        assert self.lines(self.make(), train_epochs=0) == []
 
 
 class TestArgumentsThatAreWrong:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -180,6 +181,33 @@ class TestWheel:
             assert "done already: results/quickstart/result.npz" in done.stderr
         assert installed.written() == {str(path)}
         assert files_inside(installed.package) == before
+
+    def test_arrays_to_a_saved_head_in_ten_lines(self, installed):
+        """As in a notebook; JAX and what it needs are installed with the wheel."""
+        cell = """
+import numpy as np, alphanet_jax as an
+rng = np.random.default_rng(0)
+weight, bias = rng.normal(size=(8, 6)), np.zeros(8)
+y = np.repeat(np.arange(8), [60, 50, 40, 30, 25, 9, 8, 7])
+x = weight[y] + rng.normal(size=(len(y), 6))
+correction = an.fit(x, y, weight, bias, n_neighbors=2, seeds=2, train_epochs=2)
+print(correction.report(x, y))
+correction.save("mine/head.npz")
+"""
+        assert len(cell.strip().splitlines()) <= 10
+        before = installed.written()
+        done = installed("python", "-W", "error", "-c", cell)
+        lines = done.stdout.splitlines()
+        assert lines[0] == "arrays"
+        assert lines[5].split()[:1] == ["Baseline"]
+        assert lines[6].split()[:1] == ["AlphaNet"]
+        assert installed.written() - before == {"mine/head.npz"}
+        with np.load(installed.empty / "mine/head.npz") as head:
+            weight = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
+            changed = (head["weight"] != weight).any(axis=1)
+            assert np.flatnonzero(changed).tolist() == [5, 6, 7]
+            assert head["bias"].tolist() == [0.0] * 8
+        shutil.rmtree(installed.empty / "mine")
 
     def test_nothing_is_written_into_the_package(self, installed):
         done = installed("alphanet", "baseline", "--config=quickstart", status=1)

@@ -152,10 +152,9 @@ def conclude(trained: "Sequence[Trained]", report: "Report") -> None:
     """
     from alphanet_jax.results import accuracy_tables
 
+    names = (*_TABLE_ARRAYS, *accuracy_tables.VALIDATION)
     rows = {
-        _row_name(one.point): one.arrays(_TABLE_ARRAYS)
-        for one in trained
-        if one.error is None
+        _row_name(one.point): one.arrays(names) for one in trained if one.error is None
     }
     if rows:
         report("")

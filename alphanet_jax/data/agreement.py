@@ -21,6 +21,7 @@ __all__ = [
     "Reading",
     "check_reading",
     "choose_reading",
+    "memorised",
     "near_chance",
     "predict_sample",
     "read_labels",
@@ -32,6 +33,10 @@ _MAX_ROWS: Final = 20_000
 _MIN_ROWS: Final = 1_000
 _MAX_FLOP: Final = 5e10  # about a second
 _LEAST_ROWS: Final = 100  # fewer say too little about many classes
+_LEAST_FEW_ROWS: Final = 20
+_MOST_FEW_ROWS: Final = 1_000  # more take time, and tell no more
+_BY_HEART: Final = 0.98  # accuracy on training rows, and how far others lie below it
+_FAR_LESS: Final = 0.2
 _ROWS_AT_A_TIME: Final = 1024
 # Of two readings the one is clearly better that wins by this many standard deviations,
 # were every row that they disagree on a toss of a coin.
@@ -245,6 +250,54 @@ def near_chance(
         f"{100 * mean:.1f} as a mean over classes (chance {100 * chance:.1f}); its "
         "classes may be in another order than the labels, the labels scrambled, or "
         "the features those of another model"
+    )
+
+
+def memorised(
+    train: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray],
+    *,
+    few_classes: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    name: str = "validation",
+) -> str | None:
+    """Returns a remark if a classifier knows the few classes' training rows by heart.
+
+    What it gets all right has little to teach: the loss on such rows is small, however
+    wrong the classifier is on others.
+
+    Args:
+      train: Training features, with shape `[n, d]`, and labels, with shape `[n]`.
+      held_out: Features and labels of samples that the classifier was not trained on.
+      few_classes: Ids of the few classes.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
+      name: What to call the samples that it was not trained on.
+
+    Returns:
+      A line that says what helps; None where all is well, or too few rows tell.
+    """
+    found = []
+    for features, labels in (train, held_out):
+        rows = np.flatnonzero(np.isin(labels, few_classes))
+        if len(rows) < _LEAST_FEW_ROWS:
+            return None
+        some = np.linspace(0, len(rows) - 1, min(len(rows), _MOST_FEW_ROWS))
+        rows = rows[some.astype(np.int64)]
+        predicted = predict_sample(features, rows, weight=weight, bias=bias)
+        found.append(float(np.mean(predicted == labels[rows])))
+        if found[0] < _BY_HEART:  # the usual case, and no more need be looked at
+            return None
+    known, other = found
+    if known - other < _FAR_LESS:
+        return None
+    return (
+        f"the classifier gets {100 * known:.1f} percent of the few classes' own "
+        f"training rows right, but {100 * other:.1f} of their {name} samples: it knows "
+        "these rows by heart, and training has little to learn from them; what helps "
+        "is features of samples that it was not trained on, or of augmented ones, a "
+        "smaller rho, which costs the base classes more, or another correction"
     )
 
 

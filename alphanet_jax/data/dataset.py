@@ -39,7 +39,13 @@ from alphanet_jax.splits import (
     splits_from_counts,
 )
 
-__all__ = ["Dataset", "Group", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "Group",
+    "array_sha256",
+    "classifier_of_arrays",
+    "load_dataset",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +145,7 @@ class Dataset:
           >>> data.num_classes, data.base_classes.tolist()
           (4, [0, 1, 2])
         """
-        weights = _classifier_of_arrays(weight, bias)
+        weights = classifier_of_arrays(weight, bias)
         num_classes, num_features = weights["weight"].shape
         classes = _splits_of_arrays(splits)
         checks.check_splits("splits", classes, num_classes=num_classes, ending="")
@@ -171,7 +177,7 @@ class Dataset:
             val=groups.get("val"),
             test=groups["test"],
             label_names=label_names,
-            file_hashes={key: _array_sha256(array) for key, array in hashed.items()},
+            file_hashes={key: array_sha256(array) for key, array in hashed.items()},
             train_files=("train.features", "train.labels"),
         )
 
@@ -233,7 +239,7 @@ def _array(argument: str, values: object) -> np.ndarray:
         raise UserError(f"{argument} must be an array: {reason}") from None
 
 
-def _classifier_of_arrays(
+def classifier_of_arrays(
     weight: ArrayLike, bias: ArrayLike | None
 ) -> dict[str, np.ndarray]:
     """Checks a classifier; returns its `weight` and `bias`, copied."""
@@ -295,7 +301,7 @@ def _group_of_arrays(
     )
 
 
-def _array_sha256(array: np.ndarray) -> str:
+def array_sha256(array: np.ndarray) -> str:
     """Hashes an array's dtype, shape and bytes."""
     digest = hashlib.sha256(f"{array.dtype.str} {array.dtype} {array.shape}".encode())
     for _, rows in streaming.row_chunks(array):
@@ -387,9 +393,9 @@ def load_dataset(
     hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
     for name, ids in splits.items() if splits_from else ():
-        file_hashes[f"splits.{name}"] = _array_sha256(ids)
+        file_hashes[f"splits.{name}"] = array_sha256(ids)
     if choice.options():  # of one file there may be several classifiers
-        file_hashes["classifier.weight"] = _array_sha256(weight)
+        file_hashes["classifier.weight"] = array_sha256(weight)
     return Dataset(
         name=entry.name,
         proper_name=entry.proper_name or entry.name,

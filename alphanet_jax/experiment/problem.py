@@ -14,6 +14,7 @@ import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
 from alphanet_jax.config.fields import Settings
+from alphanet_jax.data import agreement
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import programs
@@ -29,6 +30,7 @@ __all__ = [
     "prepare",
     "prepare_all",
     "remarks",
+    "remarks_on_data",
 ]
 
 SELECTIONS = ("best", "reference", "last")
@@ -350,3 +352,34 @@ def remarks(problem: Problem) -> list[str]:
         shown = ", ".join(map(repr, twice[:3]))
         found.append(f"{len(twice)} names are those of several classes: {shown}")
     return found
+
+
+def remarks_on_data(problems: Sequence[Problem]) -> list[str]:
+    """Lists what a person should know of a dataset before anything learns from it.
+
+    Args:
+      problems: Problems of one dataset.
+
+    Returns:
+      Lines; none where nothing is to be trained.
+    """
+    learning = [
+        problem
+        for problem in problems
+        if problem.settings.train_epochs and not problem.settings.dummy_mode
+    ]
+    if not learning:
+        return []
+    data = learning[0].dataset
+    held_out, name = data.test, "test"
+    if data.val is not None:
+        held_out, name = data.val, "validation"
+    remark = agreement.memorised(
+        (data.train.features, data.train.labels),
+        (held_out.features, held_out.labels),
+        few_classes=data.few_classes,
+        weight=data.weight,
+        bias=data.bias,
+        name=name,
+    )
+    return [] if remark is None else [remark]

@@ -345,7 +345,9 @@ class _Work:
         total, clock = len(waiting), time.monotonic()
         alive = [p for p, n in zip(parts, owners, strict=True) if n in waiting]
         report(progress.describe_parts(alive, num_points=total))
-        for line in dict.fromkeys(r for p in parts for r in problem.remarks(p.problem)):
+        remarks = [line for p in parts for line in problem.remarks(p.problem)]
+        remarks += problem.remarks_on_data([part.problem for part in alive])
+        for line in dict.fromkeys(remarks):
             report(f"note: {line}")
         report(str(max(plans, key=lambda plan: plan.total)))
         with contextlib.ExitStack() as stack:

@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax.results import accuracy, tables
+from alphanet_jax.results import accuracy, corrected, tables
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "COLUMNS",
     "FULL_COLUMNS",
+    "VALIDATION",
+    "AccuracyReport",
     "Hits",
     "Metric",
     "hits_of_predictions",
@@ -26,6 +29,8 @@ __all__ = [
 
 # Headings of `accuracy.PARTS`, at length and as short as the original's.
 FULL_COLUMNS = tuple(part.capitalize() for part in accuracy.PARTS)
+# Arrays of a result that tell how it does on validation data.
+VALIDATION = ("selected_epoch", "val_accuracy", "baseline_val_accuracy")
 COLUMNS = tuple("Med." if name == "Medium" else name for name in FULL_COLUMNS)
 
 
@@ -125,7 +130,8 @@ def training_table(
 
     Returns:
       The table as text, baseline first: mean and sample standard deviation over
-      seeds, in percent.
+      seeds, in percent. Below it is a line about rows that are worse on validation
+      data than the baseline, where their arrays tell.
 
     Raises:
       ValueError: If there are neither rows nor a baseline.
@@ -143,7 +149,33 @@ def training_table(
     made = [row(name, arrays, "test") for name, arrays in rows.items()]
     title = str(baseline["proper_name"])
     table = _table(title, [row("Baseline", baseline, "baseline_test"), *made])
-    return tables.render(table, "plain")
+    told = {
+        name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}
+    }
+    harm = corrected.remark_on_harms(told)
+    return "\n".join(filter(None, [tables.render(table, "plain"), harm]))
+
+
+class AccuracyReport(NamedTuple):
+    """Accuracy before and after, by split and overall; prints as a table."""
+
+    before: Mapping[str, float]  # fractions by 'few', 'medium', 'many', 'overall'
+    after: Mapping[str, float]
+    title: str
+
+    def __str__(self) -> str:
+        def arrays(row: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
+            parts = np.array([[row[name] for name in SPLITS]])
+            return {
+                f"{prefix}_acc_per_split": parts,
+                f"{prefix}_accuracy": np.array([row["overall"]]),
+            }
+
+        baseline = arrays(self.before, "baseline_test")
+        return training_table(
+            {"AlphaNet": arrays(self.after, "test")},
+            baseline=baseline | {"proper_name": np.asarray(self.title)},
+        )
 
 
 def _table(

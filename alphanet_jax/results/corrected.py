@@ -13,15 +13,20 @@ __all__ = [
     "Which",
     "choose",
     "corrected_head",
+    "fits_classifier",
     "has_validation",
     "largest_neighbors",
     "make_weight_few",
     "remark_on_harm",
+    "remark_on_harms",
     "val_accuracy",
 ]
 
 # Which seed's classifier: the best on validation data, their mean, or one of them.
 Which = Literal["best", "mean"] | int
+
+# How far new rows may be from the combinations that they are, relative to their size.
+_SAME = 1e-4
 
 
 class Head(NamedTuple):
@@ -108,25 +113,67 @@ def corrected_head(
 
 
 def remark_on_harm(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """Returns a line where the unchanged classifier is better than every seed.
+    """Returns a line where a correction costs accuracy on validation data.
 
     Args:
       arrays: Arrays of a result.
 
     Returns:
-      The line; None where a seed is at least as good on validation data, or there is
-      no such data.
+      The line; None where the seeds' mean accuracy is at least that of the unchanged
+      classifier, or there is no validation data.
     """
-    accuracies = val_accuracy(arrays)
-    if not has_validation(arrays) or not np.isfinite(accuracies).any():
-        return None
-    best, before = np.nanmax(accuracies), float(arrays["baseline_val_accuracy"])
-    if best >= before:
+    return remark_on_harms({"the corrected classifier": arrays})
+
+
+def remark_on_harms(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
+    """Does what `remark_on_harm` does for several results of one dataset.
+
+    Args:
+      rows: Arrays of results by what to call them; of `val_accuracy`,
+        `baseline_val_accuracy`, `selected_epoch` nothing else is looked at.
+
+    Returns:
+      One line that names those that are worse than the unchanged classifier.
+    """
+    worse, before = [], 0.0
+    for name, arrays in rows.items():
+        accuracies = val_accuracy(arrays)
+        if not has_validation(arrays) or not np.isfinite(accuracies).any():
+            continue
+        before = float(arrays["baseline_val_accuracy"])
+        mean, best = float(np.nanmean(accuracies)), float(np.nanmax(accuracies))
+        if mean < before:
+            several = f" (mean of {len(accuracies)} seeds, the best {100 * best:.2f})"
+            shown = f"{name}, {100 * mean:.2f}"
+            worse.append(shown + several * (len(accuracies) > 1))
+    if not worse:
         return None
     return (
-        f"note: on validation data the corrected classifier gets {100 * best:.1f} "
-        f"overall, the unchanged one {100 * before:.1f}; a larger rho costs the base "
-        "classes less"
+        "note: on validation data the unchanged classifier gets "
+        f"{100 * before:.2f} overall, more than {'; '.join(worse)}; a larger rho costs "
+        "the base classes less"
+    )
+
+
+def fits_classifier(
+    arrays: Mapping[str, np.ndarray], weight: np.ndarray, *, eps: float = 0.0
+) -> bool:
+    """Returns whether new rows are the combinations of a classifier's rows.
+
+    Args:
+      arrays: Arrays of a result.
+      weight: Weights of a classifier that may be the one before, with shape `[C, d]`.
+      eps: Relative rounding of these.
+    """
+    weight_few = arrays["weight_few"]
+    if weight.shape != (len(arrays["class_counts"]), weight_few.shape[-1]):
+        return False
+    sizes = np.abs(weight_few)
+    same = (_SAME + 4 * eps) * float(sizes[np.isfinite(sizes)].max(initial=0))
+    return all(
+        bool((np.abs(make_weight_few(weight, arrays, i) - rows) <= same).all())
+        for i, rows in enumerate(weight_few)
+        if np.isfinite(rows).all()
     )
 
 

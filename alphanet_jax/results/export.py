@@ -36,8 +36,6 @@ _NEEDED = (
 # Scores nearer than this, relative to their size, may change their order with that of
 # additions.
 _NEAR = 1e-4
-# How far new rows may be from the combinations that they are, relative to their size.
-_SAME = 1e-4
 _MOST_LISTED = 10
 
 
@@ -102,7 +100,7 @@ def export_result(
         saved_heads.check_ending(out)
         checkpoint_copies.check_new(out)
     finder = finder or DataFinder(report=report)
-    found = _find_original(file, _finite(arrays), finder, into, key, classifier, report)
+    found = _find_original(file, arrays, finder, into, key, classifier, report)
     report(_describe_choice(arrays, seed, index))
     if harm := corrected.remark_on_harm(arrays):
         report(harm)
@@ -156,15 +154,6 @@ def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | N
     return arrays, index
 
 
-def _finite(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leaves seeds whose new rows are not finite out of what is made of sources."""
-    finite = np.isfinite(arrays["weight_few"]).all(axis=(1, 2))
-    names = ["weight_few", "alphas"]
-    if arrays["neighbors"].shape[:-2] == finite.shape:  # each seed has its own
-        names.append("neighbors")
-    return {**arrays, **{name: arrays[name][finite] for name in names}}
-
-
 class _Original(NamedTuple):
     """The classifier as it was, and test samples."""
 
@@ -209,7 +198,7 @@ def _find_original(
                 "name its file by --into or --classifier"
             ) from None
         original = Head(read.weight, read.bias)
-    if not _fits(arrays, original.weight, 0.0):
+    if not corrected.fits_classifier(arrays, original.weight):
         raise UserError(_another(file, "the classifier of its dataset"))
     return _Original(original, "the classifier", None, samples, reason)
 
@@ -240,7 +229,7 @@ def _open(
 
     def fits(found: FoundHead) -> bool:
         eps = max(float(ml_dtypes.finfo(form.dtype).eps) for form in found.forms)
-        return _fits(arrays, found.weight, eps)
+        return corrected.fits_classifier(arrays, found.weight, eps=eps)
 
     checkpoint = checkpoint_copies.open_checkpoint(
         paths,
@@ -258,21 +247,6 @@ def _another(file: ResultFile, what: str) -> str:
     return (
         f"{what} is not the one that {file.path} was made with: the new rows of that "
         "are no combinations of its rows"
-    )
-
-
-def _fits(arrays: Mapping[str, np.ndarray], weight: np.ndarray, eps: float) -> bool:
-    """Returns whether new rows are the combinations of a classifier's rows."""
-    weight_few = arrays["weight_few"]
-    expected = (len(arrays["class_counts"]), weight_few.shape[-1])
-    if weight.shape != expected:
-        return False
-    same = (_SAME + 4 * eps) * float(np.abs(weight_few).max(initial=0))
-    return all(
-        bool(
-            (np.abs(corrected.make_weight_few(weight, arrays, i) - rows) <= same).all()
-        )
-        for i, rows in enumerate(weight_few)
     )
 
 

@@ -52,8 +52,9 @@ class ResultFile:
     """One result file.
 
     Attributes:
-      path: Where it is.
-      arrays: Its arrays, as `schema.SCHEMA` lists them, without `weight_few`.
+      path: Where it is; what to call it, where it is in memory alone.
+      arrays: Its arrays, as `schema.SCHEMA` lists them; those of a file without
+        `weight_few`, which is loaded when it is needed.
       config: The configuration that it was made with.
     """
 
@@ -78,7 +79,7 @@ class ResultFile:
 
     def per_run(self, name: str) -> np.ndarray:
         """Returns an array with a leading axis of seeds, also where all share it."""
-        if name == _LATER:
+        if name == _LATER and name not in self.arrays:
             return load_result(self.path, [_LATER])[_LATER]
         array = self.array(name)
         if name in ("neighbors", "neighbor_distances"):
