@@ -411,7 +411,7 @@ class TestSplits:
         assert 0 < len(splits["few"]) < len(counts)
 
     def test_equal_counts(self):
-        with pytest.raises(UserError, match="equal counts .* list the classes"):
+        with pytest.raises(UserError, match=r"equal counts .* list the classes"):
             splits_from_counts([5, 5, 5])
 
     def test_medium_or_many_may_lack_classes(self):
