@@ -444,6 +444,71 @@ class TestInto:
         case.check(case.root / "b.pth", key="best")
 
 
+class TestOtherHeads:
+    """Heads of other corrections, which may have other biases."""
+
+    def save(self, case, source, head, key=""):
+        original = corrected.Head(case.made.weight, case.made.bias)
+        checkpoint = saved_heads.open_original([source], original=original, key=key)
+        out = case.root / "out" / source.name
+        saved_heads.save_into(checkpoint, head, out, original=original)
+        return heads.read_head(out, key=key, num_features=D, num_classes=6)
+
+    @pytest.mark.parametrize("make", [scaled, side_by_side, of_same_features])
+    def test_biases(self, case, make):
+        source = save_zip(case.root / "a.pth", make(case.made))
+        key = "experts.*.fc.weight" if make is of_same_features else ""
+        head = case.head(5)
+        head.bias[1:4] += (0.5, -2, 1)
+        found = self.save(case, source, head, key)
+        np.testing.assert_allclose(found.bias, head.bias, atol=1e-6)
+        np.testing.assert_allclose(found.weight, head.weight, atol=2e-6)
+
+    def test_all_rows(self, case):
+        source = save_zip(case.root / "a.pth", scaled(case.made))
+        head = corrected.Head(case.made.weight * 3, case.made.bias)
+        found = self.save(case, source, head)
+        np.testing.assert_allclose(found.weight, head.weight, atol=1e-5)
+
+    def test_nowhere_to_put_biases(self, tmp_path):
+        case = Case(tmp_path, bias=False)
+        source = save_zip(tmp_path / "a.pth", named(case.made.weight, None))
+        head = case.head(5)
+        head.bias[2] = 1
+        with pytest.raises(
+            UserError, match=r"there is no bias beside state_dict\.fc\.w"
+        ):
+            self.save(case, source, head)
+
+    def test_scales_of_zero(self, case):
+        scales = SCALES.copy()
+        scales[3] = 0
+        case.made.weight[3] = case.made.bias[3] = 0
+        safe = np.maximum(scales, 0.1)
+        content = named(
+            case.made.weight / safe[:, None], case.made.bias / safe, scales=scales
+        )
+        source = save_zip(case.root / "a.pth", content)
+        with pytest.raises(UserError, match="has zeros for classes that change"):
+            self.save(case, source, case.head(5))
+
+    def test_rows_that_stay_of_one_norm(self, tmp_path):
+        # Where no length is lost, a normalized head takes them.
+        case = Case(tmp_path, bias=False)
+        norms = np.linalg.norm(case.made.weight, axis=1, keepdims=True)
+        stored = case.made.weight.T.copy()
+        original = corrected.Head(case.made.weight / norms, case.made.bias)
+        source = save_zip(tmp_path / "a.pth", named(stored, None))
+        checkpoint = saved_heads.open_original([source], original=original, key="")
+        assert checkpoint.parts[0].form.normalized
+        head = corrected.Head(original.weight.copy(), original.bias)
+        head.weight[0] = original.weight[1]
+        out = tmp_path / "b.pth"
+        saved_heads.save_into(checkpoint, head, out, original=original)
+        found = heads.read_head(out, num_features=D, normalize=True)
+        np.testing.assert_allclose(found.weight, head.weight, atol=1e-6)
+
+
 class TestErrors:
     def source(self, case, **changes):
         content = named(case.made.weight, case.made.bias) | changes

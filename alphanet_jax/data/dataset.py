@@ -343,8 +343,7 @@ def load_dataset(
       val_group: Group to choose the epoch by; empty for none. There is none, too, where
         the entry's `datagrps` are those to train on and to test, and no others.
       test_group: Group to test on.
-      labels_by: How labels and `idxs` of a file belong together; see
-        `convert.convert_dataset`.
+      labels_by: How labels and `idxs` belong together; see `convert.convert_dataset`.
       few_below: Makes splits of counts: see `splits.splits_from_counts`; empty for what
         the registry says.
       many_above: The same for 'many'.

@@ -25,10 +25,6 @@ __all__ = ["Export", "export_result"]
 
 Report = Callable[[str], None]
 
-# Scores nearer than this, relative to their size, may change their order with that of
-# additions.
-_NEAR = 1e-4
-_MOST_LISTED = 10
 # Arrays of the result, beside the rows themselves.
 _NEEDED = (
     *("seeds", "label_names", "class_counts", "alphas", "neighbors", "selected_epoch"),
@@ -36,6 +32,11 @@ _NEEDED = (
     *("val_accuracy", "baseline_val_accuracy", "test_accuracy", "test_acc_per_split"),
     *("test_pred", "baseline_test_pred"),
 )
+
+# Scores nearer than this, relative to their size, may change their order with that of
+# additions.
+_NEAR = 1e-4
+_MOST_LISTED = 10
 
 
 class Export(NamedTuple):
@@ -99,7 +100,7 @@ def export_result(
         saved_heads.check_ending(out)
         checkpoint_copies.check_new(out)
     finder = finder or DataFinder(report=report)
-    found = _find_original(file, arrays, finder, into, key, classifier, report)
+    found = _find_original(file, _finite(arrays), finder, into, key, classifier, report)
     report(_describe_choice(arrays, seed, index))
     if harm := corrected.remark_on_harm(arrays):
         report(harm)
@@ -151,6 +152,15 @@ def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | N
             "another seed"
         )
     return arrays, index
+
+
+def _finite(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leaves seeds whose new rows are not finite out of what is made of sources."""
+    finite = np.isfinite(arrays["weight_few"]).all(axis=(1, 2))
+    names = ["weight_few", "alphas"]
+    if arrays["neighbors"].shape[:-2] == finite.shape:  # each seed has its own
+        names.append("neighbors")
+    return {**arrays, **{name: arrays[name][finite] for name in names}}
 
 
 class _Original(NamedTuple):
