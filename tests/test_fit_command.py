@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import alphanet_jax
+from alphanet_jax import correction
 from alphanet_jax.commands import cli
+from alphanet_jax.commands import fit as command
 from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.results import changes
@@ -192,6 +194,10 @@ def test_without_training_samples(made, capsys):
     Path("feats/train.npz").unlink()
     assert fit(*FILES, "--workdir=w", *SHORT) == 1
     assert "train" in capsys.readouterr().err
+
+
+def test_methods_are_those_of_the_call():
+    assert tuple(correction.METHODS) == command.METHODS
 
 
 def test_help(capsys):

@@ -52,6 +52,7 @@ values make a sweep, of which the best by validation accuracy is taken:
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
 commands find them."""
 
+# Names of `correction.METHODS`, which needs JAX.
 METHODS = ("alphanet",)
 _REGISTRY = "dataset.toml"
 # Fields of the config that follow from the command's own flags.

@@ -77,7 +77,7 @@ def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
     """Checks that a classifier is the one that a result was made with.
 
     Results of arrays in memory have hashes of them. Of others the new rows tell, which
-    are combinations of rows of few classes and their neighbors.
+    are combinations of rows of few classes and their neighbors; not the biases.
 
     Args:
       file: The result, with all of its arrays.
@@ -103,8 +103,15 @@ def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
         raise UserError(
             f"the classifier is not the one that {file.path} was made with: {reason}"
         )
-    for name, array in arrays.items() if is_of_arrays(file) else ():
-        if dataset.array_sha256(array) != file.file_hashes[name]:
+    # Where a file may hold several classifiers, the weight taken is recorded.
+    hashes = file.file_hashes
+    known = {"classifier.weight": "weight"}
+    if is_of_arrays(file):
+        known |= {name: name for name in arrays}
+    for recorded, name in known.items():
+        if recorded in hashes and hashes[recorded] != dataset.array_sha256(
+            arrays[name]
+        ):
             raise UserError(
                 f"the classifier is not the one that {file.path} was made with: its "
                 f"{name} differs"
