@@ -301,16 +301,23 @@ def _conclude(
     trained: "Trained", data: "Dataset", out: Path | None, report: "Report"
 ) -> None:
     """Says what changed, and writes the classifier."""
-    from alphanet_jax.results import changes, export
+    from alphanet_jax.results import changes, corrected, export
     from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import load_file
 
-    print(f"\n{changes.describe_changes(trained.arrays())}")
+    arrays = trained.arrays()
+    print(f"\n{changes.describe_changes(arrays)}")
     if out is None:
         return
     assert trained.path is not None  # there is a work directory
     file = load_file(trained.path)
-    export.export_result(file, out, finder=DataFinder(data=data), report=report)
+    said = corrected.remark_on_harm(arrays)  # below the table
+    export.export_result(
+        file,
+        out,
+        finder=DataFinder(data=data),
+        report=lambda line: None if line == said else report(line),
+    )
 
 
 def what_next(values: flags.FlagValues, program: str) -> str:
