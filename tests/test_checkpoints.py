@@ -700,6 +700,7 @@ class TestCommand:
         assert trained == []
         assert not pathlib.Path("c").exists()
 
+    @pytest.mark.slow
     def test_finished_but_for_the_result(self, uninterrupted, capsys, trained):
         arguments = [QUICKSTART, *SHORT, "--workdir=w", "--ckpt_dir=c"]
         with pytest.MonkeyPatch.context() as patch:

@@ -46,6 +46,7 @@ def no_waiting_for_the_disk(monkeypatch):
 
 
 class TestProgram:
+    @pytest.mark.slow
     def test_real_files(self, out):
         result = run_program(*recorded_flags(out))
         assert (result.returncode, result.stderr) == (0, "")

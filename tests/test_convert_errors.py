@@ -649,6 +649,7 @@ def check_error(result, *expected):
         assert text in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ERRORS)
 def test_error(name, made, out, converted):
     breaking, expected = ERRORS[name]

@@ -256,6 +256,7 @@ class TestCopies:
         assert fitted.data.train.features is DATA.train.features
         assert fitted.data.val.features is DATA.val.features
 
+    @pytest.mark.slow
     def test_torch_is_not_imported(self):
         code = "import sys, alphanet_jax; alphanet_jax.fit; "
         code += "sys.exit('torch' in sys.modules)"
@@ -294,6 +295,7 @@ class TestPlot:
         assert tmp_path / "f.csv" in written
         assert set(tmp_path.iterdir()) == set(written)
 
+    @pytest.mark.slow
     def test_numbers_are_those_of_the_command(self, fitted, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "AlphaNet").mkdir()
@@ -364,6 +366,7 @@ class TestLoad:
         weight, bias = DATA.weight.astype(dtype), DATA.bias.astype(dtype)
         same(correction.load_correction(tmp_path, weight=weight, bias=bias), wanted)
 
+    @pytest.mark.slow
     def test_figures_that_need_no_data(self, stored, tmp_path):
         found = correction.load_correction(stored[0])
         with pytest.raises(UserError, match="draw it from what fit returns"):

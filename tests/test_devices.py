@@ -74,6 +74,7 @@ def one_device():
 
 @pytest.mark.slow
 class TestSweep:
+    @pytest.mark.slow
     def test_eight_devices(self, one_device, tmp_path):
         finish(start(tmp_path / "x.npz", 8))
         found = read(tmp_path / "x.npz")
@@ -84,6 +85,7 @@ class TestSweep:
             assert {*map(tuple, found[f"layout/{name}"].tolist())} == {(8, 0, 8)}
         check(found, one_device)
 
+    @pytest.mark.slow
     def test_two_processes(self, one_device, tmp_path):
         with socket.socket() as free:
             free.bind(("localhost", 0))

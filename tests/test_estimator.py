@@ -95,6 +95,7 @@ class TestFit:
     def test_is_exported(self):
         assert alphanet_jax.AlphaNetClassifier is AlphaNetClassifier
 
+    @pytest.mark.slow
     def test_is_the_one_call(self, fitted):
         found = correction.fit(
             X, Y, WEIGHT, BIAS, val=(X_VAL, Y_VAL),
@@ -128,6 +129,7 @@ class TestFit:
         accuracy = np.mean(predicted == NAMES[Y_VAL])
         assert fitted.score(X_VAL, NAMES[Y_VAL]) == accuracy
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("first", "options"),
         [
@@ -166,6 +168,7 @@ class TestFit:
         mean = coefs(seed="mean")
         np.testing.assert_array_equal(mean.coef_, mean.correction_.head("mean").weight)
 
+    @pytest.mark.slow
     def test_in_a_pipeline_and_pickled(self, fitted):
         pipeline = make_pipeline(StandardScaler(), clone(fitted)).fit(X, NAMES[Y])
         again = pickle.loads(pickle.dumps(pipeline))

@@ -69,6 +69,7 @@ class TestBaselineAlphas:
 
 
 class TestPredict:
+    @pytest.mark.slow
     @pytest.mark.parametrize(("few", "base"), [(4, 9), (9, 4), (1, 6), (3, 2)])
     def test_equal_logits_against_oracle(self, rng, few, base):
         seen = set()
@@ -158,6 +159,7 @@ class TestCount:
         assert counts.total.tolist() == [2, 0, 2, 0]
         assert counts.top5_correct == 3
 
+    @pytest.mark.slow
     def test_counts_of_parts_add_up(self, rng):
         predictions = Predictions(
             rng.integers(0, 7, 46), rng.integers(0, 2, 46).astype(bool)

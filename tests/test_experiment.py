@@ -101,6 +101,7 @@ class TestSeeds:
             alone.selected_epoch[0], among.selected_epoch[seed]
         )
 
+    @pytest.mark.slow
     def test_draws_depend_on_the_seed_alone(self):
         problem = problem_lib.prepare(make_dataset(), SETTINGS)
         among = loop.epoch_batches(problem, [5, 6, 7])
@@ -253,6 +254,7 @@ class TestCompilation:
         run(seeds, dataclasses.replace(SETTINGS, train_epochs=epochs))
         assert len(traces) == 1
 
+    @pytest.mark.slow
     def test_given_params_are_left_alone(self):
         problem = problem_lib.prepare(make_dataset(), SETTINGS)
         params = loop.initial_params(problem, [0])

@@ -395,6 +395,7 @@ def test_what_latex_stops_at(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -808,6 +809,7 @@ def test_datasets_and_random_neighbors_apart(tmp_path):
         assert limits[0] == limits[1]
 
 
+@pytest.mark.slow
 def test_ticks_of_rho(sweep):
     found = accuracy_vs_rho.numbers(read(sweep, "s"))
     look = style.make_style("png")

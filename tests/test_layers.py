@@ -85,6 +85,7 @@ def test_imports_run_one_way(name):
         )
 
 
+@pytest.mark.slow
 def test_no_circles_within_a_folder():
     """Also not by way of imports inside functions."""
     edges = {
@@ -105,6 +106,7 @@ def test_pure_modules_know_nothing_of_files_and_flags(name):
     assert not found & NOT_PURE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", NO_JAX)
 def test_needs_no_jax(room):
     names = [n for n in INNER if n.partition(".")[0] == room]

@@ -143,6 +143,7 @@ class TestApply:
         expected = [[1, 11 / 313, 302 / 313], [1, -1.03 / 3.03, -2 / 3.03]]
         np.testing.assert_allclose(alphas, expected, rtol=1e-6)
 
+    @pytest.mark.slow
     def test_against_oracle(self, problem):
         alphas = apply_jitted(to_params(problem.params), problem.source_weights)
         expected = oracle.alphas(problem.params, problem.source_weights)
@@ -250,6 +251,7 @@ class TestCombine:
         combined = combine(np.array([[1.0, -0.5], [1.0, 2.0]]), to_sources(sources))
         np.testing.assert_array_equal(combined, [[2, -2], [11, 15]])
 
+    @pytest.mark.slow
     def test_against_oracle(self, problem, rng):
         coefficients = rng.normal(size=problem.sources.shape).astype(np.float32)
         combined = combine(coefficients, to_sources(problem.source_weights))
@@ -304,6 +306,7 @@ class TestSharedSources:
         expected = oracle.alphas(problem.params, problem.source_weights)
         np.testing.assert_allclose(alphas, expected, rtol=tolerance, atol=tolerance)
 
+    @pytest.mark.slow
     def test_gradient(self, shared, rng, x64):
         problem, sources = shared
         cotangent = rng.normal(size=problem.sources.shape)
@@ -329,6 +332,7 @@ class TestSharedSources:
             combine(coefficients, sources), expected[problem.few], rtol=1e-5, atol=1e-6
         )
 
+    @pytest.mark.slow
     def test_vmapped_over_seeds_equals_single(self):
         problem = crowded()
         sources = make_sources(problem.weight, problem.sources)

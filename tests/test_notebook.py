@@ -50,6 +50,7 @@ def results(executed):
 )
 @pytest.mark.slow
 class TestRun:
+    @pytest.mark.slow
     def test_nothing_goes_to_stderr(self, executed):
         for cell in executed[0].cells:
             for output in cell.get("outputs", []):

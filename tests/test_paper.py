@@ -668,6 +668,7 @@ class TestCommand:
         assert "1.6 (few)" in text
         assert "24 settings of 2 runs: 48 runs" in text
 
+    @pytest.mark.slow
     def test_again_nothing_is_computed(self, ran, capsys, monkeypatch):
         def refuse(*arguments, **more):
             raise AssertionError("nothing should be left to do")
@@ -712,6 +713,7 @@ class TestCommand:
         check_page(work / "index.html")
         assert "points done" not in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_other_settings_are_run_again(self, ran, capsys, tmp_path, monkeypatch):
         asked = []
 
@@ -832,6 +834,7 @@ class TestCommand:
         assert f"{there}/rho_2: the loss is nan" in text
         assert "2 of 3" in text
 
+    @pytest.mark.slow
     def test_results_of_something_else_are_left_out(self, ran, capsys, tmp_path):
         work = tmp_path / "w"
         (work / "main").mkdir(parents=True)
@@ -910,6 +913,7 @@ class TestCommand:
 
 @pytest.mark.slow
 class TestFigures:
+    @pytest.mark.slow
     def test_every_figure_is_drawn_once(self, ran, capsys, tmp_path, monkeypatch):
         for folder in ("main", "randomnns", "nnsweep_euclidean", "nnsweep_cosine"):
             there = f"{folder}/imagenetlt_resnext50_crt"
@@ -979,6 +983,7 @@ class TestFigures:
             "my <data>",
         }
 
+    @pytest.mark.slow
     def test_without_matplotlib_there_are_tables(
         self, ran, capsys, tmp_path, monkeypatch
     ):

@@ -440,6 +440,7 @@ class TestEverySampler:
         assert chi_square(counts, counts.sum() / 9) < 26.2  # 8 degrees of freedom
         assert len({row.sum() for row in valid}) == 6  # 4, 5, 6, 7, 8, 10 rows
 
+    @pytest.mark.slow
     def test_a_class_with_fewer_rows_gives_all(self):
         labels = np.repeat([0, 1, 2, 3], [6, 2, 9, 1])
         classes = {"few": [0], "base": [1, 2, 3]}

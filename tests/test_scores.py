@@ -125,6 +125,7 @@ class TestScoreTable:
             whole = name in ("labels", "few_target", "top_classes")
             assert column.dtype == (jnp.int32 if whole else jnp.float32), name
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
     def test_against_oracle(self, problem, pred_scale):
         assert_tables_close(
@@ -228,6 +229,7 @@ class TestMakeFrozen:
         ]
         assert frozen.sources.rows.tolist() == [[0, 1, 0], [1, 0, 1]]
 
+    @pytest.mark.slow
     def test_against_oracle(self, problem):
         frozen = make_frozen(
             problem.weight, problem.bias, problem.few, problem.neighbors

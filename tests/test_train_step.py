@@ -85,6 +85,7 @@ class TestCrossEntropy:
             loss = cross_entropy(few_logits, batch, np.array([True]), pred_scale=2.0)
             np.testing.assert_allclose(loss, -np.log(expected), rtol=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pred_scale", [1.0, 100.0])
     def test_loss_and_gradient_against_oracle(self, problem, rng, pred_scale):
         all_logits = oracle.logits(problem, rng.normal(size=problem.sources.shape))

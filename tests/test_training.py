@@ -232,6 +232,7 @@ class TestSeveralPoints:
         with pytest.raises(UserError, match="two points have the same title 'a'"):
             train([Point(BASE, "a", "x"), Point(BASE, "a", "y")])
 
+    @pytest.mark.slow
     def test_one_that_fails_does_not_stop_the_others(self):
         wild = dataclasses.replace(BASE, optim_params={"lr": 1e30})
         trained, _ = train([wild, BASE])

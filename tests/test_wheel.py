@@ -112,6 +112,7 @@ def installed(tmp_path_factory):
 
 @pytest.mark.slow
 class TestWheel:
+    @pytest.mark.slow
     def test_files(self, installed):
         with zipfile.ZipFile(installed.wheel) as archive:
             names = set(archive.namelist())
@@ -153,6 +154,7 @@ class TestWheel:
         ).replace("usage: alphanet", "usage: python -m alphanet_jax")
         assert installed.written() == set()
 
+    @pytest.mark.slow
     def test_quickstart_and_its_results(self, installed):
         before = files_inside(installed.package)
         short = ["--config.seeds=2", "--config.training.train_epochs=2"]
@@ -182,6 +184,7 @@ class TestWheel:
         assert installed.written() == {str(path)}
         assert files_inside(installed.package) == before
 
+    @pytest.mark.slow
     def test_arrays_to_a_saved_head_in_ten_lines(self, installed):
         """As in a notebook; JAX and what it needs are installed with the wheel."""
         cell = """
@@ -209,11 +212,13 @@ correction.save("mine/head.npz")
             assert head["bias"].tolist() == [0.0] * 8
         shutil.rmtree(installed.empty / "mine")
 
+    @pytest.mark.slow
     def test_nothing_is_written_into_the_package(self, installed):
         done = installed("alphanet", "baseline", "--config=quickstart", status=1)
         assert done.stderr.startswith("error: the data of 'cifar100lt_effnetlite0_crt'")
         assert "say with --out where to save" in done.stderr
 
+    @pytest.mark.slow
     def test_registry_is_found_and_data_looked_for_here(self, installed):
         done = installed("alphanet", "--config=imagenetlt:ride", status=1)
         assert done.stderr.startswith("error: data/ImageNetLT/features/resnext50_ride:")
