@@ -127,6 +127,7 @@ noisy = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarn
 
 
 class TestStore:
+    @pytest.mark.slow
     def test_nothing_there(self, store):
         assert store.restore("0-0", make_state(0)) is None
 
@@ -685,6 +686,7 @@ class TestCommand:
         assert sha("w/result.npz") == sha(uninterrupted)
         assert states("c") == {"runs_0-0": [EPOCHS - 2, EPOCHS - 1, EPOCHS]}
 
+    @pytest.mark.slow
     def test_what_is_done_is_not_trained_again(self, uninterrupted, capsys, trained):
         pathlib.Path("w").mkdir()
         shutil.copy2(uninterrupted, "w/result.npz")

@@ -148,6 +148,7 @@ class TestPredict:
 
 
 class TestCount:
+    @pytest.mark.slow
     def test_hand_worked(self):
         predictions = Predictions(
             classes=np.array([0, 2, 2, 1, 0, 2]),

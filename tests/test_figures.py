@@ -528,6 +528,7 @@ def test_a_label_is_no_longer_than_its_axis():
         assert "\n" in figure.get_supylabel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["paper", "talk"])
 def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
     look = style.make_style("png", context=context)

@@ -359,6 +359,7 @@ class TestTorchOptimizers:
 
 
 class TestOptaxOptimizers:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", OPTAX_OPTIMIZERS)
     def test_vmapped_course_is_that_of_optax(self, rng, name):
         # Two runs at once with rates of their own, and each as optax alone would.

@@ -892,6 +892,7 @@ class TestCommand:
         counts = [point.settings.n_neighbors for point in asked[0]]
         assert counts == [*range(1, 8), *range(1, 8)]
 
+    @pytest.mark.slow
     def test_wordnet_that_is_not_there(self, ran, tmp_path):
         synsets = (REGISTRY.parents[1] / "data/CIFAR100LT/synsets.txt").read_text()
         lines = synsets.splitlines(keepends=True)[:14]
