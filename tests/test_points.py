@@ -183,15 +183,14 @@ class TestSeveralPrograms:
         ({"rho": 1.0}, (4, 5)),
     ]
 
+    # That each is as if alone is tested for every field, in `test_training`.
     @pytest.mark.slow
-    def test_each_as_if_alone(self):
+    def test_one_after_the_other(self, alone):
         lines = []
         points = make_points(self.CHANGES)
         outcomes, order = run_points(points, report=lines.append)
         assert order == [0, 4, 1, 2, 3]  # 1 and 4 share theirs
-        for index, point in enumerate(points):
-            expected = loop.run(point.problem, point.seeds)
-            assert_outcomes_close(outcomes[index], expected)
+        assert_outcomes_close(outcomes[1], alone[0])
         programs = [line for line in lines if line.startswith("program")]
         assert programs == [f"program {number} of 4" for number in range(1, 5)]
 
