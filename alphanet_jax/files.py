@@ -36,8 +36,8 @@ __all__ = [
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STAGE_PREFIX = ".staging-"
 _PICKLED = (
-    "it holds Python objects, perhaps a dict; where it is from, load it with "
-    "allow_pickle=True and .item(), and save its arrays with numpy.savez"
+    "it holds Python objects, perhaps a dict, which are not read; where it is from, "
+    "load it with pickles allowed and .item(), and save its arrays with numpy.savez"
 )
 
 

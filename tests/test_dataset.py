@@ -704,7 +704,7 @@ def another_width(made):
 
 @breaks(
     "test.npy: not a readable .npy file (it holds Python objects, perhaps "
-    "a dict; where it is from, load it with allow_pickle=True"
+    "a dict, which are not read; where it is from, load it with pickles allowed"
 )
 def objects(made):
     array(made, "test", lambda x: x.astype(object))
@@ -712,7 +712,7 @@ def objects(made):
 
 @breaks(
     "test_labels.npy: not a readable .npy file (it holds Python objects, perhaps "
-    "a dict; where it is from, load it with allow_pickle=True"
+    "a dict, which are not read; where it is from, load it with pickles allowed"
 )
 def objects_in_labels(made):
     array(made, "test_labels", lambda x: x.astype(object))
