@@ -103,8 +103,9 @@ def test_is_the_call_on_files(made, capsys):
 def test_training_samples_alone_and_a_sweep(made, capsys):
     for group in ("val", "test"):
         Path(f"feats/{group}.npz").unlink()
-    rhos = "--config.rho=(0.25, 1.0)"
-    assert fit(*FILES, "--workdir=w", "--few_below=25%", rhos, *SHORT) == 0
+    Path("feats/train.npz").rename("feats/mine.npz")
+    rhos, named = "--config.rho=(0.25, 1.0)", "--feature_files=train=mine.npz"
+    assert fit(*FILES, named, "--workdir=w", "--few_below=25%", rhos, *SHORT) == 0
     shown = capsys.readouterr()
     assert "has no val samples: the last epoch is tested" in shown.err
     assert "accuracies are those of train, which it was trained on" in shown.err
@@ -163,6 +164,14 @@ def test_the_best_point_of_a_sweep(made, capsys):
         ),
         ([*FILES, "--method=alphanets", "--workdir=w"], "did you mean 'alphanet'?"),
         ([*FILES, "--labels_by=column", "--workdir=w"], "must be one of row, idxs"),
+        (
+            [*FILES, "--workdir=w", "--feature_files=train.npz"],
+            "--feature_files: expected GROUP=FILE, got 'train.npz'",
+        ),
+        (
+            [*FILES, "--workdir=w", "--feature_files=train=no.npz"],
+            "no.npz",
+        ),
         ([*FILES, "--workdir=w", "--out=a.txt"], "a.txt: must end in .npz"),
         ([*FILES, "--workdir=w", "--out=head.npz"], "head.npz"),
         (
@@ -220,6 +229,7 @@ def test_help(capsys):
             datagrps=("train", "exam"),
             proper_name="Mine | new",
             few_below="25%",
+            feature_files={"train": ("a.pt", "b.pt"), "my exam": ("c.pt",)},
         ),
     ],
 )

@@ -110,6 +110,11 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         ("out", "file for the corrected classifier: .npz, .safetensors or .pth"),
     ):
         flags.DEFINE_string(name, None, purpose, flag_values=values)
+    for name, purpose in (
+        ("feature_files", "files of groups in --features: train=a.pt,val=b.pt"),
+        ("label_files", "files of labels beside those: train=a_y.pt,val=b_y.pt"),
+    ):
+        flags.DEFINE_list(name, [], f"{purpose} [found by name]", flag_values=values)
     flags.DEFINE_bool(
         "normalize",
         False,
@@ -214,9 +219,22 @@ def _make_entry(values: flags.FlagValues, name: str) -> "DatasetEntry":
         split_files_dir=absolute("splits"),
         label_names_file=absolute("label_names"),
         labels_by=registry.check_reading(values.labels_by or "", "--labels_by"),
+        feature_files=_files_of_groups(values, "feature_files"),
+        label_files=_files_of_groups(values, "label_files"),
         few_below=values.few_below or "",
         many_above=values.many_above or "",
     )
+
+
+def _files_of_groups(values: flags.FlagValues, flag: str) -> dict[str, tuple[str, ...]]:
+    """Reads the files of groups; a group that is there again has several."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in values[flag].value or ():
+        group, equals, name = text.partition("=")
+        if not (group and equals and name):
+            raise UserError(f"--{flag}: expected GROUP=FILE, got {text!r}")
+        found[group] = (*found.get(group, ()), name)
+    return found
 
 
 def _find_groups(

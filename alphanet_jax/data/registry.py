@@ -114,7 +114,7 @@ def format_entry(entry: DatasetEntry) -> str:
     """Writes an entry as a registry that has it alone; `get_entry` reads it.
 
     Args:
-      entry: The entry, with groups' files by the rules of their names.
+      entry: The entry.
 
     Returns:
       TOML.
@@ -128,13 +128,21 @@ def format_entry(entry: DatasetEntry) -> str:
     lines = [f"[{_quoted(entry.name)}]"]
     for field in dataclasses.fields(entry)[1:]:
         value = getattr(entry, field.name)
-        if field.default is dataclasses.MISSING or value != field.default:
-            if isinstance(value, Mapping):
-                continue
-            is_list = isinstance(value, tuple)
-            text = ", ".join(map(_quoted, value)) if is_list else _quoted(value)
-            lines.append(f"{field.name} = {f'[{text}]' if is_list else text}")
+        made = field.default_factory
+        default = field.default if made is dataclasses.MISSING else made()
+        if value != default:
+            lines.append(f"{field.name} = {_as_toml(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _as_toml(value: str | bool | tuple[str, ...] | Mapping[str, Any]) -> str:
+    """Writes a value of an entry."""
+    if isinstance(value, Mapping):
+        items = (f"{_quoted(key)} = {_as_toml(one)}" for key, one in value.items())
+        return "{" + ", ".join(items) + "}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_quoted, value))}]"
+    return _quoted(value)
 
 
 def _quoted(value: str | bool) -> str:
