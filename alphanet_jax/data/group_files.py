@@ -219,8 +219,15 @@ def _several(found: _Directory, names: Sequence[str]) -> UserError:
     """Says that several files could be meant, and how to choose."""
     return UserError(
         f"{found.directory}: group {found.group!r} may be any of {', '.join(names)}; "
-        f'choose with feature_files = {{{found.group} = "{names[0]}"}} in the '
-        "registry, or remove what is old"
+        f"choose with {_choice(found.group, names[0])}, or remove what is old"
+    )
+
+
+def _choice(group: str, name: str) -> str:
+    """Writes how a file of a group is chosen."""
+    return (
+        f'feature_files = {{{group} = "{name}"}} in the registry (of fit: '
+        f"--feature_files={group}={name})"
     )
 
 
@@ -243,7 +250,7 @@ def _two_forms(entry: DatasetEntry, group: str, paths: Sequence[Path]) -> UserEr
     return UserError(
         f"{paths[0].parent}: group {group!r} is there as {old} and as {new}, and "
         f"{old} was made of other files; remove one of them, or choose with "
-        f'feature_files = {{{group} = "{new}"}} in the registry'
+        f"{_choice(group, new)}"
     )
 
 
