@@ -3,7 +3,7 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,7 +39,11 @@ def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def class_means(
-    features: ArrayLike, labels: ArrayLike, *, num_classes: int
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Computes the mean feature of every class.
 
@@ -52,6 +56,8 @@ def class_means(
       labels: Classes of the rows, with shape `[n]`. Rows with a label outside
         `[0, num_classes)` are left out, which makes -1 a padding label.
       num_classes: Number of classes C.
+      prepare: What to make of some rows before their mean is taken, if anything; keeps
+        their shape.
 
     Returns:
       The means, with shape `[C, d]`, float32; zeros for a class without samples.
@@ -79,6 +85,8 @@ def class_means(
         chunk = rows[start : start + size]
         if chunk.dtype.kind not in "fiu":  # bfloat16 and the like
             chunk = chunk.astype(np.float32)
+        if prepare is not None:
+            chunk = prepare(chunk)
         # Additions of a row in float64 run at the speed of memory; on a CPU neither
         # a segment sum nor a product with one-hot labels does.
         chunk_places = places[start : start + size].tolist()

@@ -1,0 +1,61 @@
+"""Other corrections of the same classifier, from the same inputs.
+
+`offsets` adds one number to all logits of a class, `norms` changes the length of
+weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
+`recipes` has. `linear` is the classifier that linear ones give. `methods` is the table
+of all: what each needs, its knob, its source.
+"""
+
+from alphanet_jax.posthoc.linear import Linear
+from alphanet_jax.posthoc.means import ClassMeans, nearest_class_mean
+from alphanet_jax.posthoc.methods import (
+    METHODS,
+    NEEDS,
+    Method,
+    Outcome,
+    Point,
+    adjusted,
+    apply,
+    logits,
+    make_inputs,
+    sweep,
+)
+from alphanet_jax.posthoc.norms import max_norm, tau_normalization
+from alphanet_jax.posthoc.offsets import (
+    drops,
+    few_offset,
+    log_prior,
+    logit_adjustment,
+    prior_from_predictions,
+)
+from alphanet_jax.posthoc.recipes import Recipe
+from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
+
+__all__ = [
+    "METHODS",
+    "NEEDS",
+    "Aligned",
+    "ClassMeans",
+    "Linear",
+    "Method",
+    "Outcome",
+    "Point",
+    "Recipe",
+    "adjusted",
+    "apply",
+    "crt",
+    "disalign",
+    "drops",
+    "few_offset",
+    "log_prior",
+    "logit_adjustment",
+    "logits",
+    "lws",
+    "make_inputs",
+    "marc",
+    "max_norm",
+    "nearest_class_mean",
+    "prior_from_predictions",
+    "sweep",
+    "tau_normalization",
+]
