@@ -47,9 +47,9 @@ def tau_normalization(
       ValueError: If shapes do not fit each other.
 
     Examples:
-      >>> head = tau_normalization([[3.0, 4.0], [0.0, 1.0]], [1.0, 2.0], tau=1.0)
-      >>> head.weight.round(3).tolist(), head.bias.tolist()
-      ([[0.6000000238418579, 0.800000011920929], [0.0, 1.0]], [0.0, 0.0])
+      >>> head = tau_normalization([[0.0, 4.0], [9.0, 0.0]], [1.0, 2.0], tau=0.5)
+      >>> head.weight.tolist(), head.bias.tolist()
+      ([[0.0, 2.0], [3.0, 0.0]], [0.0, 0.0])
     """
     weight, bias, norms = _read(weight, bias)
     lengths = jnp.where(norms > 0, norms, 1.0) ** tau

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax import streaming
+from alphanet_jax import files, streaming
 from alphanet_jax.posthoc import checks
 
 __all__ = [
@@ -98,8 +98,8 @@ def logit_adjustment(
 
     Examples:
       >>> bias = logit_adjustment([0.0, 0.0], [3, 1], tau=1.0)
-      >>> bias.round(3).tolist()  # -log(3/4), -log(1/4)
-      [0.28799998760223389, 1.3860000371932983]
+      >>> [round(number, 3) for number in bias.tolist()]  # -log(3/4), -log(1/4)
+      [0.288, 1.386]
     """
     logits, prior = jnp.asarray(logits, float), log_prior(counts)
     checks.last_axis("logits", logits, "counts", prior)
@@ -131,14 +131,16 @@ def prior_from_predictions(
       >>> prior.tolist()
       [0.25, 0.75]
     """
-    rows = np.asarray(features)
+    rows = np.asarray(features)  # a plain array: slices of np.memmap are slow to make
     checks.classifier(rows, weight, bias)
     weight, bias = jnp.asarray(weight, float), jnp.asarray(bias, float)
     total = np.zeros(weight.shape[0])
-    for _, chunk in streaming.row_chunks(rows):
-        total += np.asarray(
-            _sum_of_softmax(np.asarray(chunk, np.float32), weight, bias)
-        )
+    size = streaming.rows_at_a_time(max(weight.shape))
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size].astype(np.float32)
+        total += np.asarray(_sum_of_softmax(chunk, weight, bias))
+        if isinstance(features, np.ndarray):
+            files.release_rows(features, start, start + len(chunk))
     return jnp.asarray(total / len(rows), float)
 
 
