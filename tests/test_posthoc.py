@@ -53,6 +53,12 @@ def small():
     )
 
 
+TRAINED = ("crt", "lws", "disalign", "marc")  # these take time to compile
+EVERY = [
+    pytest.param(method, marks=pytest.mark.slow if name in TRAINED else (), id=name)
+    for name, method in METHODS.items()
+]
+
 # Per cent of few, medium, many and all samples, from an independent program.
 EMBEDDED = [
     ("unchanged", None, [31.75, 58.18, 69.82, 54.33]),
@@ -350,7 +356,7 @@ class TestTable:
             assert method.neutral in method.grid
             assert list(method.grid) == sorted(set(method.grid))
 
-    @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+    @pytest.mark.parametrize("method", EVERY)
     def test_needs_what_it_says_and_no_more(self, method, small):
         only = {name: small[name] for name in method.needs}
         outcome = posthoc.apply(method, only, **method.choices[0])
@@ -363,9 +369,7 @@ class TestTable:
             with pytest.raises(ValueError, match=f"{method.name} needs {name} "):
                 posthoc.apply(method, less)
 
-    @pytest.mark.parametrize(
-        "method", [m for m in METHODS.values() if m.linear], ids=lambda m: m.name
-    )
+    @pytest.mark.parametrize("method", [one for one in EVERY if one.values[0].linear])
     def test_exported_heads_predict_the_same(self, method, small):
         """In NumPy, as whoever takes W and b away computes it."""
         queries = np.asarray(small["val_features"])
@@ -388,7 +392,7 @@ class TestTable:
         close(found.weight, small["weight"])
         close(found.bias, small["bias"])
 
-    @pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+    @pytest.mark.parametrize("method", EVERY)
     def test_sweep_is_apply(self, method, small):
         points = list(posthoc.sweep(method, small))
         assert len(points) == len(method.choices) * max(1, len(method.grid))

@@ -41,14 +41,19 @@ def _logits(features: jax.Array, head: Linear) -> jax.Array:
     return products + head.bias[None, :]
 
 
-def _head(features: ArrayLike, weight: ArrayLike, bias: ArrayLike) -> Linear:
+def _head(
+    features: ArrayLike, labels: ArrayLike, weight: ArrayLike, bias: ArrayLike
+) -> Linear:
     checks.classifier(np.asarray(features), weight, bias)
+    checks.labels_in_range(labels, len(np.asarray(bias)))
     return Linear(jnp.asarray(weight, float), jnp.asarray(bias, float))
 
 
-def _rare_weights(counts: ArrayLike, power: float) -> jax.Array:
+def _rare_weights(head: Linear, counts: ArrayLike, power: float) -> jax.Array:
     """Computes weights `pi ** -power`, scaled so that they sum to C."""
-    shares = jax.nn.softmax(-power * log_prior(counts))
+    prior = log_prior(counts)
+    checks.last_axis("bias", head.bias, "counts", prior)
+    shares = jax.nn.softmax(-power * prior)
     return shares.shape[0] * shares
 
 
@@ -82,6 +87,7 @@ def crt(
     Raises:
       ValueError: If shapes do not fit each other.
     """
+    checks.labels_in_range(labels, num_classes)
     dim = np.shape(features)[-1]
     weight_key, bias_key, batch_key = jax.random.split(key, 3)
     bound = dim**-0.5
@@ -125,7 +131,7 @@ def lws(
     Raises:
       ValueError: If shapes do not fit each other.
     """
-    head = _head(features, weight, bias)
+    head = _head(features, labels, weight, bias)
     start = jnp.ones_like(head.bias)
     scale = minimize(_lws_loss, start, head, features, labels, recipe=recipe, key=key)
     return Linear(scale[:, None] * head.weight, scale * head.bias)
@@ -179,8 +185,8 @@ def marc(
     Raises:
       ValueError: If shapes do not fit each other.
     """
-    head = _head(features, weight, bias)
-    frozen = head, _rare_weights(counts, power)
+    head = _head(features, labels, weight, bias)
+    frozen = head, _rare_weights(head, counts, power)
     start = jnp.ones_like(head.bias), jnp.zeros_like(head.bias)
     params = minimize(
         _marc_loss, start, frozen, features, labels, recipe=recipe, key=key
@@ -251,8 +257,8 @@ def disalign(
     Raises:
       ValueError: If shapes do not fit each other.
     """
-    head = _head(features, weight, bias)
-    frozen = head, _rare_weights(counts, power)
+    head = _head(features, labels, weight, bias)
+    frozen = head, _rare_weights(head, counts, power)
     start: dict[str, Any] = {
         "scale": jnp.ones_like(head.bias),
         "shift": jnp.zeros_like(head.bias),
