@@ -8,6 +8,7 @@ there is, in the order in which data goes through it; imports go the same way:
     version          of the package, which results record
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
+    measures         numbers that say how good predictions are
     streaming        features in pieces, where they are larger than memory
     config/          every setting with its default and help; sweeps; the paper's
     lookup/          activations, schedules and optimizers by PyTorch's and JAX's names
