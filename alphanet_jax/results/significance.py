@@ -2,8 +2,8 @@
 
 Resampling is paired and stratified: all methods are judged on the same draws, and each
 draw has as many samples of a class as there are. It takes any statistic that is a sum
-over samples: accuracies, of a split or of all, and the trade-off S. Of a part with fewer
-than some thirty samples no interval can be trusted: they are too short.
+over samples: accuracies, of a split or of all, and the trade-off S. Where a split has
+fewer than some thirty samples, its intervals are too short.
 
 Notation: n samples, M methods, K values of a knob, B draws; `...` any leading axes.
 """
