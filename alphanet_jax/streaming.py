@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from alphanet_jax import files
 
-__all__ = ["class_means", "row_chunks", "rows_at_a_time"]
+__all__ = ["class_means", "float_chunks", "row_chunks", "rows_at_a_time"]
 
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
@@ -36,6 +36,29 @@ def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for start in range(0, len(features), size):
         yield start, features[start : start + size]
         files.release_rows(features, start, min(start + size, len(features)))
+
+
+def float_chunks(features: ArrayLike, *, width: int = 1) -> Iterator[np.ndarray]:
+    """Yields rows as float32, to be computed with: some at a time.
+
+    Pages of a mapped file are released as soon as the next rows are asked for.
+
+    Args:
+      features: Features, with shape `[n, d]` and any float dtype, perhaps mapped from
+        a file.
+      width: How many numbers a row is made into, such as the number of classes.
+
+    Yields:
+      Rows in order, with shape `[m, d]`.
+    """
+    # A plain array: slices of np.memmap are slow to make.
+    rows = np.asarray(features)
+    size = rows_at_a_time(max(width, rows.shape[1]))
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        yield chunk.astype(np.float32)
+        if isinstance(features, np.ndarray):
+            files.release_rows(features, start, start + len(chunk))
 
 
 def class_means(

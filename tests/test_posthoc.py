@@ -9,7 +9,7 @@ import pytest
 from test_readme import load
 
 from alphanet_jax import posthoc, streaming
-from alphanet_jax.posthoc import METHODS, NEEDS, Linear, methods
+from alphanet_jax.posthoc import METHODS, NEEDS, Linear, curves, methods
 from alphanet_jax.results import accuracy
 
 
@@ -435,6 +435,57 @@ class TestTable:
         )
         assert inputs.keys() == NEEDS.keys() - {"val_features", "val_labels"}
         assert inputs["counts"].tolist() == [20, 14, 6, 3, 1]
+
+
+class TestCurve:
+    @pytest.mark.parametrize("method", EVERY)
+    def test_predictions_are_those_of_the_logits(self, method, small, monkeypatch):
+        monkeypatch.setattr(streaming, "rows_at_a_time", lambda _: 7)
+        groups = {"val": small["val_features"], "train": small["features"]}
+        found = list(posthoc.curve(method, small, groups))
+        assert len(found) == len(list(posthoc.sweep(method, small)))
+        for point, classes in found[:: max(1, len(found) // 5)]:
+            assert classes.keys() == groups.keys()
+            for name, rows in groups.items():
+                logits = np.asarray(posthoc.logits(point.outcome, rows))
+                np.testing.assert_array_equal(classes[name], logits.argmax(axis=1))
+                assert classes[name].dtype == np.int32
+
+    @pytest.mark.parametrize("method", EVERY)
+    def test_methods_that_rescale_do(self, method, small):
+        if not method.rescales:
+            assert not method.linear or "weight" not in method.needs
+            return
+        for point in list(posthoc.sweep(method, small))[::9]:
+            given, found = np.asarray(small["weight"]), np.asarray(point.outcome.weight)
+            scale = (given * found).sum(axis=1) / (given**2).sum(axis=1)
+            close(found, scale[:, None] * given, atol=1e-5)
+
+    def test_shares_products(self, small, monkeypatch):
+        groups = {"val": small["val_features"]}
+        shared = {"val": posthoc.products(small["val_features"], small["weight"])}
+        calls = []
+        monkeypatch.setattr(curves, "products", lambda *args: calls.append(args))
+        for name in ("few_offset", "tau_normalization", "nearest_class_mean_l2n"):
+            list(posthoc.curve(METHODS[name], small, groups, shared=shared))
+        assert not calls
+
+    def test_products(self, small, tmp_path, monkeypatch):
+        monkeypatch.setattr(streaming, "rows_at_a_time", lambda _: 5)
+        np.save(tmp_path / "x.npy", small["features"].astype(np.float16))
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+        found = posthoc.products(mapped, small["weight"])
+        assert found.dtype == np.float32
+        wanted = np.float64(mapped) @ np.float64(small["weight"]).T
+        close(found, wanted, atol=1e-5)
+        with pytest.raises(ValueError, match=r"\(2, 3\) and \(5, 4\)"):
+            posthoc.products(np.zeros((2, 3)), np.zeros((5, 4)))
+
+    def test_no_samples(self, small):
+        groups = {"none": np.zeros((0, 4), np.float32)}
+        for name in ("few_offset", "nearest_class_mean_un"):
+            for _, classes in posthoc.curve(METHODS[name], small, groups):
+                assert classes["none"].shape == (0,)
 
 
 def test_options_are_by_name():

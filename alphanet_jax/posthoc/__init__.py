@@ -3,9 +3,22 @@
 `offsets` adds one number to all logits of a class, `norms` changes the length of
 weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
 `recipes` has. `linear` is the classifier that linear ones give. `methods` is the table
-of all: what each needs, its knob, its source.
+of all: what each needs, its knob, its source; `curves` predicts by them, over the knob.
+
+    inputs = posthoc.make_inputs(x, y, weight, bias, few_classes=few)
+    method = posthoc.METHODS["logit_adjustment"]
+    head = posthoc.apply(method, inputs, 1.0)  # weight and bias
+    for point, classes in posthoc.curve(method, inputs, {"val": x_val}):
+        print(point.knob, (classes["val"] == y_val).mean())
 """
 
+from alphanet_jax.posthoc.curves import (
+    Predicted,
+    curve,
+    predict,
+    predict_rescaled,
+    products,
+)
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import ClassMeans, nearest_class_mean
 from alphanet_jax.posthoc.methods import (
@@ -40,10 +53,12 @@ __all__ = [
     "Method",
     "Outcome",
     "Point",
+    "Predicted",
     "Recipe",
     "adjusted",
     "apply",
     "crt",
+    "curve",
     "disalign",
     "drops",
     "few_offset",
@@ -55,7 +70,10 @@ __all__ = [
     "marc",
     "max_norm",
     "nearest_class_mean",
+    "predict",
+    "predict_rescaled",
     "prior_from_predictions",
+    "products",
     "sweep",
     "tau_normalization",
 ]

@@ -37,9 +37,9 @@ def labels_in_range(labels: ArrayLike, num_classes: int) -> None:
         )
 
 
-def classifier(features: Array, weight: ArrayLike, bias: ArrayLike) -> None:
+def classifier(features: ArrayLike, weight: ArrayLike, bias: ArrayLike) -> None:
     """Checks that a classifier takes these features."""
-    shapes = features.shape, np.shape(weight), np.shape(bias)
+    shapes = np.shape(features), np.shape(weight), np.shape(bias)
     if [len(shape) for shape in shapes] != [2, 2, 1] or shapes[1] != (
         shapes[2][0],
         shapes[0][1],

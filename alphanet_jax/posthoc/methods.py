@@ -104,6 +104,8 @@ class Method:
         was trained: `neutral`.
       neutral: The value of the knob that changes nothing.
       choices: Further options of the function; each is tried with every knob.
+      rescales: Whether the outcome's weights are multiples of those given, class by
+        class, so that its logits follow from the given classifier's.
       optional: Whether comparisons leave it out unless asked for.
     """
 
@@ -116,6 +118,7 @@ class Method:
     grid: tuple[float, ...] = ()
     neutral: float = 0.0
     choices: tuple[Mapping[str, Any], ...] = (MappingProxyType({}),)
+    rescales: bool = False
     optional: bool = False
 
 
@@ -350,6 +353,7 @@ METHODS = _table(
         function=_unchanged,
         needs=_HEAD,
         linear=True,
+        rescales=True,
         source="the classifier as it was",
     ),
     Method(
@@ -357,6 +361,7 @@ METHODS = _table(
         function=_few_offset,
         needs=(*_HEAD, "few_classes"),
         linear=True,
+        rescales=True,
         source="a control of one number",
         knob="offset",
         grid=_steps(-1.0, 6.0, 0.1),
@@ -366,6 +371,7 @@ METHODS = _table(
         function=_logit_adjustment,
         needs=(*_HEAD, "counts"),
         linear=True,
+        rescales=True,
         source="Menon et al., ICLR 2021; with tau 1, Hong et al., CVPR 2021",
         knob="tau",
         grid=TAUS,
@@ -375,6 +381,7 @@ METHODS = _table(
         function=_prior_from_predictions,
         needs=("features", *_HEAD),
         linear=True,
+        rescales=True,
         source="Prior2Posterior, arXiv 2412.16540",
         knob="tau",
         grid=TAUS,
@@ -384,6 +391,7 @@ METHODS = _table(
         function=_tau_normalization,
         needs=_HEAD,
         linear=True,
+        rescales=True,
         source=f"{_KANG}; the bias is dropped",
         knob="tau",
         grid=_steps(0.0, 2.0, 0.1),
@@ -393,6 +401,7 @@ METHODS = _table(
         function=functools.partial(_tau_normalization, keep_bias=True),
         needs=_HEAD,
         linear=True,
+        rescales=True,
         source=f"{_KANG}; the bias is kept",
         knob="tau",
         grid=_steps(0.0, 2.0, 0.1),
@@ -403,6 +412,7 @@ METHODS = _table(
         function=_max_norm,
         needs=_HEAD,
         linear=True,
+        rescales=True,
         source="Alshammari et al., CVPR 2022; the projection, without training",
         knob="threshold",
         grid=_steps(0.3, 1.0, 0.05),
@@ -424,6 +434,7 @@ METHODS = _table(
         function=_then_adjusted(trained.lws),
         needs=(*_SAMPLES, *_HEAD, "counts", "key"),
         linear=True,
+        rescales=True,
         source=f"{_KANG}; then a logit adjustment",
         knob="tau",
         grid=TAUS,
@@ -444,6 +455,7 @@ METHODS = _table(
         function=_then_adjusted(trained.marc, by_counts=True),
         needs=(*_SAMPLES, *_HEAD, "counts", "key"),
         linear=True,
+        rescales=True,
         source="Wang et al., ACML 2022; then a logit adjustment",
         knob="tau",
         grid=TAUS,
@@ -454,6 +466,7 @@ METHODS = _table(
         function=_drops,
         needs=(*_HEAD, "counts", "val_features", "val_labels"),
         linear=True,
+        rescales=True,
         source="Wei et al., ICLR 2023",
         knob="strength",
         grid=_steps(0.0, 1.5, 0.1),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax import files, streaming
+from alphanet_jax import streaming
 from alphanet_jax.posthoc import checks
 
 __all__ = [
@@ -131,17 +131,12 @@ def prior_from_predictions(
       >>> prior.tolist()
       [0.25, 0.75]
     """
-    rows = np.asarray(features)  # a plain array: slices of np.memmap are slow to make
-    checks.classifier(rows, weight, bias)
+    checks.classifier(features, weight, bias)
     weight, bias = jnp.asarray(weight, float), jnp.asarray(bias, float)
     total = np.zeros(weight.shape[0])
-    size = streaming.rows_at_a_time(max(weight.shape))
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size].astype(np.float32)
+    for chunk in streaming.float_chunks(features, width=weight.shape[0]):
         total += np.asarray(_sum_of_softmax(chunk, weight, bias))
-        if isinstance(features, np.ndarray):
-            files.release_rows(features, start, start + len(chunk))
-    return jnp.asarray(total / len(rows), float)
+    return jnp.asarray(total / np.shape(features)[0], float)
 
 
 @jax.jit

@@ -44,7 +44,7 @@ def _logits(features: jax.Array, head: Linear) -> jax.Array:
 def _head(
     features: ArrayLike, labels: ArrayLike, weight: ArrayLike, bias: ArrayLike
 ) -> Linear:
-    checks.classifier(np.asarray(features), weight, bias)
+    checks.classifier(features, weight, bias)
     checks.labels_in_range(labels, len(np.asarray(bias)))
     return Linear(jnp.asarray(weight, float), jnp.asarray(bias, float))
 
