@@ -425,6 +425,19 @@ class TestTable:
         wanted = posthoc.logit_adjustment(logits, small["counts"], tau=0.5)
         close(posthoc.logits(found, small["features"]), wanted, atol=1e-5)
 
+    def test_outcomes_in_numpy(self, small):
+        """Of float64, as other programs give them."""
+        head = Linear(np.float64(small["weight"]), np.float64(small["bias"]))
+        rows = small["features"]
+        wanted = rows @ head.weight.T + head.bias
+        found = posthoc.adjusted(head, small["counts"], 0.5)
+        close(posthoc.logits(head, rows), wanted, atol=1e-5)
+        adjustment = -0.5 * np.log(small["counts"] / small["counts"].sum())
+        close(posthoc.logits(found, rows), wanted + adjustment, atol=1e-5)
+        products = rows @ head.weight.T
+        classes = posthoc.predict_rescaled(head, head.weight, products)
+        np.testing.assert_array_equal(classes, wanted.argmax(axis=1))
+
     def test_inputs_without_validation_data(self, small):
         inputs = posthoc.make_inputs(
             small["features"],

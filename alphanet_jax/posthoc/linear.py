@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
-from jax import Array
+import jax
+import numpy as np
 
 __all__ = ["Linear"]
+
+Array = jax.Array | np.ndarray
 
 
 class Linear(NamedTuple):
