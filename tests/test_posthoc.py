@@ -95,6 +95,15 @@ class TestFewOffset:
         found = posthoc.few_offset(logits, [2, 0], offset=-0.5)
         assert found.tolist() == [[0.5, 2.0, 2.5], [3.5, 5.0, 5.5]]
 
+    @pytest.mark.parametrize("few", [[1, 3], [-1, 2]])
+    def test_classes_that_there_are_not(self, few):
+        with pytest.raises(ValueError, match=f"0 to 2, got {few[0]} to {few[1]}"):
+            posthoc.few_offset(np.zeros((2, 3)), few, offset=1.0)
+
+    def test_is_traced(self):
+        found = jax.jit(posthoc.few_offset)(np.zeros(3), np.array([1]), offset=2.0)
+        assert found.tolist() == [0.0, 2.0, 0.0]
+
     def test_zero_changes_nothing(self, small):
         found = posthoc.few_offset(small["bias"], small["few_classes"], offset=0.0)
         np.testing.assert_array_equal(found, small["bias"])
@@ -359,7 +368,7 @@ class TestTable:
     @pytest.mark.parametrize("method", EVERY)
     def test_needs_what_it_says_and_no_more(self, method, small):
         only = {name: small[name] for name in method.needs}
-        outcome = posthoc.apply(method, only, **method.choices[0])
+        outcome = posthoc.apply(method, only)
         assert isinstance(outcome, Linear) == method.linear
         logits = posthoc.logits(outcome, small["features"])
         assert logits.shape == (44, 5)
@@ -388,7 +397,7 @@ class TestTable:
     )  # fmt: skip
     def test_neutral_knob_changes_nothing(self, name, small):
         method = METHODS[name]
-        found = posthoc.apply(method, small, **method.choices[0])
+        found = posthoc.apply(method, small)
         close(found.weight, small["weight"])
         close(found.bias, small["bias"])
 

@@ -2,8 +2,9 @@
 
 `offsets` adds one number to all logits of a class, `norms` changes the length of
 weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
-`recipes` has. `linear` is the classifier that linear ones give. `methods` is the table
-of all: what each needs, its knob, its source; `curves` predicts by them, over the knob.
+`recipes` has. `outcomes` is what they give, `linear` the usual one. `methods` is the
+table of all: what each needs, its knob, its source. `curves` predicts by them, over the
+knob.
 
     inputs = posthoc.make_inputs(x, y, weight, bias, few_classes=few)
     method = posthoc.METHODS["logit_adjustment"]
@@ -25,11 +26,8 @@ from alphanet_jax.posthoc.methods import (
     METHODS,
     NEEDS,
     Method,
-    Outcome,
     Point,
-    adjusted,
     apply,
-    logits,
     make_inputs,
     sweep,
 )
@@ -41,6 +39,7 @@ from alphanet_jax.posthoc.offsets import (
     logit_adjustment,
     prior_from_predictions,
 )
+from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
 from alphanet_jax.posthoc.recipes import Recipe
 from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
 

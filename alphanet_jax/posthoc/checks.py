@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-__all__ = ["along_last", "classifier", "labels_in_range", "last_axis", "samples"]
+__all__ = ["along_last", "classifier", "in_range", "last_axis", "samples"]
 
 Array = jax.Array | np.ndarray
 
@@ -27,13 +27,13 @@ def samples(name: str, rows: Array, labels_name: str, labels: Array) -> None:
         )
 
 
-def labels_in_range(labels: ArrayLike, num_classes: int) -> None:
-    """Checks that labels are classes; padding has no place where rows are drawn."""
-    truth = np.asarray(labels)
-    if truth.size and not 0 <= truth.min() <= truth.max() < num_classes:
+def in_range(name: str, classes: ArrayLike, num_classes: int) -> None:
+    """Checks that all of some numbers are classes."""
+    ids = np.asarray(classes)
+    if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
         raise ValueError(
-            f"labels must be from 0 to {num_classes - 1}, got {truth.min()} to "
-            f"{truth.max()}."
+            f"{name} must be from 0 to {num_classes - 1}, got {ids.min()} to "
+            f"{ids.max()}."
         )
 
 

@@ -7,17 +7,17 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.typing import ArrayLike
 
 from alphanet_jax.posthoc import norms, offsets, trained
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import VARIANTS, nearest_class_mean
+from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
 
 __all__ = [
     "METHODS",
@@ -25,38 +25,11 @@ __all__ = [
     "TAUS",
     "Family",
     "Method",
-    "NotLinear",
-    "Outcome",
     "Point",
-    "Shifted",
-    "adjusted",
     "apply",
-    "logits",
     "make_inputs",
     "sweep",
 ]
-
-
-class NotLinear(Protocol):
-    """An outcome that is not linear in the features."""
-
-    def logits(self, features: ArrayLike) -> jax.Array:
-        """Computes logits, with shape `[n, C]`."""
-
-
-Outcome = Linear | NotLinear
-
-
-@struct.dataclass
-class Shifted:
-    """An outcome with a number added to all logits of a class."""
-
-    outcome: Outcome
-    shift: jax.Array  # shape=(C,).
-
-    def logits(self, features: ArrayLike) -> jax.Array:
-        """Computes the logits of features, with shape `[n, C]`."""
-        return logits(self.outcome, features) + self.shift[None, :]
 
 
 # What a method may need, by the names of its function's parameters.
@@ -100,9 +73,9 @@ class Method:
       linear: Whether the outcome is a classifier W, b.
       source: Where it is from.
       knob: Name of what is chosen by validation; None for nothing.
-      grid: Values of the knob to try. One of them changes nothing, or nothing of what
-        was trained: `neutral`.
-      neutral: The value of the knob that changes nothing.
+      grid: Values of the knob to try, `neutral` among them.
+      neutral: The value of the knob that changes nothing: of the classifier, or of what
+        was trained in its place.
       choices: Further options of the function; each is tried with every knob.
       rescales: Whether the outcome's weights are multiples of those given, class by
         class, so that its logits follow from the given classifier's.
@@ -128,40 +101,6 @@ class Point(NamedTuple):
     choice: Mapping[str, Any]  # further options
     knob: float  # 0 where a method has none
     outcome: Outcome
-
-
-def adjusted(outcome: Outcome, counts: ArrayLike, tau: float) -> Outcome:
-    """Adjusts the logits of an outcome; see `logit_adjustment`.
-
-    Args:
-      outcome: What a method gave.
-      counts: Number of training samples of every class, with shape `[C]`.
-      tau: Factor on the logarithm of the prior; 0 changes nothing.
-
-    Returns:
-      The outcome, with another bias where it is linear.
-    """
-    if isinstance(outcome, Linear):
-        bias = offsets.logit_adjustment(outcome.bias, counts, tau=tau)
-        return outcome._replace(bias=bias)
-    return Shifted(outcome, -tau * offsets.log_prior(counts))
-
-
-def logits(outcome: Outcome, features: ArrayLike) -> jax.Array:
-    """Computes the logits of features by an outcome of any method.
-
-    Args:
-      outcome: What a method gave.
-      features: Features, with shape `[n, d]`.
-
-    Returns:
-      Logits, with shape `[n, C]`.
-    """
-    if not isinstance(outcome, Linear):
-        return outcome.logits(features)
-    rows = jnp.asarray(features, float)
-    products = jnp.matmul(rows, outcome.weight.T, precision="highest")
-    return products + outcome.bias[None, :]
 
 
 def make_inputs(
@@ -214,7 +153,7 @@ def apply(
       method: A method of the table.
       inputs: What it needs, by name; there may be more.
       knob: Value of its knob; None for the one that changes nothing.
-      **choice: Further options of its function.
+      **choice: Further options of its function; by default the first of its choices.
 
     Returns:
       The outcome.
@@ -222,7 +161,7 @@ def apply(
     Raises:
       ValueError: If anything that it needs is missing.
     """
-    family = method.function(**_pick(method, inputs), **choice)
+    family = method.function(**_pick(method, inputs), **(choice or method.choices[0]))
     return family(method.neutral if knob is None else knob)
 
 

@@ -67,12 +67,18 @@ def few_offset(
     Returns:
       Logits of the same shape.
 
+    Raises:
+      ValueError: If there is no such class.
+
     Examples:
       >>> few_offset([1.0, 2.0, 3.0], [0, 2], offset=0.5).tolist()
       [1.5, 2.0, 3.5]
     """
-    classes = jnp.asarray(few_classes, jnp.int32)
-    return jnp.asarray(logits, float).at[..., classes].add(offset)
+    logits, classes = jnp.asarray(logits, float), jnp.asarray(few_classes, jnp.int32)
+    # JAX would pass over an index out of range; traced ones cannot be looked at.
+    if not isinstance(classes, jax.core.Tracer):
+        checks.in_range("few_classes", classes, logits.shape[-1])
+    return logits.at[..., classes].add(offset)
 
 
 def logit_adjustment(

@@ -45,7 +45,7 @@ def _head(
     features: ArrayLike, labels: ArrayLike, weight: ArrayLike, bias: ArrayLike
 ) -> Linear:
     checks.classifier(features, weight, bias)
-    checks.labels_in_range(labels, len(np.asarray(bias)))
+    checks.in_range("labels", labels, len(np.asarray(bias)))
     return Linear(jnp.asarray(weight, float), jnp.asarray(bias, float))
 
 
@@ -87,7 +87,7 @@ def crt(
     Raises:
       ValueError: If shapes do not fit each other.
     """
-    checks.labels_in_range(labels, num_classes)
+    checks.in_range("labels", labels, num_classes)
     dim = np.shape(features)[-1]
     weight_key, bias_key, batch_key = jax.random.split(key, 3)
     bound = dim**-0.5
