@@ -81,19 +81,20 @@ class TestLogLoss:
 
 
 class TestCalibrationError:
-    def test_oracle(self, logits, labels):
-        found = measures.calibration_error(logits, labels, num_bins=7)
+    @pytest.mark.parametrize("bins", [3, 7])
+    def test_oracle(self, logits, labels, bins):
+        found = measures.calibration_error(logits, labels, num_bins=bins)
         assert found.shape == (2,)
         for part, error in zip(logits, found, strict=True):
-            bins = {}
+            members = {}
             for row, label in zip(part, labels, strict=True):
                 p = np.exp(row) / np.exp(row).sum()
-                place = min(i for i in range(7) if p.max() <= (i + 1) / 7)
-                bins.setdefault(place, []).append((p.max(), p.argmax() == label))
+                place = min(i for i in range(bins) if p.max() <= (i + 1) / bins)
+                members.setdefault(place, []).append((p.max(), p.argmax() == label))
             wanted = sum(
                 len(own)
                 * abs(np.mean([c for c, _ in own]) - np.mean([r for _, r in own]))
-                for own in bins.values()
+                for own in members.values()
             )
             np.testing.assert_allclose(error, wanted / len(labels), rtol=1e-10)
 
