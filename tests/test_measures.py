@@ -104,6 +104,14 @@ class TestCalibrationError:
         labels = np.array([0, 1, 0, 1, 0, 0, 0, 0])
         assert measures.calibration_error(logits, labels) == pytest.approx(0.125)
 
+    def test_bins_are_apart(self):
+        """Right with 0.4, and wrong with 0.6: in two bins both err, in one neither."""
+        logits = np.log([[0.4, 0.2, 0.2, 0.2], [0.6, 0.2, 0.1, 0.1]])
+        labels = np.array([0, 1])
+        for bins, wanted in ((2, 0.6), (1, 0.0)):
+            found = measures.calibration_error(logits, labels, num_bins=bins)
+            assert found == pytest.approx(wanted, abs=1e-12)
+
 
 class TestTradeoff:
     VAL = np.array([[0.1, 0.6, 0.9, 0.60], [0.5, 0.5, 0.7, 0.58], [0.9, 0.2, 0.2, 0.3]])
