@@ -21,7 +21,7 @@ LAYERS = [
     ["config"],
     ["nn_search"],
     ["scores", "sampling", "model"],
-    ["train_step", "eval"],
+    ["train_step", "eval", "posthoc"],
     ["data"],
     ["results"],
     ["experiment"],
@@ -33,7 +33,8 @@ LAYERS = [
 NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "config", "data",
           "results", "figures", "paper")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
-PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup")
+PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
+        "posthoc")  # fmt: skip
 NOT_PURE = {"absl", "ml_collections", "logging", "pathlib", "os", "io", "sys"}
 
 

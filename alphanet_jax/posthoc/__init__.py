@@ -1,0 +1,1 @@
+"""Corrections of a trained classifier other than AlphaNet; pure."""

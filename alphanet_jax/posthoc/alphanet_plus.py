@@ -1,0 +1,417 @@
+"""alphanet+: a convex head whose prior lets every class borrow from its nearest ones.
+
+As in AlphaNet, a rare class borrows from its nearest classes by fixed combination
+coefficients. Here they are not the classifier but its prior: a head is fitted anew,
+with the balanced softmax, and the weights of a class are drawn towards a combination
+of those of its nearest classes, the more so the fewer samples it has; what is compared
+are differences from scores of Gaussian classes whose means are shrunk. The problem is
+convex and its outcome linear.
+
+Notation: n samples, d feature dimensions, C classes, k neighbors of a class.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from alphanet_jax.posthoc.convex_head import (
+    L2,
+    TOLERANCE,
+    Prior,
+    TrainingRows,
+    adjusted,
+    fit_head,
+    training_rows,
+    unadjusted,
+)
+from alphanet_jax.posthoc.gaussian import (
+    COVARIANCE_GRID,
+    Discriminants,
+    FeatureStatistics,
+    discriminants,
+    feature_statistics,
+    scores_of,
+)
+from alphanet_jax.posthoc.lbfgs import Step
+from alphanet_jax.posthoc.linear import Linear
+
+__all__ = [
+    "L2_GRID",
+    "TAU_GRID",
+    "AlphaNetPlus",
+    "Neighborhood",
+    "Progress",
+    "alphanet_plus",
+    "choose_covariance",
+    "choose_tau",
+    "find_neighborhood",
+    "given_neighborhood",
+    "random_neighbors",
+]
+
+L2_GRID = (2e-5, 4e-5)
+TAU_GRID = tuple(step / 10 for step in range(-10, 26))
+_BORROWED, _HALF_AT = 0.8, 30  # of a class without samples; samples that halve it
+
+
+class Neighborhood(NamedTuple):
+    """From which classes every class borrows, and how much."""
+
+    classes: np.ndarray  # shape=(C, k), dtype=np.int32: nearest first.
+    shares: np.ndarray  # shape=(C, k): k_cj, of all that a class borrows; sum to 1.
+    coefficients: np.ndarray  # shape=(C, k): L_cj.
+
+    def matrix(self) -> np.ndarray:
+        """Lays coefficients out as a matrix L, with shape `[C, C]`."""
+        coupling = np.zeros((len(self.classes), len(self.classes)))
+        np.add.at(
+            coupling,
+            (np.arange(len(coupling))[:, None], self.classes),
+            self.coefficients,
+        )
+        return coupling
+
+
+class Progress(NamedTuple):
+    """How far alphanet+ is."""
+
+    stage: str  # "balanced softmax head" or "alphanet+".
+    l2: float
+    step: Step
+
+
+class AlphaNetPlus(NamedTuple):
+    """What alphanet+ comes to, and how."""
+
+    head: Linear
+    neighborhood: Neighborhood
+    kept: np.ndarray  # shape=(C,): of every mean's distance from the centre.
+    covariance_shrinkage: float  # a
+    l2: float  # w
+    tau: float
+    kappa: float
+    balanced: Linear  # the balanced-softmax head that it started at
+    converged: bool
+    evaluations: int  # passes over the training samples
+
+
+def _borrowing(
+    classes: np.ndarray, distances: np.ndarray, counts: np.ndarray
+) -> Neighborhood:
+    """Computes how much every class borrows from each of its neighbors."""
+    width = 0.5 * np.median(distances)
+    nearer = distances - distances.min(axis=1, keepdims=True)
+    weights = np.exp(-nearer / (width if width > 0 else 1.0))
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    amount = _BORROWED / (1 + counts / _HALF_AT)
+    return Neighborhood(classes.astype(np.int32), shares, amount[:, None] * shares)
+
+
+def _positions(found: Discriminants, shrunk: bool) -> np.ndarray:
+    return found.shrunk if shrunk else found.means
+
+
+def find_neighborhood(
+    found: Discriminants,
+    counts: np.ndarray,
+    *,
+    num_neighbors: int = 5,
+    shrunk: bool = True,
+) -> Neighborhood:
+    """Finds the nearest classes of every class, by its mean in the discriminants.
+
+    Args:
+      found: The discriminants.
+      counts: Number of training samples of every class, with shape `[C]`.
+      num_neighbors: Number of neighbors k; all others where there are not as many.
+      shrunk: Whether distances are those of shrunk means.
+
+    Returns:
+      The neighborhood. Equal distances go to the lower class.
+
+    Raises:
+      ValueError: If `num_neighbors` is less than 1.
+    """
+    if num_neighbors < 1:
+        raise ValueError(f"num_neighbors must be at least 1, got {num_neighbors}.")
+    places = _positions(found, shrunk)
+    num_neighbors = min(num_neighbors, len(places) - 1)
+    nearest, distances = [], []
+    for index, place in enumerate(places):
+        squared = ((places - place) ** 2).sum(axis=1)
+        squared[index] = np.inf
+        nearest.append(np.argsort(squared, kind="stable")[:num_neighbors])
+        distances.append(squared[nearest[-1]])
+    return _borrowing(np.array(nearest), np.array(distances), counts)
+
+
+def given_neighborhood(
+    found: Discriminants,
+    counts: np.ndarray,
+    classes: ArrayLike,
+    *,
+    shrunk: bool = True,
+) -> Neighborhood:
+    """Computes how much every class borrows from neighbors that are given.
+
+    Args:
+      found: The discriminants.
+      counts: Number of training samples of every class, with shape `[C]`.
+      classes: Neighbors of every class, with shape `[C, k]`.
+      shrunk: Whether distances are those of shrunk means.
+
+    Raises:
+      ValueError: If neighbors are not classes, or a class is its own.
+    """
+    places, classes = _positions(found, shrunk), np.asarray(classes)
+    if classes.ndim != 2 or len(classes) != len(places) or not classes.shape[1]:
+        raise ValueError(
+            f"neighbors must be (C, k) for {len(places)} classes, got {classes.shape}."
+        )
+    if classes.min() < 0 or classes.max() >= len(places):
+        raise ValueError(
+            f"neighbors must be in [0, {len(places)}), got {classes.min()} to "
+            f"{classes.max()}."
+        )
+    own = classes == np.arange(len(classes))[:, None]
+    if own.any():
+        raise ValueError(
+            f"no class is a neighbor of its own, got {np.flatnonzero(own.any(axis=1))}."
+        )
+    distances = np.stack(
+        [
+            ((places[row] - place) ** 2).sum(1)
+            for row, place in zip(classes, places, strict=True)
+        ]
+    )
+    return _borrowing(classes, distances, counts)
+
+
+def random_neighbors(seed: int, *, num_classes: int, num_neighbors: int) -> np.ndarray:
+    """Draws different neighbors for every class: a control.
+
+    Returns:
+      Class ids, with shape `[C, k]`.
+
+    Raises:
+      ValueError: If there are not as many other classes.
+
+    Examples:
+      >>> random_neighbors(0, num_classes=2, num_neighbors=1).tolist()
+      [[1], [0]]
+    """
+    if not 1 <= num_neighbors < num_classes:
+        raise ValueError(
+            "num_neighbors must be at least 1 and less than the number of classes, "
+            f"got {num_neighbors} of {num_classes} classes."
+        )
+    random = np.random.default_rng(seed).random((num_classes, num_classes))
+    np.fill_diagonal(random, np.inf)
+    return np.argsort(random, axis=1)[:, :num_neighbors].astype(np.int32)
+
+
+def _class_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Computes the mean over classes of the share of samples that are right."""
+    right = logits.argmax(axis=1) == labels
+    counts = np.bincount(labels)
+    return float(
+        (np.bincount(labels, right) / np.maximum(counts, 1)).sum() / (counts > 0).sum()
+    )
+
+
+def choose_tau(
+    head: Linear,
+    counts: np.ndarray,
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    grid: Iterable[float] = TAU_GRID,
+) -> tuple[float, float]:
+    """Chooses the factor of the log prior that is taken from a head's logits.
+
+    Args:
+      head: The head.
+      counts: Number of training samples of every class, with shape `[C]`.
+      features: Validation features, with shape `[n, d]`.
+      labels: Their classes, with shape `[n]`.
+      grid: What to choose from.
+
+    Returns:
+      The factor with the highest accuracy, of equal ones the nearest to 0; and that
+      accuracy, the mean over classes.
+    """
+    weight, bias = head
+    logits = np.asarray(features, np.float32) @ np.asarray(weight).T + np.asarray(bias)
+    labels, log_prior = np.asarray(labels), np.log(counts / counts.sum())
+    best = (0.0, -1.0)
+    for tau in sorted(grid, key=lambda value: (abs(value), value)):
+        shifted = logits - (tau * log_prior).astype(np.float32)[None, :]
+        accuracy = _class_accuracy(shifted, labels)
+        if accuracy > best[1]:
+            best = (tau, accuracy)
+    return best
+
+
+def choose_covariance(
+    statistics: FeatureStatistics,
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    grid: Sequence[float] = COVARIANCE_GRID,
+    shrunk: bool = True,
+) -> float:
+    """Chooses the shrinkage of the covariance by accuracy of the Gaussian scores.
+
+    Args:
+      statistics: Those of the training features.
+      features: Validation features, with shape `[n, d]`.
+      labels: Their classes, with shape `[n]`.
+      grid: What to choose from.
+      shrunk: Whether class means are shrunk.
+
+    Returns:
+      The shrinkage whose scores are right most often with a factor of the log prior
+      that is chosen for it; of equal ones the first.
+    """
+
+    def accuracy(value: float) -> float:
+        found = discriminants(statistics, covariance_shrinkage=value)
+        head = scores_of(found, statistics, shrunk=shrunk)
+        return choose_tau(head, statistics.counts, features, labels)[1]
+
+    return max(grid, key=accuracy)
+
+
+def _prior(
+    rows: TrainingRows, gaussian: Linear, balanced: Linear, neighborhood: Neighborhood
+) -> tuple[Prior, float]:
+    """Computes the prior of the head and kappa, the scale of its mean."""
+    scores, fitted = (
+        np.asarray(rows.point(head), np.float64)[:, :-1]
+        for head in (gaussian, balanced)
+    )
+    scores, fitted = scores - scores.mean(axis=0), fitted - fitted.mean(axis=0)
+    size = np.linalg.norm(scores)
+    kappa = 0.5 * float(np.linalg.norm(fitted) / size) if size > 0 else 0.0
+    mean = jnp.asarray(kappa * scores, jnp.float32)
+    return Prior(mean, jnp.asarray(neighborhood.matrix(), jnp.float32)), kappa
+
+
+def alphanet_plus(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int,
+    val: tuple[ArrayLike, ArrayLike] | None = None,
+    covariance_shrinkage: float | None = None,
+    l2: float | None = None,
+    tau: float | None = None,
+    num_neighbors: int = 5,
+    neighbors: ArrayLike | None = None,
+    shrunk: bool = True,
+    classifier: Linear | None = None,
+    tolerance: float = TOLERANCE,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> AlphaNetPlus:
+    """Fits alphanet+: a convex head in whose prior classes borrow from their nearest.
+
+    It is deterministic, and needs to know of no splits: all classes borrow, those with
+    few samples most.
+
+    Args:
+      features: Training features, with shape `[n, d]` and any float dtype, perhaps
+        mapped from a file: they are read piece by piece.
+      labels: Their classes, with shape `[n]`.
+      num_classes: Number of classes C, each with a sample.
+      val: Validation features and labels, by which what is None below is chosen.
+      covariance_shrinkage: a of the Gaussian scores, in (0, 1]; without validation
+        data 0.3.
+      l2: w, the weight of the prior; without validation data 2e-5.
+      tau: Factor of the log prior that is taken from logits; without validation data
+        0.
+      num_neighbors: Number of classes k that a class borrows from; all others where
+        there are not as many.
+      neighbors: Those of every class, with shape `[C, k]`, in place of the nearest.
+      shrunk: Whether means of classes are shrunk; False is a control.
+      classifier: The given classifier, to start at: the same minimum, sooner.
+      tolerance: Heads end when their objective is expected to fall by at most this,
+        in nats a sample.
+      on_progress: Called before every step of a head and at its end.
+
+    Returns:
+      The head, and what it was made with.
+
+    Raises:
+      ValueError: If an argument is not right.
+    """
+    statistics = feature_statistics(features, labels, num_classes=num_classes)
+    a = covariance_shrinkage
+    if a is None and val is not None:
+        a = choose_covariance(statistics, *val, shrunk=shrunk)
+    a = COVARIANCE_GRID[0] if a is None else a
+    found = discriminants(statistics, covariance_shrinkage=a)
+    counts = statistics.counts
+    neighborhood = (
+        find_neighborhood(found, counts, num_neighbors=num_neighbors, shrunk=shrunk)
+        if neighbors is None
+        else given_neighborhood(found, counts, neighbors, shrunk=shrunk)
+    )
+    rows = training_rows(
+        features, labels, num_classes=num_classes, statistics=statistics
+    )
+
+    def reporting(stage: str, l2: float) -> Callable[[Step], None] | None:
+        if on_progress is None:
+            return None
+        return lambda step: on_progress(Progress(stage, l2, step))
+
+    balanced = fit_head(
+        rows,
+        start=None if classifier is None else unadjusted(classifier, rows),
+        tolerance=tolerance,
+        on_step=reporting("balanced softmax head", L2),
+    )
+    gaussian = scores_of(found, statistics, shrunk=shrunk)
+    prior, kappa = _prior(rows, gaussian, balanced.head, neighborhood)
+    if l2 is not None:
+        candidates: tuple[float, ...] = (l2,)
+    else:
+        candidates = L2_GRID if val is not None else (L2,)
+    start, best, best_accuracy = balanced.head, None, -1.0
+    evaluations, converged = balanced.step.evaluations, balanced.converged
+    for candidate in candidates:
+        fitted = fit_head(
+            rows,
+            l2=candidate,
+            prior=prior,
+            start=start,
+            tolerance=tolerance,
+            on_step=reporting("alphanet+", candidate),
+        )
+        evaluations += fitted.step.evaluations
+        converged = converged and fitted.converged
+        start = fitted.head
+        chosen_tau, accuracy = 0.0 if tau is None else tau, 0.0
+        if val is not None:
+            grid = TAU_GRID if tau is None else (tau,)
+            chosen_tau, accuracy = choose_tau(fitted.head, counts, *val, grid=grid)
+        if accuracy > best_accuracy:
+            best_accuracy = accuracy
+            best = (candidate, chosen_tau, fitted.head)
+    assert best is not None
+    chosen_l2, chosen_tau, head = best
+    return AlphaNetPlus(
+        head=adjusted(head, counts, chosen_tau),
+        neighborhood=neighborhood,
+        kept=found.kept,
+        covariance_shrinkage=a,
+        l2=chosen_l2,
+        tau=chosen_tau,
+        kappa=kappa,
+        balanced=balanced.head,
+        converged=converged,
+        evaluations=evaluations,
+    )
