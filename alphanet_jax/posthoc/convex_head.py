@@ -47,6 +47,8 @@ L2 = 2e-5  # w, the weight of the prior
 # minimum, and its accuracy by less than 0.05 points.
 TOLERANCE = 1e-5
 _RESIDENT_BYTES = 2**30
+# Small ones stay small. Those of another byte order are not equal to these.
+_KEPT_TYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(jnp.bfloat16))
 
 
 class Prior(NamedTuple):
@@ -106,7 +108,7 @@ def _piece(features: np.ndarray, start: int, size: int) -> jax.Array:
     if len(rows) < size:
         padding = np.zeros((size - len(rows), rows.shape[1]), rows.dtype)
         rows = np.concatenate([rows, padding])
-    if rows.dtype == np.float64 or rows.dtype.kind in "iu":
+    if rows.dtype not in _KEPT_TYPES:
         rows = rows.astype(np.float32)
     return jnp.array(rows)
 
@@ -242,7 +244,7 @@ class _Preconditioner(NamedTuple):
     prior: jax.Array  # shape=(C,): diagonal of the prior's Hessian.
 
     @jax.jit
-    def __call__(self, vector: jax.Array, curvature: jax.Array) -> jax.Array:
+    def apply(self, vector: jax.Array, curvature: jax.Array) -> jax.Array:
         """Multiplies a vector of the shape of a point."""
         # A class that is told apart from all others has hardly any curvature left.
         by_class = jnp.maximum(curvature, 1e-9)[:, None]
@@ -317,7 +319,7 @@ def fit_head(
         function,
         point,
         first=first,
-        precondition=_preconditioner(rows, prior, l2),
+        precondition=_preconditioner(rows, prior, l2).apply,
         tolerance=tolerance,
         max_iterations=max_iterations,
         on_step=on_step,
@@ -376,5 +378,5 @@ def balanced_softmax_head(
 
 
 def unadjusted(classifier: Linear, rows: TrainingRows) -> Linear:
-    """Returns a classifier of the plain softmax as a head, to which a prior is added."""
+    """Returns a classifier of the plain softmax, less the log prior that is in it."""
     return adjusted(classifier, rows.statistics.counts, 1.0)

@@ -41,7 +41,7 @@ class FeatureStatistics(NamedTuple):
     @property
     def centre(self) -> np.ndarray:
         """The mean of the class means, with shape `[d]`, float64."""
-        return self.means.mean(axis=0, dtype=np.float64)
+        return np.asarray(self.means.mean(axis=0, dtype=np.float64))
 
     @property
     def spread(self) -> float:
