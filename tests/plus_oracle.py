@@ -100,12 +100,12 @@ def neighborhood(means, counts, num_neighbors):
     return classes, coupling
 
 
-def alphanet_plus(features, labels, a=0.3, l2=2e-5, num_neighbors=5):
+def alphanet_plus(features, labels, l2, a=0.3, num_neighbors=5):
     """The head of features, and kappa."""
     scores = gaussian(features, labels, a)
     centre, spread = scaling(features, labels)
     _, coupling = neighborhood(scores.means, np.bincount(labels), num_neighbors)
-    balanced, _, _ = head(features, labels, 2e-5)
+    balanced, _, _ = head(features, labels, l2)
     centred = spread * (scores.weight - scores.weight.mean(0))
     size = np.linalg.norm(balanced - balanced.mean(0))
     kappa = 0.5 * size / np.linalg.norm(centred)

@@ -13,7 +13,11 @@ from alphanet_jax.posthoc.alphanet_plus import (
     given_neighborhood,
     random_neighbors,
 )
-from alphanet_jax.posthoc.convex_head import adjusted, balanced_softmax_head
+from alphanet_jax.posthoc.convex_head import (
+    adjusted,
+    balanced_softmax_head,
+    default_l2,
+)
 from alphanet_jax.posthoc.gaussian import (
     Discriminants,
     feature_statistics,
@@ -24,6 +28,7 @@ from alphanet_jax.posthoc.linear import Linear
 
 FEATURES, LABELS = plus_oracle.long_tail()
 COUNTS = np.bincount(LABELS)
+L2 = default_l2(len(LABELS))
 
 
 def on_a_line(*places):
@@ -181,7 +186,10 @@ class TestAlphaNetPlus:
             tolerance=1e-7,
         )
         weight, bias, kappa = plus_oracle.alphanet_plus(
-            features, labels, num_neighbors=min(num_neighbors, num_classes - 1)
+            features,
+            labels,
+            default_l2(len(labels)),
+            num_neighbors=min(num_neighbors, num_classes - 1),
         )
         assert found.kappa == pytest.approx(kappa, rel=0.02)
         wanted = features @ weight.T + bias
@@ -192,7 +200,11 @@ class TestAlphaNetPlus:
 
     def test_what_it_is_without_validation_data(self):
         found = alphanet_plus(FEATURES, LABELS, num_classes=7)
-        assert (found.covariance_shrinkage, found.l2, found.tau) == (0.3, 2e-5, 0.0)
+        assert (found.covariance_shrinkage, found.l2, found.tau) == (
+            0.3,
+            L2,
+            0.0,
+        )
         assert found.neighborhood.classes.shape == (7, 5)
         assert found.kept.shape == (7,)
         expected = balanced_softmax_head(FEATURES, LABELS, num_classes=7)
@@ -228,7 +240,7 @@ class TestAlphaNetPlus:
         train = plus_oracle.long_tail(7, spread=0.5)
         found = alphanet_plus(*train, num_classes=7, val=val)
         a = found.covariance_shrinkage
-        for l2 in (2e-5, 4e-5):
+        for l2 in (L2, 2 * L2):
             plain = alphanet_plus(*train, num_classes=7, covariance_shrinkage=a, l2=l2)
             _, accuracy = choose_tau(plain.head, COUNTS, *val)
             (_, reached) = choose_tau(found.head, COUNTS, *val, grid=(0.0,))
@@ -257,9 +269,9 @@ class TestAlphaNetPlus:
         )
         stages = list(dict.fromkeys((call.stage, call.l2) for call in calls))
         assert stages == [
-            ("balanced softmax head", 2e-5),
-            ("alphanet+", 2e-5),
-            ("alphanet+", 4e-5),
+            ("balanced softmax head", L2),
+            ("alphanet+", L2),
+            ("alphanet+", 2 * L2),
         ]
         last = {(call.stage, call.l2): call.step for call in calls}
         assert found.evaluations == sum(step.evaluations for step in last.values())

@@ -10,7 +10,7 @@ convex and its outcome linear.
 Notation: n samples, d feature dimensions, C classes, k neighbors of a class.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -18,11 +18,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from alphanet_jax.posthoc.convex_head import (
-    L2,
     TOLERANCE,
+    ConvexHead,
     Prior,
     TrainingRows,
     adjusted,
+    default_l2,
     fit_head,
     training_rows,
     unadjusted,
@@ -39,7 +40,7 @@ from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 
 __all__ = [
-    "L2_GRID",
+    "L2_FACTORS",
     "TAU_GRID",
     "AlphaNetPlus",
     "Neighborhood",
@@ -52,7 +53,7 @@ __all__ = [
     "random_neighbors",
 ]
 
-L2_GRID = (2e-5, 4e-5)
+L2_FACTORS = (1.0, 2.0)  # of the default
 TAU_GRID = tuple(step / 10 for step in range(-10, 26))
 _BORROWED, _HALF_AT = 0.8, 30  # of a class without samples; samples that halve it
 
@@ -300,6 +301,63 @@ def _prior(
     return Prior(mean, jnp.asarray(neighborhood.matrix(), jnp.float32)), kappa
 
 
+class _Fitting(NamedTuple):
+    """What the heads of one alphanet+ share."""
+
+    rows: TrainingRows
+    tolerance: float
+    on_progress: Callable[[Progress], None] | None
+
+    def head(
+        self, stage: str, l2: float, start: Linear | None, prior: Prior | None = None
+    ) -> ConvexHead:
+        """Fits a head, and says how far it is."""
+
+        def on_step(step: Step) -> None:
+            if self.on_progress is not None:
+                self.on_progress(Progress(stage, l2, step))
+
+        return fit_head(
+            self.rows,
+            l2=l2,
+            prior=prior,
+            start=start,
+            tolerance=self.tolerance,
+            on_step=on_step,
+        )
+
+
+class _Choice(NamedTuple):
+    """A fitted head, and the factor of the log prior that is best for it."""
+
+    fitted: ConvexHead
+    l2: float
+    tau: float
+    accuracy: float
+
+
+def _candidates(
+    fitting: _Fitting,
+    prior: Prior,
+    start: Linear,
+    l2s: Sequence[float],
+    tau: float | None,
+    val: tuple[ArrayLike, ArrayLike] | None,
+) -> Iterator[_Choice]:
+    """Fits a head with every weight of the prior, each started at the one before."""
+    for l2 in l2s:
+        fitted = fitting.head("alphanet+", l2, start, prior)
+        start, chosen, accuracy = fitted.head, tau or 0.0, 0.0
+        if val is not None:
+            chosen, accuracy = choose_tau(
+                fitted.head,
+                fitting.rows.statistics.counts,
+                *val,
+                grid=TAU_GRID if tau is None else (tau,),
+            )
+        yield _Choice(fitted, l2, chosen, accuracy)
+
+
 def alphanet_plus(
     features: ArrayLike,
     labels: ArrayLike,
@@ -329,7 +387,8 @@ def alphanet_plus(
       val: Validation features and labels, by which what is None below is chosen.
       covariance_shrinkage: a of the Gaussian scores, in (0, 1]; without validation
         data 0.3.
-      l2: w, the weight of the prior; without validation data 2e-5.
+      l2: w, the weight of the prior; without validation data `default_l2` of the
+        number of samples, which is also that of the head it starts at.
       tau: Factor of the log prior that is taken from logits; without validation data
         0.
       num_neighbors: Number of classes k that a class borrows from; all others where
@@ -352,8 +411,7 @@ def alphanet_plus(
     if a is None and val is not None:
         a = choose_covariance(statistics, *val, shrunk=shrunk)
     a = COVARIANCE_GRID[0] if a is None else a
-    found = discriminants(statistics, covariance_shrinkage=a)
-    counts = statistics.counts
+    found, counts = discriminants(statistics, covariance_shrinkage=a), statistics.counts
     neighborhood = (
         find_neighborhood(found, counts, num_neighbors=num_neighbors, shrunk=shrunk)
         if neighbors is None
@@ -362,56 +420,27 @@ def alphanet_plus(
     rows = training_rows(
         features, labels, num_classes=num_classes, statistics=statistics
     )
-
-    def reporting(stage: str, l2: float) -> Callable[[Step], None] | None:
-        if on_progress is None:
-            return None
-        return lambda step: on_progress(Progress(stage, l2, step))
-
-    balanced = fit_head(
-        rows,
-        start=None if classifier is None else unadjusted(classifier, rows),
-        tolerance=tolerance,
-        on_step=reporting("balanced softmax head", L2),
-    )
+    fitting = _Fitting(rows, tolerance, on_progress)
+    usual = default_l2(len(np.asarray(labels)))
+    start = None if classifier is None else unadjusted(classifier, rows)
+    balanced = fitting.head("balanced softmax head", usual, start)
     gaussian = scores_of(found, statistics, shrunk=shrunk)
     prior, kappa = _prior(rows, gaussian, balanced.head, neighborhood)
-    if l2 is not None:
-        candidates: tuple[float, ...] = (l2,)
-    else:
-        candidates = L2_GRID if val is not None else (L2,)
-    start, best, best_accuracy = balanced.head, None, -1.0
-    evaluations, converged = balanced.step.evaluations, balanced.converged
-    for candidate in candidates:
-        fitted = fit_head(
-            rows,
-            l2=candidate,
-            prior=prior,
-            start=start,
-            tolerance=tolerance,
-            on_step=reporting("alphanet+", candidate),
-        )
-        evaluations += fitted.step.evaluations
-        converged = converged and fitted.converged
-        start = fitted.head
-        chosen_tau, accuracy = 0.0 if tau is None else tau, 0.0
-        if val is not None:
-            grid = TAU_GRID if tau is None else (tau,)
-            chosen_tau, accuracy = choose_tau(fitted.head, counts, *val, grid=grid)
-        if accuracy > best_accuracy:
-            best_accuracy = accuracy
-            best = (candidate, chosen_tau, fitted.head)
-    assert best is not None
-    chosen_l2, chosen_tau, head = best
+    l2s = [usual] if l2 is None else [l2]
+    if l2 is None and val is not None:
+        l2s = [factor * usual for factor in L2_FACTORS]
+    choices = list(_candidates(fitting, prior, balanced.head, l2s, tau, val))
+    best = max(choices, key=lambda choice: choice.accuracy)  # of equal ones the first
+    fits = [balanced, *(choice.fitted for choice in choices)]
     return AlphaNetPlus(
-        head=adjusted(head, counts, chosen_tau),
+        head=adjusted(best.fitted.head, counts, best.tau),
         neighborhood=neighborhood,
         kept=found.kept,
         covariance_shrinkage=a,
-        l2=chosen_l2,
-        tau=chosen_tau,
+        l2=best.l2,
+        tau=best.tau,
         kappa=kappa,
         balanced=balanced.head,
-        converged=converged,
-        evaluations=evaluations,
+        converged=all(fit.converged for fit in fits),
+        evaluations=sum(fit.step.evaluations for fit in fits),
     )
