@@ -5,7 +5,8 @@ import plus_oracle
 import pytest
 
 from alphanet_jax import bundled
-from alphanet_jax.posthoc.alphanet_plus import (
+from alphanet_jax.posthoc import plus
+from alphanet_jax.posthoc.plus import (
     alphanet_plus,
     choose_covariance,
     choose_tau,
@@ -57,6 +58,17 @@ class TestNeighborhood:
         np.testing.assert_allclose(matrix.sum(axis=1), amounts)
         assert matrix[2, 1] == found.coefficients[2, 0]
         assert not matrix.diagonal().any()
+
+    def test_many_classes(self, rng, monkeypatch):
+        """A few at a time, as all pairs would be."""
+        monkeypatch.setattr(plus, "_CLASSES_AT_A_TIME", 7)
+        places, counts = rng.normal(size=(40, 3)) + 100, rng.integers(1, 50, 40)
+        found = find_neighborhood(
+            Discriminants(np.eye(3), np.ones(3), places, places), counts
+        )
+        classes, coupling = plus_oracle.neighborhood(places, counts, 5)
+        np.testing.assert_array_equal(found.classes, classes)
+        np.testing.assert_allclose(found.matrix(), coupling, rtol=1e-6)
 
     def test_observed_means(self):
         counts = np.array([3, 3, 3])
@@ -267,13 +279,14 @@ class TestAlphaNetPlus:
             val=plus_oracle.long_tail(7, counts=(9,) * 7),
             on_progress=calls.append,
         )
-        stages = list(dict.fromkeys((call.stage, call.l2) for call in calls))
+        stages = list(dict.fromkeys((call.stage, call.head) for call in calls))
         assert stages == [
-            ("balanced softmax head", L2),
-            ("alphanet+", L2),
-            ("alphanet+", 2 * L2),
+            ("balanced softmax head", 0),
+            ("alphanet+", 1),
+            ("alphanet+", 2),
         ]
-        last = {(call.stage, call.l2): call.step for call in calls}
+        assert {call.num_heads for call in calls} == {3}
+        last = {call.head: call.step for call in calls}
         assert found.evaluations == sum(step.evaluations for step in last.values())
         assert all(step.expected <= 1e-5 for step in last.values())
 

@@ -25,6 +25,7 @@ __all__ = [
     "feature_statistics",
     "gaussian_mix",
     "gaussian_scores",
+    "row_slices",
     "scores_of",
 ]
 
@@ -73,7 +74,7 @@ class Discriminants(NamedTuple):
         return np.asarray(expected / np.where(observed > 0, observed, 1.0))
 
 
-def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def row_slices(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yields rows in float32, and where they are; pages of a mapped file go at once."""
     rows = np.asarray(features)  # slices of np.memmap are slow to make
     size = streaming.rows_at_a_time(rows.shape[1])
@@ -124,7 +125,7 @@ def feature_statistics(
             f"{len(labels)} samples of {num_classes} classes."
         )
     scatter = np.zeros((features.shape[1], features.shape[1]), np.float64)
-    for place, rows in _chunks(features):
+    for place, rows in row_slices(features):
         centred = rows - means[labels[place]]
         scatter += centred.T @ centred
     return FeatureStatistics(counts, means, scatter / (len(labels) - num_classes))
@@ -227,7 +228,7 @@ def _mean_deviation(head: Linear, features: np.ndarray) -> float:
     weight, bias = (np.asarray(part, np.float32) for part in head)
     total = sum(
         (rows @ weight.T + bias).std(axis=1).sum(dtype=np.float64)
-        for _, rows in _chunks(features)
+        for _, rows in row_slices(features)
     )
     return float(total) / len(features)
 

@@ -1,14 +1,17 @@
-"""A linear classifier: what most corrections come to."""
+"""The linear classifier: what a correction takes, and what a linear one gives."""
 
 from typing import NamedTuple
 
-from jax.typing import ArrayLike
+import jax
+import numpy as np
 
 __all__ = ["Linear"]
+
+Array = jax.Array | np.ndarray
 
 
 class Linear(NamedTuple):
     """A linear classifier: the logits of features x are `x @ weight.T + bias`."""
 
-    weight: ArrayLike  # shape=(C, d).
-    bias: ArrayLike  # shape=(C,).
+    weight: Array  # shape=(C, d).
+    bias: Array  # shape=(C,).

@@ -34,6 +34,7 @@ from alphanet_jax.posthoc.gaussian import (
     FeatureStatistics,
     discriminants,
     feature_statistics,
+    row_slices,
     scores_of,
 )
 from alphanet_jax.posthoc.lbfgs import Step
@@ -42,6 +43,7 @@ from alphanet_jax.posthoc.linear import Linear
 __all__ = [
     "L2_FACTORS",
     "TAU_GRID",
+    "USUAL_PASSES",
     "AlphaNetPlus",
     "Neighborhood",
     "Progress",
@@ -54,7 +56,10 @@ __all__ = [
 ]
 
 L2_FACTORS = (1.0, 2.0)  # of the default
+USUAL_PASSES = 40  # over the samples, for a head
 TAU_GRID = tuple(step / 10 for step in range(-10, 26))
+_CLASSES_AT_A_TIME = 512
+_ROUNDING = 1e-12  # of squared distances, by the largest squared norm
 _BORROWED, _HALF_AT = 0.8, 30  # of a class without samples; samples that halve it
 
 
@@ -80,8 +85,9 @@ class Progress(NamedTuple):
     """How far alphanet+ is."""
 
     stage: str  # "balanced softmax head" or "alphanet+".
-    l2: float
-    step: Step
+    head: int  # which one is fitted, from 0
+    num_heads: int
+    step: Step  # of it; a head takes some USUAL_PASSES evaluations.
 
 
 class AlphaNetPlus(NamedTuple):
@@ -140,13 +146,18 @@ def find_neighborhood(
         raise ValueError(f"num_neighbors must be at least 1, got {num_neighbors}.")
     places = _positions(found, shrunk)
     num_neighbors = min(num_neighbors, len(places) - 1)
-    nearest, distances = [], []
-    for index, place in enumerate(places):
-        squared = ((places - place) ** 2).sum(axis=1)
-        squared[index] = np.inf
-        nearest.append(np.argsort(squared, kind="stable")[:num_neighbors])
-        distances.append(squared[nearest[-1]])
-    return _borrowing(np.array(nearest), np.array(distances), counts)
+    norms = (places**2).sum(axis=1)
+    nearest = []
+    for start in range(0, len(places), _CLASSES_AT_A_TIME):
+        rows = places[start : start + _CLASSES_AT_A_TIME]
+        squared = norms - 2 * rows @ places.T  # less what a row's have in common
+        own = np.arange(len(rows))
+        squared[own, start + own] = np.inf
+        # Products round; what they leave between equal distances is rounded away.
+        unit = _ROUNDING * max(norms.max(), np.finfo(np.float64).tiny)
+        order = np.argsort(np.round(squared / unit), axis=1, kind="stable")
+        nearest.append(order[:, :num_neighbors])
+    return given_neighborhood(found, counts, np.concatenate(nearest), shrunk=shrunk)
 
 
 def given_neighborhood(
@@ -184,7 +195,7 @@ def given_neighborhood(
         )
     distances = np.stack(
         [
-            ((places[row] - place) ** 2).sum(1)
+            ((places[row] - place) ** 2).sum(axis=1)
             for row, place in zip(classes, places, strict=True)
         ]
     )
@@ -214,15 +225,6 @@ def random_neighbors(seed: int, *, num_classes: int, num_neighbors: int) -> np.n
     return np.argsort(random, axis=1)[:, :num_neighbors].astype(np.int32)
 
 
-def _class_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Computes the mean over classes of the share of samples that are right."""
-    right = logits.argmax(axis=1) == labels
-    counts = np.bincount(labels)
-    return float(
-        (np.bincount(labels, right) / np.maximum(counts, 1)).sum() / (counts > 0).sum()
-    )
-
-
 def choose_tau(
     head: Linear,
     counts: np.ndarray,
@@ -244,16 +246,22 @@ def choose_tau(
       The factor with the highest accuracy, of equal ones the nearest to 0; and that
       accuracy, the mean over classes.
     """
-    weight, bias = head
-    logits = np.asarray(features, np.float32) @ np.asarray(weight).T + np.asarray(bias)
-    labels, log_prior = np.asarray(labels), np.log(counts / counts.sum())
-    best = (0.0, -1.0)
-    for tau in sorted(grid, key=lambda value: (abs(value), value)):
-        shifted = logits - (tau * log_prior).astype(np.float32)[None, :]
-        accuracy = _class_accuracy(shifted, labels)
-        if accuracy > best[1]:
-            best = (tau, accuracy)
-    return best
+    # Of equal ones the nearest to 0 comes first.
+    taus = sorted(grid, key=lambda value: (abs(value), value))
+    weight, bias = (np.asarray(part, np.float32) for part in head)
+    log_prior = np.log(counts / counts.sum())
+    biases = [bias - (tau * log_prior).astype(np.float32) for tau in taus]
+    labels, plain = np.asarray(labels), np.asarray(features)
+    right = np.zeros((len(taus), len(labels)), bool)
+    for place, rows in row_slices(plain):
+        scores = rows @ weight.T
+        for hits, shifted in zip(right, biases, strict=True):
+            hits[place] = (scores + shifted[None, :]).argmax(axis=1) == labels[place]
+    numbers = np.bincount(labels)
+    sums = np.array([np.bincount(labels, hits, len(numbers)) for hits in right])
+    accuracy = (sums / np.maximum(numbers, 1)).sum(axis=1) / (numbers > 0).sum()
+    best = int(accuracy.argmax())
+    return taus[best], float(accuracy[best])
 
 
 def choose_covariance(
@@ -307,15 +315,21 @@ class _Fitting(NamedTuple):
     rows: TrainingRows
     tolerance: float
     on_progress: Callable[[Progress], None] | None
+    num_heads: int
 
     def head(
-        self, stage: str, l2: float, start: Linear | None, prior: Prior | None = None
+        self,
+        number: int,
+        l2: float,
+        start: Linear | None,
+        prior: Prior | None = None,
     ) -> ConvexHead:
         """Fits a head, and says how far it is."""
+        stage = "balanced softmax head" if prior is None else "alphanet+"
 
         def on_step(step: Step) -> None:
             if self.on_progress is not None:
-                self.on_progress(Progress(stage, l2, step))
+                self.on_progress(Progress(stage, number, self.num_heads, step))
 
         return fit_head(
             self.rows,
@@ -345,8 +359,8 @@ def _candidates(
     val: tuple[ArrayLike, ArrayLike] | None,
 ) -> Iterator[_Choice]:
     """Fits a head with every weight of the prior, each started at the one before."""
-    for l2 in l2s:
-        fitted = fitting.head("alphanet+", l2, start, prior)
+    for number, l2 in enumerate(l2s, start=1):
+        fitted = fitting.head(number, l2, start, prior)
         start, chosen, accuracy = fitted.head, tau or 0.0, 0.0
         if val is not None:
             chosen, accuracy = choose_tau(
@@ -420,15 +434,15 @@ def alphanet_plus(
     rows = training_rows(
         features, labels, num_classes=num_classes, statistics=statistics
     )
-    fitting = _Fitting(rows, tolerance, on_progress)
-    usual = default_l2(len(np.asarray(labels)))
-    start = None if classifier is None else unadjusted(classifier, rows)
-    balanced = fitting.head("balanced softmax head", usual, start)
-    gaussian = scores_of(found, statistics, shrunk=shrunk)
-    prior, kappa = _prior(rows, gaussian, balanced.head, neighborhood)
+    usual = default_l2(counts.sum())
     l2s = [usual] if l2 is None else [l2]
     if l2 is None and val is not None:
         l2s = [factor * usual for factor in L2_FACTORS]
+    fitting = _Fitting(rows, tolerance, on_progress, num_heads=1 + len(l2s))
+    start = None if classifier is None else unadjusted(classifier, rows)
+    balanced = fitting.head(0, usual, start)
+    gaussian = scores_of(found, statistics, shrunk=shrunk)
+    prior, kappa = _prior(rows, gaussian, balanced.head, neighborhood)
     choices = list(_candidates(fitting, prior, balanced.head, l2s, tau, val))
     best = max(choices, key=lambda choice: choice.accuracy)  # of equal ones the first
     fits = [balanced, *(choice.fitted for choice in choices)]
