@@ -5,15 +5,7 @@ import plus_oracle
 import pytest
 
 from alphanet_jax import bundled
-from alphanet_jax.posthoc import plus
-from alphanet_jax.posthoc.plus import (
-    alphanet_plus,
-    choose_covariance,
-    choose_tau,
-    find_neighborhood,
-    given_neighborhood,
-    random_neighbors,
-)
+from alphanet_jax.posthoc import neighborhood
 from alphanet_jax.posthoc.convex_head import (
     adjusted,
     balanced_softmax_head,
@@ -26,6 +18,12 @@ from alphanet_jax.posthoc.gaussian import (
     gaussian_scores,
 )
 from alphanet_jax.posthoc.linear import Linear
+from alphanet_jax.posthoc.neighborhood import (
+    find_neighborhood,
+    given_neighborhood,
+    random_neighbors,
+)
+from alphanet_jax.posthoc.plus import alphanet_plus, choose_covariance, choose_tau
 
 FEATURES, LABELS = plus_oracle.long_tail()
 COUNTS = np.bincount(LABELS)
@@ -61,7 +59,7 @@ class TestNeighborhood:
 
     def test_many_classes(self, rng, monkeypatch):
         """A few at a time, as all pairs would be."""
-        monkeypatch.setattr(plus, "_CLASSES_AT_A_TIME", 7)
+        monkeypatch.setattr(neighborhood, "_CLASSES_AT_A_TIME", 7)
         places, counts = rng.normal(size=(40, 3)) + 100, rng.integers(1, 50, 40)
         found = find_neighborhood(
             Discriminants(np.eye(3), np.ones(3), places, places), counts
