@@ -13,6 +13,7 @@ from alphanet_jax.posthoc.convex_head import (
     balanced_softmax_head,
     default_l2,
     fit_head,
+    rows_at_most,
     training_rows,
 )
 from alphanet_jax.posthoc.linear import Linear
@@ -172,6 +173,28 @@ class TestRows:
         head = balanced_softmax_head(np.ones((6, 2)), np.arange(6) % 3, num_classes=3)
         assert np.isfinite(head.bias).all()
         assert not head.weight.any()
+
+
+class TestRowsAtMost:
+    def test_of_each_class(self, rng):
+        labels = rng.permutation(np.repeat([0, 1, 2, 5], [30, 7, 3, 1]))
+        rows = rows_at_most(labels, 7)
+        assert np.bincount(labels[rows]).tolist() == [7, 7, 3, 0, 0, 1]
+        assert (np.diff(rows) > 0).all()
+        again, other = (rows_at_most(labels, 7, seed=seed) for seed in (0, 1))
+        np.testing.assert_array_equal(rows, again)
+        assert set(rows) != set(other)
+
+    def test_are_all_as_likely(self):
+        labels = np.array([0, 1, 0, 0])
+        drawn = [rows_at_most(labels, 1, seed=seed).tolist() for seed in range(600)]
+        numbers = np.bincount(np.ravel(drawn), minlength=4)
+        assert numbers[1] == 600
+        assert (abs(numbers[[0, 2, 3]] - 200) < 45).all()
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="at least 1, got 0"):
+            rows_at_most([0, 1], 0)
 
 
 class TestHead:

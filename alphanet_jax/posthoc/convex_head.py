@@ -38,6 +38,7 @@ __all__ = [
     "balanced_softmax_head",
     "default_l2",
     "fit_head",
+    "rows_at_most",
     "training_rows",
     "unadjusted",
 ]
@@ -175,6 +176,39 @@ def training_rows(
             np.log(statistics.counts / statistics.counts.sum()), jnp.float32
         ),
     )
+
+
+def rows_at_most(labels: ArrayLike, number: int, *, seed: int = 0) -> np.ndarray:
+    """Draws rows so that no class has more than a number of them.
+
+    A head of fewer samples of the largest classes takes less time. It still takes all
+    classes for alike: the shares in its softmax are those of the rows that stay.
+
+    Args:
+      labels: Classes of the rows, with shape `[n]`.
+      number: Most rows of a class, at least 1.
+      seed: Of what is drawn.
+
+    Returns:
+      The rows that stay, in ascending order; all of the classes with no more.
+
+    Raises:
+      ValueError: If `number` is less than 1.
+
+    Examples:
+      >>> rows_at_most([0, 1, 0, 0, 2, 1], 1).size
+      3
+    """
+    if number < 1:
+        raise ValueError(f"number must be at least 1, got {number}.")
+    labels = np.asarray(labels)
+    drawn = np.random.default_rng(seed).permutation(len(labels))
+    by_class = drawn[np.argsort(labels[drawn], kind="stable")]
+    _, first, counts = np.unique(
+        labels[by_class], return_index=True, return_counts=True
+    )
+    place = np.arange(len(labels)) - np.repeat(first, counts)  # in its class
+    return np.sort(by_class[place < number])
 
 
 class _Sums(NamedTuple):
