@@ -18,6 +18,7 @@ there is, in the order in which data goes through it; imports go the same way:
     model            source classifiers -> coefficients             (pure)
     train_step       loss, gradient, one step, one epoch            (pure)
     eval             predictions, accuracy, top-5, F1               (pure)
+    posthoc/         other corrections of the same classifier       (pure)
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
     figures/         twelve kinds of figures, and the numbers that they draw
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         lookup,
         model,
         nn_search,
+        posthoc,
         results,
         sampling,
         scores,
@@ -68,6 +70,7 @@ __all__ = [
     "lookup",
     "model",
     "nn_search",
+    "posthoc",
     "results",
     "sampling",
     "scores",
