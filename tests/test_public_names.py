@@ -10,7 +10,7 @@ import pytest
 
 import alphanet_jax
 
-ROOMS = {"config", "data", "experiment", "figures", "lookup", "results"}
+ROOMS = {"config", "data", "experiment", "figures", "lookup", "posthoc", "results"}
 PURE = {"eval", "model", "nn_search", "sampling", "scores", "train_step"}
 
 
