@@ -2,7 +2,8 @@
 
 `offsets` adds one number to all logits of a class, `norms` changes the length of
 weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
-`recipes` has. `outcomes` is what they give, `linear` the usual one. `methods` is the
+`recipes` has; `gaussian` scores by Gaussian classes, `convex_head` fits a head anew, and
+`plus` is alphanet+. `outcomes` is what they give, `linear` the usual one. `methods` is the
 table of all: what each needs, its knob, its source. `curves` predicts by them, over the
 knob.
 
@@ -13,6 +14,7 @@ knob.
         print(point.knob, (classes["val"] == y_val).mean())
 """
 
+from alphanet_jax.posthoc.convex_head import balanced_softmax_head
 from alphanet_jax.posthoc.curves import (
     Predicted,
     curve,
@@ -20,6 +22,7 @@ from alphanet_jax.posthoc.curves import (
     predict_rescaled,
     products,
 )
+from alphanet_jax.posthoc.gaussian import gaussian_mix, gaussian_scores
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import ClassMeans, nearest_class_mean
 from alphanet_jax.posthoc.methods import (
@@ -40,6 +43,7 @@ from alphanet_jax.posthoc.offsets import (
     prior_from_predictions,
 )
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
+from alphanet_jax.posthoc.plus import AlphaNetPlus, alphanet_plus
 from alphanet_jax.posthoc.recipes import Recipe
 from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
 
@@ -47,6 +51,7 @@ __all__ = [
     "METHODS",
     "NEEDS",
     "Aligned",
+    "AlphaNetPlus",
     "ClassMeans",
     "Linear",
     "Method",
@@ -55,12 +60,16 @@ __all__ = [
     "Predicted",
     "Recipe",
     "adjusted",
+    "alphanet_plus",
     "apply",
+    "balanced_softmax_head",
     "crt",
     "curve",
     "disalign",
     "drops",
     "few_offset",
+    "gaussian_mix",
+    "gaussian_scores",
     "log_prior",
     "logit_adjustment",
     "logits",

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax.posthoc import norms, offsets, trained
+from alphanet_jax.posthoc import norms, offsets, refitted, trained
+from alphanet_jax.posthoc.gaussian import COVARIANCE_GRID
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import VARIANTS, nearest_class_mean
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
+from alphanet_jax.posthoc.plus import L2_FACTORS
 
 __all__ = [
     "METHODS",
@@ -80,6 +82,7 @@ class Method:
       rescales: Whether the outcome's weights are multiples of those given, class by
         class, so that its logits follow from the given classifier's.
       optional: Whether comparisons leave it out unless asked for.
+      uses: Names of `NEEDS` that it makes use of where they are there.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Method:
     choices: tuple[Mapping[str, Any], ...] = (MappingProxyType({}),)
     rescales: bool = False
     optional: bool = False
+    uses: tuple[str, ...] = ()
 
 
 class Point(NamedTuple):
@@ -193,7 +197,8 @@ def _pick(method: Method, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         what = ", ".join(f"{name} ({NEEDS[name]})" for name in missing)
         raise ValueError(f"{method.name} needs {what}; got {sorted(inputs)}.")
-    return {name: inputs[name] for name in method.needs}
+    used = [name for name in method.uses if name in inputs]
+    return {name: inputs[name] for name in (*method.needs, *used)}
 
 
 # Functions of the table.
@@ -282,6 +287,23 @@ def _means(variant: str) -> Method:
     )
 
 
+def _choices(name: str, values: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(MappingProxyType({name: value}) for value in values)
+
+
+def _scores(name: str, source: str, **options: Any) -> Method:
+    return Method(
+        name=name,
+        function=functools.partial(refitted.scores_family, **options),
+        needs=(*_SAMPLES, "num_classes", "counts"),
+        linear=True,
+        source=source,
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("covariance_shrinkage", COVARIANCE_GRID),
+    )
+
+
 def _table(*methods: Method) -> Mapping[str, Method]:
     return MappingProxyType({method.name: method for method in methods})
 
@@ -346,6 +368,40 @@ METHODS = _table(
         grid=_steps(0.0, 2.0, 0.1),
     ),
     *(_means(variant) for variant in VARIANTS),
+    _scores("gaussian_scores", "empirical Bayes on the class means"),
+    _scores("gaussian_scores_unshrunk", "linear discriminant analysis", shrunk=False),
+    Method(
+        name="gaussian_mix",
+        function=refitted.mix_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("val_features",),
+        linear=True,
+        source="the classifier's own scores and shrunk Gaussian ones",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("covariance_shrinkage", COVARIANCE_GRID),
+    ),
+    Method(
+        name="balanced_softmax_head",
+        function=refitted.head_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        linear=True,
+        source="Ren et al., NeurIPS 2020, to the minimum; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("l2_factor", (0.5, 1.0, 2.0, 4.0)),
+    ),
+    Method(
+        name="alphanet_plus",
+        function=refitted.plus_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("val_features", "val_labels"),
+        linear=True,
+        source="a convex head whose prior lets classes borrow from their nearest",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("l2_factor", L2_FACTORS),
+    ),
     Method(
         name="max_norm",
         function=_max_norm,
@@ -409,7 +465,7 @@ METHODS = _table(
         source="Wei et al., ICLR 2023",
         knob="strength",
         grid=_steps(0.0, 1.5, 0.1),
-        choices=tuple(MappingProxyType({"delta": delta}) for delta in (0.05, 0.2)),
+        choices=_choices("delta", (0.05, 0.2)),
         optional=True,
     ),
 )
