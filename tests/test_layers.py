@@ -25,6 +25,7 @@ LAYERS = [
     ["data"],
     ["results"],
     ["experiment"],
+    ["comparison"],
     ["figures"],
     ["correction", "paper"],
     ["commands"],

@@ -2,10 +2,10 @@
 
 `offsets` adds one number to all logits of a class, `norms` changes the length of
 weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
-`recipes` has; `gaussian` scores by Gaussian classes, `convex_head` fits a head anew, and
-`plus` is alphanet+. `outcomes` is what they give, `linear` the usual one. `methods` is the
-table of all: what each needs, its knob, its source. `curves` predicts by them, over the
-knob.
+`recipes` has. `gaussian` scores by Gaussian classes, `convex_head` fits a head anew,
+and `plus` is alphanet+. `outcomes` is what they give, `linear` the usual one. `methods`
+is the table of all: what each needs, its knob, its source. `curves` predicts by them,
+over the knob.
 
     inputs = posthoc.make_inputs(x, y, weight, bias, few_classes=few)
     method = posthoc.METHODS["logit_adjustment"]

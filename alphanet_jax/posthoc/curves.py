@@ -132,13 +132,21 @@ def curve(
     if method.rescales and shared is None:
         weight = inputs["weight"]
         shared = {name: products(rows, weight) for name, rows in groups.items()}
+    given = inputs["weight"] if method.rescales else None
     for point in sweep(method, inputs):
-        classes = {}
-        for name, rows in groups.items():
-            outcome = point.outcome
-            if method.rescales and shared is not None and isinstance(outcome, Linear):
-                found = predict_rescaled(outcome, inputs["weight"], shared[name])
-            else:
-                found = predict(outcome, rows, num_classes=inputs["num_classes"])
-            classes[name] = found
+        outcome = point.outcome
+        if isinstance(outcome, Linear):
+            # Points that differ in their biases alone have the very same weights.
+            if not method.rescales and outcome.weight is not given:
+                given = outcome.weight
+                shared = {name: products(rows, given) for name, rows in groups.items()}
+            assert given is not None and shared is not None
+            classes = {
+                name: predict_rescaled(outcome, given, shared[name]) for name in groups
+            }
+        else:
+            classes = {
+                name: predict(outcome, rows, num_classes=inputs["num_classes"])
+                for name, rows in groups.items()
+            }
         yield Predicted(point, classes)

@@ -47,6 +47,7 @@ NEEDS = MappingProxyType(
         "val_features": "validation features, (m, d)",
         "val_labels": "their classes, (m,)",
         "key": "a random key",
+        "on_step": "called with every step of a head's minimization",
     }
 )
 
@@ -385,6 +386,7 @@ METHODS = _table(
         name="balanced_softmax_head",
         function=refitted.head_family,
         needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("on_step",),
         linear=True,
         source="Ren et al., NeurIPS 2020, to the minimum; then a logit adjustment",
         knob="tau",
@@ -395,7 +397,7 @@ METHODS = _table(
         name="alphanet_plus",
         function=refitted.plus_family,
         needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
-        uses=("val_features", "val_labels"),
+        uses=("val_features", "val_labels", "on_step"),
         linear=True,
         source="a convex head whose prior lets classes borrow from their nearest",
         knob="tau",

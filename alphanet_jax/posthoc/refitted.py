@@ -18,6 +18,7 @@ from alphanet_jax.posthoc.gaussian import (
     gaussian_mix,
     gaussian_scores,
 )
+from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted
 from alphanet_jax.posthoc.plus import alphanet_plus, choose_covariance
@@ -25,16 +26,18 @@ from alphanet_jax.posthoc.plus import alphanet_plus, choose_covariance
 __all__ = ["head_family", "mix_family", "plus_family", "scores_family"]
 
 Family = Callable[[float], Outcome]
+OnStep = Callable[[Step], None]
 
 
 def head_family(
+    *,
     features: ArrayLike,
     labels: ArrayLike,
     num_classes: int,
     counts: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike,
-    *,
+    on_step: OnStep | None = None,
     l2_factor: float = 1.0,
 ) -> Family:
     """Fits the balanced-softmax head, with a multiple of the default penalty."""
@@ -44,11 +47,13 @@ def head_family(
         num_classes=num_classes,
         l2=l2_factor * default_l2(len(labels)),
         classifier=Linear(weight, bias),
+        on_step=on_step,
     )
     return lambda tau: adjusted(head, counts, tau)
 
 
 def plus_family(
+    *,
     features: ArrayLike,
     labels: ArrayLike,
     num_classes: int,
@@ -57,7 +62,7 @@ def plus_family(
     bias: ArrayLike,
     val_features: ArrayLike | None = None,
     val_labels: ArrayLike | None = None,
-    *,
+    on_step: OnStep | None = None,
     l2_factor: float = 1.0,
 ) -> Family:
     """Fits alphanet+, with a multiple of the default weight of its prior.
@@ -76,16 +81,17 @@ def plus_family(
         l2=l2_factor * default_l2(len(labels)),
         tau=0.0,
         classifier=Linear(weight, bias),
+        on_progress=None if on_step is None else lambda found: on_step(found.step),
     )
     return lambda tau: adjusted(found.head, counts, tau)
 
 
 def scores_family(
+    *,
     features: ArrayLike,
     labels: ArrayLike,
     num_classes: int,
     counts: ArrayLike,
-    *,
     covariance_shrinkage: float = COVARIANCE_GRID[0],
     shrunk: bool = True,
 ) -> Family:
@@ -101,6 +107,7 @@ def scores_family(
 
 
 def mix_family(
+    *,
     features: ArrayLike,
     labels: ArrayLike,
     num_classes: int,
@@ -108,7 +115,6 @@ def mix_family(
     weight: jax.Array,
     bias: jax.Array,
     val_features: ArrayLike | None = None,
-    *,
     covariance_shrinkage: float = COVARIANCE_GRID[0],
     share: float = 0.5,
 ) -> Family:
