@@ -38,7 +38,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         values,
         "methods",
         None,
-        "names of methods; 'core' and 'all' stand for many [core]",
+        "names of methods, also with commas; 'core' and 'all' stand for many [core]",
     )
     flags.DEFINE_string(
         "workdir",
@@ -97,7 +97,8 @@ def run(values: flags.FlagValues) -> None:
     from alphanet_jax.paper import grid
     from alphanet_jax.results import comparison_file
 
-    methods = comparison.method_names(values.methods or ())
+    listed = [name for text in values.methods or () for name in text.split(",")]
+    methods = comparison.method_names([name.strip() for name in listed])
     settings = points[0].settings
     rhos = [point.settings.rho for point in points]
     if len(points) == 1:

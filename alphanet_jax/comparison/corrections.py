@@ -1,6 +1,7 @@
 """The curve of a correction of the table: chosen on validation data, or over folds."""
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,17 @@ from alphanet_jax.posthoc.curves import Predicted
 __all__ = ["Judge", "fold_datasets"]
 
 _REPORT_EVERY = 2.0  # seconds
+
+
+def _not_at_once(report: Report) -> Report:
+    """Leaves out lines of the first seconds, and those too soon after another."""
+    begin, say = time.monotonic(), sometimes(report, _REPORT_EVERY)
+
+    def later(line: str) -> None:
+        if time.monotonic() - begin >= _REPORT_EVERY:
+            say(line)
+
+    return later
 
 
 def fold_datasets(
@@ -116,7 +128,7 @@ class Judge:
                 val_row = self._val.accuracies(hits[None])[0]
             else:
                 val_row = val[index]
-            best.add(index, val_row, test_row, lambda found=found: found)
+            best.add(index, val_row, test_row, found)
             knobs.append(found.point.knob)
             choices.append(dict(found.point.choice))
             correct.append(right)
@@ -148,8 +160,7 @@ class Judge:
         where: str = "",
     ) -> Iterator[Predicted]:
         """Yields predictions, and says how far it is."""
-        say = sometimes(self._report, _REPORT_EVERY)
-        say("")  # not at once
+        say = _not_at_once(self._report)
         total = len(method.choices) * max(1, len(method.grid))
         done = 0
 

@@ -4,7 +4,7 @@ Notation: n samples, C classes, K values of a knob, R runs.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,16 +139,14 @@ class Best:
         self.index: dict[str, int] = {}
         self.kept: dict[str, Any] = {}
 
-    def add(
-        self, index: int, val: np.ndarray, test: np.ndarray, make: Callable[[], Any]
-    ) -> None:
+    def add(self, index: int, val: np.ndarray, test: np.ndarray, kept: Any) -> None:
         """Adds a point.
 
         Args:
           index: Its number.
           val: Its accuracies on validation data, with shape `[4]`.
           test: The same on test data.
-          make: Returns what to keep if it is the best; of equals the first is.
+          kept: What to keep if it is the best; of equals the first is.
         """
         values = {
             "overall": float(val[3]),
@@ -159,7 +157,7 @@ class Best:
         for name, value in values.items():
             if name not in self._values or value > self._values[name]:
                 self._values[name], self.index[name] = value, index
-                self.kept[name] = make()
+                self.kept[name] = kept
 
 
 def measure(

@@ -75,19 +75,7 @@ class AlphaNetSweep:
         trained = self._train(data, self.workdir)
         if fold_of is None:
             of_val = [
-                np.mean(
-                    val.accuracies(
-                        np.stack(
-                            [
-                                p == val.labels
-                                for _, p in self._runs(
-                                    arrays, products["val"], data.bias
-                                )
-                            ]
-                        )  # fmt: skip
-                    ),
-                    axis=0,
-                )
+                val.accuracies(self._hits(arrays, products["val"], data, val)).mean(0)
                 for arrays in trained
             ]
         else:
@@ -95,13 +83,10 @@ class AlphaNetSweep:
         best = Best(oracle=oracle)
         correct = []
         for index, (arrays, val_row) in enumerate(zip(trained, of_val, strict=True)):
-            right = np.stack(
-                [p == test.labels
-                 for _, p in self._runs(arrays, products["test"], data.bias)]
-            )  # fmt: skip
+            right = self._hits(arrays, products["test"], data, test)
             correct.append(right.mean(axis=0, dtype=np.float32))
             test_row = test.accuracies(right).mean(axis=0)
-            best.add(index, val_row, test_row, lambda arrays=arrays: arrays)
+            best.add(index, val_row, test_row, arrays)
         hits = np.stack(correct)
         return Curve(
             name="alphanet",
@@ -175,6 +160,17 @@ class AlphaNetSweep:
             logits = products + bias
             logits[:, few] = products @ combine + bias[few]
             yield logits, logits.argmax(axis=1)
+
+    def _hits(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        products: np.ndarray,
+        data: Dataset,
+        samples: Samples,
+    ) -> np.ndarray:
+        """Computes which samples every seed gets right, with shape `[S, n]`."""
+        runs = self._runs(arrays, products, data.bias)
+        return np.stack([found == samples.labels for _, found in runs])
 
     def _measure(
         self,

@@ -140,7 +140,8 @@ def curve(
             if not method.rescales and outcome.weight is not given:
                 given = outcome.weight
                 shared = {name: products(rows, given) for name, rows in groups.items()}
-            assert given is not None and shared is not None
+            assert given is not None
+            assert shared is not None
             classes = {
                 name: predict_rescaled(outcome, given, shared[name]) for name in groups
             }

@@ -9,6 +9,7 @@ Notation: n samples, d feature dimensions, C classes.
 from collections.abc import Callable
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, default_l2
@@ -32,11 +33,11 @@ OnStep = Callable[[Step], None]
 def head_family(
     *,
     features: ArrayLike,
-    labels: ArrayLike,
+    labels: np.ndarray,
     num_classes: int,
     counts: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike,
+    weight: jax.Array,
+    bias: jax.Array,
     on_step: OnStep | None = None,
     l2_factor: float = 1.0,
 ) -> Family:
@@ -55,11 +56,11 @@ def head_family(
 def plus_family(
     *,
     features: ArrayLike,
-    labels: ArrayLike,
+    labels: np.ndarray,
     num_classes: int,
     counts: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike,
+    weight: jax.Array,
+    bias: jax.Array,
     val_features: ArrayLike | None = None,
     val_labels: ArrayLike | None = None,
     on_step: OnStep | None = None,
@@ -89,7 +90,7 @@ def plus_family(
 def scores_family(
     *,
     features: ArrayLike,
-    labels: ArrayLike,
+    labels: np.ndarray,
     num_classes: int,
     counts: ArrayLike,
     covariance_shrinkage: float = COVARIANCE_GRID[0],
@@ -109,7 +110,7 @@ def scores_family(
 def mix_family(
     *,
     features: ArrayLike,
-    labels: ArrayLike,
+    labels: np.ndarray,
     num_classes: int,
     counts: ArrayLike,
     weight: jax.Array,

@@ -134,8 +134,9 @@ def _table(found: Mapping[str, Any], criterion: str) -> str:
     if with_tradeoff:
         text += (
             f"\n\nIntervals of {100 * found['level']:g} % for all differences "
-            "together; * where Holm's p is below "
-            f"{1 - found['level']:.2g}. Worst: the tenth of classes that does worst."
+            "together; * where 0 is outside. "
+            "Worst: the tenth of classes that does worst. S: mean of accuracy with "
+            "few weighing 0 to half."
         )
     return text
 
@@ -157,7 +158,7 @@ def _difference(entry: Mapping[str, Any]) -> str:
         return ""
     one = entry["difference"]["tradeoff"]
     low, high = 100 * one["low"], 100 * one["high"]
-    mark = "*" if one["p_value"] < 0.05 else " "
+    mark = "*" if low > 0 or high < 0 else " "
     return f"{100 * one['estimate']:+.1f} ({low:+.1f}, {high:+.1f}){mark}"
 
 
