@@ -22,7 +22,8 @@ there is, in the order in which data goes through it; imports go the same way:
     posthoc/         other corrections of the same classifier       (pure)
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
-    figures/         twelve kinds of figures, and the numbers that they draw
+    comparison/      all corrections side by side, knobs chosen on validation data
+    figures/         thirteen kinds of figures, and the numbers that they draw
     correction       the one call: arrays in, a corrected classifier out
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
@@ -37,6 +38,7 @@ from alphanet_jax.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from alphanet_jax import (
+        comparison,
         config,
         data,
         eval,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset",
     "Settings",
+    "comparison",
     "config",
     "data",
     "eval",

@@ -263,8 +263,9 @@ def _notes(
             "there is no validation data: knobs are chosen by cross-validation on "
             "training samples, by means over classes. The classifier itself has seen "
             f"them: it gets {100 * own:.1f} % of its few training samples right and "
-            f"{100 * new:.1f} % of test ones, so methods that keep it are adjusted "
-            "less than validation data would have them"
+            f"{100 * new:.1f} % of test ones, so methods that keep it seem to need "
+            "less of a correction than they do, or none; those that fit a classifier "
+            "anew do not suffer from that"
         )
     missing = [
         name

@@ -35,6 +35,7 @@ mean of the splits. Of further options of a method, those chosen are drawn.
 _Z = 1.96  # of intervals of 95 percent
 # Points below and above what is chosen that are still shown.
 _MARGIN = 4.0
+_OWN = ("alphanet_plus", "alphanet")  # in front, in colors of their own
 _DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
 
 
@@ -122,11 +123,12 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     figure, (axes,) = drawing.panels(style, 1, aspect=1.15)
     size = mpl.rcParams["lines.markersize"]
     handles, labels = [], []
-    for place, (name, part) in enumerate(split_by(columns, "method").items()):
-        color = style.cycle[place % len(style.cycle)]
-        dashes = _DASHES[place // len(style.cycle) % len(_DASHES)]
+    parts = split_by(columns, "method")
+    looks = _looks(list(parts), style)
+    for place, (name, part) in enumerate(parts.items()):
+        color, dashes = looks[name]
         line = _line(part)
-        front = name.startswith("alphanet")
+        front = name in _OWN
         several = len(line["few"]) > 1
         (handle,) = axes.plot(
             line["few"],
@@ -164,6 +166,19 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         legend=options,
     )
     return figure
+
+
+def _looks(names: Sequence[str], style: Style) -> dict[str, tuple[str, Any]]:
+    """Returns a color and a line style for every method."""
+    first, second, *others = style.cycle
+    looks: dict[str, tuple[str, Any]] = {
+        "unchanged": (style.foreground, "solid"),
+        **dict(zip(_OWN, ((first, "solid"), (second, "solid")), strict=True)),
+    }
+    for place, name in enumerate(name for name in names if name not in looks):
+        dashes = _DASHES[place // len(others) % len(_DASHES)]
+        looks[name] = (others[place % len(others)], dashes)
+    return looks
 
 
 def _line(part: Columns) -> dict[str, np.ndarray]:
