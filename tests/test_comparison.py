@@ -21,6 +21,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import training
 from alphanet_jax.posthoc import Linear, Method
 from alphanet_jax.results import comparison_file
+from alphanet_jax.results.file import load_result
 
 SPLITS = {"few": [3, 4], "medium": [2], "many": [0, 1]}
 CHEAP = ["logit_adjustment", "few_offset", "nearest_class_mean_l2n"]
@@ -200,13 +201,10 @@ def test_differences_and_tests_are_of_the_reference(data):
 
 
 def test_the_oracle_is_shown_on_request_only(data, found):
-    assert "oracle" not in quiet(data)["methods"]["unchanged"]["chosen"]
-    shown = comparison_file.table(found)
-    assert "ORACLE" in shown
-    del found["methods"]["unchanged"]["chosen"]["oracle"]
-    for entry in found["methods"].values():
-        entry["chosen"].pop("oracle", None)
-    assert "ORACLE" not in comparison_file.table(found)
+    without = quiet(data)
+    assert "oracle" not in without["methods"]["unchanged"]["chosen"]
+    assert "ORACLE" not in comparison_file.table(without)
+    assert "ORACLE" in comparison_file.table(found)
 
 
 def test_unequal_validation_classes_weigh_the_same():
@@ -222,31 +220,84 @@ def test_unequal_validation_classes_weigh_the_same():
 
 
 @pytest.mark.slow
-def test_alphanet_is_the_mean_of_its_seeds(data):
+def test_alphanet_is_the_mean_of_its_seeds(data, tmp_path):
     settings = Settings(dataset="made", seeds=3, n_neighbors=2, train_epochs=4)
     rhos = (0.3, 1.0)
-    found = quiet(data, ["alphanet"], settings=settings, rhos=rhos)
+    options = {"settings": settings, "rhos": rhos, "workdir": tmp_path}
+    found = quiet(data, ["alphanet"], **options)
     entry = found["methods"]["alphanet"]
     assert [point["knob"] for point in entry["curve"]] == list(rhos)
     for point, rho in zip(entry["curve"], rhos, strict=True):
-        (trained,) = training.train(
-            dataclasses.replace(settings, rho=rho), data, report=lambda line: None
-        )
-        arrays = trained.arrays()
-        epochs = arrays["selected_epoch"]
-        for name, splits, overall in (
+        # What training itself measured.
+        arrays = load_result(tmp_path / f"alphanet/rho_{rho}/result.npz")
+        seeds, epochs = range(3), arrays["selected_epoch"]
+        assert arrays["seeds"].tolist() == list(seeds)
+        for name, of_splits, overall in (
             ("test", arrays["test_acc_per_split"], arrays["test_accuracy"]),
             (
                 "val",
-                arrays["val_acc_per_split"][range(3), epochs],
-                arrays["val_accuracy"][range(3), epochs],
+                arrays["val_acc_per_split"][seeds, epochs],
+                arrays["val_accuracy"][seeds, epochs],
             ),
         ):
-            wanted = [*splits.mean(axis=0), overall.mean()]
+            wanted = [*of_splits.mean(axis=0), overall.mean()]
             np.testing.assert_allclose(point[name], wanted, atol=1e-6)
         chosen = entry["chosen"]["overall"]
         if chosen["knob"] == rho:
             assert chosen["macro_f1"] == pytest.approx(arrays["test_f1"].mean())
+    # What is there is not trained again, also where another curve is asked for.
+    lines = []
+    again = quiet(data, ["alphanet"], report=lines.append, oracle=True, **options)
+    assert again["methods"]["alphanet"]["curve"] == entry["curve"]
+    assert sum("done already" in line for line in lines) == 2
+
+
+def untrained(points, data, *, workdir=None, **options):
+    """Stands for training: coefficients that leave the classifier as it is."""
+    few = data.splits["few"]
+    seeds = points[0].settings.seeds
+    arrays = {
+        "alphas": np.tile(np.float32([1, 0, 0]), (seeds, len(few), 1)),
+        "neighbors": np.tile(np.int32([0, 2]), (len(few), 1)),
+        "few_classes": few,
+    }
+    return [training.Trained(point, kept=arrays) for point in points]
+
+
+@pytest.mark.parametrize("with_val", [True, False])
+def test_coefficients_that_change_nothing(data, monkeypatch, with_val):
+    monkeypatch.setattr(training, "train", untrained)
+    if not with_val:
+        data = dataclasses.replace(data, val=None)
+    found = quiet(data, ["alphanet"], rhos=(0.5, 1.0))
+    (same,) = found["methods"]["unchanged"]["curve"]
+    for point in found["methods"]["alphanet"]["curve"]:
+        for name in ("val", "test", "test_error"):
+            np.testing.assert_allclose(point[name], same[name], atol=1e-7)
+    one = found["methods"]["alphanet"]["difference"]["tradeoff"]
+    assert one["estimate"] == pytest.approx(0, abs=1e-7)
+
+
+def test_what_is_done_is_not_done_again(data, tmp_path, monkeypatch):
+    found = quiet(data, workdir=tmp_path)
+    judged = []
+    curve = corrections.Judge.curve
+
+    def watched(self, method):
+        judged.append(method.name)
+        return curve(self, method)
+
+    monkeypatch.setattr(corrections.Judge, "curve", watched)
+    assert quiet(data, workdir=tmp_path) == found
+    assert judged == []
+    (tmp_path / "methods/few_offset.npz").write_bytes(b"damaged")
+    assert quiet(data, workdir=tmp_path) == found
+    assert judged == ["few_offset"]
+    quiet(make(seed=1), workdir=tmp_path)
+    assert judged == ["few_offset", *found["methods"]]
+    judged.clear()
+    quiet(dataclasses.replace(make(seed=1), val=None), ["few_offset"], workdir=tmp_path)
+    assert judged == ["unchanged", "few_offset"]
 
 
 # --- cross-validation
@@ -350,20 +401,6 @@ def test_without_validation_data(data):
     assert f"gets {100 * own:.1f} % of its few training samples right" in note
     assert f"note: {note}" in lines
     assert "(cross-validation)" in comparison_file.table(found)
-
-
-@pytest.mark.slow
-def test_alphanet_without_validation_data(data):
-    settings = Settings(dataset="made", seeds=2, n_neighbors=2, train_epochs=3)
-    found = quiet(
-        dataclasses.replace(data, val=None),
-        ["alphanet"],
-        settings=settings,
-        rhos=(0.5,),
-        num_folds=2,
-    )
-    (point,) = found["methods"]["alphanet"]["curve"]
-    assert all(0 <= part <= 1 for part in point["val"])
 
 
 # --- errors

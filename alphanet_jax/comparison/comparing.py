@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax import posthoc
-from alphanet_jax.comparison import document, folds
+from alphanet_jax.comparison import document, folds, kept
 from alphanet_jax.comparison.corrections import Judge
 from alphanet_jax.comparison.judging import Curve, Samples, is_balanced
 from alphanet_jax.comparison.sweep import AlphaNetSweep
@@ -19,6 +19,7 @@ from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.posthoc import METHODS
 from alphanet_jax.splits import SPLITS
+from alphanet_jax.version import __version__
 
 __all__ = ["REFERENCE", "RHOS", "compare", "method_names"]
 
@@ -91,7 +92,8 @@ def compare(
       level: Coverage of all intervals of a statistic together, a fraction.
       num_draws: Draws of test samples for them.
       seed: Of folds, draws, and methods that are random.
-      workdir: Where AlphaNet's results are kept, and found again; None for nowhere.
+      workdir: Where AlphaNet's results and the curves of methods that are done are
+        kept, and found again; None for nowhere.
       memory_limit: Bytes that may be used in training.
       neighbors: Where neighbors are kept; None for nowhere.
       report: Takes lines of text about progress.
@@ -161,7 +163,7 @@ def compare(
         report=report,
     )
 
-    def curve(name: str) -> Curve:
+    def judge_method(name: str) -> Curve:
         if name != ALPHANET:
             return judge.curve(METHODS[name])
         return alphanet.curve(
@@ -172,6 +174,25 @@ def compare(
             products=products,
             oracle=oracle,
         )
+
+    facts = {
+        "version": __version__,
+        "file_hashes": dict(data.file_hashes),
+        "num_folds": None if fold_of is None else num_folds,
+        "seed": seed,
+        "oracle": oracle,
+    }
+
+    def curve(name: str) -> Curve:
+        if workdir is None:
+            return judge_method(name)
+        path = Path(workdir) / "methods" / f"{name}.npz"
+        key = kept.key_of(facts | _facts_of(name, settings, rhos))
+        found = kept.load(path, key)
+        if found is None:
+            found = judge_method(name)
+            kept.save(path, found, key)
+        return found
 
     curves, failed = _run(names, curve, report)
     if reference in failed:
@@ -201,6 +222,15 @@ def compare(
     }
     found: dict[str, Any] = document.plain(made)
     return found
+
+
+def _facts_of(name: str, settings: Settings, rhos: Sequence[float]) -> dict[str, Any]:
+    """Lists what a method's curve depends on besides the data."""
+    if name == ALPHANET:
+        return {"config": settings.as_config(), "rhos": list(rhos)}
+    method = METHODS[name]
+    choices = [dict(choice) for choice in method.choices]
+    return {"name": name, "grid": method.grid, "choices": choices}
 
 
 def _run(

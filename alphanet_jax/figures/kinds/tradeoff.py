@@ -34,9 +34,14 @@ mean of the splits. Of further options of a method, those chosen are drawn.
 
 _Z = 1.96  # of intervals of 95 percent
 # Points below and above what is chosen that are still shown.
-_MARGIN = 4.0
+_MARGIN = 3.0
 _OWN = ("alphanet_plus", "alphanet")  # in front, in colors of their own
-_DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)))
+_DASHES: tuple[Any, ...] = (
+    "solid",
+    (0, (4, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.2, 1, 1.2)),
+)
 
 
 @dataclass(frozen=True)
@@ -120,11 +125,11 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     import matplotlib as mpl
 
     columns = numbers[""]
-    figure, (axes,) = drawing.panels(style, 1, aspect=1.15)
+    figure, (axes,) = drawing.panels(style, 1, aspect=1.3)
     size = mpl.rcParams["lines.markersize"]
     handles, labels = [], []
     parts = split_by(columns, "method")
-    looks = _looks(list(parts), style)
+    looks = _looks(parts, style)
     for place, (name, part) in enumerate(parts.items()):
         color, dashes = looks[name]
         line = _line(part)
@@ -146,7 +151,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
                 line["overall_low"],
                 line["overall_high"],
                 color=color,
-                alpha=0.08,
+                alpha=0.07,
                 linewidth=0,
                 zorder=1,
             )
@@ -168,14 +173,21 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     return figure
 
 
-def _looks(names: Sequence[str], style: Style) -> dict[str, tuple[str, Any]]:
+def _looks(parts: Mapping[str, Columns], style: Style) -> dict[str, tuple[str, Any]]:
     """Returns a color and a line style for every method."""
     first, second, *others = style.cycle
     looks: dict[str, tuple[str, Any]] = {
         "unchanged": (style.foreground, "solid"),
         **dict(zip(_OWN, ((first, "solid"), (second, "solid")), strict=True)),
     }
-    for place, name in enumerate(name for name in names if name not in looks):
+    # Lines differ from lines, and single points, which have markers, from each other.
+    counts = {True: 0, False: 0}
+    for name, part in parts.items():
+        if name in looks:
+            continue
+        is_line = len(part["knob"]) > 1
+        place = counts[is_line]
+        counts[is_line] += 1
         dashes = _DASHES[place // len(others) % len(_DASHES)]
         looks[name] = (others[place % len(others)], dashes)
     return looks
