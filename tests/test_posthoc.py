@@ -9,7 +9,7 @@ import pytest
 from test_readme import load
 
 from alphanet_jax import posthoc, streaming
-from alphanet_jax.posthoc import METHODS, NEEDS, Linear, curves, methods
+from alphanet_jax.posthoc import METHODS, NEEDS, Linear, convex_head, curves, methods
 from alphanet_jax.results import accuracy
 
 
@@ -519,3 +519,68 @@ def test_options_are_by_name():
         for parameter in inspect.signature(function).parameters.values():
             if parameter.default is not inspect.Parameter.empty:
                 assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("with_val", [True, False])
+def test_alphanet_plus_of_the_table_is_the_function(small, with_val):
+    names = ("features", "labels", "num_classes")
+    given = {name: small[name] for name in names}
+    val = (small["val_features"], small["val_labels"]) if with_val else None
+    inputs = {
+        name: value
+        for name, value in small.items()
+        if with_val or not name.startswith("val_")
+    }
+    head = Linear(small["weight"], small["bias"])
+    steps = []
+    inputs["on_step"] = steps.append
+    for factor in (1.0, 2.0):
+        found = posthoc.apply(METHODS["alphanet_plus"], inputs, l2_factor=factor)
+        l2 = factor * convex_head.default_l2(len(small["labels"]))
+        wanted = posthoc.alphanet_plus(
+            **given, val=val, l2=l2, tau=0.0, classifier=head
+        ).head
+        close(found.weight, wanted.weight)
+        close(found.bias, wanted.bias)
+    assert steps
+    for tau in (0.0, 0.5):
+        one = posthoc.apply(METHODS["balanced_softmax_head"], inputs, tau)
+        own = posthoc.balanced_softmax_head(
+            **given,
+            l2=0.5 * convex_head.default_l2(len(small["labels"])),
+            classifier=head,
+        )
+        close(one.weight, own.weight)
+        shares = small["counts"] / small["counts"].sum()
+        close(one.bias, own.bias - tau * np.log(shares))
+
+
+def test_the_mix_of_the_table_is_compared_on_validation_features(small):
+    found = posthoc.apply(METHODS["gaussian_mix"], small, 0.5)
+    scores = posthoc.gaussian_scores(small["features"], small["labels"], num_classes=5)
+    wanted = posthoc.gaussian_mix(
+        Linear(small["weight"], small["bias"]),
+        scores,
+        small["counts"],
+        small["val_features"],
+        tau=0.5,
+    )
+    close(found.weight, wanted.weight)
+    close(found.bias, wanted.bias)
+
+
+def test_products_are_taken_once_for_weights_that_stay(small, monkeypatch):
+    taken = []
+    products = curves.products
+
+    def watched(features, weight):
+        taken.append(len(features))
+        return products(features, weight)
+
+    monkeypatch.setattr(curves, "products", watched)
+    method = METHODS["gaussian_scores"]
+    rows = {"val": small["val_features"]}
+    for point, classes in posthoc.curve(method, small, rows):
+        wanted = curves.predict(point.outcome, rows["val"], num_classes=5)
+        assert (classes["val"] == wanted).all()
+    assert len(taken) == len(method.choices)

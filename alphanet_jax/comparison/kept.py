@@ -52,11 +52,9 @@ def load(path: Path, key: str) -> Curve | None:
             name: Chosen(correct=arrays[f"correct_{name}"], **each)
             for name, each in facts["chosen"].items()
         }
-        return Curve(
-            **{name: facts[name] for name in _TEXTS},
-            **{name: arrays[name] for name in _ARRAYS},
-            chosen=chosen,
-        )
+        values: dict[str, Any] = {name: facts[name] for name in _TEXTS}
+        values |= {name: arrays[name] for name in _ARRAYS}
+        return Curve(**values, chosen=chosen)
     # One that is damaged is made anew.
     except (KeyError, TypeError, UserError, ValueError):
         return None

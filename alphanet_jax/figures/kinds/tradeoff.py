@@ -156,9 +156,16 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
                 zorder=1,
             )
         if several:
-            _mark(axes, part, color, 0.75 * size, style)
+            _mark(axes, part, color, style)
         handles.append(handle)
         labels.append(style.text(_title(name)))
+    for face, label in (
+        (style.secondary, "knob by overall"),
+        (style.background, "by harmonic mean"),
+    ):
+        (handle,) = axes.plot([], [], **_marker(face, style.secondary, style))
+        handles.append(handle)
+        labels.append(style.text(label))
     _limit(axes, columns, options.margin)
     drawing.finish(
         figure,
@@ -203,21 +210,26 @@ def _line(part: Columns) -> dict[str, np.ndarray]:
     return {name: column[first] for name, column in ordered.items()}
 
 
-def _mark(axes: Any, part: Columns, color: str, size: float, style: Style) -> None:
+def _mark(axes: Any, part: Columns, color: str, style: Style) -> None:
     """Marks chosen points."""
     for criterion, face in (("harmonic", style.background), ("overall", color)):
         here = [criterion in text.split() for text in part["chosen"].tolist()]
-        axes.plot(
-            part["few"][here],
-            part["overall"][here],
-            linestyle="none",
-            marker="o",
-            markersize=size,
-            markerfacecolor=face,
-            markeredgecolor=color,
-            markeredgewidth=0.9 * style.scale,
-            zorder=4,
-        )
+        look = _marker(face, color, style)
+        axes.plot(part["few"][here], part["overall"][here], **look, zorder=4)
+
+
+def _marker(face: str, color: str, style: Style) -> dict[str, Any]:
+    """Returns the look of a chosen point."""
+    import matplotlib as mpl
+
+    return {
+        "linestyle": "none",
+        "marker": "o",
+        "markersize": 0.75 * mpl.rcParams["lines.markersize"],
+        "markerfacecolor": face,
+        "markeredgecolor": color,
+        "markeredgewidth": 0.9 * style.scale,
+    }
 
 
 def _limit(axes: Any, columns: Columns, margin: float) -> None:
