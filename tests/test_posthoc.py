@@ -53,7 +53,11 @@ def small():
     )
 
 
-TRAINED = ("crt", "lws", "disalign", "marc")  # these take time to compile
+# These take time to compile.
+TRAINED = (
+    *("crt", "lws", "disalign", "marc"),
+    *("balanced_softmax_head", "alphanet_plus"),
+)
 EVERY = [
     pytest.param(method, marks=pytest.mark.slow if name in TRAINED else (), id=name)
     for name, method in METHODS.items()
@@ -455,7 +459,7 @@ class TestTable:
             small["bias"],
             few_classes=[4],
         )
-        assert inputs.keys() == NEEDS.keys() - {"val_features", "val_labels"}
+        assert inputs.keys() == NEEDS.keys() - {"val_features", "val_labels", "on_step"}
         assert inputs["counts"].tolist() == [20, 14, 6, 3, 1]
 
 
