@@ -9,6 +9,7 @@ there is, in the order in which data goes through it; imports go the same way:
     version          of the package, which results record
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
+    measures         numbers that say how good predictions are
     streaming        features in pieces, where they are larger than memory
     config/          every setting with its default and help; sweeps; the paper's
     lookup/          activations, schedules and optimizers by PyTorch's and JAX's names
@@ -19,9 +20,11 @@ there is, in the order in which data goes through it; imports go the same way:
     model            source classifiers -> coefficients             (pure)
     train_step       loss, gradient, one step, one epoch            (pure)
     eval             predictions, accuracy, top-5, F1               (pure)
+    posthoc/         other corrections of the same classifier       (pure)
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
-    figures/         twelve kinds of figures, and the numbers that they draw
+    comparison/      all corrections side by side, knobs chosen on validation data
+    figures/         thirteen kinds of figures, and the numbers that they draw
     correction       the one call: arrays in, a corrected classifier out
     estimator        the same as an estimator of scikit-learn
     torch_models     corrected rows into a model of PyTorch, without importing that
@@ -38,6 +41,7 @@ from alphanet_jax.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from alphanet_jax import (
+        comparison,
         config,
         data,
         eval,
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
         lookup,
         model,
         nn_search,
+        posthoc,
         results,
         sampling,
         scores,
@@ -63,6 +68,7 @@ __all__ = [
     "AlphaNetClassifier",
     "Dataset",
     "Settings",
+    "comparison",
     "config",
     "data",
     "eval",
@@ -76,6 +82,7 @@ __all__ = [
     "model",
     "nn_search",
     "patch_torch",
+    "posthoc",
     "results",
     "sampling",
     "scores",

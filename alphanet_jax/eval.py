@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax import scores
+from alphanet_jax import measures, scores
 from alphanet_jax.scores import Frozen, ScoreTable
 from alphanet_jax.splits import SPLITS
 
@@ -228,8 +228,7 @@ def metrics_from_counts(counts: Counts, splits: Mapping[str, np.ndarray]) -> Met
         return Metrics(
             accuracy=correct.sum(axis=-1) / num_samples,
             top5=np.asarray(counts.top5_correct, np.float64) / num_samples,
-            # 2PR / (P + R) without its 0/0.
-            f1=np.mean(2.0 * correct / np.maximum(predicted + total, 1.0), axis=-1),
+            f1=measures.f1_from_counts(correct, predicted, total),
             acc_per_split=np.stack(acc_per_split, axis=-1),
             acc_per_class=correct / total,
         )

@@ -3,14 +3,14 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import files
 
-__all__ = ["class_means", "row_chunks", "rows_at_a_time"]
+__all__ = ["class_means", "float_chunks", "row_chunks", "rows_at_a_time"]
 
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
@@ -38,8 +38,35 @@ def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         files.release_rows(features, start, min(start + size, len(features)))
 
 
+def float_chunks(features: ArrayLike, *, width: int = 1) -> Iterator[np.ndarray]:
+    """Yields rows as float32, to be computed with: some at a time.
+
+    Pages of a mapped file are released as soon as the next rows are asked for.
+
+    Args:
+      features: Features, with shape `[n, d]` and any float dtype, perhaps mapped from
+        a file.
+      width: How many numbers a row is made into, such as the number of classes.
+
+    Yields:
+      Rows in order, with shape `[m, d]`.
+    """
+    # A plain array: slices of np.memmap are slow to make.
+    rows = np.asarray(features)
+    size = rows_at_a_time(max(width, rows.shape[1]))
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        yield chunk.astype(np.float32)
+        if isinstance(features, np.ndarray):
+            files.release_rows(features, start, start + len(chunk))
+
+
 def class_means(
-    features: ArrayLike, labels: ArrayLike, *, num_classes: int
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int,
+    prepare: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Computes the mean feature of every class.
 
@@ -52,6 +79,8 @@ def class_means(
       labels: Classes of the rows, with shape `[n]`. Rows with a label outside
         `[0, num_classes)` are left out, which makes -1 a padding label.
       num_classes: Number of classes C.
+      prepare: What to make of some rows before their mean is taken, if anything; keeps
+        their shape.
 
     Returns:
       The means, with shape `[C, d]`, float32; zeros for a class without samples.
@@ -79,6 +108,8 @@ def class_means(
         chunk = rows[start : start + size]
         if chunk.dtype.kind not in "fiu":  # bfloat16 and the like
             chunk = chunk.astype(np.float32)
+        if prepare is not None:
+            chunk = prepare(chunk)
         # Additions of a row in float64 run at the speed of memory; on a CPU neither
         # a segment sum nor a product with one-hot labels does.
         chunk_places = places[start : start + size].tolist()

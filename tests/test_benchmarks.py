@@ -348,3 +348,18 @@ def test_the_papers_grid_has_its_points(synthetic: ModuleType) -> None:
     assert points["iNaturalist, cRT"] == 5
     assert points["ImageNet-LT, neighbors"] == 2 * 10 * 4
     assert 10 * sum(points.values()) == 1810  # runs
+
+
+@pytest.mark.slow
+def test_alphanet_plus_is_measured(
+    synthetic: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measuring = importlib.import_module("alphanet_plus")
+    record = tmp_path / "record.json"
+    arguments = [f"--data={tmp_path / 'data'}", "--profile=tiny", f"--json={record}"]
+    measuring.main([*arguments, "--val"])
+    found = json.loads(record.read_text())["alphanet_plus"]
+    assert found["converged"]
+    assert {step[0] for step in found["steps"]} == {0, 1, 2}  # heads
+    assert found["accuracy"]["alphanet+"]["few"] > found["accuracy"]["unchanged"]["few"]
+    assert "passes over training samples" in capsys.readouterr().out

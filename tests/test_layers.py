@@ -16,25 +16,27 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 LAYERS = [
     ["errors", "version"],
     ["files", "bundled"],
-    ["splits", "streaming"],
+    ["splits", "streaming", "measures"],
     ["lookup"],
     ["config"],
     ["nn_search"],
-    ["scores", "sampling", "model"],
+    ["scores", "sampling", "model", "posthoc"],
     ["train_step", "eval"],
     ["data"],
     ["results"],
     ["experiment"],
+    ["comparison"],
     ["figures"],
     ["correction", "paper"],
     ["estimator", "torch_models"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
-NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "config", "data",
-          "results", "figures", "paper")  # fmt: skip
+NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "measures", "config",
+          "data", "results", "figures", "paper")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
-PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup")
+PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
+        "posthoc")  # fmt: skip
 NOT_PURE = {"absl", "ml_collections", "logging", "pathlib", "os", "io", "sys"}
 
 

@@ -10,7 +10,8 @@ import pytest
 
 import alphanet_jax
 
-ROOMS = {"config", "data", "experiment", "figures", "lookup", "results"}
+ROOMS = {"comparison", "config", "data", "experiment", "figures", "lookup", "posthoc",
+         "results"}  # fmt: skip
 PURE = {"eval", "model", "nn_search", "sampling", "scores", "train_step"}
 
 

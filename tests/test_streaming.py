@@ -64,6 +64,19 @@ class TestClassMeans:
         means = class_means(features, np.zeros(3000, int), num_classes=1)
         assert means.tolist() == [[np.float32(3003 / 3000)]]
 
+    def test_rows_may_be_prepared(self, rng):
+        features, labels = rng.normal(size=(2 * ROWS + 3, 4)), rng.integers(0, 3, 19)
+        shapes = []
+
+        def prepare(rows):
+            shapes.append(rows.shape)
+            return 2 * rows**2
+
+        found = class_means(features, labels, num_classes=3, prepare=prepare)
+        wanted = class_means(2 * features**2, labels, num_classes=3)
+        np.testing.assert_array_equal(found, wanted)
+        assert shapes == [(ROWS, 4), (ROWS, 4), (3, 4)]
+
     def test_takes_arrays_of_jax(self):
         means = class_means(jnp.ones((3, 2)), jnp.zeros(3, int), num_classes=1)
         assert means.tolist() == [[1.0, 1.0]]
@@ -104,3 +117,31 @@ def test_row_chunks(rows, small_pieces):
 def test_row_chunks_of_rows_larger_than_a_chunk(small_pieces):
     features = np.ones((3, 100), np.float32)
     assert [len(chunk) for _, chunk in streaming.row_chunks(features)] == [1, 1, 1]
+
+
+class TestFloatChunks:
+    @pytest.mark.parametrize("dtype", [np.float16, np.float64, jnp.bfloat16])
+    def test_all_rows_in_order(self, dtype, rng, tmp_path):
+        features = rng.integers(-9, 10, (2 * ROWS + 3, 4)).astype(dtype)
+        found = list(streaming.float_chunks(features))
+        assert [chunk.shape for chunk in found] == [(ROWS, 4), (ROWS, 4), (3, 4)]
+        assert {chunk.dtype for chunk in found} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(np.concatenate(found), np.float32(features))
+
+    def test_fewer_rows_where_they_become_wider(self, monkeypatch):
+        monkeypatch.setattr(streaming, "_CHUNK_BYTES", 4 * 60)
+        features = np.zeros((ROWS, 10), np.float32)
+        for width, wanted in ((1, 6), (10, 6), (20, 3), (1000, 1)):
+            first = next(streaming.float_chunks(features, width=width))
+            assert len(first) == wanted
+
+    def test_mapped_rows_are_released(self, tmp_path, monkeypatch):
+        released = []
+        monkeypatch.setattr(
+            streaming.files, "release_rows", lambda *args: released.append(args[1:])
+        )
+        np.save(tmp_path / "x.npy", np.zeros((ROWS + 1, 2)))
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+        for _ in streaming.float_chunks(mapped):
+            pass
+        assert released == [(0, ROWS), (ROWS, ROWS + 1)]

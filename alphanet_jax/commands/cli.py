@@ -44,6 +44,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.train",
             "train AlphaNet on a dataset, all seeds at once, and test it (the default)",
         ),
+        "compare": (
+            "alphanet_jax.commands.compare",
+            "compare AlphaNet with other corrections, knobs chosen on validation data",
+        ),
         "baseline": (
             "alphanet_jax.commands.baseline",
             "evaluate the unchanged classifier and save that as a result",

@@ -40,6 +40,8 @@ KINDS = MappingProxyType(
         "predictions": "predictions correct, wrong as a neighbor, or else wrong",
         "template_embedding": "a class's classifier before and after, among its "
         "samples",
+        "tradeoff": "few against overall accuracy of many corrections, over their "
+        "knobs",
     }
 )
 # The names of the original program -> ours.

@@ -1,0 +1,127 @@
+"""Compares corrections of a dataset's classifier, and writes `compare.json`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from alphanet_jax.commands import reading, running
+from alphanet_jax.commands.running import fields
+from alphanet_jax.errors import UserError
+
+__all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
+
+DESCRIPTION = """\
+Compares AlphaNet and the other corrections of the same classifier: each over its knob,
+which is chosen on validation data (where there are none, by cross-validation on
+training samples), all on the same test data. Prints a table, with intervals of the
+differences from the unchanged classifier, and writes WORKDIR/compare.json with every
+curve. AlphaNet's rows are means over its seeds; its results are kept below WORKDIR.
+
+  python main.py compare --config=quickstart
+  python main.py compare --config=quickstart --methods=logit_adjustment,alphanet_plus
+  python main.py compare --config=imagenetlt --methods=all --config.data_root=/data
+  python main.py compare --config=quickstart --config.training.val_datagrp=
+  python main.py plot tradeoff --compare=results/compare_quickstart/compare.json"""
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Checks the config's names, and joins the words of --methods."""
+    return running.prepare_arguments(reading.join_words(arguments, {"methods"}))
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the command's flags; those of config fields depend on `argv`."""
+    running.define_flags(values, argv)
+    reading.define_list(
+        values,
+        "methods",
+        None,
+        "names of methods, also with commas; 'core' and 'all' stand for many [core]",
+    )
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "directory for the result [results/compare_ and the config file's name]",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "reference",
+        "unchanged",
+        "the method that differences are taken from",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "oracle",
+        False,
+        "also show what a knob chosen on test data would give, which nobody can do",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_folds",
+        5,
+        "folds of the cross-validation, where there is no validation data",
+        lower_bound=2,
+        flag_values=values,
+    )
+
+
+def _workdir(values: flags.FlagValues) -> Path:
+    config_flag: Any = values["config"]
+    path, _, argument = config_flag.config_filename.partition(":")
+    name = f"compare_{Path(path).stem}" + (f"_{argument}" if argument else "")
+    workdir = Path(values.workdir or Path("results") / name)
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: {workdir} is a file")
+    return workdir
+
+
+def run(values: flags.FlagValues) -> None:
+    """Runs the command.
+
+    Raises:
+      UserError: If anything is not right; nothing is written.
+    """
+    points = running.points(values)
+    if any(set(point.swept) - {"rho"} for point in points):
+        raise UserError(
+            "compare takes several values of config.rho alone, got "
+            f"{points[0].title}, {points[1].title} ..."
+        )
+    workdir = _workdir(values)
+    running.start_jax(values)
+
+    from alphanet_jax import comparison
+    from alphanet_jax.experiment import devices, training
+    from alphanet_jax.paper import grid
+    from alphanet_jax.results import comparison_file
+
+    listed = [name for text in values.methods or () for name in text.split(",")]
+    methods = comparison.method_names([name.strip() for name in listed])
+    settings = points[0].settings
+    rhos = [point.settings.rho for point in points]
+    if len(points) == 1:
+        rhos = list(grid.rhos_of(settings.dataset, "main"))
+    speaks = devices.is_first_process()
+    report = running.say if speaks else lambda line: None
+    data = training.load_data(settings, report=report)
+    found = comparison.compare(
+        data,
+        methods=methods,
+        settings=settings,
+        rhos=rhos,
+        reference=values.reference,
+        oracle=values.oracle,
+        num_folds=values.num_folds,
+        workdir=workdir,
+        memory_limit=running.memory_limit(values),
+        neighbors=training.neighbor_cache(settings, data),
+        report=report,
+    )
+    if not speaks:
+        return
+    path = workdir / comparison_file.FILE_NAME
+    comparison_file.save(path, found)
+    report(f"saved {path}\n")
+    print(comparison_file.table(found))

@@ -1,0 +1,320 @@
+"""The one function that compares: a dataset and names of methods in, a document out."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import posthoc
+from alphanet_jax.comparison import document, folds, kept
+from alphanet_jax.comparison.corrections import Judge
+from alphanet_jax.comparison.judging import Curve, Samples, is_balanced
+from alphanet_jax.comparison.sweep import AlphaNetSweep
+from alphanet_jax.config.fields import Settings
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.experiment.problem import NeighborStore
+from alphanet_jax.experiment.progress import Report
+from alphanet_jax.posthoc import METHODS
+from alphanet_jax.splits import SPLITS
+from alphanet_jax.version import __version__
+
+__all__ = ["REFERENCE", "RHOS", "compare", "method_names"]
+
+REFERENCE = "unchanged"
+ALPHANET = "alphanet"
+RHOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)
+
+
+def method_names(asked: Sequence[str] = ()) -> list[str]:
+    """Lists the methods to compare, in the order of the table.
+
+    Args:
+      asked: Names; 'core' and 'all' stand for many. None for the core methods.
+
+    Returns:
+      Names of methods, the unchanged classifier always among them.
+
+    Raises:
+      UserError: If there is no such method; names near ones.
+
+    Examples:
+      >>> method_names(["logit_adjustment", "alphanet"])
+      ['unchanged', 'alphanet', 'logit_adjustment']
+    """
+    every = [REFERENCE, ALPHANET, *(name for name in METHODS if name != REFERENCE)]
+    core = [n for n in every if n == ALPHANET or not METHODS[n].optional]
+    wanted = {REFERENCE}
+    for name in asked or ["core"]:
+        if name not in (*every, "all", "core"):
+            known = [*every, "core", "all"]
+            raise UserError(
+                f"unknown method {name!r}; "
+                f"{did_you_mean(name, known, most_listed=len(known))}"
+            )
+        many = {"all": every, "core": core}
+        wanted |= set(many.get(name, [name]))
+    return [name for name in every if name in wanted]
+
+
+def compare(
+    data: Dataset,
+    *,
+    methods: Sequence[str] = (),
+    settings: Settings | None = None,
+    rhos: Sequence[float] = RHOS,
+    reference: str = REFERENCE,
+    oracle: bool = False,
+    num_folds: int = 5,
+    level: float = 0.95,
+    num_draws: int = 2000,
+    seed: int = 0,
+    workdir: Path | str | None = None,
+    memory_limit: int | None = None,
+    neighbors: NeighborStore | None = None,
+    report: Report = print,
+) -> dict[str, Any]:
+    """Compares corrections of a classifier on one dataset.
+
+    The knob of every method is chosen on validation data; where there are none, by
+    cross-validation on training samples. A method that fails does not stop the others.
+
+    Args:
+      data: The dataset.
+      methods: Names; see `method_names`.
+      settings: What AlphaNet is trained with, but for rho; its seeds are averaged.
+      rhos: AlphaNet's values of rho.
+      reference: The method that differences are taken from.
+      oracle: Whether a knob is also chosen on test data: what nobody can do.
+      num_folds: Folds of the cross-validation.
+      level: Coverage of all intervals of a statistic together, a fraction.
+      num_draws: Draws of test samples for them.
+      seed: Of folds, draws, and methods that are random.
+      workdir: Where AlphaNet's results and the curves of methods that are done are
+        kept, and found again; None for nowhere.
+      memory_limit: Bytes that may be used in training.
+      neighbors: Where neighbors are kept; None for nowhere.
+      report: Takes lines of text about progress.
+
+    Returns:
+      The content of `compare.json`; see `alphanet_jax.results.comparison_file`.
+
+    Raises:
+      UserError: If anything is not right, or all methods fail.
+    """
+    names = method_names([*methods, reference] if methods else ())
+    if reference not in names:
+        names = method_names([*names, reference])
+    if not rhos:
+        raise UserError("rhos must have at least one value of rho")
+    settings = Settings(dataset=data.name) if settings is None else settings
+    num_classes = len(data.bias)
+    test = Samples(data.test.labels, data.splits, num_classes)
+    fold_of = None
+    if data.val is not None:
+        labels = data.val.labels
+    else:
+        fold_of = folds.draw_folds(data.train.labels, num_folds=num_folds, seed=seed)
+        labels = data.train.labels[fold_of >= 0]
+    val = Samples(labels, data.splits, num_classes, by_class=not is_balanced(labels))
+    _check_few(test, "test data have no samples of few classes")
+    _check_few(
+        val,
+        "validation data have no samples of few classes; without validation data, "
+        "--config.training.val_datagrp= (empty), knobs are chosen on training samples"
+        if fold_of is None
+        else "no few class has two training samples, so that none can be held out to "
+        "choose knobs by; validation data are needed",
+    )
+    report(
+        f"{len(names)} methods on {data.proper_name}: {len(labels)} validation and "
+        f"{len(test.labels)} test samples"
+        if fold_of is None
+        else f"{len(names)} methods on {data.proper_name}: knobs by cross-validation "
+        f"on {len(labels)} training samples in {num_folds} folds, {len(test.labels)} "
+        "test samples"
+    )
+    groups = {"test": data.test} | ({"val": data.val} if data.val else {})
+    products = {
+        name: posthoc.products(group.features, data.weight)
+        for name, group in groups.items()
+    }
+    notes = _notes(data, val, fold_of, products["test"])
+    for note in notes:
+        report(f"note: {note}")
+    judge = Judge(
+        data,
+        val=val,
+        test=test,
+        fold_of=fold_of,
+        products=products,
+        seed=seed,
+        oracle=oracle,
+        report=report,
+    )
+    alphanet = AlphaNetSweep(
+        settings,
+        rhos,
+        workdir=None if workdir is None else Path(workdir) / ALPHANET,
+        memory_limit=memory_limit,
+        neighbors=neighbors,
+        report=report,
+    )
+
+    def judge_method(name: str) -> Curve:
+        if name != ALPHANET:
+            return judge.curve(METHODS[name])
+        return alphanet.curve(
+            data,
+            val=val,
+            test=test,
+            fold_of=fold_of,
+            products=products,
+            oracle=oracle,
+        )
+
+    facts = {
+        "version": __version__,
+        "file_hashes": dict(data.file_hashes),
+        "num_folds": None if fold_of is None else num_folds,
+        "seed": seed,
+        "oracle": oracle,
+    }
+
+    def curve(name: str) -> Curve:
+        if workdir is None:
+            return judge_method(name)
+        path = Path(workdir) / "methods" / f"{name}.npz"
+        key = kept.key_of(facts | _facts_of(name, settings, rhos))
+        found = kept.load(path, key)
+        if found is None:
+            found = judge_method(name)
+            kept.save(path, found, key)
+        return found
+
+    curves, failed = _run(names, curve, report)
+    if reference in failed:
+        raise UserError(f"the reference {reference} failed: {failed[reference]}")
+    report("drawing test samples, for intervals")
+    entries = document.compared(
+        curves,
+        test,
+        reference=reference,
+        level=level,
+        num_draws=num_draws,
+        seed=seed,
+    )
+    made = {
+        "format": 1,
+        "dataset": data.name,
+        "proper_name": data.proper_name,
+        "knobs_by": "validation" if fold_of is None else "cross-validation",
+        "reference": reference,
+        "level": level,
+        "alphanet_seeds": settings.seeds,
+        "notes": notes,
+        "methods": entries,
+        "failed": failed,
+        "config": settings.as_config(),
+        "file_hashes": dict(data.file_hashes),
+    }
+    found: dict[str, Any] = document.plain(made)
+    return found
+
+
+def _facts_of(name: str, settings: Settings, rhos: Sequence[float]) -> dict[str, Any]:
+    """Lists what a method's curve depends on besides the data."""
+    if name == ALPHANET:
+        return {"config": settings.as_config(), "rhos": list(rhos)}
+    method = METHODS[name]
+    choices = [dict(choice) for choice in method.choices]
+    return {"name": name, "grid": method.grid, "choices": choices}
+
+
+def _run(
+    names: Sequence[str], curve: Callable[[str], Curve], report: Report
+) -> tuple[list[Curve], dict[str, str]]:
+    """Judges methods one after the other.
+
+    Returns:
+      Their curves, and why the others failed.
+    """
+    curves, failed = [], {}
+    for number, name in enumerate(names, start=1):
+        clock = time.monotonic()
+        try:
+            found = curve(name)
+        # Whatever a method cannot do with these data, the others may.
+        except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+            lines = (str(error) or type(error).__name__).splitlines()
+            failed[name] = lines[0]
+            report(f"{number} of {len(names)}: {name} failed: {lines[0]}")
+            continue
+        curves.append(found)
+        few, *_, overall = found.test[found.chosen["overall"].index]
+        report(
+            f"{number} of {len(names)}: {name}, {time.monotonic() - clock:.1f} s, "
+            f"few {100 * few:.1f}, overall {100 * overall:.1f}"
+        )
+    return curves, failed
+
+
+def _check_few(samples: Samples, problem: str) -> None:
+    if not np.isin(samples.labels, samples.splits["few"]).any():
+        raise UserError(problem)
+
+
+def _notes(
+    data: Dataset,
+    val: Samples,
+    fold_of: np.ndarray | None,
+    test_products: np.ndarray,
+) -> list[str]:
+    """Says what a reader of the numbers must know."""
+    notes = []
+    if fold_of is None:
+        if val.by_class:
+            notes.append(
+                "classes have unequal numbers of validation samples: validation "
+                "accuracies are means over classes"
+            )
+    else:
+        few = data.splits["few"]
+        own, new = (
+            _accuracy_on(products, data.bias, labels, few)
+            for products, labels in (
+                _products_of_few(data),
+                (test_products, data.test.labels),
+            )
+        )
+        notes.append(
+            "there is no validation data: knobs are chosen by cross-validation on "
+            "training samples, by means over classes. The classifier itself has seen "
+            f"them: it gets {100 * own:.1f} % of its few training samples right and "
+            f"{100 * new:.1f} % of test ones, so methods that keep it seem to need "
+            "less of a correction than they do, or none; those that fit a classifier "
+            "anew do not suffer from that"
+        )
+    missing = [
+        name
+        for name in SPLITS[1:]
+        if not np.isin(data.test.labels, data.splits[name]).any()
+    ]
+    if missing:
+        notes.append(f"test data have no samples of {' or '.join(missing)} classes")
+    return notes
+
+
+def _products_of_few(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.flatnonzero(np.isin(data.train.labels, data.splits["few"]))
+    features = np.asarray(data.train.features)[rows]
+    return posthoc.products(features, data.weight), data.train.labels[rows]
+
+
+def _accuracy_on(
+    products: np.ndarray, bias: np.ndarray, labels: np.ndarray, classes: np.ndarray
+) -> float:
+    rows = np.isin(labels, classes)
+    return float(((products[rows] + bias).argmax(axis=1) == labels[rows]).mean())

@@ -1,0 +1,208 @@
+"""The curve of a correction of the table: chosen on validation data, or over folds."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import posthoc, streaming
+from alphanet_jax.comparison import folds
+from alphanet_jax.comparison.judging import Best, Chosen, Curve, Samples, measure
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.experiment.progress import Report, sometimes
+from alphanet_jax.posthoc import Method
+from alphanet_jax.posthoc.curves import Predicted
+
+__all__ = ["Judge", "fold_datasets"]
+
+_REPORT_EVERY = 2.0  # seconds
+
+
+def _not_at_once(report: Report) -> Report:
+    """Leaves out lines of the first seconds, and those too soon after another."""
+    begin, say = time.monotonic(), sometimes(report, _REPORT_EVERY)
+
+    def later(line: str) -> None:
+        if time.monotonic() - begin >= _REPORT_EVERY:
+            say(line)
+
+    return later
+
+
+def fold_datasets(
+    data: Dataset, fold_of: np.ndarray
+) -> Iterator[tuple[np.ndarray, Dataset]]:
+    """Yields datasets whose test samples are held-out rows of the training samples.
+
+    Args:
+      data: The dataset.
+      fold_of: The fold of every training row; see `folds.draw_folds`.
+
+    Yields:
+      The rows held out, and a dataset without validation samples that trains on the
+      others.
+    """
+    train = data.train
+    for fold in range(int(fold_of.max()) + 1):
+        held = np.flatnonzero(fold_of == fold)
+        rest = np.flatnonzero(fold_of != fold)
+        with folds.take_rows(train.features, rest) as features:
+            inside = dataclasses.replace(
+                train, features=features, labels=train.labels[rest]
+            )
+            outside = dataclasses.replace(
+                train, features=train.features[held], labels=train.labels[held]
+            )
+            yield (
+                held,
+                dataclasses.replace(data, train=inside, val=None, test=outside),
+            )
+
+
+def _inputs(data: Dataset, *, seed: int, with_val: bool) -> dict[str, Any]:
+    val = data.val if with_val else None
+    return posthoc.make_inputs(
+        data.train.features,
+        data.train.labels,
+        data.weight,
+        data.bias,
+        few_classes=data.splits["few"],
+        val=None if val is None else (val.features, val.labels),
+        seed=seed,
+    )
+
+
+class Judge:
+    """Judges methods of the table on one dataset, with products taken once.
+
+    Args:
+      data: The dataset.
+      val: Validation samples, or the training samples that are held out in turn, in
+        the order of `rows`.
+      test: Test samples.
+      fold_of: The fold of every training row; None where there is validation data.
+      products: Of test features, and of validation features by name 'val', with the
+        given weights.
+      seed: Of methods that are random.
+      oracle: Whether a point is also chosen on test data.
+      report: Takes lines of text about progress.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        val: Samples,
+        test: Samples,
+        fold_of: np.ndarray | None,
+        products: Mapping[str, np.ndarray],
+        seed: int,
+        oracle: bool,
+        report: Report,
+    ) -> None:
+        self._data, self._val, self._test = data, val, test
+        self._fold_of, self._products = fold_of, products
+        self._seed, self._oracle, self._report = seed, oracle, report
+
+    def curve(self, method: Method) -> Curve:
+        """Judges a method at every value of its knob.
+
+        Raises:
+          ValueError: If it cannot be applied.
+        """
+        val = None if self._fold_of is None else self._cross_validate(method)
+        groups: dict[str, Any] = {"test": self._data.test.features}
+        if val is None:
+            assert self._data.val is not None
+            groups["val"] = self._data.val.features
+        best = Best(oracle=self._oracle)
+        inputs = _inputs(self._data, seed=self._seed, with_val=True)
+        knobs, choices, correct, of_val, of_test = [], [], [], [], []
+        for index, found in enumerate(self._predict(method, inputs, groups)):
+            right = found.classes["test"] == self._test.labels
+            test_row = self._test.accuracies(right[None])[0]
+            if val is None:
+                hits = found.classes["val"] == self._val.labels
+                val_row = self._val.accuracies(hits[None])[0]
+            else:
+                val_row = val[index]
+            best.add(index, val_row, test_row, found)
+            knobs.append(found.point.knob)
+            choices.append(dict(found.point.choice))
+            correct.append(right)
+            of_val.append(val_row)
+            of_test.append(test_row)
+        return Curve(
+            name=method.name,
+            linear=method.linear,
+            source=method.source,
+            knob_name=method.knob or "",
+            knobs=np.array(knobs),
+            choices=choices,
+            val=np.array(of_val),
+            test=np.array(of_test),
+            correct=np.array(correct),
+            chosen={
+                name: self._measure(best.index[name], found)
+                for name, found in best.kept.items()
+            },
+        )
+
+    def _predict(
+        self,
+        method: Method,
+        inputs: Mapping[str, Any],
+        groups: Mapping[str, Any],
+        *,
+        shared: bool = True,
+        where: str = "",
+    ) -> Iterator[Predicted]:
+        """Yields predictions, and says how far it is."""
+        say = _not_at_once(self._report)
+        total = len(method.choices) * max(1, len(method.grid))
+        done = 0
+
+        def on_step(step: Any) -> None:
+            if step.evaluations:
+                say(
+                    f"{method.name}{where}: point {done + 1} of {total}, "
+                    f"{step.evaluations} passes over the samples"
+                )
+
+        given = {"shared": self._products} if shared and method.rescales else {}
+        inputs = {**inputs, "on_step": on_step}
+        for found in posthoc.curve(method, inputs, groups, **given):
+            done += 1
+            say(f"{method.name}{where}: point {done} of {total}")
+            yield found
+
+    def _cross_validate(self, method: Method) -> np.ndarray:
+        """Computes accuracies on rows that the method did not see, `[K, 4]`."""
+        assert self._fold_of is not None
+        data, held_rows = self._data, np.flatnonzero(self._fold_of >= 0)
+        place = np.zeros(len(self._fold_of), np.int64)
+        place[held_rows] = np.arange(len(held_rows))
+        hits: list[np.ndarray] = []
+        for number, (rows, inside) in enumerate(fold_datasets(data, self._fold_of)):
+            inputs = _inputs(inside, seed=self._seed, with_val=False)
+            groups = {"held": inside.test.features}
+            where = f", fold {number + 1}"
+            points = self._predict(method, inputs, groups, shared=False, where=where)
+            for index, found in enumerate(points):
+                if index == len(hits):
+                    hits.append(np.zeros(len(held_rows), bool))
+                hits[index][place[rows]] = found.classes["held"] == inside.test.labels
+        return self._val.accuracies(np.array(hits))
+
+    def _measure(self, index: int, found: Predicted) -> Chosen:
+        outcome, predictions = found.point.outcome, found.classes["test"]
+        features = self._data.test.features
+        logits = np.empty((len(features), self._test.num_classes), np.float32)
+        start = 0
+        for chunk in streaming.float_chunks(features, width=logits.shape[1]):
+            logits[start : start + len(chunk)] = posthoc.logits(outcome, chunk)
+            start += len(chunk)
+        metrics = measure(logits, predictions, self._test)
+        return Chosen(index, metrics, predictions == self._test.labels)

@@ -1,0 +1,60 @@
+"""Curves that are kept on disk, so that no method is judged twice."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphanet_jax import files
+from alphanet_jax.comparison.judging import Chosen, Curve
+from alphanet_jax.errors import UserError
+
+__all__ = ["key_of", "load", "save"]
+
+_ARRAYS = ("knobs", "val", "test", "correct")
+_TEXTS = ("name", "linear", "source", "knob_name", "choices")
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Computes a text that differs where anything that a curve depends on does."""
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(path: Path, curve: Curve, key: str) -> None:
+    """Writes a curve, whole or not at all."""
+    facts = {name: getattr(curve, name) for name in _TEXTS}
+    facts["choices"] = [dict(choice) for choice in curve.choices]
+    facts["key"] = key
+    facts["chosen"] = {
+        name: {"index": each.index, "metrics": dict(each.metrics)}
+        for name, each in curve.chosen.items()
+    }
+    arrays = {name: getattr(curve, name) for name in _ARRAYS}
+    arrays["facts"] = np.asarray(json.dumps(facts))
+    for name, each in curve.chosen.items():
+        arrays[f"correct_{name}"] = each.correct
+    with files.replacing(path) as temporary:
+        files.write_npz(temporary, arrays)
+
+
+def load(path: Path, key: str) -> Curve | None:
+    """Reads a curve; None if there is none, or one of anything else."""
+    try:
+        arrays = files.open_npz(path)
+        facts = json.loads(str(arrays["facts"]))
+        if facts["key"] != key:
+            return None
+        chosen = {
+            name: Chosen(correct=arrays[f"correct_{name}"], **each)
+            for name, each in facts["chosen"].items()
+        }
+        values: dict[str, Any] = {name: facts[name] for name in _TEXTS}
+        values |= {name: arrays[name] for name in _ARRAYS}
+        return Curve(**values, chosen=chosen)
+    # One that is damaged is made anew.
+    except (KeyError, TypeError, UserError, ValueError):
+        return None

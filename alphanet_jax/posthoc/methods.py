@@ -1,0 +1,473 @@
+"""The table of corrections: what each needs, its knob, its outcome and its source.
+
+Notation: n samples, d feature dimensions, C classes, F 'few' classes.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from alphanet_jax.posthoc import norms, offsets, refitted, trained
+from alphanet_jax.posthoc.gaussian import COVARIANCE_GRID
+from alphanet_jax.posthoc.linear import Linear
+from alphanet_jax.posthoc.means import VARIANTS, nearest_class_mean
+from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
+from alphanet_jax.posthoc.plus import L2_FACTORS
+
+__all__ = [
+    "METHODS",
+    "NEEDS",
+    "TAUS",
+    "Family",
+    "Method",
+    "Point",
+    "apply",
+    "make_inputs",
+    "sweep",
+]
+
+
+# What a method may need, by the names of its function's parameters.
+NEEDS = MappingProxyType(
+    {
+        "features": "training features, (n, d)",
+        "labels": "their classes, (n,)",
+        "weight": "the classifier's weights, (C, d)",
+        "bias": "its biases, (C,)",
+        "counts": "training samples of every class, (C,)",
+        "num_classes": "the number of classes C",
+        "few_classes": "ids of the few classes, (F,)",
+        "val_features": "validation features, (m, d)",
+        "val_labels": "their classes, (m,)",
+        "key": "a random key",
+        "on_step": "called with every step of a head's minimization",
+    }
+)
+
+
+def _steps(first: float, last: float, step: float) -> tuple[float, ...]:
+    """Lists numbers from first to last, as they are written."""
+    count = round((last - first) / step) + 1
+    return tuple(round(first + i * step, 6) for i in range(count))
+
+
+TAUS = _steps(-1.0, 2.5, 0.1)  # of logit adjustments
+
+# From the knob to the outcome.
+Family = Callable[[float], Outcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A correction, as the table has it.
+
+    Attributes:
+      name: Its name in files and on the command line.
+      function: Takes what it needs by name, does all that does not depend on the knob,
+        and returns the function from the knob to the outcome.
+      needs: Names of `NEEDS`.
+      linear: Whether the outcome is a classifier W, b.
+      source: Where it is from.
+      knob: Name of what is chosen by validation; None for nothing.
+      grid: Values of the knob to try, `neutral` among them.
+      neutral: The value of the knob that changes nothing: of the classifier, or of what
+        was trained in its place.
+      choices: Further options of the function; each is tried with every knob.
+      rescales: Whether the outcome's weights are multiples of those given, class by
+        class, so that its logits follow from the given classifier's.
+      optional: Whether comparisons leave it out unless asked for.
+      uses: Names of `NEEDS` that it makes use of where they are there.
+    """
+
+    name: str
+    function: Callable[..., Family]
+    needs: tuple[str, ...]
+    linear: bool
+    source: str
+    knob: str | None = None
+    grid: tuple[float, ...] = ()
+    neutral: float = 0.0
+    choices: tuple[Mapping[str, Any], ...] = (MappingProxyType({}),)
+    rescales: bool = False
+    optional: bool = False
+    uses: tuple[str, ...] = ()
+
+
+class Point(NamedTuple):
+    """An outcome of a method, and how it came about."""
+
+    choice: Mapping[str, Any]  # further options
+    knob: float  # 0 where a method has none
+    outcome: Outcome
+
+
+def make_inputs(
+    features: ArrayLike,
+    labels: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike,
+    *,
+    few_classes: ArrayLike,
+    val: tuple[ArrayLike, ArrayLike] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Gathers what methods may need.
+
+    Args:
+      features: Training features, with shape `[n, d]`, perhaps mapped from a file.
+      labels: Classes of the rows, with shape `[n]`.
+      weight: Weights of the classifier, with shape `[C, d]`.
+      bias: Biases of the classifier, with shape `[C]`.
+      few_classes: Class ids, with shape `[F]`.
+      val: Validation features and labels, or None.
+      seed: Of the key of trained methods.
+
+    Returns:
+      Values by the names of `NEEDS`.
+    """
+    num_classes = len(np.asarray(bias))
+    truth = np.asarray(labels)
+    inputs = {
+        "features": features,
+        "labels": truth,
+        "weight": jnp.asarray(weight, float),
+        "bias": jnp.asarray(bias, float),
+        "counts": np.bincount(truth[truth >= 0], minlength=num_classes),
+        "num_classes": num_classes,
+        "few_classes": few_classes,
+        "key": jax.random.key(seed),
+    }
+    if val is not None:
+        inputs["val_features"], inputs["val_labels"] = val
+    return inputs
+
+
+def apply(
+    method: Method, inputs: Mapping[str, Any], knob: float | None = None, **choice: Any
+) -> Outcome:
+    """Applies a method with one value of its knob.
+
+    Args:
+      method: A method of the table.
+      inputs: What it needs, by name; there may be more.
+      knob: Value of its knob; None for the one that changes nothing.
+      **choice: Further options of its function; by default the first of its choices.
+
+    Returns:
+      The outcome.
+
+    Raises:
+      ValueError: If anything that it needs is missing.
+    """
+    family = method.function(**_pick(method, inputs), **(choice or method.choices[0]))
+    return family(method.neutral if knob is None else knob)
+
+
+def sweep(method: Method, inputs: Mapping[str, Any]) -> Iterator[Point]:
+    """Yields the outcomes of a method over its choices and its knob.
+
+    What does not depend on the knob is done once for all of its values. Methods that
+    change the bias alone give the very array of weights that they were given.
+
+    Args:
+      method: A method of the table.
+      inputs: What it needs, by name; there may be more.
+
+    Yields:
+      Points, a choice after the other.
+
+    Raises:
+      ValueError: If anything that it needs is missing.
+    """
+    picked = _pick(method, inputs)
+    for choice in method.choices:
+        family = method.function(**picked, **choice)
+        for knob in method.grid or (method.neutral,):
+            yield Point(choice, knob, family(knob))
+
+
+def _pick(method: Method, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [name for name in method.needs if name not in inputs]
+    if missing:
+        what = ", ".join(f"{name} ({NEEDS[name]})" for name in missing)
+        raise ValueError(f"{method.name} needs {what}; got {sorted(inputs)}.")
+    used = [name for name in method.uses if name in inputs]
+    return {name: inputs[name] for name in (*method.needs, *used)}
+
+
+# Functions of the table.
+
+
+def _unchanged(weight: jax.Array, bias: jax.Array) -> Family:
+    return lambda _: Linear(weight, bias)
+
+
+def _few_offset(weight: jax.Array, bias: jax.Array, few_classes: ArrayLike) -> Family:
+    return lambda offset: Linear(
+        weight, offsets.few_offset(bias, few_classes, offset=offset)
+    )
+
+
+def _logit_adjustment(weight: jax.Array, bias: jax.Array, counts: ArrayLike) -> Family:
+    return lambda tau: adjusted(Linear(weight, bias), counts, tau)
+
+
+def _prior_from_predictions(
+    features: ArrayLike, weight: jax.Array, bias: jax.Array
+) -> Family:
+    prior = offsets.prior_from_predictions(features, weight, bias)
+    return lambda tau: adjusted(Linear(weight, bias), prior, tau)
+
+
+def _tau_normalization(
+    weight: jax.Array, bias: jax.Array, *, keep_bias: bool = False
+) -> Family:
+    return lambda tau: norms.tau_normalization(
+        weight, bias, tau=tau, keep_bias=keep_bias
+    )
+
+
+def _max_norm(weight: jax.Array, bias: jax.Array) -> Family:
+    return lambda threshold: norms.max_norm(weight, bias, threshold=threshold)
+
+
+def _nearest_class_mean(
+    features: ArrayLike, labels: ArrayLike, num_classes: int, *, variant: str
+) -> Family:
+    outcome = nearest_class_mean(
+        features, labels, num_classes=num_classes, variant=variant
+    )
+    return lambda _: outcome
+
+
+def _drops(
+    weight: jax.Array,
+    bias: jax.Array,
+    counts: ArrayLike,
+    val_features: ArrayLike,
+    val_labels: ArrayLike,
+    *,
+    delta: float,
+) -> Family:
+    val_logits = logits(Linear(weight, bias), val_features)
+    shift = offsets.drops(val_logits, val_labels, counts, delta=delta)
+    return lambda strength: Linear(weight, bias + strength * shift)
+
+
+def _then_adjusted(
+    train: Callable[..., Outcome], *, by_counts: bool = False
+) -> Callable[..., Family]:
+    """Makes a family of a trained method: logit adjustments of its outcome."""
+
+    def function(*, counts: ArrayLike, **inputs: Any) -> Family:
+        outcome = train(**inputs, **({"counts": counts} if by_counts else {}))
+        return lambda tau: adjusted(outcome, counts, tau)
+
+    return function
+
+
+_HEAD = ("weight", "bias")
+_SAMPLES = ("features", "labels")
+_KANG = "Kang et al., ICLR 2020"
+
+
+def _means(variant: str) -> Method:
+    return Method(
+        name=f"nearest_class_mean_{variant}",
+        function=functools.partial(_nearest_class_mean, variant=variant),
+        needs=(*_SAMPLES, "num_classes"),
+        linear=variant in ("un", "cosine"),
+        source=_KANG,
+    )
+
+
+def _choices(name: str, values: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
+    return tuple(MappingProxyType({name: value}) for value in values)
+
+
+def _scores(name: str, source: str, **options: Any) -> Method:
+    return Method(
+        name=name,
+        function=functools.partial(refitted.scores_family, **options),
+        needs=(*_SAMPLES, "num_classes", "counts"),
+        linear=True,
+        source=source,
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("covariance_shrinkage", COVARIANCE_GRID),
+    )
+
+
+def _table(*methods: Method) -> Mapping[str, Method]:
+    return MappingProxyType({method.name: method for method in methods})
+
+
+METHODS = _table(
+    Method(
+        name="unchanged",
+        function=_unchanged,
+        needs=_HEAD,
+        linear=True,
+        rescales=True,
+        source="the classifier as it was",
+    ),
+    Method(
+        name="few_offset",
+        function=_few_offset,
+        needs=(*_HEAD, "few_classes"),
+        linear=True,
+        rescales=True,
+        source="a control of one number",
+        knob="offset",
+        grid=_steps(-1.0, 6.0, 0.1),
+    ),
+    Method(
+        name="logit_adjustment",
+        function=_logit_adjustment,
+        needs=(*_HEAD, "counts"),
+        linear=True,
+        rescales=True,
+        source="Menon et al., ICLR 2021; with tau 1, Hong et al., CVPR 2021",
+        knob="tau",
+        grid=TAUS,
+    ),
+    Method(
+        name="prior_from_predictions",
+        function=_prior_from_predictions,
+        needs=("features", *_HEAD),
+        linear=True,
+        rescales=True,
+        source="Prior2Posterior, arXiv 2412.16540",
+        knob="tau",
+        grid=TAUS,
+    ),
+    Method(
+        name="tau_normalization",
+        function=_tau_normalization,
+        needs=_HEAD,
+        linear=True,
+        rescales=True,
+        source=f"{_KANG}; the bias is dropped",
+        knob="tau",
+        grid=_steps(0.0, 2.0, 0.1),
+    ),
+    Method(
+        name="tau_normalization_bias",
+        function=functools.partial(_tau_normalization, keep_bias=True),
+        needs=_HEAD,
+        linear=True,
+        rescales=True,
+        source=f"{_KANG}; the bias is kept",
+        knob="tau",
+        grid=_steps(0.0, 2.0, 0.1),
+    ),
+    *(_means(variant) for variant in VARIANTS),
+    _scores("gaussian_scores", "empirical Bayes on the class means"),
+    _scores("gaussian_scores_unshrunk", "linear discriminant analysis", shrunk=False),
+    Method(
+        name="gaussian_mix",
+        function=refitted.mix_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("val_features",),
+        linear=True,
+        source="the classifier's own scores and shrunk Gaussian ones",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("covariance_shrinkage", COVARIANCE_GRID),
+    ),
+    Method(
+        name="balanced_softmax_head",
+        function=refitted.head_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("on_step",),
+        linear=True,
+        source="Ren et al., NeurIPS 2020, to the minimum; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("l2_factor", (0.5, 1.0, 2.0, 4.0)),
+    ),
+    Method(
+        name="alphanet_plus",
+        function=refitted.plus_family,
+        needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
+        uses=("val_features", "val_labels", "on_step"),
+        linear=True,
+        source="a convex head whose prior lets classes borrow from their nearest",
+        knob="tau",
+        grid=TAUS,
+        choices=_choices("l2_factor", L2_FACTORS),
+    ),
+    Method(
+        name="max_norm",
+        function=_max_norm,
+        needs=_HEAD,
+        linear=True,
+        rescales=True,
+        source="Alshammari et al., CVPR 2022; the projection, without training",
+        knob="threshold",
+        grid=_steps(0.3, 1.0, 0.05),
+        neutral=1.0,
+        optional=True,
+    ),
+    Method(
+        name="crt",
+        function=_then_adjusted(trained.crt),
+        needs=(*_SAMPLES, "num_classes", "counts", "key"),
+        linear=True,
+        source=f"{_KANG}; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        optional=True,
+    ),
+    Method(
+        name="lws",
+        function=_then_adjusted(trained.lws),
+        needs=(*_SAMPLES, *_HEAD, "counts", "key"),
+        linear=True,
+        rescales=True,
+        source=f"{_KANG}; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        optional=True,
+    ),
+    Method(
+        name="disalign",
+        function=_then_adjusted(trained.disalign, by_counts=True),
+        needs=(*_SAMPLES, *_HEAD, "counts", "key"),
+        linear=False,
+        source="Zhang et al., CVPR 2021; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        optional=True,
+    ),
+    Method(
+        name="marc",
+        function=_then_adjusted(trained.marc, by_counts=True),
+        needs=(*_SAMPLES, *_HEAD, "counts", "key"),
+        linear=True,
+        rescales=True,
+        source="Wang et al., ACML 2022; then a logit adjustment",
+        knob="tau",
+        grid=TAUS,
+        optional=True,
+    ),
+    Method(
+        name="drops",
+        function=_drops,
+        needs=(*_HEAD, "counts", "val_features", "val_labels"),
+        linear=True,
+        rescales=True,
+        source="Wei et al., ICLR 2023",
+        knob="strength",
+        grid=_steps(0.0, 1.5, 0.1),
+        choices=_choices("delta", (0.05, 0.2)),
+        optional=True,
+    ),
+)

@@ -1,0 +1,170 @@
+"""`compare.json`: many corrections of one classifier over their knobs, and its table.
+
+    methods      by name: linear; source; knob, its name; curve; chosen; tradeoff;
+                 and, but for the reference, difference and mcnemar
+      curve      one entry for every value of the knob and every further option: knob,
+                 a number; val and test, accuracies of few, medium, many and all; and
+                 test_error, their standard errors; options, if there are any
+      chosen     by 'overall' and 'harmonic' (the harmonic mean of the splits) on
+                 validation data, perhaps by 'oracle' (overall on test data): the point
+                 and what was measured there on test data
+      tradeoff   S: the mean over weights 0, 0.1 ... 0.5 of what few accuracy and
+                 overall accuracy come to when the knob is chosen by that on validation
+      difference from the reference of tradeoff, few and overall: estimate, low, high
+                 (all intervals of a statistic together cover with `level`), and
+                 p_value, corrected by Holm's procedure
+      mcnemar    exact tests at the points chosen by overall accuracy, by split; of
+                 AlphaNet, its first seed
+    failed       why, by name of method
+    knobs_by     'validation' or 'cross-validation'
+
+Accuracies are fractions; null stands where there are no samples.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alphanet_jax import files
+from alphanet_jax.errors import UserError
+from alphanet_jax.results import accuracy, tables
+
+__all__ = ["FILE_NAME", "load", "save", "table"]
+
+FILE_NAME = "compare.json"
+_COLUMNS = (
+    ("Few", "few"),
+    ("Med.", "medium"),
+    ("Many", "many"),
+    ("Overall", "overall"),
+    ("F1", "macro_f1"),
+    ("Harm.", "harmonic_mean"),
+    ("Worst", "worst_decile"),
+    ("ECE", "ece"),
+)
+_TITLES = {
+    "overall": "knob chosen by overall accuracy",
+    "harmonic": "knob chosen by the harmonic mean of the splits",
+    "oracle": "ORACLE: knob chosen on the test data themselves, which nobody can do",
+}
+
+
+def save(path: Path, found: Mapping[str, Any]) -> None:
+    """Writes a comparison, whole or not at all."""
+    with files.replacing(path) as temporary:
+        temporary.write_text(
+            json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Reads a comparison.
+
+    Raises:
+      UserError: If the file cannot be read, or is not one.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a comparison ({error})") from None
+    try:
+        if not found["methods"]:
+            raise ValueError("no methods")
+        for name, entry in found["methods"].items():
+            points = [*entry["curve"], *entry["chosen"].values()]
+            if not entry["curve"] or not {"overall", "harmonic"} <= set(
+                entry["chosen"]
+            ):
+                raise ValueError(f"{name} has no points")
+            for point in points:
+                float(point["knob"])
+                for group in ("val", "test"):
+                    if len(point[group]) != len(accuracy.PARTS):
+                        raise ValueError(f"{name}: {group} must have 4 numbers")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: not a comparison ({reason})") from None
+    loaded: dict[str, Any] = found
+    return loaded
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Writes a comparison as text: a table for every way to choose the knob.
+
+    Args:
+      found: The content of a `compare.json`.
+
+    Returns:
+      The tables: test accuracies and the like in percent, NLL in nats, S in percent
+      and its difference from the reference with the interval.
+    """
+    criteria = [name for name in _TITLES if _has(found, name)]
+    shown = [_table(found, criterion) for criterion in criteria]
+    return "\n\n\n".join(shown)
+
+
+def _has(found: Mapping[str, Any], criterion: str) -> bool:
+    return any(criterion in entry["chosen"] for entry in found["methods"].values())
+
+
+def _table(found: Mapping[str, Any], criterion: str) -> str:
+    with_tradeoff = criterion == "overall"
+    header = ["Method", "Knob", *(title for title, _ in _COLUMNS), "NLL"]
+    reference = found["reference"]
+    if with_tradeoff:
+        header += ["S", f"S - {reference}"]
+    rows = []
+    for name, entry in found["methods"].items():
+        point = entry["chosen"][criterion]
+        row = [name, _knob(entry, point)]
+        row += [_percent(point[column]) for _, column in _COLUMNS]
+        row.append(_number(point["nll"], 2))
+        if with_tradeoff:
+            row += [_percent(entry["tradeoff"]), _difference(entry)]
+        rows.append(row)
+    title = f"{found['proper_name']}, {_TITLES[criterion]}:"
+    if criterion != "oracle":
+        title = title.replace("accuracy:", f"accuracy ({found['knobs_by']}):")
+    text = f"{title}\n{'=' * len(title)}\n\n{tables.format_table(header, rows)}"
+    if with_tradeoff:
+        text += (
+            f"\n\nIntervals of {100 * found['level']:g} % for all differences "
+            "together; * where 0 is outside. "
+            "Worst: the tenth of classes that does worst. S: mean of accuracy with "
+            "few weighing 0 to half."
+        )
+    return text
+
+
+def _knob(entry: Mapping[str, Any], point: Mapping[str, Any]) -> str:
+    parts = [f"{entry['knob']} {point['knob']:g}"] if entry["knob"] else []
+    parts += [
+        f"{_SHORT.get(name, name)} {value:g}"
+        for name, value in point.get("options", {}).items()
+    ]
+    return ", ".join(parts)
+
+
+_SHORT = {"covariance_shrinkage": "a", "l2_factor": "w x"}
+
+
+def _difference(entry: Mapping[str, Any]) -> str:
+    if "difference" not in entry:
+        return ""
+    one = entry["difference"]["tradeoff"]
+    low, high = 100 * one["low"], 100 * one["high"]
+    mark = "*" if low > 0 or high < 0 else " "
+    return f"{100 * one['estimate']:+.1f} ({low:+.1f}, {high:+.1f}){mark}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
