@@ -81,6 +81,9 @@ EMBEDDED = [
     ("nearest_class_mean_l2n", None, [42.62, 54.68, 59.71, 52.83]),
     ("nearest_class_mean_cl2n", None, [42.83, 54.79, 59.57, 52.88]),
     ("nearest_class_mean_cosine", None, [43.96, 55.46, 58.82, 53.19]),
+    ("gaussian_scores", 0, [42.21, 57.54, 60.89, 54.11]),
+    ("gaussian_scores_unshrunk", 0, [37.96, 58.86, 63.86, 54.34]),
+    ("gaussian_mix", 0.5, [50.62, 61.79, 59.00, 57.46]),
 ]
 
 

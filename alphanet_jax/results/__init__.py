@@ -3,9 +3,10 @@
 `schema` lists the arrays of a file, `file` loads and saves it, `sets` takes several
 files together. `accuracy` counts predictions, `top_k` ranks classes, `nearest` finds
 near ones; `datasets` finds the data again that this needs. `significance` says how sure
-differences are. `tables` lays tables out, `accuracy_tables` makes those of accuracy,
-`combos` and `combo_reports` explain single classes, `semantic` and `wordnet` find
-classes that are near in meaning. All of it needs NumPy alone, not JAX.
+differences are; `comparison_file` has corrections side by side. `tables` lays tables
+out, `accuracy_tables` makes those of accuracy, `combos` and `combo_reports` explain
+single classes, `semantic` and `wordnet` find classes that are near in meaning. All of
+it needs NumPy alone, not JAX.
 
 The names in `__all__` are those that a notebook needs. Each is loaded when it is first
 used:
