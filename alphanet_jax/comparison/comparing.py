@@ -1,9 +1,9 @@
 """The one function that compares: a dataset and names of methods in, a document out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,59 @@ def method_names(asked: Sequence[str] = ()) -> list[str]:
     return [name for name in every if name in wanted]
 
 
+class _Setup(NamedTuple):
+    """What all methods are judged on."""
+
+    val: Samples  # validation samples, or training samples that are held out in turn
+    test: Samples
+    fold_of: np.ndarray | None  # fold of every training row; None with validation data
+    products: Mapping[str, np.ndarray]  # with the given weights, by group
+    notes: list[str]
+
+    def describe(self) -> str:
+        """Says what knobs are chosen by."""
+        num, num_test = len(self.val.labels), len(self.test.labels)
+        if self.fold_of is None:
+            return f"{num} validation and {num_test} test samples"
+        return (
+            f"knobs by cross-validation on {num} training samples in "
+            f"{int(self.fold_of.max()) + 1} folds, {num_test} test samples"
+        )
+
+
+def _prepare(data: Dataset, *, num_folds: int, seed: int) -> _Setup:
+    """Draws folds where there is no validation data, and takes products.
+
+    Raises:
+      UserError: If there are no few samples to choose a knob by or to test on.
+    """
+    num_classes = len(data.bias)
+    test = Samples(data.test.labels, data.splits, num_classes)
+    fold_of = None
+    groups = {"test": data.test}
+    if data.val is not None:
+        groups["val"], labels = data.val, data.val.labels
+    else:
+        fold_of = folds.draw_folds(data.train.labels, num_folds=num_folds, seed=seed)
+        labels = data.train.labels[fold_of >= 0]
+    val = Samples(labels, data.splits, num_classes, by_class=not is_balanced(labels))
+    _check_few(test, "test data have no samples of few classes")
+    _check_few(
+        val,
+        "validation data have no samples of few classes; without validation data, "
+        "--config.training.val_datagrp= (empty), knobs are chosen on training samples"
+        if fold_of is None
+        else "no few class has two training samples, so that none can be held out to "
+        "choose knobs by; validation data are needed",
+    )
+    products = {
+        name: posthoc.products(group.features, data.weight)
+        for name, group in groups.items()
+    }
+    notes = _notes(data, val, fold_of, products["test"])
+    return _Setup(val, test, fold_of, products, notes)
+
+
 def compare(
     data: Dataset,
     *,
@@ -110,89 +163,45 @@ def compare(
     if not rhos:
         raise UserError("rhos must have at least one value of rho")
     settings = Settings(dataset=data.name) if settings is None else settings
-    num_classes = len(data.bias)
-    test = Samples(data.test.labels, data.splits, num_classes)
-    fold_of = None
-    if data.val is not None:
-        labels = data.val.labels
-    else:
-        fold_of = folds.draw_folds(data.train.labels, num_folds=num_folds, seed=seed)
-        labels = data.train.labels[fold_of >= 0]
-    val = Samples(labels, data.splits, num_classes, by_class=not is_balanced(labels))
-    _check_few(test, "test data have no samples of few classes")
-    _check_few(
-        val,
-        "validation data have no samples of few classes; without validation data, "
-        "--config.training.val_datagrp= (empty), knobs are chosen on training samples"
-        if fold_of is None
-        else "no few class has two training samples, so that none can be held out to "
-        "choose knobs by; validation data are needed",
-    )
-    report(
-        f"{len(names)} methods on {data.proper_name}: {len(labels)} validation and "
-        f"{len(test.labels)} test samples"
-        if fold_of is None
-        else f"{len(names)} methods on {data.proper_name}: knobs by cross-validation "
-        f"on {len(labels)} training samples in {num_folds} folds, {len(test.labels)} "
-        "test samples"
-    )
-    groups = {"test": data.test} | ({"val": data.val} if data.val else {})
-    products = {
-        name: posthoc.products(group.features, data.weight)
-        for name, group in groups.items()
-    }
-    notes = _notes(data, val, fold_of, products["test"])
-    for note in notes:
+    setup = _prepare(data, num_folds=num_folds, seed=seed)
+    report(f"{len(names)} methods on {data.proper_name}: {setup.describe()}")
+    for note in setup.notes:
         report(f"note: {note}")
-    judge = Judge(
-        data,
-        val=val,
-        test=test,
-        fold_of=fold_of,
-        products=products,
-        seed=seed,
-        oracle=oracle,
-        report=report,
-    )
+    shared: dict[str, Any] = {
+        "val": setup.val,
+        "test": setup.test,
+        "fold_of": setup.fold_of,
+        "products": setup.products,
+        "oracle": oracle,
+    }
+    root = None if workdir is None else Path(workdir)
+    judge = Judge(data, **shared, seed=seed, report=report)
     alphanet = AlphaNetSweep(
         settings,
         rhos,
-        workdir=None if workdir is None else Path(workdir) / ALPHANET,
+        workdir=None if root is None else root / ALPHANET,
         memory_limit=memory_limit,
         neighbors=neighbors,
         report=report,
     )
-
-    def judge_method(name: str) -> Curve:
-        if name != ALPHANET:
-            return judge.curve(METHODS[name])
-        return alphanet.curve(
-            data,
-            val=val,
-            test=test,
-            fold_of=fold_of,
-            products=products,
-            oracle=oracle,
-        )
-
     facts = {
         "version": __version__,
         "file_hashes": dict(data.file_hashes),
-        "num_folds": None if fold_of is None else num_folds,
+        "num_folds": None if setup.fold_of is None else num_folds,
         "seed": seed,
         "oracle": oracle,
     }
 
     def curve(name: str) -> Curve:
-        if workdir is None:
-            return judge_method(name)
-        path = Path(workdir) / "methods" / f"{name}.npz"
+        def judged() -> Curve:
+            if name == ALPHANET:
+                return alphanet.curve(data, **shared)
+            return judge.curve(METHODS[name])
+
+        if root is None:
+            return judged()
         key = kept.key_of(facts | _facts_of(name, settings, rhos))
-        found = kept.load(path, key)
-        if found is None:
-            found = judge_method(name)
-            kept.save(path, found, key)
-        return found
+        return kept.load_or_make(root / "methods" / f"{name}.npz", key, judged)
 
     curves, failed = _run(names, curve, report)
     if reference in failed:
@@ -200,27 +209,37 @@ def compare(
     report("drawing test samples, for intervals")
     entries = document.compared(
         curves,
-        test,
+        setup.test,
         reference=reference,
         level=level,
         num_draws=num_draws,
         seed=seed,
     )
-    made = {
-        "format": 1,
-        "dataset": data.name,
-        "proper_name": data.proper_name,
-        "knobs_by": "validation" if fold_of is None else "cross-validation",
-        "reference": reference,
-        "level": level,
-        "alphanet_seeds": settings.seeds,
-        "notes": notes,
-        "methods": entries,
-        "failed": failed,
-        "config": settings.as_config(),
-        "file_hashes": dict(data.file_hashes),
-    }
-    found: dict[str, Any] = document.plain(made)
+    return _document(
+        data,
+        settings,
+        knobs_by="validation" if setup.fold_of is None else "cross-validation",
+        reference=reference,
+        level=level,
+        notes=setup.notes,
+        methods=entries,
+        failed=failed,
+    )
+
+
+def _document(data: Dataset, settings: Settings, **facts: Any) -> dict[str, Any]:
+    """Makes the content of the file."""
+    found: dict[str, Any] = document.plain(
+        {
+            "format": 1,
+            "dataset": data.name,
+            "proper_name": data.proper_name,
+            "alphanet_seeds": settings.seeds,
+            **facts,
+            "config": settings.as_config(),
+            "file_hashes": dict(data.file_hashes),
+        }
+    )
     return found
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from alphanet_jax import files
 from alphanet_jax.comparison.judging import Chosen, Curve
 from alphanet_jax.errors import UserError
 
-__all__ = ["key_of", "load", "save"]
+__all__ = ["key_of", "load", "load_or_make", "save"]
 
 _ARRAYS = ("knobs", "val", "test", "correct")
 _TEXTS = ("name", "linear", "source", "knob_name", "choices")
@@ -58,3 +58,12 @@ def load(path: Path, key: str) -> Curve | None:
     # One that is damaged is made anew.
     except (KeyError, TypeError, UserError, ValueError):
         return None
+
+
+def load_or_make(path: Path, key: str, make: Callable[[], Curve]) -> Curve:
+    """Reads a curve, or makes it and writes it."""
+    found = load(path, key)
+    if found is None:
+        found = make()
+        save(path, found, key)
+    return found
