@@ -833,7 +833,7 @@ class TestCommand:
             assert sha(f"w/{name}/result.npz") == sha(f"whole/{name}/result.npz")
 
 
-KILLS = 8
+KILLS = 6
 
 
 @pytest.mark.slow
