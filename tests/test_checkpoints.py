@@ -833,7 +833,7 @@ class TestCommand:
             assert sha(f"w/{name}/result.npz") == sha(f"whole/{name}/result.npz")
 
 
-KILLS = 6
+KILLS = 8
 
 
 @pytest.mark.slow
