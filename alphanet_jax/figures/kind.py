@@ -157,7 +157,9 @@ def load_kind(name: str) -> Kind[Any, Any]:
     if name not in KINDS:
         originals = {original.lower(): ours for original, ours in ORIGINALS.items()}
         ours = originals.get(name.lower())
-        hint = did_you_mean(name, KINDS) if ours is None else f"did you mean {ours!r}?"
+        hint = f"did you mean {ours!r}?"
+        if ours is None:
+            hint = did_you_mean(name, KINDS, most_listed=len(KINDS))
         raise UserError(f"unknown figure {name!r}; {hint}")
     module = importlib.import_module(f"alphanet_jax.figures.kinds.{name}")
     kind: Kind[Any, Any] = module.KIND

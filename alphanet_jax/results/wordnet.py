@@ -14,7 +14,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -115,35 +115,58 @@ def open_wordnet(path: Path | None = None) -> "WordNetCorpusReader":
         if root is None:
             raise UserError(f"no WordNet database on this machine: {_INSTALL}")
 
-    with _blame(str(root)):
+    with _blame(root.name_of()):
         contents = _read(root)
-    _check_version(f"{root / 'data.noun'}", contents["data.noun"])
-    with _blame(str(root)):
-        return _make_reader(str(root), contents)
+    _check_version(root.name_of("data.noun"), contents["data.noun"])
+    with _blame(root.name_of()):
+        return _make_reader(root.name_of(), contents)
 
 
-def _find(place: Path) -> Path | zipfile.Path | None:
-    """Finds the directory of the database, which may be inside a zip file."""
+class _Root(NamedTuple):
+    """The directory of the database, which may be inside a zip file."""
+
+    path: Path
+    inner: str | None = None  # what names in the zip file begin with
+
+    def name_of(self, file: str = "") -> str:
+        """Names a file of it for people."""
+        if self.inner is None:
+            return str(self.path / file)
+        return f"{self.path}/{self.inner}{file}"
+
+
+def _find(place: Path) -> _Root | None:
+    """Finds the directory of the database."""
     for directory in (place, place / "wordnet", place / "corpora" / "wordnet"):
         # Unlike Path.is_file, False also where it is not allowed to look.
         if all(os.path.isfile(directory / name) for name in _REQUIRED):
-            return directory
+            return _Root(directory)
     for file in (place, place / "wordnet.zip", place / "corpora" / "wordnet.zip"):
         if file.suffix == ".zip" and os.path.isfile(file):
-            with _blame(str(file)):
+            with _blame(str(file)), zipfile.ZipFile(file) as archive:
+                names = set(archive.namelist())
                 for inner in ("wordnet/", ""):
-                    root = zipfile.Path(file, inner)
-                    if all((root / name).is_file() for name in _REQUIRED):
-                        return root
+                    if names >= {inner + name for name in _REQUIRED}:
+                        return _Root(file, inner)
     return None
 
 
-def _read(root: Path | zipfile.Path) -> dict[str, bytes]:
-    files = {name: root / name for name in _FILES}
-    contents = {
-        name: file.read_bytes() if file.is_file() else b""
-        for name, file in files.items()
-    }
+def _read(root: _Root) -> dict[str, bytes]:
+    if root.inner is None:
+        files = {name: root.path / name for name in _FILES}
+        contents = {
+            name: file.read_bytes() if file.is_file() else b""
+            for name, file in files.items()
+        }
+    else:
+        with zipfile.ZipFile(root.path) as archive:
+            names = set(archive.namelist())
+            contents = {
+                name: archive.read(root.inner + name)
+                if root.inner + name in names
+                else b""
+                for name in _FILES
+            }
     numbers = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
     lines = (
         f"{index:02d}\t{name}\t{numbers[name.partition('.')[0]]}\n"
