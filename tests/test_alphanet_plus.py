@@ -208,6 +208,7 @@ class TestAlphaNetPlus:
         assert np.abs(difference).max() < 0.02 * np.ptp(wanted)
         assert found.converged
 
+    @pytest.mark.slow
     def test_what_it_is_without_validation_data(self):
         found = alphanet_plus(FEATURES, LABELS, num_classes=7)
         assert (found.covariance_shrinkage, found.l2, found.tau) == (
@@ -288,6 +289,7 @@ class TestAlphaNetPlus:
         assert found.evaluations == sum(step.evaluations for step in last.values())
         assert all(step.expected <= 1e-5 for step in last.values())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("counts", [(9, 1), (4, 1, 1), (2, 2, 2, 2, 2, 2)])
     def test_few_classes_and_none_that_are_rare(self, counts):
         features, labels = plus_oracle.long_tail(counts=counts, dim=3)

@@ -114,6 +114,7 @@ def test_standard_errors_by_hand():
 # --- curves and chosen points
 
 
+@pytest.mark.slow
 def test_a_curve_by_a_slow_oracle(data, found):
     counts = np.bincount(data.train.labels)
     entry = found["methods"]["logit_adjustment"]
@@ -278,6 +279,7 @@ def test_coefficients_that_change_nothing(data, monkeypatch, with_val):
     assert one["estimate"] == pytest.approx(0, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(data, tmp_path, monkeypatch):
     found = quiet(data, workdir=tmp_path)
     judged = []

@@ -90,6 +90,7 @@ class TestObjective:
             found.gradient, gradient.reshape(7, 6), rtol=1e-4, atol=1e-6
         )
 
+    @pytest.mark.slow
     def test_gradient_is_that_of_the_value(self):
         prior, rows = random_prior(), rows_of()
         scaled = (FEATURES - np.asarray(rows.centre)) / rows.spread
@@ -169,6 +170,7 @@ class TestRows:
         np.testing.assert_allclose(rows.centre, centre, rtol=1e-5)
         assert rows.spread == pytest.approx(spread)
 
+    @pytest.mark.slow
     def test_features_that_are_all_alike(self):
         head = balanced_softmax_head(np.ones((6, 2)), np.arange(6) % 3, num_classes=3)
         assert np.isfinite(head.bias).all()
@@ -198,6 +200,7 @@ class TestRowsAtMost:
 
 
 class TestHead:
+    @pytest.mark.slow
     @pytest.mark.parametrize("l2", [1e-3, 1e-1])
     @pytest.mark.parametrize("prior", [None, random_prior()])
     def test_against_scipy(self, l2, prior):
@@ -213,6 +216,7 @@ class TestHead:
             point[:, -1] - point[:, -1].mean(), bias - bias.mean(), atol=0.02 * scale
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "shape",
         [

@@ -530,6 +530,7 @@ def test_options_are_by_name():
                 assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_val", [True, False])
 def test_alphanet_plus_of_the_table_is_the_function(small, with_val):
     names = ("features", "labels", "num_classes")

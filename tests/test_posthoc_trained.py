@@ -115,6 +115,7 @@ class TestAgainstNumPy:
         for part, other in zip(found, wanted, strict=True):
             close(part, other)
 
+    @pytest.mark.slow
     def test_lws(self, data):
         _, labels, weight, bias = data
         key = jax.random.key(2)
@@ -252,6 +253,7 @@ def test_class_weights():
     np.testing.assert_allclose(found, np.array([1, 2, 4]) * 3 / 7, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_weighted_cross_entropy_is_a_weighted_mean():
     logits = jnp.array([[0.0, 0.0], [np.log(3.0), 0.0], [0.0, 0.0]])
     labels = jnp.array([0, 1, 1])
