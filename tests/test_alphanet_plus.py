@@ -222,6 +222,7 @@ class TestAlphaNetPlus:
         for part, other in zip(found.balanced, expected, strict=True):
             np.testing.assert_array_equal(part, other)
 
+    @pytest.mark.slow
     def test_is_deterministic(self):
         first, second = (alphanet_plus(FEATURES, LABELS, num_classes=7) for _ in "ab")
         for part, other in zip(first.head, second.head, strict=True):

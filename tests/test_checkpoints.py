@@ -131,6 +131,7 @@ class TestStore:
     def test_nothing_there(self, store):
         assert store.restore("0-0", make_state(0)) is None
 
+    @pytest.mark.slow
     def test_round_trip(self, store, tmp_path):
         store.save("0-0", 1, make_state(1))
         store.save("1-0", 4, make_state(2))

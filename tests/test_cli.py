@@ -282,6 +282,7 @@ class TestErrors:
             assert captured.err.count("\n") == 1
             assert message in captured.err
 
+    @pytest.mark.slow
     def test_an_earlier_result_survives(self, capsys):
         path = pathlib.Path("x/result.npz")
         path.parent.mkdir()
@@ -373,6 +374,7 @@ class TestQuickstart:
         assert "changes.png   # after: pip install matplotlib\n" in text
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads(tmp_path):
     """`main.py ... | head` ends without a word."""
     main = pathlib.Path(__file__).parents[1] / "main.py"

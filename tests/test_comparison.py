@@ -150,6 +150,7 @@ def test_a_curve_by_a_slow_oracle(data, found):
     assert entry["tradeoff"] == pytest.approx(2 * np.mean(values))
 
 
+@pytest.mark.slow
 def test_what_is_measured_at_a_chosen_point(data, found):
     chosen = found["methods"]["unchanged"]["chosen"]["overall"]
     logits = data.test.features @ data.weight.T + data.bias
@@ -180,6 +181,7 @@ def test_the_document_has_the_stated_form(found):
     assert found["knobs_by"] == "validation"
 
 
+@pytest.mark.slow
 def test_differences_and_tests_are_of_the_reference(data):
     found = quiet(data, ["few_offset"], reference="logit_adjustment")
     methods = found["methods"]
@@ -265,6 +267,7 @@ def untrained(points, data, *, workdir=None, **options):
     return [training.Trained(point, kept=arrays) for point in points]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_val", [True, False])
 def test_coefficients_that_change_nothing(data, monkeypatch, with_val):
     monkeypatch.setattr(training, "train", untrained)

@@ -87,6 +87,7 @@ class TestProgram:
         for flag in ("data_root", "groups", "feature_dtype", "ignore_idxs", "out"):
             assert f"--{flag}\n" in result.stdout
 
+    @pytest.mark.slow
     def test_needs_neither_jax_nor_torch(self, out):
         result = run_code(f"""
             import runpy, sys

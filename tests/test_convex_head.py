@@ -117,6 +117,7 @@ class TestObjective:
         np.testing.assert_allclose(found.curvature, shares * (1 - shares), rtol=1e-5)
         assert found.value == pytest.approx(-shares @ np.log(shares), rel=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("resident_bytes", [0, 2**30])
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4", np.float64])
     def test_pieces_are_the_whole(
@@ -259,6 +260,7 @@ class TestHead:
         assert steps[0].value == pytest.approx(-shares @ np.log(shares), rel=1e-5)
         assert found.converged
 
+    @pytest.mark.slow
     def test_tolerance_is_how_far_from_the_minimum(self):
         rows, ends = rows_of(), []
         for tolerance in (1e-2, 1e-4, 1e-6):

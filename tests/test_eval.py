@@ -239,6 +239,7 @@ class TestEvaluate:
         for name, value in expected.items():
             np.testing.assert_allclose(getattr(actual, name), value, rtol=1e-12)
 
+    @pytest.mark.slow
     def test_baseline_alphas_give_the_classifier_as_it_was(self, usual):
         _, classes = evaluate_table(
             baseline_alphas(3, 2),

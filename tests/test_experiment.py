@@ -88,6 +88,7 @@ class TestSeeds:
         _, outcome = ran
         assert len({alphas.tobytes() for alphas in outcome.alphas}) == 4
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", [0, 2])
     def test_alone_as_among_others(self, ran, seed):
         _, among = ran

@@ -91,6 +91,7 @@ class TestScoreTable:
         found = feature_pass.score_table(make_group(19, dtype), **arguments)
         check_rows(found, whole, np.arange(19))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("count", [1, ROWS, ROWS + 1, 40])
     @pytest.mark.parametrize("order", ["ascending", "any", "repeated"])
     def test_some_rows(self, count, order, rng, make_group, arguments, whole):
@@ -102,6 +103,7 @@ class TestScoreTable:
         found = feature_pass.score_table(make_group(40), rows, **arguments)
         check_rows(found, whole, rows)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("capacity", [None, 3, 13, 14, 40, 100])
     def test_room_for_more(self, capacity, make_group, arguments, whole):
         rows = np.arange(3, 16)
@@ -202,6 +204,7 @@ class TestScoreChunks:
         jax.tree.map(np.testing.assert_array_equal, counts, wanted)
         assert counts.total.sum() == 23
 
+    @pytest.mark.slow
     def test_no_samples(self, data, arguments):
         group = Group(data[0][:0], data[1][:0])
         found = feature_pass.score_chunks(group, chunk_size=7, **arguments)

@@ -268,6 +268,7 @@ def test_looks_of_ten_neighbors_are_told_apart():
     assert len(set(looks)) == len({marker for _, marker in looks}) == 12
 
 
+@pytest.mark.slow
 def test_names_and_legends_stay_inside(made):
     found = KIND.numbers(made[0])
     names = found[""]["label_name"].astype("U99")

@@ -216,6 +216,7 @@ def test_special_characters_stay_what_they_are():
     assert TextPath is not None
 
 
+@pytest.mark.slow
 def test_special_characters_in_latex(tmp_path):
     """Compiled, with what it says read from the page."""
     system = tools.need_latex()
@@ -296,6 +297,7 @@ def draw_line(numbers, look, *, color="red"):
     return figure
 
 
+@pytest.mark.slow
 def test_files_of_one_and_of_several_styles(tmp_path):
     one = saving.save_figure(
         NUMBERS, draw_line, tmp_path / "a.b", [style.STYLES["png"]]
@@ -1080,6 +1082,7 @@ def test_options_are_what_a_dataclass_declares():
     )
 
 
+@pytest.mark.slow
 def test_kinds_are_listed_without_what_draws_them():
     code = (
         "import sys\n"

@@ -345,6 +345,7 @@ class TestAccuracyVsSamples:
         ]
         assert heights[0] > 0.75 * heights[1]
 
+    @pytest.mark.slow
     def test_command(self, tmp_path):
         rows = run(tmp_path, "accuracy_vs_samples", "--ci=90", "--exp_names", "x", "y")
         assert [row["experiment"] for row in rows[::50]] == ["Baseline", "x", "y"]

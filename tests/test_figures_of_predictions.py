@@ -321,6 +321,7 @@ class TestPredictions:
         second = select(tables[-1], experiment="random", model="baseline")
         assert first["count"].tolist() == second["count"].tolist()
 
+    @pytest.mark.slow
     def test_drawing(self, tmp_path, drawn):
         numbers = predictions.numbers(sources_of(tmp_path, a=HAND, b=HAND))
         figure = drawn(predictions, numbers)
@@ -588,6 +589,7 @@ class TestAccuracyVsExperiment:
                 paths[name].append(path)
         return Sources(result_sets.load_sets(paths), NoData())
 
+    @pytest.mark.slow
     def test_a_panel_for_each_metric(self, tmp_path, drawn):
         sources = self.mixed(tmp_path)
         numbers = accuracy_vs_experiment.numbers(sources, col="metric")
@@ -641,6 +643,7 @@ class TestAccuracyVsExperiment:
             :4
         ].tolist()
 
+    @pytest.mark.slow
     def test_an_experiment_that_one_panel_lacks(self, tmp_path, drawn):
         sources = sources_of(
             tmp_path, a={}, b={"nn_dist": "random"}, c={"nn_dist": "random"}, d={}
@@ -808,6 +811,7 @@ class TestCommands:
         assert near[2][5]["neighbors"] == [6, 8]
         assert near[3][5]["neighbors"] == [6, 7, 8]
 
+    @pytest.mark.slow
     def test_nothing_is_written_on_error(self, wordnet_reader, tmp_path, capsys):
         flags = self.semantic(tmp_path)
         synsets = f"--synsets={tmp_path / 'labels_full.txt'}"

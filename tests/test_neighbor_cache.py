@@ -184,6 +184,7 @@ def test_debug_finds_nothing_wrong_in_a_run():
     assert outcome.epoch_loss.shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_debug_notices_wrong_coefficients(monkeypatch):
     settings = dataclasses.replace(SETTINGS, debug=True, train_epochs=2)
     original = loop.programs.train_epoch

@@ -152,6 +152,7 @@ class TestFindNeighbors:
         np.testing.assert_allclose(distances[0], 0, atol=1e-12)
         assert distances[1] > 0
 
+    @pytest.mark.slow
     def test_jitted_equals_eager(self, rng):
         arguments = np.float32(rng.normal(size=(7, 2))), np.array([0]), np.arange(1, 7)
         how = {"num_neighbors": 5, "metric": "cosine"}

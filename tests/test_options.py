@@ -449,6 +449,7 @@ class TestNeighborsOfSeeds:
         np.testing.assert_array_equal(alone["alphas"][0], both["alphas"][1])
         np.testing.assert_array_equal(alone["test_pred"][0], both["test_pred"][1])
 
+    @pytest.mark.slow
     def test_shared_by_default(self, ok):
         assert ok(**{"training.nn_dist": "random"})["neighbors"].ndim == 2
 
@@ -474,6 +475,7 @@ class TestBaseline:
                 found[f"test_{name}"][0], trained[f"baseline_test_{name}"]
             )
 
+    @pytest.mark.slow
     def test_goes_where_the_registry_says(self, root, capsys, monkeypatch, tmp_path):
         saved = []
         original = results.save_result

@@ -340,6 +340,7 @@ class TestDiverging:
         for index, name in enumerate("ab"):
             assert str(outcomes[index]).startswith(f"{name}: the loss is ")
 
+    @pytest.mark.slow
     def test_alone_it_is_raised(self):
         (point,) = make_points([self.BAD])
         with pytest.raises(UserError, match=r"^the loss is .* for seed 3 in epoch 1, "):

@@ -87,6 +87,7 @@ EMBEDDED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "knob", "wanted"), EMBEDDED)
 def test_on_the_embedded_data(embedded, embedded_inputs, name, knob, wanted):
     outcome = posthoc.apply(METHODS[name], embedded_inputs, knob)
@@ -122,6 +123,7 @@ class TestLogitAdjustment:
         add = -2.0 * np.log([0.25, 0.75])
         close(found, [[1 + add[0], 1 + add[1]], [add[0], 2 + add[1]]])
 
+    @pytest.mark.slow
     def test_of_a_bias_is_that_of_all_logits(self, small):
         head = Linear(small["weight"], small["bias"])
         moved = posthoc.logit_adjustment(head.bias, small["counts"], tau=0.7)
@@ -130,6 +132,7 @@ class TestLogitAdjustment:
         found = posthoc.logits(head._replace(bias=moved), small["features"])
         close(found, wanted, atol=1e-5)
 
+    @pytest.mark.slow
     def test_makes_the_posterior_of_a_balanced_prior(self, rng):
         """Bayes' rule: p(y|x) / pi(y), over its sum."""
         likelihood, prior = rng.random((7, 3)), np.array([0.7, 0.2, 0.1])
@@ -206,6 +209,7 @@ class TestNorms:
         found = posthoc.max_norm(weight, [0.0, 0.0], threshold=0.2)
         close(found.weight, [[0.0, 0.0], [0.6, 0.8]])
 
+    @pytest.mark.slow
     def test_max_norm(self, rng):
         weight, bias = rng.normal(size=(6, 3)), rng.normal(size=6)
         lengths = np.sqrt((weight**2).sum(axis=1))
@@ -294,6 +298,7 @@ class TestNearestClassMean:
 
 
 class TestDrops:
+    @pytest.mark.slow
     def test_no_divergence_is_the_prior_shift(self, small):
         logits = posthoc.logits(
             Linear(small["weight"], small["bias"]), small["features"]
@@ -302,6 +307,7 @@ class TestDrops:
         wanted = np.log(1 / 5) - posthoc.log_prior(small["counts"])
         close(found, wanted, atol=1e-3)
 
+    @pytest.mark.slow
     def test_the_harder_class_gets_more_up_to_the_limit(self):
         """Samples of class 1 are never told apart; those of class 0 always."""
         logits = np.array([[9.0, 0.0]] * 4 + [[2.0, 0.0]] * 4)
@@ -312,6 +318,7 @@ class TestDrops:
         assert g[1] > g[0]
         close((g * np.log(2 * g)).sum(), 0.1, rtol=1e-3)
 
+    @pytest.mark.slow
     def test_lowers_the_loss_under_the_worst_prior(self, small):
         head = Linear(small["weight"], small["bias"])
         logits = np.asarray(posthoc.logits(head, small["val_features"]))
@@ -372,6 +379,7 @@ class TestTable:
             assert method.neutral in method.grid
             assert list(method.grid) == sorted(set(method.grid))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", EVERY)
     def test_needs_what_it_says_and_no_more(self, method, small):
         only = {name: small[name] for name in method.needs}
@@ -467,6 +475,7 @@ class TestTable:
 
 
 class TestCurve:
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", EVERY)
     def test_predictions_are_those_of_the_logits(self, method, small, monkeypatch):
         monkeypatch.setattr(streaming, "rows_at_a_time", lambda _: 7)

@@ -150,6 +150,7 @@ class TestAgainstNumPy:
 
 
 class TestDrawBatches:
+    @pytest.mark.slow
     def test_every_row_at_most_once(self):
         recipe = Recipe(0.1, batch_size=5)
         rows = draw_batches(jax.random.key(0), np.zeros(23, int), recipe=recipe)
@@ -162,6 +163,7 @@ class TestDrawBatches:
         rows = draw_batches(jax.random.key(0), np.arange(3), recipe=Recipe(0.1))
         assert np.sort(rows).tolist() == [[0, 1, 2]]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("per_class", [1, 3, 4])
     def test_classes_take_turns(self, per_class):
         labels = np.repeat([0, 1, 3], [30, 7, 1])
@@ -177,6 +179,7 @@ class TestDrawBatches:
         if per_class == 1:
             assert len(np.unique(order, axis=0)) > 1  # not always the same order
 
+    @pytest.mark.slow
     def test_rows_of_a_class_come_again_when_all_have_come(self):
         labels = np.repeat([0, 1], [13, 5])
         recipe = Recipe(0.1, batch_size=18, per_class=3)
@@ -187,6 +190,7 @@ class TestDrawBatches:
         assert second[5:].tolist() == second[:4].tolist()
         assert len(set(rows[labels[rows] == 0].tolist())) == 9
 
+    @pytest.mark.slow
     def test_turns_that_do_not_come_out_even(self):
         labels = np.repeat([0, 1, 2], 4)
         recipe = Recipe(0.1, batch_size=5, per_class=3)
@@ -196,6 +200,7 @@ class TestDrawBatches:
 
 
 class TestMinimize:
+    @pytest.mark.slow
     def test_same_key_same_numbers(self, data):
         first, again, other = (
             posthoc.lws(*data, key=jax.random.key(seed), recipe=AWARE)

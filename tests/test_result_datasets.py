@@ -181,6 +181,7 @@ class TestSemanticMask:
         assert wider.sum() > given.sum()
         assert not wider[0, 4:].any()
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("wordnet_reader")
     def test_not_for_these_classes(self, file, tmp_path):
         path = tmp_path / "synsets.txt"

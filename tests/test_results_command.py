@@ -364,6 +364,7 @@ class TestSemantic:
         )
         return path
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("level", [2, 4])
     def test_levels(self, run, root, synsets, level):
         more = [] if level == 4 else [f"--adjusted_acc_semantic_nns_level={level}"]

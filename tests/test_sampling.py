@@ -332,6 +332,7 @@ class TestDrawRows:
         rows = _draw_rows(jax.random.key(0), pools, samplers=twice)
         assert (rows[:50] != rows[50:]).any()
 
+    @pytest.mark.slow
     def test_rows_may_come_twice(self, pools):
         rows = _draw_rows(jax.random.key(0), pools, samplers=samplers(45))
         # Class 2 has one row, and about 15 of the 45 draws.
@@ -643,6 +644,7 @@ class TestDrawBatches:
     def rows_of(self, batches):
         return np.asarray(batches.rows)[np.asarray(batches.valid)]
 
+    @pytest.mark.slow
     def test_all_few_rows_exactly_once(self, pools):
         for seed in range(5):
             rows = self.rows_of(draw(seed, pools))
@@ -655,6 +657,7 @@ class TestDrawBatches:
         base = {tuple(sorted(r for r in rows if r not in FEW_ROWS)) for rows in drawn}
         assert len(base) > 4
 
+    @pytest.mark.slow
     def test_one_shuffle_mixes_few_and_base(self, pools):
         # Over many keys, every few row is as likely at every place of the epoch.
         rows = np.array([self.rows_of(draw(seed, pools)) for seed in range(1500)])

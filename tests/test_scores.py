@@ -119,6 +119,7 @@ class TestScoreTable:
         one = self.hand_worked([2, 1], np.float32([3.0]))
         assert one.base_logsumexp.shape == (2, 1)
 
+    @pytest.mark.slow
     def test_dtypes(self):
         table = self.hand_worked([2, 3])
         for name, column in vars(table).items():
@@ -179,6 +180,7 @@ class TestScoreTable:
             oracle.score_columns(usual._replace(features=features)),
         )
 
+    @pytest.mark.slow
     def test_parts_are_the_parts_of_the_whole(self, usual):
         whole = jax.device_get(make_table(usual))
         for rows in (slice(0, 11), slice(11, 22)):
@@ -286,6 +288,7 @@ class TestFewLogits:
         expected = [[10 + 1.5 + 0.25, 100 + 30 - 7], [20 + 3 + 0.25, 200 + 60 - 7]]
         np.testing.assert_array_equal(logits, expected)
 
+    @pytest.mark.slow
     def test_score_identity(self, problem, rng):
         # The table and the dense product with the corrected classifier agree.
         coefficients = rng.normal(size=problem.sources.shape)
@@ -311,6 +314,7 @@ class TestFewLogits:
         dense = oracle.logits(usual, coefficients)[:, usual.few]
         np.testing.assert_allclose(logits, dense, rtol=1e-13, atol=1e-13)
 
+    @pytest.mark.slow
     def test_gradient(self, usual, rng, x64):
         scores = oracle.score_columns(usual)["source_scores"]
         frozen = oracle.frozen_columns(usual)

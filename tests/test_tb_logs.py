@@ -284,6 +284,7 @@ class TestOverSeeds:
                 assert steps(series) == when
                 same(values(series), np.ravel(reduce(array, axis=0)))
 
+    @pytest.mark.slow
     def test_they_differ(self, logged):
         root, _, _ = logged
         least, mean, most = (

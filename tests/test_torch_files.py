@@ -802,6 +802,7 @@ def test_tuples_as_keys_are_few(read):
             read(many)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", [b"\x8f0", b"(\x910"])
 def test_sets_are_as_many_as_the_file_can_fill(operation, read):
     assert read(b"\x80\x04" + operation * 900 + b"N.") is None

@@ -73,6 +73,7 @@ class TestCrossEntropy:
             loss = cross_entropy(few_logits, batch, np.array([True]))
             np.testing.assert_allclose(loss, -np.log(expected), rtol=1e-6)
 
+    @pytest.mark.slow
     def test_pred_scale_by_hand(self):
         # Doubled logits square the odds: 1, 4, 9 and 16 of 30.
         few_logits, base_logits = np.log([[3.0, 4.0]]), np.log([1.0, 2.0])
@@ -347,6 +348,7 @@ class TestTrainEpoch:
         np.testing.assert_array_equal(losses, spoiled_losses)
         jax.tree.map(np.testing.assert_array_equal, params, spoiled_params)
 
+    @pytest.mark.slow
     def test_loss_of_the_last_batch_is_its_own_mean(self, usual):
         order = np.arange(22)
         batches, lists = cut(order, 7)

@@ -50,6 +50,7 @@ class TestOnePoint:
             np.testing.assert_array_equal(arrays[name], getattr(outcome, name), name)
         np.testing.assert_array_equal(arrays["test_accuracy"], outcome.test.accuracy)
 
+    @pytest.mark.slow
     def test_is_kept_in_memory_by_default(self, plain, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (trained,), _ = train(BASE)
