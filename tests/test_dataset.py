@@ -915,4 +915,10 @@ def test_error_of_the_program(converted, tmp_path):
 
 
 def test_dataset_is_exported():
-    assert {"Dataset", "Group", "load_dataset"} <= set(dataset.__all__)
+    assert dataset.__all__ == [
+        "Dataset",
+        "Group",
+        "array_sha256",
+        "classifier_of_arrays",
+        "load_dataset",
+    ]

@@ -1,8 +1,6 @@
 """Compares corrections of a dataset's classifier, and writes `compare.json`."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from absl import flags
 
@@ -67,16 +65,6 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
 
 
-def _workdir(values: flags.FlagValues) -> Path:
-    config_flag: Any = values["config"]
-    path, _, argument = config_flag.config_filename.partition(":")
-    name = f"compare_{Path(path).stem}" + (f"_{argument}" if argument else "")
-    workdir = Path(values.workdir or Path("results") / name)
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: {workdir} is a file")
-    return workdir
-
-
 def run(values: flags.FlagValues) -> None:
     """Runs the command.
 
@@ -89,7 +77,7 @@ def run(values: flags.FlagValues) -> None:
             "compare takes several values of config.rho alone, got "
             f"{points[0].title}, {points[1].title} ..."
         )
-    workdir = _workdir(values)
+    workdir = running.workdir(values, prefix="compare_")
     running.start_jax(values)
 
     from alphanet_jax import comparison

@@ -190,9 +190,7 @@ def _places(values: flags.FlagValues) -> tuple[Path, Path | None]:
     from alphanet_jax.data import checkpoint_copies
     from alphanet_jax.results import saved_heads
 
-    workdir = Path(values.workdir)
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: {workdir} is a file")
+    workdir = running.workdir(values)
     if not values.out:
         return workdir, None
     out = Path(values.out)

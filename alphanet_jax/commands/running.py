@@ -29,6 +29,7 @@ __all__ = [
     "prepare_arguments",
     "say",
     "start_jax",
+    "workdir",
 ]
 
 
@@ -246,6 +247,28 @@ def one_point(values: flags.FlagValues, command: str) -> Point:
             f"{found[1].title} ..."
         )
     return found[0]
+
+
+def workdir(values: flags.FlagValues, *, prefix: str = "") -> Path:
+    """Returns the directory for results: --workdir, or one with the config's name.
+
+    Args:
+      values: The flags.
+      prefix: What that name begins with.
+
+    Raises:
+      UserError: If it is a file.
+    """
+    if values.workdir:
+        chosen = Path(values.workdir)
+    else:
+        config_flag: Any = values["config"]
+        path, _, argument = config_flag.config_filename.partition(":")
+        name = f"{prefix}{Path(path).stem}" + (f"_{argument}" if argument else "")
+        chosen = Path("results") / name
+    if chosen.exists() and not chosen.is_dir():
+        raise UserError(f"--workdir: {chosen} is a file")
+    return chosen
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:

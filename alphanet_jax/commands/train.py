@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -89,16 +89,6 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
 
 
-def _workdir(values: flags.FlagValues) -> Path:
-    config_flag: Any = values["config"]
-    path, _, argument = config_flag.config_filename.partition(":")
-    name = Path(path).stem + (f"_{argument}" if argument else "")
-    workdir = Path(values.workdir or Path("results") / name)
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: {workdir} is a file")
-    return workdir
-
-
 def run(values: flags.FlagValues) -> None:
     """Runs the command.
 
@@ -106,7 +96,7 @@ def run(values: flags.FlagValues) -> None:
       UserError: If the config or the data is not right; nothing is written.
     """
     points = running.points(values)
-    workdir = _workdir(values)
+    workdir = running.workdir(values)
     running.start_jax(values)
 
     from alphanet_jax.experiment import devices, training
