@@ -67,7 +67,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     )
 
 
-class _AlternativesParser(flags.ArgumentParser):
+class _AlternativesParser(flags.ArgumentParser[Any]):
     """Parses the several values of a swept field."""
 
     def __init__(self, field: Field) -> None:

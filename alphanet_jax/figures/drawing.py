@@ -16,7 +16,8 @@ from alphanet_jax.figures.options import LegendOptions
 from alphanet_jax.figures.style import CONTEXTS, Style
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    # Also what kinds call the type of what they draw.
+    from matplotlib.figure import Figure as Figure
 
 __all__ = [
     "SPLIT_TITLES",

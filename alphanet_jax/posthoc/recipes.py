@@ -8,7 +8,7 @@ epoch.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -129,14 +129,14 @@ def minimize(
 
 
 def _optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    @optax.inject_hyperparams
     def make(learning_rate: float) -> optax.GradientTransformation:
         return optax.chain(
             optax.add_decayed_weights(recipe.weight_decay),
             optax.sgd(learning_rate, momentum=recipe.momentum),
         )
 
-    return make(learning_rate=recipe.learning_rate)
+    changeable = optax.inject_hyperparams(make)(learning_rate=recipe.learning_rate)
+    return cast(optax.GradientTransformation, changeable)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -43,7 +43,7 @@ def read(data: memoryview, *, nested: bool = False) -> object:
     Raises:
       Refused: If it is damaged, or holds anything but plain data.
     """
-    if data[: len(_ZIP_START)] == _ZIP_START:
+    if bytes(data[: len(_ZIP_START)]) == _ZIP_START:
         return _read_zip(data, nested)
     for at, magic, what in _FOREIGN:
         if data[at : at + len(magic)] == magic:
@@ -136,7 +136,7 @@ def _read_zip(data: memoryview, nested: bool) -> object:
     if f"{root}/constants.pkl" in entries:
         raise Refused("is a TorchScript program; allowed are files of torch.save")
     order = entries.get(f"{root}/byteorder")
-    if order is not None and order != b"little":
+    if order is not None and bytes(order) != b"little":
         raise Refused("was written by a big-endian machine; only little is read")
 
     def find(spec: StorageId) -> Storage:
@@ -222,7 +222,7 @@ def _zip_directory(data: memoryview) -> tuple[int, int, int]:
     if at + _ZIP_END.size + comment_length != len(data):
         raise Refused("is a zip archive that does not end with its directory")
     locator = at - _ZIP64_LOCATOR.size
-    if locator >= 0 and data[locator : locator + 4] == b"PK\x06\x07":
+    if locator >= 0 and bytes(data[locator : locator + 4]) == b"PK\x06\x07":
         _, _, at, _ = _ZIP64_LOCATOR.unpack_from(data, locator)
         if at + _ZIP64_END.size > locator:
             raise Refused("is a zip archive whose directory is damaged")

@@ -64,7 +64,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
 def _read_image(path: str) -> Any:
     """Reads an image, upright, with 8 bits for each of red, green, blue and alpha."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         # Its size is in the first bytes, and looked at before memory is taken.
@@ -92,9 +92,7 @@ def _read_image(path: str) -> Any:
         ) from None
     # Damaged files raise all sorts of errors from deep within the readers.
     except Exception as error:
-        reason = (
-            "not an image" if isinstance(error, Image.UnidentifiedImageError) else ""
-        )
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else ""
         reason = reason or getattr(error, "strerror", None) or str(error)
         reason = " ".join(reason.split()) or type(error).__name__
         raise UserError(f"{path}: not a readable image ({reason})") from None
