@@ -1,0 +1,68 @@
+"""What is installed: locked, licences listed, no name forgotten."""
+
+import pathlib
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+
+def asked(*extras):
+    """Requirements of the project and of extras, but those on the project itself."""
+    lines = [*PROJECT["project"]["dependencies"]]
+    lines += [line for extra in extras for line in EXTRAS[extra]]
+    found = [Requirement(line) for line in lines]
+    return [one for one in found if one.name != "alphanet_jax"]
+
+
+def locked():
+    """Versions of the lock by name; for several Pythons there may be several."""
+    versions = {}
+    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.M):
+        versions.setdefault(canonicalize_name(name), set()).add(Version(version))
+    return versions
+
+
+@pytest.mark.parametrize(
+    "requirement", asked("plots", "sklearn", "test", "dev"), ids=lambda r: r.name
+)
+def test_lock_fits_what_is_asked_for(requirement):
+    versions = locked()[canonicalize_name(requirement.name)]
+    assert all(requirement.specifier.contains(version) for version in versions), (
+        "made anew by the command at the top of .ci/requirements.txt"
+    )
+
+
+def test_every_locked_package_has_hashes():
+    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+    entries = re.split(r"(?m)^(?=[A-Za-z0-9])", text)[1:]
+    assert len(entries) >= len(locked()) > 50
+    assert [one.split()[0] for one in entries if "--hash=sha256:" not in one] == []
+
+
+def test_licences_of_all_direct_dependencies_are_listed():
+    text = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ([^|]+) \|", text)
+    listed = {name.strip() for row in rows for name in row.split(",")}
+    names = {one.name for one in asked("plots", "sklearn")}
+    assert names <= listed
+    # And none that is gone.
+    known = names | {"package", "---", "what"}
+    data = text.index("## Data")
+    rows = re.findall(r"(?m)^\| ([^|]+) \|", text[:data])
+    assert {name.strip() for row in rows for name in row.split(",")} <= known
+
+
+def test_source_archive_has_what_the_readme_links_to():
+    included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = {link.split("/")[0] for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)}
+    assert links <= set(included)
