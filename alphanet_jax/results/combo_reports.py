@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alphanet_jax.results.combos import Combination, Confusion, Term
-from alphanet_jax.results.sets import ResultSet
+from alphanet_jax.results.sets import ALPHANET, ResultSet
 from alphanet_jax.results.tables import finite_or_none
 
 __all__ = ["format_text", "json_values"]
@@ -107,30 +107,60 @@ def _coefficient(term: Term) -> str:
 
 
 def _format_block(found: Combination, mistake_n: int | None) -> str:
-    start = f"[{found.name}] = "
-    terms = [
-        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
-    ]
+    of_alphanet = found.method == ALPHANET
+    called = "AlphaNet" if of_alphanet else found.method
+    mean = "mean " if of_alphanet else ""
     return "\n".join(
         [
-            f"{start}[{found.name}]",
-            *terms,
+            *(_combined(found) if of_alphanet else _borrowed(found)),
             "",
             f"Training samples: {found.training_samples}",
             f"Baseline accuracy: {found.baseline_accuracy:.2f}",
-            f"Mean AlphaNet accuracy: {found.accuracy:.2f}",
+            f"{'Mean ' if of_alphanet else ''}{called} accuracy: {found.accuracy:.2f}",
             "",
             f"Top baseline misclassifications (total {found.baseline_mistakes} "
             f"mistakes / {found.test_samples} predictions),",
-            "and corresponding mean AlphaNet misclassifications",
+            f"and corresponding {mean}{called} misclassifications",
             f"(total {found.mistakes} mistakes / {found.num_predictions} predictions, "
             f"across {found.num_runs} repetition(s)):",
             *_format_confusions(found, found.baseline_confusions, mistake_n),
             "",
-            "Top AlphaNet misclassifications:",
+            f"Top {called} misclassifications:",
             *_format_confusions(found, found.confusions, mistake_n),
         ]
     )
+
+
+def _combined(found: Combination) -> list[str]:
+    """Writes a class's new classifier as the combination that it is."""
+    start = f"[{found.name}] = "
+    terms = [
+        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
+    ]
+    return [f"{start}[{found.name}]", *terms]
+
+
+def _borrowed(found: Combination) -> list[str]:
+    """Writes from whom a class of alphanet+ borrows, and how much."""
+    if not found.terms:
+        return [f"[{found.name}], by {found.method}"]
+    total = sum(term.mean for term in found.terms)
+    start = f"[{found.name}] is drawn towards "
+    terms = [
+        f"{' ' * len(start) + '+ ' if place else start}"
+        f"({_digits(term.mean)})[{term.name}]"
+        for place, term in enumerate(found.terms)
+    ]
+    lines = [
+        *terms,
+        f"in all {_digits(total)} borrowed; the fewer samples, the more, up to 0.80",
+    ]
+    if found.kept is not None:
+        lines.append(
+            f"Of its mean feature's distance from the centre, {_digits(found.kept)} is "
+            "kept"
+        )
+    return lines
 
 
 def _format_confusions(

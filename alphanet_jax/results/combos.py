@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.results.sets import ResultSet
+from alphanet_jax.results.sets import ALPHANET, ResultFile, ResultSet
 
 __all__ = [
     "SELECT_BY",
@@ -88,7 +88,8 @@ class Combination:
     Attributes:
       label: The class.
       name: Its name.
-      terms: Its k neighbors, nearest first.
+      terms: Its k neighbors, nearest first; of alphanet+, the classes that its prior
+        borrows from; of other corrections none.
       training_samples: Its number of training samples.
       test_samples: Its number of test samples, at least 1.
       num_runs: Number of runs R.
@@ -97,6 +98,8 @@ class Combination:
       baseline_confusions: Mistakes of the unchanged classifier, most frequent first,
         then by class.
       confusions: The same for the runs.
+      method: The correction.
+      kept: Of alphanet+, what is left of its mean's distance from the centre.
     """
 
     label: int
@@ -109,6 +112,8 @@ class Combination:
     mistakes: int
     baseline_confusions: tuple[Confusion, ...]
     confusions: tuple[Confusion, ...]
+    method: str = ALPHANET
+    kept: float | None = None
 
     @property
     def num_predictions(self) -> int:
@@ -264,7 +269,7 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
     if len(rows) != 1 or label not in labels:
         raise ValueError(f"label must be a 'few' class with test samples, got {label}.")
     splits, size = runs.split_names.tolist(), runs.num_classes
-    alphas = runs.runs("alphas")[:, rows[0]].astype(np.float64)
+    method = _method(runs)
     base, predictions = runs.common("baseline_test_pred"), runs.runs("test_pred")
 
     own = labels == label
@@ -295,14 +300,15 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
         label=label,
         name=runs.label_name(label),
         terms=tuple(
-            # The first coefficient is the class's own, always 1.
             Term(
                 label=source,
                 name=runs.label_name(source),
                 split=splits[source],
-                alphas=tuple(alphas[:, 1 + position].tolist()),
+                alphas=coefficients,
             )
-            for position, source in enumerate(neighbors[rows[0]].tolist())
+            for source, coefficients in _terms(
+                runs, method, label, rows[0], neighbors[rows[0]]
+            )
         ),
         training_samples=int(runs.common("class_counts")[label]),
         test_samples=int(np.count_nonzero(own)),
@@ -311,7 +317,46 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
         mistakes=int(taken_for[1].sum()),
         baseline_confusions=confusions(taken_for[0]),
         confusions=confusions(taken_for[1]),
+        method=method,
+        kept=_kept(runs.files[0], label),
     )
+
+
+def _method(runs: ResultSet) -> str:
+    """Returns the correction of all runs.
+
+    Raises:
+      UserError: If there are several.
+    """
+    first = runs.files[0]
+    for file in runs.files:
+        if file.method != first.method:
+            raise UserError(
+                f"{first.path} was made by {first.method}, {file.path} by "
+                f"{file.method}, so there are no common combinations to show; choose "
+                "one with --res_files_pattern"
+            )
+    return first.method
+
+
+def _terms(
+    runs: ResultSet, method: str, label: int, row: int, neighbors: np.ndarray
+) -> list[tuple[int, tuple[float, ...]]]:
+    """Lists from which classes one borrows, with the coefficients of every run."""
+    if method == ALPHANET:
+        # The first coefficient is the class's own, always 1.
+        alphas = runs.runs("alphas")[:, row, 1:].astype(np.float64)
+        return list(zip(neighbors.tolist(), map(tuple, alphas.T.tolist()), strict=True))
+    arrays = runs.files[0].arrays
+    if "borrowed_from" not in arrays:
+        return []
+    shares = arrays["borrowed_shares"][label].astype(np.float64).tolist()
+    sources = arrays["borrowed_from"][label].tolist()
+    return [(one, (share,)) for one, share in zip(sources, shares, strict=True)]
+
+
+def _kept(file: ResultFile, label: int) -> float | None:
+    return float(file.arrays["kept"][label]) if "kept" in file.arrays else None
 
 
 def _count_true(which: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

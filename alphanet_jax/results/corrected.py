@@ -12,6 +12,8 @@ __all__ = [
     "Head",
     "Which",
     "choose",
+    "classifier_arrays",
+    "classifier_shape",
     "corrected_head",
     "fits_classifier",
     "has_validation",
@@ -34,6 +36,19 @@ class Head(NamedTuple):
 
     weight: np.ndarray  # shape=(C, d), float32
     bias: np.ndarray  # shape=(C,), float32
+
+
+def classifier_arrays(method: str) -> tuple[str, ...]:
+    """Lists the arrays of a result that hold the weights of a method's classifiers."""
+    if method == "alphanet":
+        return ("weight_few",)
+    return ("weight", "bias", "original_weight", "original_bias")
+
+
+def classifier_shape(arrays: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """Returns the numbers of classes and of features of a result's classifiers."""
+    few = arrays["weight" if "method" in arrays else "weight_few"]
+    return len(arrays["class_counts"]), few.shape[-1]
 
 
 def has_validation(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -97,12 +112,16 @@ def corrected_head(
       seed: As `choose` takes it.
 
     Returns:
-      The classifier; only the weights of few classes differ from the original's.
+      The classifier; AlphaNet's differs from the original's in the weights of few
+      classes alone.
 
     Raises:
       ValueError: If there is no such seed.
     """
-    index, weight_few = choose(arrays, seed), arrays["weight_few"]
+    index = choose(arrays, seed)
+    if "method" in arrays:
+        return Head(arrays["weight"].copy(), arrays["bias"].copy())
+    weight_few = arrays["weight_few"]
     weight = original.weight.copy()
     weight[arrays["few_classes"]] = (
         weight_few.mean(axis=0, dtype=np.float64)
@@ -148,25 +167,37 @@ def remark_on_harms(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
             worse.append(shown + several * (len(accuracies) > 1))
     if not worse:
         return None
+    advice = "; a larger rho costs the base classes less"
+    of_alphanet = not any("method" in arrays for arrays in rows.values())
     return (
         "note: on validation data the unchanged classifier gets "
-        f"{100 * before:.2f} overall, more than {'; '.join(worse)}; a larger rho costs "
-        "the base classes less"
+        f"{100 * before:.2f} overall, more than {'; '.join(worse)}"
+        + advice
+        * of_alphanet
     )
 
 
 def fits_classifier(
     arrays: Mapping[str, np.ndarray], weight: np.ndarray, *, eps: float = 0.0
 ) -> bool:
-    """Returns whether new rows are the combinations of a classifier's rows.
+    """Returns whether a classifier is the one that a result was made with.
+
+    AlphaNet's new rows are combinations of the classifier's; other results have its
+    weights.
 
     Args:
       arrays: Arrays of a result.
       weight: Weights of a classifier that may be the one before, with shape `[C, d]`.
       eps: Relative rounding of these.
     """
+    if "method" in arrays:
+        before = arrays["original_weight"]
+        if weight.shape != before.shape:
+            return False
+        largest = (_SAME * 1e-2 + 4 * eps) * float(np.abs(before).max(initial=0))
+        return bool((np.abs(weight - before) <= largest).all())
     weight_few = arrays["weight_few"]
-    if weight.shape != (len(arrays["class_counts"]), weight_few.shape[-1]):
+    if weight.shape != classifier_shape(arrays):
         return False
     sizes = np.abs(weight_few)
     same = (_SAME + 4 * eps) * float(sizes[np.isfinite(sizes)].max(initial=0))

@@ -18,7 +18,7 @@ from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.results import accuracy, corrected, saved_heads
 from alphanet_jax.results.corrected import Head, Which
 from alphanet_jax.results.datasets import DataFinder
-from alphanet_jax.results.sets import ResultFile
+from alphanet_jax.results.sets import ALPHANET, ResultFile
 from alphanet_jax.splits import SPLITS
 
 __all__ = ["Export", "export_result"]
@@ -27,7 +27,7 @@ Report = Callable[[str], None]
 
 # Arrays of the result, beside the rows themselves.
 _NEEDED = (
-    *("seeds", "label_names", "class_counts", "alphas", "neighbors", "selected_epoch"),
+    *("seeds", "label_names", "class_counts", "neighbors", "selected_epoch"),
     *(f"{split}_classes" for split in SPLITS),
     *("val_accuracy", "baseline_val_accuracy", "test_accuracy", "test_acc_per_split"),
     *("test_pred", "baseline_test_pred"),
@@ -137,13 +137,19 @@ def export_result(
 
 def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | None]:
     """Loads the arrays of a result, and chooses a seed; None is the mean."""
-    arrays = {name: file.array(name) for name in _NEEDED}
-    arrays["weight_few"] = file.per_run("weight_few")
+    of_method = ("alphas",) if file.method == ALPHANET else ("method",)
+    names = (*_NEEDED, *of_method, *corrected.classifier_arrays(file.method))
+    arrays = {name: file.array(name) for name in names}
     try:
         index = corrected.choose(arrays, seed)
     except ValueError as error:
         raise UserError(f"{file.path}: {error}") from None
-    finite = np.isfinite(arrays["weight_few"]).all(axis=(1, 2))
+    weights = (
+        [arrays["weight_few"]]
+        if "weight_few" in arrays
+        else [arrays["weight"][None], arrays["bias"][None, None]]
+    )
+    finite = np.all([np.isfinite(each).all(axis=(1, 2)) for each in weights], axis=0)
     chosen = finite if index is None else finite[[index]]
     if not chosen.all():
         wrong = arrays["seeds"][~finite].tolist()
@@ -231,12 +237,9 @@ def _open(
         eps = max(float(ml_dtypes.finfo(form.dtype).eps) for form in found.forms)
         return corrected.fits_classifier(arrays, found.weight, eps=eps)
 
+    num_classes, num_features = corrected.classifier_shape(arrays)
     checkpoint = checkpoint_copies.open_checkpoint(
-        paths,
-        key=key,
-        num_features=arrays["weight_few"].shape[-1],
-        num_classes=len(arrays["class_counts"]),
-        fits=fits,
+        paths, key=key, num_features=num_features, num_classes=num_classes, fits=fits
     )
     if checkpoint is None:
         raise UserError(_another(file, f"{paths[0]}: its classifier"))
@@ -244,16 +247,20 @@ def _open(
 
 
 def _another(file: ResultFile, what: str) -> str:
-    return (
-        f"{what} is not the one that {file.path} was made with: the new rows of that "
-        "are no combinations of its rows"
+    why = (
+        "the new rows of that are no combinations of its rows"
+        if file.method == ALPHANET
+        else "its weights differ"
     )
+    return f"{what} is not the one that {file.path} was made with: {why}"
 
 
 def _describe_choice(
     arrays: Mapping[str, np.ndarray], seed: Which, index: int | None
 ) -> str:
     """Says which classifier is exported."""
+    if "method" in arrays:
+        return _describe_method(arrays)
     number = len(arrays["seeds"])
     if index is None:
         why = ", as there is no validation data to choose one by"
@@ -269,10 +276,44 @@ def _describe_choice(
     )
 
 
+def _describe_method(arrays: Mapping[str, np.ndarray]) -> str:
+    """Says which correction is exported, and what it came to on validation data."""
+    method = str(arrays["method"])
+    if not corrected.has_validation(arrays):
+        return method
+    after, before = (
+        100 * float(np.squeeze(arrays[f"{prefix}val_accuracy"]))
+        for prefix in ("", "baseline_")
+    )
+    return f"{method}: {after:.1f} % on validation data, unchanged {before:.1f} %"
+
+
+def _changes_of_all(original: Head, head: Head) -> list[str]:
+    """Says how rows and biases change where any of them may."""
+    total, (before, after) = len(head.weight), (original.weight, head.weight)
+    sizes = np.linalg.norm(before.astype(np.float64), axis=1)
+    moved = np.linalg.norm(after.astype(np.float64) - before, axis=1)
+    shift = head.bias.astype(np.float64) - original.bias
+    lines = [
+        f"{np.count_nonzero(moved)} of {total} rows and {np.count_nonzero(shift)} of "
+        f"{total} biases change"
+    ]
+    if moved.any():
+        lines.append(
+            f"  rows move by {moved.mean():.3g} on average, {moved.max():.3g} at most; "
+            f"their norms were {sizes.mean():.3g} on average"
+        )
+    if shift.any():
+        lines.append(f"  biases change by {shift.min():+.3g} to {shift.max():+.3g}")
+    return lines
+
+
 def _changes(
     file: ResultFile, arrays: Mapping[str, np.ndarray], original: Head, head: Head
 ) -> list[str]:
     """Checks and says which rows change, and by how much."""
+    if file.method != ALPHANET:
+        return _changes_of_all(original, head)
     few = arrays["few_classes"].astype(int)
     moved = np.linalg.norm(head.weight.astype(np.float64) - original.weight, axis=1)
     changed = np.flatnonzero(moved)

@@ -1,7 +1,9 @@
 """The result of an experiment: one `.npz` file, readable with NumPy alone.
 
 `schema.SCHEMA` lists its arrays. The new weight of class `few_classes[i]` is
-`weight_few[seed, i]`; all else of the classifier stays.
+`weight_few[seed, i]`; all else of the classifier stays. A result of another correction
+than AlphaNet names it as `method`, has one seed, and `weight` and `bias` of all
+classes.
 """
 
 import json
@@ -20,6 +22,8 @@ from alphanet_jax.version import __version__
 __all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
+# What the result of another correction than AlphaNet has in place of alphas.
+_OF_METHOD = {"weight", "bias", "original_weight", "original_bias"}
 
 
 def save_result(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -77,8 +81,12 @@ def load_result(
         arrays does not fit the others.
     """
     arrays = files.open_npz(path, names, without=without)
-    needed = names or ("alphas", "test_acc_per_split", "config")
-    if missing := set(needed) - arrays.keys():
+    needed = set(names or ("alphas", "test_acc_per_split", "config"))
+    if names is None and "method" in arrays:
+        # Arrays that are left out are those of its classifier.
+        needed -= {"alphas"}
+        needed |= _OF_METHOD - set(without)
+    if missing := needed - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
     if misfit := schema.find_misfit(arrays):
         raise UserError(f"{path}: {misfit}")

@@ -64,8 +64,10 @@ def open_result(path: Path) -> ResultFile:
             hint = f"; there are results in {some}" if below else ""
             raise UserError(f"{directory}: has no {FILE_NAME}{hint}")
     file = sets.load_file(path)
-    arrays = {**file.arrays, "weight_few": file.per_run("weight_few")}
-    return dataclasses.replace(file, arrays=arrays)
+    later = {
+        name: file.array(name) for name in corrected.classifier_arrays(file.method)
+    }
+    return dataclasses.replace(file, arrays={**file.arrays, **later})
 
 
 def is_of_arrays(file: ResultFile) -> bool:
@@ -76,8 +78,9 @@ def is_of_arrays(file: ResultFile) -> bool:
 def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
     """Checks that a classifier is the one that a result was made with.
 
-    Results of arrays in memory have hashes of them. Of others the new rows tell, which
-    are combinations of rows of few classes and their neighbors; not the biases.
+    Results of other corrections have it. Results of arrays in memory have hashes of
+    them. Of others the new rows tell, which are combinations of rows of few classes and
+    their neighbors; not the biases.
 
     Args:
       file: The result, with all of its arrays.
@@ -93,11 +96,12 @@ def check(file: ResultFile, weight: ArrayLike, bias: ArrayLike | None) -> Head:
     arrays = dataset.classifier_of_arrays(weight, bias)
     head = Head(**arrays)
     if not corrected.fits_classifier(file.arrays, head.weight):
-        expected = (
-            len(file.arrays["class_counts"]),
-            file.arrays["weight_few"].shape[-1],
+        expected = corrected.classifier_shape(file.arrays)
+        reason = (
+            "the new rows of that are no combinations of its rows"
+            if file.method == sets.ALPHANET
+            else "weights differ"
         )
-        reason = "the new rows of that are no combinations of its rows"
         if head.weight.shape != expected:
             reason = f"weight has shape {head.weight.shape}, and must have {expected}"
         raise UserError(
@@ -133,6 +137,9 @@ def find(file: ResultFile, kept: Path) -> Head:
     Raises:
       UserError: If it is nowhere, or has changed since.
     """
+    if file.method != sets.ALPHANET:
+        names = ("original_weight", "original_bias")
+        return Head(*(file.arrays[name] for name in names))
     if kept.exists():
         try:
             return check(file, **files.open_npz(kept, Head._fields))
@@ -162,6 +169,6 @@ def _read_dataset(file: ResultFile) -> Classifier:
         str(file.config.get("classifier_key", "")),
         bool(file.config.get("classifier_normalize", False)),
     )
-    num_features = file.arrays["weight_few"].shape[-1]
-    sides = Sides(num_features, len(file.arrays["class_counts"]))
+    num_classes, num_features = corrected.classifier_shape(file.arrays)
+    sides = Sides(num_features, num_classes)
     return classifiers.read_classifier(entry, root, choice, sides=lambda: sides)

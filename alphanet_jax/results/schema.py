@@ -74,6 +74,22 @@ SCHEMA: tuple[ArraySpec, ...] = (
         ("S", "F", "d"),
         "new weights of the 'few' classes; all else of the classifier stays",
     ),
+    # What another correction than AlphaNet comes to, in place of alphas.
+    ArraySpec("method", (), "the correction; AlphaNet where there is none", "text"),
+    ArraySpec("knob", (), "value of the method's knob"),
+    ArraySpec("method_options", (), "further options of the method, in JSON", "text"),
+    ArraySpec("weight", ("C", "d"), "all weights of the corrected classifier"),
+    ArraySpec("bias", ("C",), "all biases of the corrected classifier"),
+    ArraySpec("original_weight", ("C", "d"), "all weights before"),
+    ArraySpec("original_bias", ("C",), "all biases before"),
+    ArraySpec(
+        "borrowed_from",
+        ("C", "b"),
+        "classes that every class borrows from in alphanet+, nearest first",
+        "class ids",
+    ),
+    ArraySpec("borrowed_shares", ("C", "b"), "how much it borrows from each"),
+    ArraySpec("kept", ("C",), "what is left of every mean's distance from the centre"),
     ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
     ArraySpec("epoch_loss", ("S", "E"), "mean training loss"),
     ArraySpec(

@@ -19,6 +19,7 @@ from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
+    "ALPHANET",
     "PATTERN",
     "ResultFile",
     "ResultSet",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 PATTERN = f"**/{FILE_NAME}"
+ALPHANET = "alphanet"
 
 # What must be the same for results to be of one dataset and one classifier.
 _COMMON = (
@@ -41,8 +43,11 @@ _COMMON = (
     "baseline_test_pred",
 )
 _NEEDED = ("seeds", "dataset", "test_pred")
-# By far the largest array, which few reports need.
-_LATER = "weight_few"
+# By far the largest arrays, which few reports need.
+_LATER = ("weight_few", "weight", "original_weight")
+# What only AlphaNet learns.
+_OF_ALPHANET = ("alphas", "weight_few", "epoch_mean_alphas", "epoch_loss",
+                "learning_rate", "momentum")  # fmt: skip
 # What may differ between two copies of one result.
 _OF_MACHINE = {"config", "versions", "file_hashes"}
 
@@ -54,7 +59,7 @@ class ResultFile:
     Attributes:
       path: Where it is; what to call it, where it is in memory alone.
       arrays: Its arrays, as `schema.SCHEMA` lists them; those of a file without
-        `weight_few`, which is loaded when it is needed.
+        the weights of classifiers, which are loaded when they are needed.
       config: The configuration that it was made with.
     """
 
@@ -67,20 +72,33 @@ class ResultFile:
         """Number of seeds S."""
         return len(self.arrays["seeds"])
 
+    @property
+    def method(self) -> str:
+        """Name of the correction that it is of."""
+        return str(self.arrays["method"]) if "method" in self.arrays else ALPHANET
+
     def array(self, name: str) -> np.ndarray:
         """Returns one of the arrays.
 
         Raises:
           UserError: If the file has none of that name.
         """
-        if name not in self.arrays:
-            raise UserError(f"{self.path}: not a whole result: {name!r} is missing")
-        return self.arrays[name]
+        if name in self.arrays:
+            return self.arrays[name]
+        if name in _LATER:
+            return load_result(self.path, [name])[name]
+        if self.method != ALPHANET and name in _OF_ALPHANET:
+            raise UserError(
+                f"{self.path} was made by {self.method}, which learns no coefficients "
+                f"as AlphaNet does: it has no {name!r}"
+            )
+        raise UserError(f"{self.path}: not a whole result: {name!r} is missing")
 
     def per_run(self, name: str) -> np.ndarray:
         """Returns an array with a leading axis of seeds, also where all share it."""
-        if name == _LATER and name not in self.arrays:
-            return load_result(self.path, [_LATER])[_LATER]
+        if name == "weight_few" and self.method != ALPHANET:
+            few = self.array("few_classes").astype(int)
+            return np.asarray(self.array("weight")[few][None])
         array = self.array(name)
         if name in ("neighbors", "neighbor_distances"):
             return np.broadcast_to(array, (self.num_runs, *array.shape[-2:]))
@@ -376,7 +394,7 @@ def load_file(path: Path) -> ResultFile:
     Raises:
       UserError: If it is missing, damaged or no result.
     """
-    arrays = load_result(path, without=[_LATER])
+    arrays = load_result(path, without=_LATER)
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
     return ResultFile(path, arrays, _config(path, arrays))

@@ -11,7 +11,7 @@ import numpy as np
 from alphanet_jax import files, streaming
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.results.sets import ResultFile
+from alphanet_jax.results.sets import ALPHANET, ResultFile
 
 __all__ = ["count_ahead", "top_k_hits"]
 
@@ -54,7 +54,7 @@ def top_k_hits(
     rows = streaming.rows_at_a_time(data.weight.shape[1])
     rows = max(1, min(rows, _MOST_SCORES // data.num_classes))
     rows = rows if batch_size is None else batch_size
-    ranking = _Ranking(data, file)
+    ranking = _Ranking(data, file) if file.method == ALPHANET else _OfHeads(data, file)
     features, labels = np.asarray(data.test.features), np.asarray(data.test.labels)
     hits = np.empty((file.num_runs, len(labels)), bool)
     baseline = np.empty(len(labels), bool)
@@ -111,7 +111,7 @@ class _Ranking:
         self._place = np.argsort(order)  # of a class among the rows of scores
         self._weight = np.asarray(data.weight, np.float32)[order]
         self._bias = np.asarray(data.bias, np.float32)[order, None]
-        self._alphas = np.asarray(file.arrays["alphas"], np.float32)
+        self._alphas = np.asarray(file.array("alphas"), np.float32)
         self._neighbors = self._place[file.per_run("neighbors")]  # (S, F, k)
 
     def ranks(
@@ -156,3 +156,40 @@ class _Ranking:
         for place in range(neighbors.shape[1]):
             logits += alphas[:, place + 1, None] * scores[neighbors[:, place]]
         return logits
+
+
+class _OfHeads:
+    """Ranks the true classes of samples by a whole classifier, and the one before."""
+
+    def __init__(self, data: Dataset, file: ResultFile) -> None:
+        self._heads = [
+            (np.asarray(weight, np.float32), np.asarray(bias, np.float32)[:, None])
+            for weight, bias in (
+                (file.array("weight"), file.array("bias")),
+                (data.weight, data.bias),
+            )
+        ]
+
+    def ranks(
+        self, features: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Counts the classes before the true one, after and before the correction.
+
+        Args:
+          features: Features, with shape `[n, d]`.
+          labels: True classes, with shape `[n]`.
+
+        Returns:
+          Counts, with shapes `[1, n]` and `[n]`.
+        """
+        rows = np.asarray(features, np.float32).T
+        after, before = (
+            count_ahead(
+                logits := weight @ rows + bias,
+                np.arange(len(weight)),
+                logits[labels, np.arange(len(labels))],
+                labels,
+            )
+            for weight, bias in self._heads
+        )
+        return after[None], before
