@@ -104,7 +104,7 @@ def test_standard_errors_by_hand():
     splits = {"few": np.array([0]), "medium": np.array([1]), "many": np.array([2])}
     curve = judging.Curve(
         "one", True, "", "", np.zeros(1), [{}], np.zeros((1, 4)), np.zeros((1, 4)),
-        np.array(right, bool), {},
+        np.array(right, bool), np.zeros((1, 0), bool), {},
     )  # fmt: skip
     found = document._errors(curve, Samples(labels, splits, 3))[0]
     few = np.sqrt(0.25 / 3)

@@ -1,16 +1,14 @@
 """The one function that compares: a dataset and names of methods in, a document out."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from alphanet_jax import posthoc
-from alphanet_jax.comparison import document, folds, kept
+from alphanet_jax.comparison import document, kept
 from alphanet_jax.comparison.corrections import Judge
-from alphanet_jax.comparison.judging import Curve, Samples, is_balanced
+from alphanet_jax.comparison.judging import Curve
+from alphanet_jax.comparison.setup import prepare
 from alphanet_jax.comparison.sweep import AlphaNetSweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
@@ -18,7 +16,6 @@ from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.posthoc import METHODS
-from alphanet_jax.splits import SPLITS
 from alphanet_jax.version import __version__
 
 __all__ = ["REFERENCE", "RHOS", "compare", "method_names"]
@@ -57,59 +54,6 @@ def method_names(asked: Sequence[str] = ()) -> list[str]:
         many = {"all": every, "core": core}
         wanted |= set(many.get(name, [name]))
     return [name for name in every if name in wanted]
-
-
-class _Setup(NamedTuple):
-    """What all methods are judged on."""
-
-    val: Samples  # validation samples, or training samples that are held out in turn
-    test: Samples
-    fold_of: np.ndarray | None  # fold of every training row; None with validation data
-    products: Mapping[str, np.ndarray]  # with the given weights, by group
-    notes: list[str]
-
-    def describe(self) -> str:
-        """Says what knobs are chosen by."""
-        num, num_test = len(self.val.labels), len(self.test.labels)
-        if self.fold_of is None:
-            return f"{num} validation and {num_test} test samples"
-        return (
-            f"knobs by cross-validation on {num} training samples in "
-            f"{int(self.fold_of.max()) + 1} folds, {num_test} test samples"
-        )
-
-
-def _prepare(data: Dataset, *, num_folds: int, seed: int) -> _Setup:
-    """Draws folds where there is no validation data, and takes products.
-
-    Raises:
-      UserError: If there are no few samples to choose a knob by or to test on.
-    """
-    num_classes = len(data.bias)
-    test = Samples(data.test.labels, data.splits, num_classes)
-    fold_of = None
-    groups = {"test": data.test}
-    if data.val is not None:
-        groups["val"], labels = data.val, data.val.labels
-    else:
-        fold_of = folds.draw_folds(data.train.labels, num_folds=num_folds, seed=seed)
-        labels = data.train.labels[fold_of >= 0]
-    val = Samples(labels, data.splits, num_classes, by_class=not is_balanced(labels))
-    _check_few(test, "test data have no samples of few classes")
-    _check_few(
-        val,
-        "validation data have no samples of few classes; without validation data, "
-        "--config.training.val_datagrp= (empty), knobs are chosen on training samples"
-        if fold_of is None
-        else "no few class has two training samples, so that none can be held out to "
-        "choose knobs by; validation data are needed",
-    )
-    products = {
-        name: posthoc.products(group.features, data.weight)
-        for name, group in groups.items()
-    }
-    notes = _notes(data, val, fold_of, products["test"])
-    return _Setup(val, test, fold_of, products, notes)
 
 
 def compare(
@@ -163,7 +107,7 @@ def compare(
     if not rhos:
         raise UserError("rhos must have at least one value of rho")
     settings = Settings(dataset=data.name) if settings is None else settings
-    setup = _prepare(data, num_folds=num_folds, seed=seed)
+    setup = prepare(data, num_folds=num_folds, seed=seed)
     report(f"{len(names)} methods on {data.proper_name}: {setup.describe()}")
     for note in setup.notes:
         report(f"note: {note}")
@@ -278,62 +222,3 @@ def _run(
             f"few {100 * few:.1f}, overall {100 * overall:.1f}"
         )
     return curves, failed
-
-
-def _check_few(samples: Samples, problem: str) -> None:
-    if not np.isin(samples.labels, samples.splits["few"]).any():
-        raise UserError(problem)
-
-
-def _notes(
-    data: Dataset,
-    val: Samples,
-    fold_of: np.ndarray | None,
-    test_products: np.ndarray,
-) -> list[str]:
-    """Says what a reader of the numbers must know."""
-    notes = []
-    if fold_of is None:
-        if val.by_class:
-            notes.append(
-                "classes have unequal numbers of validation samples: validation "
-                "accuracies are means over classes"
-            )
-    else:
-        few = data.splits["few"]
-        own, new = (
-            _accuracy_on(products, data.bias, labels, few)
-            for products, labels in (
-                _products_of_few(data),
-                (test_products, data.test.labels),
-            )
-        )
-        notes.append(
-            "there is no validation data: knobs are chosen by cross-validation on "
-            "training samples, by means over classes. The classifier itself has seen "
-            f"them: it gets {100 * own:.1f} % of its few training samples right and "
-            f"{100 * new:.1f} % of test ones, so methods that keep it seem to need "
-            "less of a correction than they do, or none; those that fit a classifier "
-            "anew do not suffer from that"
-        )
-    missing = [
-        name
-        for name in SPLITS[1:]
-        if not np.isin(data.test.labels, data.splits[name]).any()
-    ]
-    if missing:
-        notes.append(f"test data have no samples of {' or '.join(missing)} classes")
-    return notes
-
-
-def _products_of_few(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.flatnonzero(np.isin(data.train.labels, data.splits["few"]))
-    features = np.asarray(data.train.features)[rows]
-    return posthoc.products(features, data.weight), data.train.labels[rows]
-
-
-def _accuracy_on(
-    products: np.ndarray, bias: np.ndarray, labels: np.ndarray, classes: np.ndarray
-) -> float:
-    rows = np.isin(labels, classes)
-    return float(((products[rows] + bias).argmax(axis=1) == labels[rows]).mean())

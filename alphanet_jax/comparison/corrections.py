@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment.progress import Report, sometimes
 from alphanet_jax.posthoc import Method
 from alphanet_jax.posthoc.curves import Predicted
+from alphanet_jax.posthoc.methods import Family
 
-__all__ = ["Judge", "fold_datasets"]
+__all__ = ["Candidates", "Judge", "fold_datasets"]
 
 _REPORT_EVERY = 2.0  # seconds
 
@@ -74,6 +75,30 @@ def _inputs(data: Dataset, *, seed: int, with_val: bool) -> dict[str, Any]:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """A method over its knob, on validation samples alone; see `choosing.Points`.
+
+    Attributes:
+      name: Its name.
+      knob_name: What its knob is; empty for none.
+      knobs: Values of the knob, with shape `[K]`.
+      choices: Further options of every point.
+      val: Accuracies of few, medium, many and all, with shape `[K, 4]`.
+      val_correct: Which samples are right, with shape `[K, n]`.
+      families: The function from the knob to outcomes of every point; none where
+        samples were held out of training.
+    """
+
+    name: str
+    knob_name: str
+    knobs: np.ndarray
+    choices: Sequence[Mapping[str, Any]]
+    val: np.ndarray
+    val_correct: np.ndarray
+    families: Sequence[Family]
+
+
 class Judge:
     """Judges methods of the table on one dataset, with products taken once.
 
@@ -112,27 +137,29 @@ class Judge:
         Raises:
           ValueError: If it cannot be applied.
         """
-        val = None if self._fold_of is None else self._cross_validate(method)
+        held = None if self._fold_of is None else self._cross_validate(method)
         groups: dict[str, Any] = {"test": self._data.test.features}
-        if val is None:
+        if held is None:
             assert self._data.val is not None
             groups["val"] = self._data.val.features
         best = Best(oracle=self._oracle)
         inputs = _inputs(self._data, seed=self._seed, with_val=True)
-        knobs, choices, correct, of_val, of_test = [], [], [], [], []
+        knobs, choices, correct, of_test = [], [], [], []
+        of_val, val_correct = [], []
         for index, found in enumerate(self._predict(method, inputs, groups)):
             right = found.classes["test"] == self._test.labels
             test_row = self._test.accuracies(right[None])[0]
-            if val is None:
+            if held is None:
                 hits = found.classes["val"] == self._val.labels
-                val_row = self._val.accuracies(hits[None])[0]
             else:
-                val_row = val[index]
+                hits = held[index]
+            val_row = self._val.accuracies(hits[None])[0]
             best.add(index, val_row, test_row, found)
             knobs.append(found.point.knob)
             choices.append(dict(found.point.choice))
             correct.append(right)
             of_val.append(val_row)
+            val_correct.append(hits)
             of_test.append(test_row)
         return Curve(
             name=method.name,
@@ -144,10 +171,44 @@ class Judge:
             val=np.array(of_val),
             test=np.array(of_test),
             correct=np.array(correct),
+            val_correct=np.array(val_correct),
             chosen={
                 name: self._measure(best.index[name], found)
                 for name, found in best.kept.items()
             },
+        )
+
+    def on_validation(self, method: Method) -> Candidates:
+        """Judges a method at every value of its knob, on validation samples alone.
+
+        Raises:
+          ValueError: If it cannot be applied.
+        """
+        knobs, choices, hits, families = [], [], [], []
+        if self._fold_of is None:
+            assert self._data.val is not None
+            inputs = _inputs(self._data, seed=self._seed, with_val=True)
+            groups = {"val": self._data.val.features}
+            for found in self._predict(method, inputs, groups):
+                knobs.append(found.point.knob)
+                choices.append(found.point.choice)
+                hits.append(found.classes["val"] == self._val.labels)
+                families.append(found.point.family)
+            correct = np.array(hits)
+        else:
+            correct = self._cross_validate(method)
+            for choice in method.choices:
+                for knob in method.grid or (method.neutral,):
+                    knobs.append(knob)
+                    choices.append(choice)
+        return Candidates(
+            name=method.name,
+            knob_name=method.knob or "",
+            knobs=np.array(knobs),
+            choices=choices,
+            val=self._val.accuracies(correct),
+            val_correct=correct,
+            families=families,
         )
 
     def _predict(
@@ -179,7 +240,7 @@ class Judge:
             yield found
 
     def _cross_validate(self, method: Method) -> np.ndarray:
-        """Computes accuracies on rows that the method did not see, `[K, 4]`."""
+        """Computes which rows that it did not see a method gets right, `[K, n]`."""
         assert self._fold_of is not None
         data, held_rows = self._data, np.flatnonzero(self._fold_of >= 0)
         place = np.zeros(len(self._fold_of), np.int64)
@@ -194,7 +255,7 @@ class Judge:
                 if index == len(hits):
                     hits.append(np.zeros(len(held_rows), bool))
                 hits[index][place[rows]] = found.classes["held"] == inside.test.labels
-        return self._val.accuracies(np.array(hits))
+        return np.array(hits)
 
     def _measure(self, index: int, found: Predicted) -> Chosen:
         outcome, predictions = found.point.outcome, found.classes["test"]

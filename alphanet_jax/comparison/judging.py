@@ -112,6 +112,7 @@ class Curve:
         `[K, 4]`.
       test: The same on test data.
       correct: Which test samples are, or how often over runs, with shape `[K, n]`.
+      val_correct: The same of validation samples.
       chosen: Chosen points, by criterion.
     """
 
@@ -124,6 +125,7 @@ class Curve:
     val: np.ndarray
     test: np.ndarray
     correct: np.ndarray
+    val_correct: np.ndarray
     chosen: Mapping[str, Chosen]
 
 

@@ -14,7 +14,7 @@ from alphanet_jax.errors import UserError
 
 __all__ = ["key_of", "load", "load_or_make", "save"]
 
-_ARRAYS = ("knobs", "val", "test", "correct")
+_ARRAYS = ("knobs", "val", "test", "correct", "val_correct")
 _TEXTS = ("name", "linear", "source", "knob_name", "choices")
 
 

@@ -4,7 +4,7 @@ Notation: n samples, C classes, F 'few' classes, S seeds, k neighbors, K values 
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +74,15 @@ class AlphaNetSweep:
         """
         trained = self._train(data, self.workdir)
         if fold_of is None:
-            of_val = [
-                val.accuracies(self._hits(arrays, products["val"], data, val)).mean(0)
-                for arrays in trained
-            ]
+            hits_of_val: Iterable[np.ndarray] = (
+                self._hits(arrays, products["val"], data, val) for arrays in trained
+            )
         else:
-            of_val = list(self._cross_validate(data, val, fold_of))
+            hits_of_val = self._cross_validate(data, fold_of)
+        of_val, val_correct = [], []
+        for right in hits_of_val:
+            of_val.append(val.accuracies(right).mean(axis=0))
+            val_correct.append(right.mean(axis=0, dtype=np.float32))
         best = Best(oracle=oracle)
         correct = []
         for index, (arrays, val_row) in enumerate(zip(trained, of_val, strict=True)):
@@ -98,6 +101,7 @@ class AlphaNetSweep:
             val=np.array(of_val),
             test=test.accuracies(hits),
             correct=hits,
+            val_correct=np.stack(val_correct),
             chosen={
                 name: self._measure(best.index[name], arrays, products, data, test)
                 for name, arrays in best.kept.items()
@@ -120,10 +124,8 @@ class AlphaNetSweep:
         )
         return [one.arrays(_ARRAYS) for one in trained]
 
-    def _cross_validate(
-        self, data: Dataset, val: Samples, fold_of: np.ndarray
-    ) -> np.ndarray:
-        """Computes accuracies on rows that AlphaNet did not see, `[K, 4]`."""
+    def _cross_validate(self, data: Dataset, fold_of: np.ndarray) -> np.ndarray:
+        """Computes which rows that it did not see it gets right, `[K, S, n]`."""
         held = np.flatnonzero(fold_of >= 0)
         place = np.zeros(len(fold_of), np.int64)
         place[held] = np.arange(len(held))
@@ -138,7 +140,7 @@ class AlphaNetSweep:
                     self._runs(arrays, products, data.bias)
                 ):
                     hits[point, seed, place[rows]] = predictions == inside.test.labels
-        return np.stack([val.accuracies(each).mean(axis=0) for each in hits])
+        return hits
 
     def _runs(
         self, arrays: Mapping[str, np.ndarray], products: np.ndarray, bias: np.ndarray

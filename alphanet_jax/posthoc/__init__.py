@@ -28,9 +28,11 @@ from alphanet_jax.posthoc.means import ClassMeans, nearest_class_mean
 from alphanet_jax.posthoc.methods import (
     METHODS,
     NEEDS,
+    Family,
     Method,
     Point,
     apply,
+    make_family,
     make_inputs,
     sweep,
 )
@@ -45,6 +47,7 @@ from alphanet_jax.posthoc.offsets import (
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
 from alphanet_jax.posthoc.plus import AlphaNetPlus, alphanet_plus
 from alphanet_jax.posthoc.recipes import Recipe
+from alphanet_jax.posthoc.refitted import PlusFamily
 from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
 
 __all__ = [
@@ -53,9 +56,11 @@ __all__ = [
     "Aligned",
     "AlphaNetPlus",
     "ClassMeans",
+    "Family",
     "Linear",
     "Method",
     "Outcome",
+    "PlusFamily",
     "Point",
     "Predicted",
     "Recipe",
@@ -74,6 +79,7 @@ __all__ = [
     "logit_adjustment",
     "logits",
     "lws",
+    "make_family",
     "make_inputs",
     "marc",
     "max_norm",

@@ -29,6 +29,7 @@ __all__ = [
     "Method",
     "Point",
     "apply",
+    "make_family",
     "make_inputs",
     "sweep",
 ]
@@ -106,6 +107,7 @@ class Point(NamedTuple):
     choice: Mapping[str, Any]  # further options
     knob: float  # 0 where a method has none
     outcome: Outcome
+    family: Family  # the function from the knob to outcomes that it is of
 
 
 def make_inputs(
@@ -166,8 +168,26 @@ def apply(
     Raises:
       ValueError: If anything that it needs is missing.
     """
-    family = method.function(**_pick(method, inputs), **(choice or method.choices[0]))
+    family = make_family(method, inputs, **choice)
     return family(method.neutral if knob is None else knob)
+
+
+def make_family(method: Method, inputs: Mapping[str, Any], **choice: Any) -> Family:
+    """Does all of a method that does not depend on its knob.
+
+    Args:
+      method: A method of the table.
+      inputs: What it needs, by name; there may be more.
+      **choice: Further options of its function; by default the first of its choices.
+
+    Returns:
+      The function from the knob to the outcome; of alphanet+ a `PlusFamily`.
+
+    Raises:
+      ValueError: If anything that it needs is missing.
+    """
+    options = choice or method.choices[0]
+    return method.function(**_pick(method, inputs), **options)
 
 
 def sweep(method: Method, inputs: Mapping[str, Any]) -> Iterator[Point]:
@@ -190,7 +210,7 @@ def sweep(method: Method, inputs: Mapping[str, Any]) -> Iterator[Point]:
     for choice in method.choices:
         family = method.function(**picked, **choice)
         for knob in method.grid or (method.neutral,):
-            yield Point(choice, knob, family(knob))
+            yield Point(choice, knob, family(knob), family)
 
 
 def _pick(method: Method, inputs: Mapping[str, Any]) -> dict[str, Any]:

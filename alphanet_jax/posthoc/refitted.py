@@ -6,6 +6,7 @@ the logits, to the outcome.
 Notation: n samples, d feature dimensions, C classes.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -22,12 +23,29 @@ from alphanet_jax.posthoc.gaussian import (
 from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted
-from alphanet_jax.posthoc.plus import alphanet_plus, choose_covariance
+from alphanet_jax.posthoc.plus import AlphaNetPlus, alphanet_plus, choose_covariance
 
-__all__ = ["head_family", "mix_family", "plus_family", "scores_family"]
+__all__ = ["PlusFamily", "head_family", "mix_family", "plus_family", "scores_family"]
 
 Family = Callable[[float], Outcome]
 OnStep = Callable[[Step], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlusFamily:
+    """alphanet+ before its knob.
+
+    Attributes:
+      found: What was fitted, with tau 0.
+      counts: Number of training samples of every class, with shape `[C]`.
+    """
+
+    found: AlphaNetPlus
+    counts: ArrayLike
+
+    def __call__(self, tau: float) -> Outcome:
+        """Adjusts the head."""
+        return adjusted(self.found.head, self.counts, tau)
 
 
 def head_family(
@@ -65,13 +83,15 @@ def plus_family(
     val_labels: ArrayLike | None = None,
     on_step: OnStep | None = None,
     l2_factor: float = 1.0,
-) -> Family:
+    covariance_shrinkage: float | None = None,
+) -> PlusFamily:
     """Fits alphanet+, with a multiple of the default weight of its prior.
 
-    The shrinkage of the covariance is chosen by validation data, where there are some.
+    The shrinkage of the covariance is chosen by validation data, where there are some
+    and it is not given.
     """
-    covariance = None
-    if val_features is not None and val_labels is not None:
+    covariance = covariance_shrinkage
+    if covariance is None and val_features is not None and val_labels is not None:
         statistics = feature_statistics(features, labels, num_classes=num_classes)
         covariance = choose_covariance(statistics, val_features, val_labels)
     found = alphanet_plus(
@@ -84,7 +104,7 @@ def plus_family(
         classifier=Linear(weight, bias),
         on_progress=None if on_step is None else lambda found: on_step(found.step),
     )
-    return lambda tau: adjusted(found.head, counts, tau)
+    return PlusFamily(found, counts)
 
 
 def scores_family(
