@@ -320,15 +320,20 @@ class AlphaNetClassifier(ClassifierMixin, BaseEstimator):
             splits=found,
             label_names=[str(label) for label in self.classes_],
             method=self.method,
-            rho=self.rho,
-            seeds=self.seeds,
             seed=self._first_seed(),
-            n_neighbors=num_neighbors,
-            train_epochs=self.train_epochs,
-            **dict(self.settings or {}),
+            **self._settings(num_neighbors),
         )
         self.remarks_ = corrected.remarks
         return corrected
+
+    def _settings(self, num_neighbors: int) -> dict[str, Any]:
+        """Lists settings: those that AlphaNet alone has a use for, for that alone."""
+        own = {"rho": self.rho, "seeds": self.seeds, "train_epochs": self.train_epochs}
+        return {
+            "n_neighbors": num_neighbors,
+            **(own if self.method == "alphanet" else {}),
+            **dict(self.settings or {}),
+        }
 
     def _leave(self, reason: str) -> None:
         """Says that the classifier stays as it is."""

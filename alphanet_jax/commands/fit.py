@@ -1,7 +1,8 @@
 """From features and a checkpoint to a corrected classifier, without a registry."""
 
+import itertools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,13 @@ from absl import flags
 from alphanet_jax.commands import own_files, running, train
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.results.file import FILE_NAME
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from alphanet_jax.comparison import fitting
+    from alphanet_jax.config.sweep import Point
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.progress import Report
     from alphanet_jax.experiment.training import Trained
@@ -44,11 +50,28 @@ values make a sweep, of which the best by validation accuracy is taken:
   python main.py fit --features=features --classifier=model.pth \\
       --workdir=results/rhos --config.rho="(0.1, 0.25, 0.5, 1.0)"
 
+--method=alphanet_plus or another corrects in another way than AlphaNet; auto compares
+all that take seconds on val, and chooses by what you need:
+
+  python main.py fit --features=features --classifier=model.pth \
+      --workdir=results/auto --method=auto --target="overall >= -1"
+
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
 commands find them."""
 
+_ALIASES = {"alphanet+": "alphanet_plus"}
+# Fields of the config that other methods than AlphaNet have a use for.
+_OF_ALL = ("seed", "training.n_neighbors", "training.nn_dist",
+           "training.train_datagrp", "training.val_datagrp",
+           "training.test_datagrp")  # fmt: skip
 # Names of `correction.METHODS`, which needs JAX.
-METHODS = ("alphanet",)
+METHODS = (
+    *("alphanet", "auto", "few_offset", "logit_adjustment", "prior_from_predictions"),
+    *("tau_normalization", "tau_normalization_bias", "nearest_class_mean_un"),
+    *("nearest_class_mean_cosine", "gaussian_scores", "gaussian_scores_unshrunk"),
+    *("gaussian_mix", "balanced_softmax_head", "alphanet_plus", "max_norm", "crt"),
+    *("lws", "marc", "drops"),
+)
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -57,7 +80,28 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
       UserError: If a field is unknown, or follows from other flags.
     """
+    _check_use(arguments)
     return own_files.prepare_arguments(arguments, "fit")
+
+
+def _check_use(arguments: Sequence[str]) -> None:
+    """Checks that a method has a use for the fields of the config that are given."""
+    pairs = list(itertools.pairwise([*arguments, ""]))
+    given = {}
+    for argument, following in pairs:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-"):
+            given[name] = value if equals else following
+    method = given.get("method", METHODS[0])
+    if method == METHODS[0]:
+        return
+    for name in given:
+        field = name.removeprefix("config.")
+        if name.startswith("config.") and field not in _OF_ALL:
+            raise UserError(
+                f"--{name} is of AlphaNet's training, and --method is {method}; other "
+                f"methods take {', '.join(f'--config.{each}' for each in _OF_ALL)}"
+            )
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -68,6 +112,20 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         ("out", "file for the corrected classifier: .npz, .safetensors or .pth"),
     ):
         flags.DEFINE_string(name, None, purpose, flag_values=values)
+    flags.DEFINE_multi_string(
+        "target",
+        [],
+        'what must hold on val: "overall >= -1" or "few >= +5", points against the '
+        'unchanged classifier; "few >= 45", percent; may be repeated',
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "refit_on_val",
+        False,
+        "fit the chosen method on train and val together in the end; then only test "
+        "can judge it",
+        flag_values=values,
+    )
     train.define_flags(values, argv)
     values["workdir"].help = "directory for the result and the names of the files"
 
@@ -78,13 +136,16 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       UserError: If a flag, a file or the data is not right; nothing is written.
     """
-    _check_flags(values)
+    method = _check_flags(values)
     points = running.points(values)
     workdir, out = _places(values)
     running.start_jax(values)
 
+    from alphanet_jax.comparison import fitting
     from alphanet_jax.experiment import devices, training
+    from alphanet_jax.results import accuracy_tables
 
+    asked = _ask(method, values, points)
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None
     found = own_files.find(values, workdir, points[0].settings, report)
@@ -92,6 +153,14 @@ def run(values: flags.FlagValues) -> None:
     data = training.load_data(points[0].settings, entry=found.entry, report=report)
     if speaks:
         own_files.write_registry(found)
+    if asked is not None:
+        arrays = fitting.run(
+            data, asked, settings=points[0].settings, workdir=workdir, report=report
+        )
+        report("")
+        print(accuracy_tables.training_table({str(arrays["method"]): arrays}))
+        _describe(arrays, workdir / FILE_NAME, data, out, report)
+        return
     trained = train.train_points(values, points, data, workdir, report)
     if not speaks:
         return
@@ -99,11 +168,39 @@ def run(values: flags.FlagValues) -> None:
     _conclude(_best(trained, report), data, out, report)
 
 
-def _check_flags(values: flags.FlagValues) -> None:
+def _check_flags(values: flags.FlagValues) -> str:
+    """Checks flags; returns the method."""
     own_files.check_flags(values, "fit")
-    if values.method is not None and values.method not in METHODS:
-        hint = did_you_mean(values.method, METHODS)
+    method = _ALIASES.get(values.method, values.method) or METHODS[0]
+    if method not in METHODS:
+        hint = did_you_mean(method, METHODS)
         raise UserError(f"--method: unknown method {values.method!r}; {hint}")
+    if method == METHODS[0]:
+        for name in ("target", "refit_on_val"):
+            if values[name].value:
+                raise UserError(
+                    f"--{name} is for other methods than {method}, such as "
+                    "--method=auto"
+                )
+        return method
+    for name in ("ckpt_dir", "tb_logs"):
+        if values[name].value:
+            raise UserError(f"--{name} is for AlphaNet, and --method is {method}")
+    if values.num_processes not in (None, 1):
+        raise UserError(f"--method={method} takes one process")
+    return method
+
+
+def _ask(
+    method: str, values: flags.FlagValues, points: "Sequence[Point]"
+) -> "fitting.Asked | None":
+    """Makes what is asked of another method than AlphaNet; None for that."""
+    from alphanet_jax.comparison import choosing, fitting
+
+    if method == METHODS[0]:
+        return None
+    targets = tuple(choosing.parse_target(text) for text in values.target)
+    return fitting.Asked(method, targets, values.refit_on_val, points[0].settings.seed)
 
 
 def _places(values: flags.FlagValues) -> tuple[Path, Path | None]:
@@ -148,19 +245,28 @@ def _conclude(
     trained: "Trained", data: "Dataset", out: Path | None, report: "Report"
 ) -> None:
     """Says what changed, and writes the classifier."""
+    assert trained.path is not None  # there is a work directory
+    _describe(trained.arrays(), trained.path, data, out, report)
+
+
+def _describe(
+    arrays: Mapping[str, "np.ndarray"],
+    path: Path,
+    data: "Dataset",
+    out: Path | None,
+    report: "Report",
+) -> None:
+    """Says what changed, and writes the classifier."""
     from alphanet_jax.results import changes, corrected, export
     from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.sets import load_file
 
-    arrays = trained.arrays()
     print(f"\n{changes.describe_changes(arrays)}")
     if out is None:
         return
-    assert trained.path is not None  # there is a work directory
-    file = load_file(trained.path)
     said = corrected.remark_on_harm(arrays)  # below the table
     export.export_result(
-        file,
+        load_file(path),
         out,
         finder=DataFinder(data=data),
         report=lambda line: None if line == said else report(line),

@@ -26,6 +26,7 @@ from alphanet_jax.experiment import outcome as outcomes
 from alphanet_jax.experiment import problem
 from alphanet_jax.experiment.progress import Report, sometimes
 from alphanet_jax.posthoc import AlphaNetPlus, Linear, PlusFamily
+from alphanet_jax.results import file as result_file
 from alphanet_jax.results.top_k import count_ahead
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "fit_method",
     "linear_methods",
     "method_name",
+    "run",
 ]
 
 AUTO = "auto"
@@ -104,6 +106,49 @@ def method_name(name: str) -> str:
     if found not in known:
         raise UserError(f"unknown method {name!r}; {did_you_mean(name, known)}")
     return found
+
+
+def run(
+    data: Dataset,
+    asked: Asked,
+    *,
+    settings: Settings,
+    workdir: Path | str | None = None,
+    report: Report = print,
+) -> Mapping[str, np.ndarray]:
+    """Does what `fit_method` does, and keeps the result; what is done is read.
+
+    Args:
+      data: The dataset.
+      asked: What was asked for.
+      settings: Settings that name the data, and how neighbors are found.
+      workdir: Where `result.npz` is written; None for nowhere.
+      report: Takes lines of text about progress, and what was chosen.
+
+    Returns:
+      The arrays of a result.
+
+    Raises:
+      UserError: If anything is not right; nothing is written.
+    """
+    if workdir is None:
+        return fit_method(data, asked, settings=settings, report=report)
+    path = Path(workdir) / result_file.FILE_NAME
+    config = settings.as_config() | asked.as_config()
+    differences = result_file.differences(
+        path, config=config, file_hashes=data.file_hashes
+    )
+    if differences == []:
+        report(f"done already: {path}")
+        return result_file.load_result(path)
+    if differences:
+        report(
+            f"{path} is of another run and will be replaced: {'; '.join(differences)}"
+        )
+    arrays = fit_method(data, asked, settings=settings, report=report)
+    result_file.save_result(path, arrays)
+    report(f"saved {path}")
+    return arrays
 
 
 class _Fitted(NamedTuple):

@@ -162,6 +162,7 @@ class AccuracyReport(NamedTuple):
     before: Mapping[str, float]  # fractions by 'few', 'medium', 'many', 'overall'
     after: Mapping[str, float]
     title: str
+    name: str = "AlphaNet"  # of the correction
 
     def __str__(self) -> str:
         def arrays(row: Mapping[str, float], prefix: str) -> dict[str, np.ndarray]:
@@ -173,7 +174,7 @@ class AccuracyReport(NamedTuple):
 
         baseline = arrays(self.before, "baseline_test")
         return training_table(
-            {"AlphaNet": arrays(self.after, "test")},
+            {self.name: arrays(self.after, "test")},
             baseline=baseline | {"proper_name": np.asarray(self.title)},
         )
 

@@ -1,26 +1,23 @@
-"""The one call: arrays in, a corrected classifier out.
+"""What a call comes to: the corrected classifier, and all that it can say of itself.
 
 Notation: n samples, d feature dimensions, C classes, F 'few' classes, S seeds,
 k neighbors.
 """
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import files, splits
-from alphanet_jax.config.fields import FIELDS, Settings
+from alphanet_jax import splits
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.data.in_memory import as_numpy
-from alphanet_jax.errors import UserError, count_of, did_you_mean
-from alphanet_jax.experiment import devices, training
-from alphanet_jax.experiment.progress import Report
+from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.figures import one_file
 from alphanet_jax.figures.numbers import Sources
 from alphanet_jax.results import (
@@ -34,24 +31,12 @@ from alphanet_jax.results import (
 )
 from alphanet_jax.results.accuracy_tables import AccuracyReport
 from alphanet_jax.results.corrected import Head, Which
-from alphanet_jax.results.sets import ResultFile, ResultSet
+from alphanet_jax.results.sets import ALPHANET, ResultFile, ResultSet
 
-__all__ = [
-    "METHODS",
-    "AccuracyReport",
-    "Correction",
-    "Head",
-    "Which",
-    "fit",
-    "load_correction",
-]
+__all__ = ["ORIGINAL_FILE", "Correction", "load_correction"]
 
-# What the call itself decides.
-_DECIDED = ("dataset", "registry", "data_root", "labels_by", "few_below", "many_above",
-            "classifier_key", "classifier_normalize", "train_datagrp", "val_datagrp",
-            "test_datagrp")  # fmt: skip
 # What the seeds were corrected from, beside the result.
-_ORIGINAL = "original_head.npz"
+ORIGINAL_FILE = "original_head.npz"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,11 +61,33 @@ class Correction:
 
     def __repr__(self) -> str:
         few, total = len(self.splits["few"]), len(self.original.weight)
+        how = (
+            count_of(len(self.result["seeds"]), "seed")
+            if self.method == ALPHANET
+            else f"by {self.method}"
+        )
         first = (
             f"Correction of {str(self.result['proper_name'])!r}: {few} few of {total} "
-            f"classes, {count_of(len(self.result['seeds']), 'seed')}"
+            f"classes, {how}"
         )
         return "\n".join([first, *self.remarks])
+
+    @property
+    def method(self) -> str:
+        """Name of the correction; where it was chosen, of the chosen one."""
+        return str(self.result.get("method", ALPHANET))
+
+    @property
+    def knob(self) -> float | None:
+        """Value of the method's knob; None of AlphaNet."""
+        return float(self.result["knob"]) if "knob" in self.result else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Further options of the method, and `chosen`: why it was, in three lines."""
+        text = str(self.result.get("method_options", "{}"))
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -89,7 +96,13 @@ class Correction:
 
     @property
     def alphas(self) -> np.ndarray:
-        """Coefficients of the sources of every few class, shape `[S, F, k + 1]`."""
+        """Coefficients of the sources of every few class, shape `[S, F, k + 1]`.
+
+        Raises:
+          UserError: If the correction is not AlphaNet.
+        """
+        if "alphas" not in self.result:
+            raise UserError(f"{self.method} learns no coefficients as AlphaNet does")
         return self.result["alphas"]
 
     @property
@@ -107,7 +120,7 @@ class Correction:
 
     @property
     def bias(self) -> np.ndarray:
-        """Biases of the classifier, with shape `[C]`; they are those that it had."""
+        """Biases of the classifier, with shape `[C]`; AlphaNet leaves them."""
         return self.head().bias
 
     def val_accuracy(self) -> np.ndarray:
@@ -129,7 +142,8 @@ class Correction:
             all seeds' classifiers; or one of the seeds.
 
         Returns:
-          The classifier; only the weights of few classes differ from the original's.
+          The classifier; AlphaNet's differs from the original's in the weights of few
+          classes alone.
 
         Raises:
           ValueError: If there is no such seed.
@@ -172,10 +186,14 @@ class Correction:
         first, second = (
             dict(zip(accuracy.PARTS, row.tolist(), strict=True)) for row in fractions
         )
-        return AccuracyReport(first, second, str(self.result["proper_name"]))
+        name = "AlphaNet" if self.method == ALPHANET else self.method
+        return AccuracyReport(first, second, str(self.result["proper_name"]), name)
 
     def explain(self, label: int | str, *, mistakes: int | None = 3) -> str:
         """Explains what was learned for a few class, and what that changed.
+
+        Of AlphaNet that is the combination of classifiers; of alphanet+, from which
+        classes it borrowed, and how much.
 
         Args:
           label: The class's number or name.
@@ -218,7 +236,8 @@ class Correction:
 
     def _as_set(self) -> ResultSet:
         file = ResultFile(Path("the correction"), self.result, self.config)
-        return ResultSet("AlphaNet", (file,))
+        name = "AlphaNet" if self.method == ALPHANET else self.method
+        return ResultSet(name, (file,))
 
     @classmethod
     def load(
@@ -272,125 +291,6 @@ class Correction:
         )
 
 
-def fit(
-    features: ArrayLike,
-    labels: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
-    *,
-    val: tuple[ArrayLike, ArrayLike] | None = None,
-    test: tuple[ArrayLike, ArrayLike] | None = None,
-    splits: Mapping[str, ArrayLike] | None = None,
-    few_below: float = 20,
-    many_above: float = 100,
-    label_names: Sequence[str] | None = None,
-    method: str = "alphanet",
-    name: str = "arrays",
-    rho: float = 0.5,
-    seeds: int = 10,
-    workdir: Path | str | None = None,
-    report: Report = lambda line: None,
-    **settings: Any,
-) -> Correction:
-    """Corrects the rare classes of a trained linear classifier.
-
-    Features of any float type are used where they are, and only copied from the memory
-    of other devices; they must not change afterwards.
-
-    Args:
-      features: Training features, with shape `[n, d]`: arrays of NumPy, JAX or
-        PyTorch, or mapped from a file.
-      labels: Classes of the rows, with shape `[n]`.
-      weight: Weights of the classifier, with shape `[C, d]`.
-      bias: Its biases, with shape `[C]`; None for zeros.
-      val: Validation features and labels, by which epochs and the best seed are
-        chosen; without them the last epoch and the mean of all seeds count.
-      test: Test features and labels; by default those of `val`, or else of training.
-      splits: Class ids of 'few', 'medium' and 'many'; by default from counts.
-      few_below: Classes with fewer training samples are 'few', where `splits` is None.
-      many_above: Classes with more training samples are 'many', where `splits` is None.
-      label_names: Class names in the order of class ids, or None.
-      method: How to correct, one of `METHODS`.
-      name: What to call the data in tables.
-      rho: Base samples of an epoch for each few sample: the smaller, the more the few
-        classes gain and the others lose.
-      seeds: How many seeds to train.
-      workdir: Where `result.npz` is written, and the classifier as it was, for
-        `load_correction`; None for nowhere.
-      report: Takes lines of text about progress, such as `print`.
-      **settings: Further fields of `alphanet_jax.Settings`, such as `n_neighbors`.
-
-    Returns:
-      The corrected classifiers, and what was learned.
-
-    Raises:
-      UserError: If anything is not right, naming the argument.
-
-    Examples:
-      >>> rng = np.random.default_rng(0)
-      >>> centers = rng.normal(size=(6, 8))
-      >>> y = np.repeat(np.arange(6), [120, 110, 60, 50, 9, 8])
-      >>> x = centers[y] + 0.5 * rng.normal(size=(len(y), 8))
-      >>> correction = fit(x, y, centers, n_neighbors=2, seeds=2, train_epochs=3)
-      >>> correction.weight.shape, correction.splits["few"].tolist()
-      ((6, 8), [4, 5])
-      >>> bool((correction.weight[:4] == centers[:4].astype("float32")).all())
-      True
-    """
-    _check_names(method, settings)
-    remarks: list[str] = []
-    say = _listen(remarks, report)
-    chosen = Settings(rho=rho, seeds=seeds, **settings)
-    data = _make_dataset(
-        _pair(features, labels),
-        None if val is None else _pair(*val),
-        None if test is None else _pair(*test),
-        weight=np.asarray(as_numpy(weight)),
-        bias=None if bias is None else np.asarray(as_numpy(bias)),
-        given_splits=splits,
-        limits=(few_below, many_above),
-        label_names=label_names,
-        name=name,
-        report=say,
-    )
-    result = METHODS[method](chosen, data, workdir, say)
-    original = Head(data.weight, data.bias)
-    if workdir is not None and devices.is_first_process():
-        with files.replacing(Path(workdir) / _ORIGINAL) as temporary:
-            files.write_npz(temporary, original._asdict())
-    if harm := corrected.remark_on_harm(result):
-        say(harm)
-    config, has_val = chosen.as_config(), data.val is not None
-    return Correction(original, result, config, has_val, data, tuple(remarks))
-
-
-def _listen(remarks: list[str], report: Report) -> Report:
-    """Returns who takes lines as `report` does, and keeps what a person should know."""
-
-    def say(line: str) -> None:
-        if line.startswith(("note: ", "warning: ")):
-            remarks.append(line)
-        report(line)
-
-    return say
-
-
-def _fit_alphanet(
-    settings: Settings, data: Dataset, workdir: Path | str | None, report: Report
-) -> Mapping[str, np.ndarray]:
-    """Trains AlphaNet; returns the arrays of the result."""
-    (trained,) = training.train(settings, data, workdir=workdir, report=report)
-    return trained.arrays()
-
-
-# How to correct. Each takes settings, a dataset, where to write the result, and who
-# takes lines of text; and returns the arrays of the result.
-METHODS: Mapping[
-    str,
-    Callable[[Settings, Dataset, Path | str | None, Report], Mapping[str, np.ndarray]],
-] = MappingProxyType({"alphanet": _fit_alphanet})
-
-
 def load_correction(
     path: Path | str,
     *,
@@ -417,7 +317,7 @@ def load_correction(
     if weight is None and bias is not None:
         raise UserError("bias is given, but no weight; give both, or none of them")
     original = (
-        originals.find(file, file.path.with_name(_ORIGINAL))
+        originals.find(file, file.path.with_name(ORIGINAL_FILE))
         if weight is None
         else originals.check(file, as_numpy(weight), as_numpy(bias))
     )
@@ -429,60 +329,3 @@ def load_correction(
         has_validation=corrected.has_validation(file.arrays),
         remarks=() if harm is None else (harm,),
     )
-
-
-def _check_names(method: str, settings: Mapping[str, Any]) -> None:
-    """Checks the names of a method and of further settings."""
-    if method not in METHODS:
-        raise UserError(f"unknown method {method!r}; {did_you_mean(method, METHODS)}")
-    known = [f.attribute for f in FIELDS if f.attribute not in _DECIDED]
-    for given in settings:
-        if given not in known:
-            raise UserError(f"unknown setting {given!r}; {did_you_mean(given, known)}")
-
-
-def _make_dataset(
-    train: tuple[np.ndarray, np.ndarray],
-    val: tuple[np.ndarray, np.ndarray] | None,
-    test: tuple[np.ndarray, np.ndarray] | None,
-    *,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    given_splits: Mapping[str, ArrayLike] | None,
-    limits: tuple[float, float],
-    label_names: Sequence[str] | None,
-    name: str,
-    report: Report,
-) -> Dataset:
-    if test is None:
-        test = train if val is None else val
-        which = "training" if val is None else "validation"
-        report(f"note: there is no test data; accuracies are those of {which} data")
-    if given_splits is None:
-        few_below, many_above = limits
-        truth = np.asarray(train[1]).reshape(-1)
-        whole = truth[(truth >= 0) & (truth < len(weight))].astype(np.int64)
-        counts = np.bincount(whole, minlength=len(weight))
-        given_splits = splits.splits_from_counts(
-            counts, few_below=few_below, many_above=many_above
-        )
-        sizes = ", ".join(f"{len(given_splits[s])} {s}" for s in splits.SPLITS)
-        report(
-            f"splits by count: {sizes} classes (few below {few_below:g}, many above "
-            f"{many_above:g} training samples; there are {counts.min()} to "
-            f"{counts.max()})"
-        )
-    return Dataset.from_arrays(
-        train=train,
-        val=val,
-        test=test,
-        weight=weight,
-        bias=bias,
-        splits=given_splits,
-        label_names=label_names,
-        name=name,
-    )
-
-
-def _pair(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    return as_numpy(features), as_numpy(labels)
