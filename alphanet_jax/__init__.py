@@ -25,7 +25,7 @@ there is, in the order in which data goes through it; imports go the same way:
     results/         files readable with NumPy alone; tables, combinations, meanings
     comparison/      all corrections side by side, knobs chosen on validation data
     figures/         thirteen kinds of figures, and the numbers that they draw
-    correction       the one call: arrays in, a corrected classifier out
+    correction/      the one call: arrays in, a corrected classifier out
     estimator        the same as an estimator of scikit-learn
     torch_models     corrected rows into a model of PyTorch, without importing that
     paper/           the paper's experiments, beside its numbers
@@ -57,7 +57,8 @@ if TYPE_CHECKING:
         train_step,
     )
     from alphanet_jax.config.fields import Settings
-    from alphanet_jax.correction import fit, load_correction
+    from alphanet_jax.correction.fitting import fit
+    from alphanet_jax.correction.outcome import load_correction
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.estimator import AlphaNetClassifier
     from alphanet_jax.experiment.training import load_data, train
@@ -95,8 +96,8 @@ _HOMES = {
     "AlphaNetClassifier": "alphanet_jax.estimator",
     "Dataset": "alphanet_jax.data.dataset",
     "Settings": "alphanet_jax.config.fields",
-    "fit": "alphanet_jax.correction",
-    "load_correction": "alphanet_jax.correction",
+    "fit": "alphanet_jax.correction.fitting",
+    "load_correction": "alphanet_jax.correction.outcome",
     "load_data": "alphanet_jax.experiment.training",
     "load_result": "alphanet_jax.results.file",
     "patch_torch": "alphanet_jax.torch_models",

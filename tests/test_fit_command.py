@@ -162,7 +162,7 @@ def test_the_best_point_of_a_sweep(made, capsys):
             [*FILES, "--few_below=3", "--workdir=w"],
             "no class is few: classes have 7 to 60 training samples",
         ),
-        ([*FILES, "--method=alphanets", "--workdir=w"], "did you mean 'alphanet'?"),
+        ([*FILES, "--method=alphanets", "--workdir=w"], "did you mean 'alphanet' or"),
         ([*FILES, "--labels_by=column", "--workdir=w"], "must be one of row, idxs"),
         (
             [*FILES, "--workdir=w", "--feature_files=train.npz"],

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from alphanet_jax.commands import reading, running
+from alphanet_jax.commands import own_files, reading, running
+from alphanet_jax.commands.own_files import TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError
 
@@ -15,22 +16,30 @@ Compares AlphaNet and the other corrections of the same classifier: each over it
 which is chosen on validation data (where there are none, by cross-validation on
 training samples), all on the same test data. Prints a table, with intervals of the
 differences from the unchanged classifier, and writes WORKDIR/compare.json with every
-curve. AlphaNet's rows are means over its seeds; its results are kept below WORKDIR.
+curve. AlphaNet's rows are means over its seeds; its results are kept below WORKDIR. In
+the end it says which correction to take: the best trade-off, or what keeps --target.
 
   python main.py compare --config=quickstart
   python main.py compare --config=quickstart --methods=logit_adjustment,alphanet_plus
   python main.py compare --config=imagenetlt --methods=all --config.data_root=/data
   python main.py compare --config=quickstart --config.training.val_datagrp=
+  python main.py compare --config=quickstart --target="overall >= -1"
+  python main.py compare --features=features --classifier=model.pth \\
+      --workdir=results/compared
   python main.py plot tradeoff --compare=results/compare_quickstart/compare.json"""
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     """Checks the config's names, and joins the words of --methods."""
-    return running.prepare_arguments(reading.join_words(arguments, {"methods"}))
+    joined = reading.join_words(arguments, {"methods"})
+    if any(each.lstrip("-").partition("=")[0] == "features" for each in joined):
+        return own_files.prepare_arguments(joined, "compare")
+    return running.prepare_arguments(joined)
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags; those of config fields depend on `argv`."""
+    own_files.define_flags(values)
     running.define_flags(values, argv)
     reading.define_list(
         values,
@@ -50,6 +59,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "the method that differences are taken from",
         flag_values=values,
     )
+    flags.DEFINE_multi_string("target", [], TARGET_HELP, flag_values=values)
     flags.DEFINE_bool(
         "oracle",
         False,
@@ -71,6 +81,11 @@ def run(values: flags.FlagValues) -> None:
     Raises:
       UserError: If anything is not right; nothing is written.
     """
+    has_files = values.features is not None
+    if has_files:
+        own_files.check_flags(values, "compare")
+    else:
+        own_files.check_none(values)
     points = running.points(values)
     if any(set(point.swept) - {"rho"} for point in points):
         raise UserError(
@@ -87,19 +102,27 @@ def run(values: flags.FlagValues) -> None:
 
     listed = [name for text in values.methods or () for name in text.split(",")]
     methods = comparison.method_names([name.strip() for name in listed])
+    targets = [comparison.parse_target(text) for text in values.target]
+    speaks = devices.is_first_process()
+    report = running.say if speaks else lambda line: None
+    entry = None
+    if has_files:
+        files = own_files.find(values, workdir, points[0].settings, report)
+        points, entry = own_files.place(points, files), files.entry
     settings = points[0].settings
     rhos = [point.settings.rho for point in points]
     if len(points) == 1:
         rhos = list(grid.rhos_of(settings.dataset, "main"))
-    speaks = devices.is_first_process()
-    report = running.say if speaks else lambda line: None
-    data = training.load_data(settings, report=report)
+    data = training.load_data(settings, entry=entry, report=report)
+    if has_files and speaks:
+        own_files.write_registry(files)
     found = comparison.compare(
         data,
         methods=methods,
         settings=settings,
         rhos=rhos,
         reference=values.reference,
+        targets=targets,
         oracle=values.oracle,
         num_folds=values.num_folds,
         workdir=workdir,

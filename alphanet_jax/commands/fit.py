@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from alphanet_jax.commands import own_files, running, train
+from alphanet_jax.commands.own_files import TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.results.file import FILE_NAME
@@ -93,7 +94,8 @@ def _check_use(arguments: Sequence[str]) -> None:
         if argument.startswith("-"):
             given[name] = value if equals else following
     method = given.get("method", METHODS[0])
-    if method == METHODS[0]:
+    # One that there is not is another error.
+    if method not in (*METHODS[1:], *_ALIASES):
         return
     for name in given:
         field = name.removeprefix("config.")
@@ -112,13 +114,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         ("out", "file for the corrected classifier: .npz, .safetensors or .pth"),
     ):
         flags.DEFINE_string(name, None, purpose, flag_values=values)
-    flags.DEFINE_multi_string(
-        "target",
-        [],
-        'what must hold on val: "overall >= -1" or "few >= +5", points against the '
-        'unchanged classifier; "few >= 45", percent; may be repeated',
-        flag_values=values,
-    )
+    flags.DEFINE_multi_string("target", [], TARGET_HELP, flag_values=values)
     flags.DEFINE_bool(
         "refit_on_val",
         False,

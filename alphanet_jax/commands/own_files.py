@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECIDED",
+    "TARGET_HELP",
     "OwnFiles",
     "check_flags",
+    "check_none",
     "define_flags",
     "find",
     "place",
@@ -33,8 +35,15 @@ __all__ = [
     "write_registry",
 ]
 
+TARGET_HELP = (
+    'what must hold on val: "overall >= -1" or "few >= +5", points against the '
+    'unchanged classifier; "few >= 45", percent; may be repeated'
+)
 _REGISTRY = "dataset.toml"
 _RHO = 0.5  # where there is no config
+_OF_FILES = ("classifier", "classifier_key", "splits", "few_below", "many_above",
+             "label_names", "labels_by", "feature_files", "label_files",
+             "normalize")  # fmt: skip
 # Fields of the config that follow from these flags.
 DECIDED = {
     "dataset": "--workdir",
@@ -151,6 +160,17 @@ def check_flags(values: flags.FlagValues, command: str) -> None:
             raise UserError(f"--{name}: there is no {kind} {text}")
         if path.is_dir() != (kind == "directory"):
             raise UserError(f"--{name}: {text} is not a {kind}")
+
+
+def check_none(values: flags.FlagValues) -> None:
+    """Checks that no flag names a file, where --features is not given.
+
+    Raises:
+      UserError: If one does.
+    """
+    for name in _OF_FILES:
+        if values[name].value:
+            raise UserError(f"--{name} needs --features=DIR, the user's own files")
 
 
 def find(

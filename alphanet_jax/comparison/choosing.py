@@ -26,7 +26,9 @@ LEVEL = 0.95  # of bounds and intervals
 _ONE_SIDED, _TWO_SIDED = 1.6449, 1.96  # normal quantiles of the level
 HARMONIC = "harmonic"
 _NAMES = (*PARTS, HARMONIC)
-_TARGET = re.compile(r"\s*([A-Za-z_]+)\s*(>=|=>|>|<=|=<|<|==?)\s*([+-]?)\s*(\S+?)\s*")
+_TARGET = re.compile(
+    r"\s*([A-Za-z_]+)\s*(>=|=>|>|<=|=<|<|==?)\s*([+-]?)\s*(\S+?)\s*%?\s*"
+)
 _EXAMPLE = 'such as "overall >= -1", "few >= +5" or "few >= 45"'
 
 
@@ -106,7 +108,7 @@ def parse_target(text: str) -> Target:
     if relation != ">=":
         raise UserError(f"target {text!r} must have >=, got {relation}")
     try:
-        value = float(number.removesuffix("%"))
+        value = float(number)
     except ValueError:
         value = np.nan
     if not np.isfinite(value) or value < 0:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from alphanet_jax.comparison import document, kept
+from alphanet_jax.comparison.choosing import Target, choose
 from alphanet_jax.comparison.corrections import Judge
-from alphanet_jax.comparison.judging import Curve
+from alphanet_jax.comparison.judging import Curve, Samples
 from alphanet_jax.comparison.setup import prepare
 from alphanet_jax.comparison.sweep import AlphaNetSweep
 from alphanet_jax.config.fields import Settings
@@ -63,6 +64,7 @@ def compare(
     settings: Settings | None = None,
     rhos: Sequence[float] = RHOS,
     reference: str = REFERENCE,
+    targets: Sequence[Target] = (),
     oracle: bool = False,
     num_folds: int = 5,
     level: float = 0.95,
@@ -84,6 +86,7 @@ def compare(
       settings: What AlphaNet is trained with, but for rho; its seeds are averaged.
       rhos: AlphaNet's values of rho.
       reference: The method that differences are taken from.
+      targets: What a correction must keep; see `alphanet_jax.comparison.choosing`.
       oracle: Whether a knob is also chosen on test data: what nobody can do.
       num_folds: Folds of the cross-validation.
       level: Coverage of all intervals of a statistic together, a fraction.
@@ -162,13 +165,36 @@ def compare(
     return _document(
         data,
         settings,
-        knobs_by="validation" if setup.fold_of is None else "cross-validation",
+        knobs_by=setup.knobs_by,
         reference=reference,
         level=level,
         notes=setup.notes,
         methods=entries,
+        choice=_choose(curves, setup.val, targets),
         failed=failed,
     )
+
+
+def _choose(
+    curves: Sequence[Curve], val: Samples, targets: Sequence[Target]
+) -> dict[str, Any] | None:
+    """Chooses one of all points, and lists what is known of it."""
+    unchanged = [each for each in curves if each.name == REFERENCE]
+    if not unchanged or len(curves) == 1:
+        return None
+    found = choose(curves, val, unchanged=unchanged[0], targets=targets)
+    curve = next(each for each in curves if each.name == found.method)
+    return {
+        "method": found.method,
+        "index": found.index,
+        "knob": found.knob,
+        "options": found.options,
+        "targets": [str(target) for target in found.targets],
+        "held": found.held,
+        "lines": found.lines,
+        "val": found.val,
+        "test": curve.test[found.index],
+    }
 
 
 def _document(data: Dataset, settings: Settings, **facts: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import nn_search, posthoc, streaming
+from alphanet_jax import posthoc, streaming
 from alphanet_jax.comparison.choosing import Choice, Target, choose
 from alphanet_jax.comparison.corrections import Candidates, Judge
 from alphanet_jax.comparison.setup import prepare
@@ -23,10 +23,10 @@ from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.experiment import outcome as outcomes
-from alphanet_jax.experiment import problem
 from alphanet_jax.experiment.progress import Report, sometimes
 from alphanet_jax.posthoc import AlphaNetPlus, Linear, PlusFamily
 from alphanet_jax.results import file as result_file
+from alphanet_jax.results import nearest
 from alphanet_jax.results.top_k import count_ahead
 
 __all__ = [
@@ -383,11 +383,16 @@ def _measure(
     return evaluation.metrics_from_counts(counts, data.splits), chosen
 
 
-def _nearest(data: Dataset, settings: Settings) -> nn_search.Neighbors:
+def _nearest(data: Dataset, settings: Settings) -> nearest.Nearest:
     """Finds the base classes that are near each few class, which figures count."""
-    wanted = min(settings.n_neighbors, len(data.base_classes))
-    near = dataclasses.replace(settings, n_neighbors=wanted)
-    return problem.find_neighbors(data, near)
+    metric = settings.nn_dist if settings.nn_dist in nearest.METRICS else "euclidean"
+    return nearest.nearest_among(
+        data.class_means(),
+        data.few_classes,
+        data.base_classes,
+        num_neighbors=min(settings.n_neighbors, len(data.base_classes)),
+        metric=metric,
+    )
 
 
 def _arrays(

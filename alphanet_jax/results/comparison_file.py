@@ -15,6 +15,10 @@
                  p_value, corrected by Holm's procedure
       mcnemar    exact tests at the points chosen by overall accuracy, by split; of
                  AlphaNet, its first seed
+    choice       a point of all that keeps `targets` on validation data, if any does:
+                 method, index of its point, knob, options, targets, whether they held
+                 ('surely', 'likely' or 'not'), and lines that say what, why and how
+                 sure; val and test; null for none
     failed       why, by name of method
     knobs_by     'validation' or 'cross-validation'
 
@@ -105,7 +109,17 @@ def table(found: Mapping[str, Any]) -> str:
     """
     criteria = [name for name in _TITLES if _has(found, name)]
     shown = [_table(found, criterion) for criterion in criteria]
+    if found.get("choice"):
+        shown.append("\n".join(_choice(found["choice"])))
     return "\n\n\n".join(shown)
+
+
+def _choice(choice: Mapping[str, Any]) -> list[str]:
+    """Writes what was chosen, why, how sure that is, and what came of it."""
+    few, medium, many, overall = map(_percent, choice["test"])
+    parts = {"few": few, "medium": medium, "many": many, "overall": overall}
+    said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+    return [*choice["lines"], f"on test data: {said}"]
 
 
 def _has(found: Mapping[str, Any], criterion: str) -> bool:

@@ -27,6 +27,7 @@ class ArraySpec(NamedTuple):
     holds: Literal["numbers", "class ids", "text"] = "numbers"
     own: bool = False  # whether there may be an axis of seeds before these
     empty: bool = False  # whether it may be of length 0 instead
+    of: Literal["all", "alphanet", "others"] = "all"  # corrections that have it
 
 
 def _metrics(
@@ -68,41 +69,72 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "alphas",
         ("S", "F", "k + 1"),
         "coefficients: of the class itself, always 1, then of its neighbors",
+        of="alphanet",
     ),
     ArraySpec(
         "weight_few",
         ("S", "F", "d"),
         "new weights of the 'few' classes; all else of the classifier stays",
+        of="alphanet",
     ),
     # What another correction than AlphaNet comes to, in place of alphas.
-    ArraySpec("method", (), "the correction; AlphaNet where there is none", "text"),
-    ArraySpec("knob", (), "value of the method's knob"),
-    ArraySpec("method_options", (), "further options of the method, in JSON", "text"),
-    ArraySpec("weight", ("C", "d"), "all weights of the corrected classifier"),
-    ArraySpec("bias", ("C",), "all biases of the corrected classifier"),
-    ArraySpec("original_weight", ("C", "d"), "all weights before"),
-    ArraySpec("original_bias", ("C",), "all biases before"),
+    ArraySpec(
+        "method",
+        (),
+        "the correction; AlphaNet where there is none",
+        "text",
+        of="others",
+    ),
+    ArraySpec("knob", (), "value of the method's knob", of="others"),
+    ArraySpec(
+        "method_options",
+        (),
+        "further options of the method, in JSON",
+        "text",
+        of="others",
+    ),
+    ArraySpec(
+        "weight", ("C", "d"), "all weights of the corrected classifier", of="others"
+    ),
+    ArraySpec("bias", ("C",), "all biases of the corrected classifier", of="others"),
+    ArraySpec("original_weight", ("C", "d"), "all weights before", of="others"),
+    ArraySpec("original_bias", ("C",), "all biases before", of="others"),
     ArraySpec(
         "borrowed_from",
         ("C", "b"),
         "classes that every class borrows from in alphanet+, nearest first",
         "class ids",
+        of="others",
     ),
-    ArraySpec("borrowed_shares", ("C", "b"), "how much it borrows from each"),
-    ArraySpec("kept", ("C",), "what is left of every mean's distance from the centre"),
+    ArraySpec(
+        "borrowed_shares", ("C", "b"), "how much it borrows from each", of="others"
+    ),
+    ArraySpec(
+        "kept",
+        ("C",),
+        "what is left of every mean's distance from the centre",
+        of="others",
+    ),
     ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
-    ArraySpec("epoch_loss", ("S", "E"), "mean training loss"),
+    ArraySpec("epoch_loss", ("S", "E"), "mean training loss", of="alphanet"),
     ArraySpec(
         "epoch_mean_alphas",
         ("S", "E", "k + 1"),
         "coefficients after an epoch, mean over 'few' classes",
+        of="alphanet",
     ),
-    ArraySpec("learning_rate", ("E",), "learning rate in every epoch"),
+    ArraySpec(
+        "learning_rate",
+        ("E",),
+        "learning rate in every epoch",
+        of="alphanet",
+    ),
     ArraySpec(
         "momentum",
         ("E",),
         "momentum in every epoch, where the schedule changes it",
         empty=True,
+        of="alphanet",
     ),
     ArraySpec("test_labels", ("n",), "classes of the test samples", "class ids"),
     # Of every class and epoch it would be S * E * C numbers that no report needs.
@@ -142,6 +174,9 @@ def describe() -> str:
             shape += f", or {_text(('S', *spec.shape))} where each seed has its own"
         if spec.empty:
             shape += ", or (0,)"
+        shape += {"all": "", "alphanet": "; AlphaNet alone"}.get(
+            spec.of, "; not AlphaNet"
+        )
         lines += [f"{spec.name} {shape}", f"    {spec.meaning}"]
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ import numpy as np
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.results.file import FILE_NAME, load_result
+from alphanet_jax.results.schema import SCHEMA
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -46,8 +47,7 @@ _NEEDED = ("seeds", "dataset", "test_pred")
 # By far the largest arrays, which few reports need.
 _LATER = ("weight_few", "weight", "original_weight")
 # What only AlphaNet learns.
-_OF_ALPHANET = ("alphas", "weight_few", "epoch_mean_alphas", "epoch_loss",
-                "learning_rate", "momentum")  # fmt: skip
+_OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of == "alphanet"}
 # What may differ between two copies of one result.
 _OF_MACHINE = {"config", "versions", "file_hashes"}
 

@@ -27,7 +27,8 @@ _DESCRIPTION = """\
 Test accuracy of few classes against that of all, for every method of a comparison over
 its knob, with bands of 95 percent for overall accuracy. Filled circles are the knobs
 chosen by overall accuracy on validation data, open ones those chosen by the harmonic
-mean of the splits. Of further options of a method, those chosen are drawn.
+mean of the splits, a star what the comparison chose for its targets. Of further options
+of a method, those chosen are drawn.
 
   python main.py plot tradeoff --compare=results/compare_quickstart/compare.json \\
       --out=tradeoff.pdf"""
@@ -67,7 +68,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
 
     Returns:
       Columns method, knob, few, overall, overall_low, overall_high, chosen: empty, or
-      criteria by which the point is chosen.
+      criteria by which the point is chosen, 'targets' for the choice of all.
     """
     if options.compare is None:
         raise UserError(
@@ -83,21 +84,30 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 f"{options.compare} has no method {name!r}; "
                 f"{did_you_mean(name, methods, most_listed=len(methods))}"
             )
-    rows = [row for name in names for row in _rows(name, methods[name])]
+    choice = found.get("choice") or {}
+    taken = choice.get("method"), choice.get("index")
+    rows = [
+        row
+        for name in names
+        for row in _rows(name, methods[name], taken[1] if taken[0] == name else None)
+    ]
     columns = ("method", "knob", "few", "overall", "overall_low", "overall_high")
     return {"": make_columns((*columns, "chosen"), rows)}
 
 
-def _rows(name: str, entry: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _rows(
+    name: str, entry: Mapping[str, Any], taken: int | None
+) -> list[tuple[Any, ...]]:
     """Lists a method's points of the further options that are chosen."""
     by_overall = entry["chosen"]["overall"]
     rows = []
-    for point in entry["curve"]:
+    for index, point in enumerate(entry["curve"]):
         criteria = [
             criterion
             for criterion in ("overall", "harmonic")
             if _same(point, entry["chosen"][criterion])
         ]
+        criteria += ["targets"] * (index == taken)
         if point.get("options") != by_overall.get("options") and not criteria:
             continue
         few, overall = (100.0 * point["test"][part] for part in (0, 3))
@@ -157,13 +167,17 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
             )
         if several:
             _mark(axes, part, color, style)
+        _mark_choice(axes, part, color, style)
         handles.append(handle)
         labels.append(style.text(_title(name)))
-    for face, label in (
-        (style.secondary, "knob by overall"),
-        (style.background, "by harmonic mean"),
-    ):
-        (handle,) = axes.plot([], [], **_marker(face, style.secondary, style))
+    marks = [
+        (_marker(style.secondary, style.secondary, style), "knob by overall"),
+        (_marker(style.background, style.secondary, style), "by harmonic mean"),
+    ]
+    if any("targets" in text.split() for text in columns["chosen"].tolist()):
+        marks.append((_star(style.secondary, style), "chosen of all"))
+    for look, label in marks:
+        (handle,) = axes.plot([], [], **look)
         handles.append(handle)
         labels.append(style.text(label))
     _limit(axes, columns, options.margin)
@@ -216,6 +230,24 @@ def _mark(axes: Any, part: Columns, color: str, style: Style) -> None:
         here = [criterion in text.split() for text in part["chosen"].tolist()]
         look = _marker(face, color, style)
         axes.plot(part["few"][here], part["overall"][here], **look, zorder=4)
+
+
+def _mark_choice(axes: Any, part: Columns, color: str, style: Style) -> None:
+    """Marks the point that was chosen of all."""
+    here = ["targets" in text.split() for text in part["chosen"].tolist()]
+    if any(here):
+        look = _star(color, style)
+        axes.plot(part["few"][here], part["overall"][here], **look, zorder=5)
+
+
+def _star(color: str, style: Style) -> dict[str, Any]:
+    """Returns the look of what was chosen of all."""
+    import matplotlib as mpl
+
+    return _marker(color, style.foreground, style) | {
+        "marker": "*",
+        "markersize": 1.6 * mpl.rcParams["lines.markersize"],
+    }
 
 
 def _marker(face: str, color: str, style: Style) -> dict[str, Any]:
