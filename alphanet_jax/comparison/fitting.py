@@ -27,6 +27,7 @@ from alphanet_jax.experiment.progress import Report, sometimes
 from alphanet_jax.posthoc import AlphaNetPlus, Linear, PlusFamily
 from alphanet_jax.results import file as result_file
 from alphanet_jax.results import nearest
+from alphanet_jax.results.sets import ALPHANET
 from alphanet_jax.results.top_k import count_ahead
 
 __all__ = [
@@ -104,7 +105,8 @@ def method_name(name: str) -> str:
             "back; see it in compare"
         )
     if found not in known:
-        raise UserError(f"unknown method {name!r}; {did_you_mean(name, known)}")
+        every = (ALPHANET, *known)
+        raise UserError(f"unknown method {name!r}; {did_you_mean(name, every)}")
     return found
 
 
