@@ -21,6 +21,7 @@ there is, in the order in which data goes through it; imports go the same way:
     train_step       loss, gradient, one step, one epoch            (pure)
     eval             predictions, accuracy, top-5, F1               (pure)
     posthoc/         other corrections of the same classifier       (pure)
+    pages/           what all HTML pages are made of
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
     results/         files readable with NumPy alone; tables, combinations, meanings
     comparison/      all corrections side by side, knobs chosen on validation data
@@ -28,6 +29,7 @@ there is, in the order in which data goes through it; imports go the same way:
     correction/      the one call: arrays in, a corrected classifier out
     estimator        the same as an estimator of scikit-learn
     torch_models     corrected rows into a model of PyTorch, without importing that
+    report/          a page of what a correction changed, or of a comparison
     paper/           the paper's experiments, beside its numbers
     commands/        what is typed: parse, call, print
 

@@ -24,16 +24,17 @@ LAYERS = [
     ["train_step", "eval"],
     ["data"],
     ["results"],
+    ["pages"],
     ["experiment"],
     ["comparison"],
     ["figures"],
-    ["correction", "paper"],
+    ["correction", "paper", "report"],
     ["estimator", "torch_models"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
 NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "measures", "config",
-          "data", "results", "figures", "paper")  # fmt: skip
+          "data", "results", "pages", "figures", "paper", "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
         "posthoc")  # fmt: skip

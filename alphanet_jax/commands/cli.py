@@ -69,6 +69,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "show learned combinations of single classes, and what they changed",
         ),
         "plot": ("alphanet_jax.commands.plot", "draw a figure, with the numbers drawn"),
+        "report": (
+            "alphanet_jax.commands.report",
+            "write a page of what a correction changed, class by class",
+        ),
     },
     "Redo the paper": {
         "paper": (

@@ -34,7 +34,7 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import accuracy, tables
 
-__all__ = ["FILE_NAME", "load", "save", "table"]
+__all__ = ["FILE_NAME", "load", "save", "table", "tables_of"]
 
 FILE_NAME = "compare.json"
 _COLUMNS = (
@@ -126,7 +126,24 @@ def _has(found: Mapping[str, Any], criterion: str) -> bool:
     return any(criterion in entry["chosen"] for entry in found["methods"].values())
 
 
-def _table(found: Mapping[str, Any], criterion: str) -> str:
+def tables_of(
+    found: Mapping[str, Any],
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Makes a table for every way to choose the knob.
+
+    Args:
+      found: The content of a `compare.json`.
+
+    Returns:
+      Title, headings and cells of each.
+    """
+    criteria = [name for name in _TITLES if _has(found, name)]
+    return [_cells(found, criterion) for criterion in criteria]
+
+
+def _cells(
+    found: Mapping[str, Any], criterion: str
+) -> tuple[str, list[str], list[list[str]]]:
     with_tradeoff = criterion == "overall"
     header = ["Method", "Knob", *(title for title, _ in _COLUMNS), "NLL"]
     reference = found["reference"]
@@ -141,11 +158,17 @@ def _table(found: Mapping[str, Any], criterion: str) -> str:
         if with_tradeoff:
             row += [_percent(entry["tradeoff"]), _difference(entry)]
         rows.append(row)
-    title = f"{found['proper_name']}, {_TITLES[criterion]}:"
-    if criterion != "oracle":
-        title = title.replace("accuracy:", f"accuracy ({found['knobs_by']}):")
-    text = f"{title}\n{'=' * len(title)}\n\n{tables.format_table(header, rows)}"
-    if with_tradeoff:
+    title = f"{found['proper_name']}, {_TITLES[criterion]}"
+    if criterion == "overall":
+        title = f"{title} ({found['knobs_by']})"
+    return title, header, rows
+
+
+def _table(found: Mapping[str, Any], criterion: str) -> str:
+    title, header, rows = _cells(found, criterion)
+    rule = "=" * (len(title) + 1)
+    text = f"{title}:\n{rule}\n\n{tables.format_table(header, rows)}"
+    if criterion == "overall":
         text += (
             f"\n\nIntervals of {100 * found['level']:g} % for all differences "
             "together; * where 0 is outside. "
