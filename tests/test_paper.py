@@ -548,9 +548,9 @@ class TestCommand:
         result = results.load_result(directory / "result.npz")
         rows = read_csv(ran, "datasets_baselines_split_accs_vs_rho")
         assert len(rows) == 20 + 2  # two controls of the dataset that is there
-        for control, title in zip(
-            rows[-2:], ("Offset on few", "Logit adj."), strict=True
-        ):
+        rows, controls = rows[:-2], rows[-2:]
+        titles = ("Offset on few", "Logit adj.")
+        for control, title in zip(controls, titles, strict=True):
             assert control["dataset"] == "imagenetlt_resnext50_crt"
             assert control["classifier"].startswith(title)
             assert control["few_paper"] == ""
