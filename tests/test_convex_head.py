@@ -200,6 +200,81 @@ class TestRowsAtMost:
             rows_at_most([0, 1], 0)
 
 
+class TestFewerRowsOfAClass:
+    def test_a_generous_limit_changes_nothing(self):
+        plain, limited = rows_of(), rows_of(most_per_class=int(COUNTS.max()))
+        assert limited.chosen is None
+        first, second = (fit_head(rows, l2=1e-3) for rows in (plain, limited))
+        for part, other in zip(first.head, second.head, strict=True):
+            np.testing.assert_array_equal(part, other)
+        assert first.step == second.step
+
+    @pytest.mark.parametrize("resident", [0, 2**30])
+    def test_rows_stand_for_those_left_out(
+        self, resident, small_chunks, tmp_path, monkeypatch
+    ):
+        """As if every row that stays were there several times."""
+        limit, seed = 6, 3
+        stay = rows_at_most(LABELS, limit, seed=seed)
+        released = []
+        release = files.release_rows
+        monkeypatch.setattr(
+            files, "release_rows", lambda *a: (released.append(a[1:]), release(*a))
+        )
+        rows = rows_of(
+            mapped(tmp_path, FEATURES),
+            most_per_class=limit,
+            seed=seed,
+            resident_bytes=resident,
+        )
+        np.testing.assert_array_equal(rows.chosen, stay)
+        assert rows.statistics.counts.tolist() == COUNTS.tolist()
+        found = convex_head._evaluate(random_point(), rows=rows, prior=None, l2=1e-2)
+        assert {first for first, _ in released} >= {stay[0]}
+        assert max(last for _, last in released) <= len(LABELS)
+
+        point = np.asarray(random_point(), np.float64)
+        scaled = (FEATURES[stay] - np.asarray(rows.centre)) / rows.spread
+        logits = scaled @ point[:, :-1].T + point[:, -1] + np.log(COUNTS / COUNTS.sum())
+        logits -= logits.max(axis=1, keepdims=True)
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        times = (COUNTS / np.minimum(COUNTS, limit))[LABELS[stay]]
+        own = shares[np.arange(len(stay)), LABELS[stay]]
+        value = -(times * np.log(own)).sum() / len(LABELS)
+        value += 0.5e-2 * (point[:, :-1] ** 2).sum()
+        assert found.value == pytest.approx(value, rel=1e-5)
+        residuals = times[:, None] * (shares - np.eye(7)[LABELS[stay]]) / len(LABELS)
+        gradient = np.column_stack([residuals.T @ scaled, residuals.sum(axis=0)])
+        gradient[:, :-1] += 1e-2 * point[:, :-1]
+        np.testing.assert_allclose(found.gradient, gradient, rtol=1e-3, atol=1e-5)
+
+    def test_the_objective_is_estimated_without_a_bias(self):
+        """Over draws its mean is that of all rows."""
+        whole = convex_head._evaluate(
+            random_point(), rows=rows_of(), prior=None, l2=1e-2
+        ).value
+        drawn = [
+            convex_head._evaluate(
+                random_point(),
+                rows=rows_of(most_per_class=10, seed=seed),
+                prior=None,
+                l2=1e-2,
+            ).value
+            for seed in range(200)
+        ]
+        error = np.std(drawn) / np.sqrt(len(drawn))
+        assert error > 0
+        assert abs(np.mean(drawn) - whole) < 4 * error
+
+    def test_a_piece_is_as_in_a_pass(self, small_chunks):
+        for limit, number in ((None, len(LABELS)), (6, np.minimum(COUNTS, 6).sum())):
+            pieces = convex_head.try_piece(
+                FEATURES, LABELS, num_classes=7, most_per_class=limit
+            )
+            rows = rows_of(most_per_class=limit)
+            assert pieces == len(rows.labels) == -(-number // len(rows.labels[0]))
+
+
 class TestHead:
     @pytest.mark.slow
     @pytest.mark.parametrize("l2", [1e-3, 1e-1])

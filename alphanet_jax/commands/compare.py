@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from alphanet_jax.commands import own_files, reading, running
-from alphanet_jax.commands.own_files import TARGET_HELP
+from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError
 
@@ -73,6 +73,9 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         lower_bound=2,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "most_per_class", None, MOST_HELP, lower_bound=1, flag_values=values
+    )
 
 
 def run(values: flags.FlagValues) -> None:
@@ -125,6 +128,7 @@ def run(values: flags.FlagValues) -> None:
         targets=targets,
         oracle=values.oracle,
         num_folds=values.num_folds,
+        most_per_class=values.most_per_class,
         workdir=workdir,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(settings, data),

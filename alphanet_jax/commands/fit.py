@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from alphanet_jax.commands import own_files, running, train
-from alphanet_jax.commands.own_files import TARGET_HELP
+from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.results.file import FILE_NAME
@@ -122,6 +122,9 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "can judge it",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "most_per_class", None, MOST_HELP, lower_bound=1, flag_values=values
+    )
     train.define_flags(values, argv)
     values["workdir"].help = "directory for the result and the names of the files"
 
@@ -174,7 +177,7 @@ def _check_flags(values: flags.FlagValues) -> str:
         hint = did_you_mean(method, METHODS)
         raise UserError(f"--method: unknown method {values.method!r}; {hint}")
     if method == METHODS[0]:
-        for name in ("target", "refit_on_val"):
+        for name in ("target", "refit_on_val", "most_per_class"):
             if values[name].value:
                 raise UserError(
                     f"--{name} is for other methods than {method}, such as "
@@ -198,7 +201,13 @@ def _ask(
     if method == METHODS[0]:
         return None
     targets = tuple(choosing.parse_target(text) for text in values.target)
-    return fitting.Asked(method, targets, values.refit_on_val, points[0].settings.seed)
+    return fitting.Asked(
+        method,
+        targets,
+        values.refit_on_val,
+        points[0].settings.seed,
+        values.most_per_class,
+    )
 
 
 def _places(values: flags.FlagValues) -> tuple[Path, Path | None]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECIDED",
+    "MOST_HELP",
     "TARGET_HELP",
     "OwnFiles",
     "check_flags",
@@ -38,6 +39,10 @@ __all__ = [
 TARGET_HELP = (
     'what must hold on val: "overall >= -1" or "few >= +5", points against the '
     'unchanged classifier; "few >= 45", percent; may be repeated'
+)
+MOST_HELP = (
+    "most samples of a class that alphanet+ and the balanced-softmax head are fitted "
+    "to, each of which then stands for several; less time for large data [all]"
 )
 _REGISTRY = "dataset.toml"
 _RHO = 0.5  # where there is no config

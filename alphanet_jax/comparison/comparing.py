@@ -67,6 +67,7 @@ def compare(
     targets: Sequence[Target] = (),
     oracle: bool = False,
     num_folds: int = 5,
+    most_per_class: int | None = None,
     level: float = 0.95,
     num_draws: int = 2000,
     seed: int = 0,
@@ -89,6 +90,8 @@ def compare(
       targets: What a correction must keep; see `alphanet_jax.comparison.choosing`.
       oracle: Whether a knob is also chosen on test data: what nobody can do.
       num_folds: Folds of the cross-validation.
+      most_per_class: Most samples of a class that convex heads are fitted to, drawn by
+        `seed`; None for all.
       level: Coverage of all intervals of a statistic together, a fraction.
       num_draws: Draws of test samples for them.
       seed: Of folds, draws, and methods that are random.
@@ -109,6 +112,8 @@ def compare(
         names = method_names([*names, reference])
     if not rhos:
         raise UserError("rhos must have at least one value of rho")
+    if most_per_class is not None and most_per_class < 1:
+        raise UserError(f"most_per_class must be at least 1, got {most_per_class}")
     settings = Settings(dataset=data.name) if settings is None else settings
     setup = prepare(data, num_folds=num_folds, seed=seed)
     report(f"{len(names)} methods on {data.proper_name}: {setup.describe()}")
@@ -122,7 +127,9 @@ def compare(
         "oracle": oracle,
     }
     root = None if workdir is None else Path(workdir)
-    judge = Judge(data, **shared, seed=seed, report=report)
+    judge = Judge(
+        data, **shared, seed=seed, report=report, most_per_class=most_per_class
+    )
     alphanet = AlphaNetSweep(
         settings,
         rhos,
@@ -147,7 +154,8 @@ def compare(
 
         if root is None:
             return judged()
-        key = kept.key_of(facts | _facts_of(name, settings, rhos))
+        own = _facts_of(name, settings, rhos, most_per_class)
+        key = kept.key_of(facts | own)
         return kept.load_or_make(root / "methods" / f"{name}.npz", key, judged)
 
     curves, failed = _run(names, curve, report)
@@ -213,13 +221,21 @@ def _document(data: Dataset, settings: Settings, **facts: Any) -> dict[str, Any]
     return found
 
 
-def _facts_of(name: str, settings: Settings, rhos: Sequence[float]) -> dict[str, Any]:
+def _facts_of(
+    name: str,
+    settings: Settings,
+    rhos: Sequence[float],
+    most_per_class: int | None,
+) -> dict[str, Any]:
     """Lists what a method's curve depends on besides the data."""
     if name == ALPHANET:
         return {"config": settings.as_config(), "rhos": list(rhos)}
     method = METHODS[name]
     choices = [dict(choice) for choice in method.choices]
-    return {"name": name, "grid": method.grid, "choices": choices}
+    facts: dict[str, Any] = {"name": name, "grid": method.grid, "choices": choices}
+    if most_per_class is not None and any(method.heads):
+        facts["most_per_class"] = most_per_class
+    return facts
 
 
 def _run(

@@ -9,6 +9,7 @@ import numpy as np
 
 from alphanet_jax import posthoc, streaming
 from alphanet_jax.comparison import folds
+from alphanet_jax.comparison.announce import Announced
 from alphanet_jax.comparison.judging import Best, Chosen, Curve, Samples, measure
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment.progress import Report, sometimes
@@ -62,7 +63,9 @@ def fold_datasets(
             )
 
 
-def _inputs(data: Dataset, *, seed: int, with_val: bool) -> dict[str, Any]:
+def _inputs(
+    data: Dataset, *, seed: int, most_per_class: int | None, with_val: bool
+) -> dict[str, Any]:
     val = data.val if with_val else None
     return posthoc.make_inputs(
         data.train.features,
@@ -72,6 +75,7 @@ def _inputs(data: Dataset, *, seed: int, with_val: bool) -> dict[str, Any]:
         few_classes=data.splits["few"],
         val=None if val is None else (val.features, val.labels),
         seed=seed,
+        most_per_class=most_per_class,
     )
 
 
@@ -113,6 +117,7 @@ class Judge:
       seed: Of methods that are random.
       oracle: Whether a point is also chosen on test data.
       report: Takes lines of text about progress.
+      most_per_class: Most samples of a class that heads are fitted to; None for all.
     """
 
     def __init__(
@@ -126,7 +131,9 @@ class Judge:
         seed: int,
         oracle: bool,
         report: Report,
+        most_per_class: int | None = None,
     ) -> None:
+        self._most_per_class, self._kept = most_per_class, dict[Any, Any]()
         self._data, self._val, self._test = data, val, test
         self._fold_of, self._products = fold_of, products
         self._seed, self._oracle, self._report = seed, oracle, report
@@ -143,7 +150,7 @@ class Judge:
             assert self._data.val is not None
             groups["val"] = self._data.val.features
         best = Best(oracle=self._oracle)
-        inputs = _inputs(self._data, seed=self._seed, with_val=True)
+        inputs = self._inputs()
         knobs, choices, correct, of_test = [], [], [], []
         of_val, val_correct = [], []
         for index, found in enumerate(self._predict(method, inputs, groups)):
@@ -187,7 +194,7 @@ class Judge:
         knobs, choices, hits, families = [], [], [], []
         if self._fold_of is None:
             assert self._data.val is not None
-            inputs = _inputs(self._data, seed=self._seed, with_val=True)
+            inputs = self._inputs()
             groups = {"val": self._data.val.features}
             for found in self._predict(method, inputs, groups):
                 knobs.append(found.point.knob)
@@ -211,6 +218,16 @@ class Judge:
             families=families,
         )
 
+    def _inputs(self) -> dict[str, Any]:
+        """Gathers what methods need; all of them keep what others can use."""
+        found = _inputs(
+            self._data,
+            seed=self._seed,
+            most_per_class=self._most_per_class,
+            with_val=True,
+        )
+        return found | {"kept": self._kept}
+
     def _predict(
         self,
         method: Method,
@@ -218,24 +235,19 @@ class Judge:
         groups: Mapping[str, Any],
         *,
         shared: bool = True,
+        announced: Announced | None = None,
         where: str = "",
     ) -> Iterator[Predicted]:
         """Yields predictions, and says how far it is."""
         say = _not_at_once(self._report)
         total = len(method.choices) * max(1, len(method.grid))
-        done = 0
-
-        def on_step(step: Any) -> None:
-            if step.evaluations:
-                say(
-                    f"{method.name}{where}: point {done + 1} of {total}, "
-                    f"{step.evaluations} passes over the samples"
-                )
-
+        if announced is None:
+            announced = Announced(method, self._report)
+            announced.begin(inputs)
         given = {"shared": self._products} if shared and method.rescales else {}
-        inputs = {**inputs, "on_step": on_step}
-        for found in posthoc.curve(method, inputs, groups, **given):
-            done += 1
+        inputs = {**inputs, "on_step": announced.on_step}
+        points = posthoc.curve(method, inputs, groups, **given)
+        for done, found in enumerate(points, start=1):
             say(f"{method.name}{where}: point {done} of {total}")
             yield found
 
@@ -246,11 +258,27 @@ class Judge:
         place = np.zeros(len(self._fold_of), np.int64)
         place[held_rows] = np.arange(len(held_rows))
         hits: list[np.ndarray] = []
+        num_folds = int(self._fold_of.max()) + 1
+        announced = Announced(method, self._report, rounds=num_folds)
         for number, (rows, inside) in enumerate(fold_datasets(data, self._fold_of)):
-            inputs = _inputs(inside, seed=self._seed, with_val=False)
+            inputs = _inputs(
+                inside,
+                seed=self._seed,
+                most_per_class=self._most_per_class,
+                with_val=False,
+            )
+            if number == 0:
+                announced.begin(inputs)
             groups = {"held": inside.test.features}
             where = f", fold {number + 1}"
-            points = self._predict(method, inputs, groups, shared=False, where=where)
+            points = self._predict(
+                method,
+                inputs,
+                groups,
+                shared=False,
+                announced=announced,
+                where=where,
+            )
             for index, found in enumerate(points):
                 if index == len(hits):
                     hits.append(np.zeros(len(held_rows), bool))

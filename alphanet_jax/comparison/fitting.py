@@ -15,6 +15,7 @@ import numpy as np
 
 from alphanet_jax import eval as evaluation
 from alphanet_jax import posthoc, streaming
+from alphanet_jax.comparison.announce import Announced
 from alphanet_jax.comparison.choosing import Choice, Target, choose
 from alphanet_jax.comparison.corrections import Candidates, Judge
 from alphanet_jax.comparison.setup import prepare
@@ -23,7 +24,7 @@ from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.experiment import outcome as outcomes
-from alphanet_jax.experiment.progress import Report, sometimes
+from alphanet_jax.experiment.progress import Report
 from alphanet_jax.posthoc import AlphaNetPlus, Linear, PlusFamily
 from alphanet_jax.results import file as result_file
 from alphanet_jax.results import nearest
@@ -52,7 +53,6 @@ ALIASES = {"alphanet+": "alphanet_plus"}
 _UNCHANGED = "unchanged"
 _PLUS = "alphanet_plus"
 _IN_MEMORY_BYTES = 2**29
-_REPORT_EVERY = 2.0  # seconds
 
 
 class Asked(NamedTuple):
@@ -64,20 +64,25 @@ class Asked(NamedTuple):
       refit_on_val: Whether the chosen method is fitted on training and validation
         samples together in the end.
       seed: Of folds, and of methods that are random.
+      most_per_class: Most samples of a class that convex heads are fitted to; None for
+        all.
     """
 
     method: str
     targets: tuple[Target, ...] = ()
     refit_on_val: bool = False
     seed: int = 0
+    most_per_class: int | None = None
 
     def as_config(self) -> dict[str, Any]:
         """Lists it for the config of a result."""
-        options = {
+        options: dict[str, Any] = {
             "targets": [str(target) for target in self.targets],
             "refit_on_val": self.refit_on_val,
             "seed": self.seed,
         }
+        if self.most_per_class is not None:
+            options["most_per_class"] = self.most_per_class
         return {"method": self.method, "method_options": options}
 
 
@@ -200,7 +205,7 @@ def fit_method(
         found = _fit(data, name, asked, num_folds=num_folds, report=report)
         last = found
         if asked.refit_on_val:
-            last = _refit(data, found, seed=asked.seed, report=report)
+            last = _refit(data, found, asked, report=report)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
     return _arrays(data, found, last, settings=settings, asked=asked)
@@ -212,7 +217,7 @@ def _fit(
     """Chooses a method and its knob, and fits it on training samples."""
     if data.val is None and name == _PLUS and not asked.targets:
         report("note: without validation data alphanet+ has its defaults: tau 0, a 0.3")
-        return _apply(data, name, seed=asked.seed, report=report)
+        return _apply(data, name, asked, report=report)
     setup = prepare(data, num_folds=num_folds, seed=asked.seed, tests=False)
     for note in setup.notes:
         report(f"note: {note}")
@@ -225,6 +230,7 @@ def _fit(
         seed=asked.seed,
         oracle=False,
         report=report,
+        most_per_class=asked.most_per_class,
     )
     unchanged = judge.on_validation(posthoc.METHODS[_UNCHANGED])
     names = AUTO_METHODS[1:] if name == AUTO else (name,)
@@ -251,11 +257,11 @@ def _fit(
     return _apply(
         data,
         found.method,
+        asked,
         knob=found.knob,
         options=found.options,
         family=_family_of(curve, found.index),
         choice=found,
-        seed=asked.seed,
         report=report,
     )
 
@@ -267,12 +273,12 @@ def _family_of(curve: Candidates, index: int) -> posthoc.Family | None:
 def _apply(
     data: Dataset,
     name: str,
+    asked: Asked,
     *,
     knob: float | None = None,
     options: Mapping[str, Any] | None = None,
     family: posthoc.Family | None = None,
     choice: Choice | None = None,
-    seed: int,
     report: Report,
 ) -> _Fitted:
     """Fits a method with a knob, unless that is done already."""
@@ -287,14 +293,13 @@ def _apply(
             data.bias,
             few_classes=data.few_classes,
             val=None if data.val is None else (data.val.features, data.val.labels),
-            seed=seed,
+            seed=asked.seed,
+            most_per_class=asked.most_per_class,
         )
-        say = sometimes(report, _REPORT_EVERY)
-
-        def on_step(step: Any) -> None:
-            say(f"{name}: {step.evaluations} passes over the samples")
-
-        family = posthoc.make_family(method, {**inputs, "on_step": on_step}, **options)
+        announced = Announced(method, report, num_choices=1)
+        announced.begin(inputs)
+        inputs["on_step"] = announced.on_step
+        family = posthoc.make_family(method, inputs, **options)
     outcome = family(value)
     assert isinstance(outcome, Linear)
     head = Linear(*(np.asarray(part, np.float32) for part in outcome))
@@ -304,7 +309,7 @@ def _apply(
     return _Fitted(name, value, options, head, plus, choice)
 
 
-def _refit(data: Dataset, found: _Fitted, *, seed: int, report: Report) -> _Fitted:
+def _refit(data: Dataset, found: _Fitted, asked: Asked, *, report: Report) -> _Fitted:
     """Fits what was chosen on training and validation samples together."""
     assert data.val is not None
     options = dict(found.options)
@@ -319,10 +324,10 @@ def _refit(data: Dataset, found: _Fitted, *, seed: int, report: Report) -> _Fitt
         last = _apply(
             together,
             found.method,
+            asked,
             knob=found.knob,
             options=options,
             choice=found.choice,
-            seed=seed,
             report=report,
         )
     report(

@@ -54,6 +54,7 @@ def fit(
     method: str = ALPHANET,
     targets: Sequence[str] = (),
     refit_on_val: bool = False,
+    most_per_class: int | None = None,
     name: str = "arrays",
     rho: float = _RHO,
     seeds: int = _SEEDS,
@@ -86,6 +87,8 @@ def fit(
         data, with its uncertainty; see `alphanet_jax.comparison.choosing`.
       refit_on_val: Whether the chosen method is fitted on training and validation
         samples together in the end; then only test data can judge it.
+      most_per_class: Most samples of a class that convex heads are fitted to, such as
+        alphanet+, each of which then stands for several; None for all.
       name: What to call the data in tables.
       rho: Of AlphaNet, base samples of an epoch for each few sample: the smaller, the
         more the few classes gain and the others lose.
@@ -117,6 +120,7 @@ def fit(
         tuple(choosing.parse_target(each) for each in targets),
         refit_on_val,
         settings.get("seed", 0),
+        most_per_class,
     )
     _check_names(asked.method, asked, settings, rho=rho, seeds=seeds)
     remarks: list[str] = []
@@ -170,12 +174,17 @@ def _check_names(
         if given not in known:
             raise UserError(f"unknown setting {given!r}; {did_you_mean(given, known)}")
     if method == ALPHANET:
-        if asked.targets or asked.refit_on_val:
+        if asked.targets or asked.refit_on_val or asked.most_per_class is not None:
             raise UserError(
-                "targets and refit_on_val are for other methods than alphanet, such as "
-                "method='auto'"
+                "targets, refit_on_val and most_per_class are for other methods than "
+                "alphanet, such as method='auto'"
             )
         return
+    most = asked.most_per_class
+    if most is not None and (
+        not isinstance(most, int | np.integer) or isinstance(most, bool) or most < 1
+    ):
+        raise UserError(f"most_per_class must be a whole number from 1, got {most!r}")
     useless = [name for name in settings if name not in _OF_ALL]
     useless += ["rho"] * (rho != _RHO) + ["seeds"] * (seeds != _SEEDS)
     if useless:

@@ -14,7 +14,7 @@ over the knob.
         print(point.knob, (classes["val"] == y_val).mean())
 """
 
-from alphanet_jax.posthoc.convex_head import balanced_softmax_head
+from alphanet_jax.posthoc.convex_head import balanced_softmax_head, try_piece
 from alphanet_jax.posthoc.curves import (
     Predicted,
     curve,
@@ -34,6 +34,7 @@ from alphanet_jax.posthoc.methods import (
     apply,
     make_family,
     make_inputs,
+    num_heads,
     sweep,
 )
 from alphanet_jax.posthoc.norms import max_norm, tau_normalization
@@ -45,7 +46,7 @@ from alphanet_jax.posthoc.offsets import (
     prior_from_predictions,
 )
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted, logits
-from alphanet_jax.posthoc.plus import AlphaNetPlus, alphanet_plus
+from alphanet_jax.posthoc.plus import USUAL_PASSES, AlphaNetPlus, alphanet_plus
 from alphanet_jax.posthoc.recipes import Recipe
 from alphanet_jax.posthoc.refitted import PlusFamily
 from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
@@ -53,6 +54,7 @@ from alphanet_jax.posthoc.trained import Aligned, crt, disalign, lws, marc
 __all__ = [
     "METHODS",
     "NEEDS",
+    "USUAL_PASSES",
     "Aligned",
     "AlphaNetPlus",
     "ClassMeans",
@@ -84,10 +86,12 @@ __all__ = [
     "marc",
     "max_norm",
     "nearest_class_mean",
+    "num_heads",
     "predict",
     "predict_rescaled",
     "prior_from_predictions",
     "products",
     "sweep",
     "tau_normalization",
+    "try_piece",
 ]

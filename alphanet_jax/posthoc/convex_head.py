@@ -40,6 +40,7 @@ __all__ = [
     "fit_head",
     "rows_at_most",
     "training_rows",
+    "try_piece",
     "unadjusted",
 ]
 
@@ -92,16 +93,17 @@ class TrainingRows(NamedTuple):
     centre: jax.Array  # shape=(d,).
     spread: float
     log_prior: jax.Array  # shape=(C,).
+    class_weights: jax.Array  # shape=(C,): how many samples a row of it stands for.
+    chosen: np.ndarray | None = None  # rows of `features` that are used; None for all.
 
     def pieces(self) -> Iterator[tuple[jax.Array, jax.Array]]:
         """Yields features and labels, in pieces of the same shape."""
         if isinstance(self.features, tuple):
             yield from zip(self.features, self.labels, strict=True)
             return
-        plain, size = np.asarray(self.features), len(self.labels[0])
-        for start, labels in zip(range(0, len(plain), size), self.labels, strict=True):
-            yield _piece(plain, start, size), labels
-            files.release_rows(self.features, start, min(start + size, len(plain)))
+        size = len(self.labels[0])
+        for number, labels in enumerate(self.labels):
+            yield _piece(self.features, self.chosen, number * size, size), labels
 
     def point(self, head: Linear) -> jax.Array:
         """Computes what a head of the features is for scaled ones, `[C, d + 1]`."""
@@ -119,15 +121,29 @@ class TrainingRows(NamedTuple):
         return Linear(weight.astype(np.float32), bias.astype(np.float32))
 
 
-def _piece(features: np.ndarray, start: int, size: int) -> jax.Array:
+def _piece_size(number: int, dim: int) -> int:
+    """Computes how many rows a piece has: as many in all, but for the last."""
+    return -(-number // -(-number // streaming.rows_at_a_time(dim)))
+
+
+def _piece(
+    features: np.ndarray, chosen: np.ndarray | None, start: int, size: int
+) -> jax.Array:
     """Copies rows to the device; rows of zeros fill up the last piece."""
-    rows = features[start : start + size]
+    plain = np.asarray(features)  # slices of np.memmap are slow to make
+    if chosen is None:
+        rows, first, stop = plain[start : start + size], start, start + size
+    else:
+        places = chosen[start : start + size]
+        rows, first, stop = plain[places], int(places[0]), int(places[-1]) + 1
     if len(rows) < size:
         padding = np.zeros((size - len(rows), rows.shape[1]), rows.dtype)
         rows = np.concatenate([rows, padding])
     if rows.dtype not in _KEPT_TYPES:
         rows = rows.astype(np.float32)
-    return jnp.array(rows)
+    piece = jnp.array(rows)
+    files.release_rows(features, first, min(stop, len(plain)))
+    return piece
 
 
 def training_rows(
@@ -136,6 +152,8 @@ def training_rows(
     *,
     num_classes: int,
     statistics: FeatureStatistics | None = None,
+    most_per_class: int | None = None,
+    seed: int = 0,
     resident_bytes: int = _RESIDENT_BYTES,
 ) -> TrainingRows:
     """Cuts training samples into pieces, and computes how features are scaled.
@@ -146,6 +164,10 @@ def training_rows(
       labels: Classes of the rows, with shape `[n]`.
       num_classes: Number of classes C, each with a sample.
       statistics: Those of these samples, where they are known.
+      most_per_class: Most rows of a class that are used, drawn by `seed`: each then
+        stands for several, so that the mean over samples is still estimated. Counts and
+        statistics are of all samples. None for all rows.
+      seed: Of the rows that are used.
       resident_bytes: Features of at most this size are kept on the device. Others are
         read again in every pass.
 
@@ -154,35 +176,38 @@ def training_rows(
     """
     if not isinstance(features, np.ndarray):
         features = np.asarray(features)
-    labels = np.asarray(labels)
+    truth, chosen = np.asarray(labels), None
     if statistics is None:
         statistics = feature_statistics(features, labels, num_classes=num_classes)
-    number = len(features)
-    size = -(-number // -(-number // streaming.rows_at_a_time(features.shape[1])))
+    counts = kept = statistics.counts
+    if most_per_class is not None and counts.max() > most_per_class:
+        chosen = rows_at_most(truth, most_per_class, seed=seed)
+        truth, kept = truth[chosen], np.minimum(counts, most_per_class)
+    number, dim = len(truth), features.shape[1]
+    size = _piece_size(number, dim)
     padded = np.full(-(-number // size) * size, -1, np.int32)
-    padded[:number] = labels
+    padded[:number] = truth
     pieces: np.ndarray | tuple[jax.Array, ...] = features
-    if features.nbytes <= resident_bytes:
-        plain = np.asarray(features)
-        pieces = tuple(_piece(plain, at, size) for at in range(0, number, size))
-        files.release_rows(features, 0, number)
+    if number * dim * features.dtype.itemsize <= resident_bytes:
+        starts = range(0, number, size)
+        pieces = tuple(_piece(features, chosen, at, size) for at in starts)
     return TrainingRows(
         features=pieces,
         labels=tuple(jnp.asarray(part) for part in padded.reshape(-1, size)),
         statistics=statistics,
         centre=jnp.asarray(statistics.centre, jnp.float32),
         spread=statistics.spread,
-        log_prior=jnp.asarray(
-            np.log(statistics.counts / statistics.counts.sum()), jnp.float32
-        ),
+        log_prior=jnp.asarray(np.log(counts / counts.sum()), jnp.float32),
+        class_weights=jnp.asarray(counts / kept, jnp.float32),
+        chosen=chosen,
     )
 
 
 def rows_at_most(labels: ArrayLike, number: int, *, seed: int = 0) -> np.ndarray:
     """Draws rows so that no class has more than a number of them.
 
-    A head of fewer samples of the largest classes takes less time. It still takes all
-    classes for alike: the shares in its softmax are those of the rows that stay.
+    A head of fewer samples of the largest classes takes less time; see
+    `training_rows`.
 
     Args:
       labels: Classes of the rows, with shape `[n]`.
@@ -227,6 +252,7 @@ def _add_piece(
     centre: jax.Array,
     spread: jax.Array,
     log_prior: jax.Array,
+    class_weights: jax.Array,
 ) -> tuple[_Sums, jax.Array]:
     """Adds a piece of samples, and computes the sum of their cross-entropy."""
     scaled = (features.astype(jnp.float32) - centre[None, :]) / spread
@@ -237,15 +263,79 @@ def _add_piece(
     at_label = jnp.take_along_axis(
         log_shares, jnp.where(is_row, labels, 0)[:, None], axis=1
     )[:, 0]
-    shares = jnp.where(is_row[:, None], jnp.exp(log_shares), 0.0)
-    residuals = shares - jax.nn.one_hot(labels, len(bias), dtype=shares.dtype)
+    times = jnp.where(is_row, class_weights[labels], 0.0)
+    shares = jnp.exp(log_shares)
+    hits = jax.nn.one_hot(labels, len(bias), dtype=shares.dtype)
+    residuals = times[:, None] * (shares - hits)
     by_weight = jnp.matmul(residuals.T, scaled, precision="highest")
     gradient = jnp.concatenate([by_weight, residuals.sum(axis=0)[:, None]], axis=1)
     added = _Sums(
         sums.gradient + gradient,
-        sums.curvature + (shares * (1 - shares)).sum(axis=0),
+        sums.curvature + (times[:, None] * shares * (1 - shares)).sum(axis=0),
     )
-    return added, -jnp.where(is_row, at_label, 0.0).sum()
+    return added, -(times * at_label).sum()
+
+
+def _add(
+    rows: TrainingRows,
+    sums: _Sums,
+    point: jax.Array,
+    features: jax.Array,
+    labels: jax.Array,
+) -> tuple[_Sums, jax.Array]:
+    added: tuple[_Sums, jax.Array] = _add_piece(
+        sums,
+        point,
+        features,
+        labels,
+        rows.centre,
+        rows.spread,
+        rows.log_prior,
+        rows.class_weights,
+    )
+    return added
+
+
+def try_piece(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    num_classes: int,
+    most_per_class: int | None = None,
+) -> int:
+    """Does for one piece of the samples what a pass of a head does for each.
+
+    Whoever takes the time of a second call knows what a pass takes.
+
+    Args:
+      features: Training features, with shape `[n, d]`, perhaps mapped from a file.
+      labels: Their classes, with shape `[n]`.
+      num_classes: Number of classes C.
+      most_per_class: Most rows of a class that are used.
+
+    Returns:
+      How many pieces make up a pass.
+    """
+    rows, labels = np.asarray(features), np.asarray(labels)
+    counts = np.bincount(labels, minlength=num_classes)
+    used = counts if most_per_class is None else np.minimum(counts, most_per_class)
+    number, dim = int(used.sum()), rows.shape[1]
+    size = _piece_size(number, dim)
+    point, ones = jnp.zeros((num_classes, dim + 1)), jnp.ones(num_classes)
+    sums = _Sums(jnp.zeros_like(point), jnp.zeros(num_classes))
+    some = np.resize(labels[:size], size).astype(np.int32)
+    sums, loss = _add_piece(
+        sums,
+        point,
+        _piece(rows, None, 0, size),
+        jnp.asarray(some),
+        jnp.zeros(dim),
+        1.0,
+        jnp.zeros(num_classes),
+        ones,
+    )
+    jax.block_until_ready((sums, loss))
+    return -(-number // size)
 
 
 @jax.jit
@@ -265,9 +355,7 @@ def _evaluate(
     sums = _Sums(jnp.zeros_like(point), jnp.zeros(len(point), point.dtype))
     losses = []
     for features, labels in rows.pieces():
-        sums, loss = _add_piece(
-            sums, point, features, labels, rows.centre, rows.spread, rows.log_prior
-        )
+        sums, loss = _add(rows, sums, point, features, labels)
         losses.append(loss)
     if prior is None:
         penalty = 0.5 * jnp.vdot(point[:, :-1], point[:, :-1])
@@ -395,6 +483,9 @@ def balanced_softmax_head(
     l2: float | None = None,
     tau: float = 0.0,
     classifier: Linear | None = None,
+    statistics: FeatureStatistics | None = None,
+    most_per_class: int | None = None,
+    seed: int = 0,
     tolerance: float = TOLERANCE,
     on_step: Callable[[Step], None] | None = None,
 ) -> Linear:
@@ -412,6 +503,9 @@ def balanced_softmax_head(
         from their centre; by default `default_l2` of these samples.
       tau: Factor of the log prior that is taken from logits afterwards.
       classifier: The given classifier, to start at: the same minimum, sooner.
+      statistics: Those of these samples, where they are known.
+      most_per_class: Most rows of a class that are used; see `training_rows`.
+      seed: Of the rows that are used.
       tolerance: It ends when the objective is expected to fall by at most this, in
         nats a sample.
       on_step: Called before every step and at the end.
@@ -422,7 +516,14 @@ def balanced_softmax_head(
     Raises:
       ValueError: If an argument is not right.
     """
-    rows = training_rows(features, labels, num_classes=num_classes)
+    rows = training_rows(
+        features,
+        labels,
+        num_classes=num_classes,
+        statistics=statistics,
+        most_per_class=most_per_class,
+        seed=seed,
+    )
     start = None if classifier is None else unadjusted(classifier, rows)
     fitted = fit_head(rows, l2=l2, start=start, tolerance=tolerance, on_step=on_step)
     return adjusted(fitted.head, rows.statistics.counts, tau)

@@ -31,6 +31,7 @@ __all__ = [
     "apply",
     "make_family",
     "make_inputs",
+    "num_heads",
     "sweep",
 ]
 
@@ -48,6 +49,9 @@ NEEDS = MappingProxyType(
         "val_features": "validation features, (m, d)",
         "val_labels": "their classes, (m,)",
         "key": "a random key",
+        "most_per_class": "most samples of a class that a head is fitted to, or None",
+        "seed": "of these samples",
+        "kept": "a dict, in which methods keep what others can use",
         "on_step": "called with every step of a head's minimization",
     }
 )
@@ -85,6 +89,7 @@ class Method:
         class, so that its logits follow from the given classifier's.
       optional: Whether comparisons leave it out unless asked for.
       uses: Names of `NEEDS` that it makes use of where they are there.
+      heads: Convex heads that it fits once, and with every one of its choices.
     """
 
     name: str
@@ -99,6 +104,7 @@ class Method:
     rescales: bool = False
     optional: bool = False
     uses: tuple[str, ...] = ()
+    heads: tuple[int, int] = (0, 0)
 
 
 class Point(NamedTuple):
@@ -119,6 +125,7 @@ def make_inputs(
     few_classes: ArrayLike,
     val: tuple[ArrayLike, ArrayLike] | None = None,
     seed: int = 0,
+    most_per_class: int | None = None,
 ) -> dict[str, Any]:
     """Gathers what methods may need.
 
@@ -129,14 +136,22 @@ def make_inputs(
       bias: Biases of the classifier, with shape `[C]`.
       few_classes: Class ids, with shape `[F]`.
       val: Validation features and labels, or None.
-      seed: Of the key of trained methods.
+      seed: Of the key of trained methods, and of what `most_per_class` draws.
+      most_per_class: Most samples of a class that a convex head is fitted to, each of
+        which then stands for several; None for all.
 
     Returns:
-      Values by the names of `NEEDS`.
+      Values by the names of `NEEDS`. Methods that are given these, or a copy, do what
+      they have in common once.
+
+    Raises:
+      ValueError: If `most_per_class` is less than 1.
     """
+    if most_per_class is not None and most_per_class < 1:
+        raise ValueError(f"most_per_class must be at least 1, got {most_per_class}.")
     num_classes = len(np.asarray(bias))
     truth = np.asarray(labels)
-    inputs = {
+    inputs: dict[str, Any] = {
         "features": features,
         "labels": truth,
         "weight": jnp.asarray(weight, float),
@@ -145,6 +160,9 @@ def make_inputs(
         "num_classes": num_classes,
         "few_classes": few_classes,
         "key": jax.random.key(seed),
+        "most_per_class": most_per_class,
+        "seed": seed,
+        "kept": {},
     }
     if val is not None:
         inputs["val_features"], inputs["val_labels"] = val
@@ -188,6 +206,22 @@ def make_family(method: Method, inputs: Mapping[str, Any], **choice: Any) -> Fam
     """
     options = choice or method.choices[0]
     return method.function(**_pick(method, inputs), **options)
+
+
+def num_heads(
+    method: Method, inputs: Mapping[str, Any], *, num_choices: int | None = None
+) -> int:
+    """Counts the convex heads that a method will fit; each takes many passes.
+
+    Args:
+      method: A method of the table.
+      inputs: What it will be given; heads that are kept there are not fitted again.
+      num_choices: How many of its choices are tried; None for all.
+    """
+    once, each = method.heads
+    if refitted.BALANCED in (inputs.get("kept") or {}):
+        once = 0
+    return once + each * (len(method.choices) if num_choices is None else num_choices)
 
 
 def sweep(method: Method, inputs: Mapping[str, Any]) -> Iterator[Point]:
@@ -295,6 +329,7 @@ def _then_adjusted(
 
 _HEAD = ("weight", "bias")
 _SAMPLES = ("features", "labels")
+_FITTED = ("on_step", "most_per_class", "seed", "kept")
 _KANG = "Kang et al., ICLR 2020"
 
 
@@ -317,6 +352,7 @@ def _scores(name: str, source: str, **options: Any) -> Method:
         name=name,
         function=functools.partial(refitted.scores_family, **options),
         needs=(*_SAMPLES, "num_classes", "counts"),
+        uses=("kept",),
         linear=True,
         source=source,
         knob="tau",
@@ -395,7 +431,7 @@ METHODS = _table(
         name="gaussian_mix",
         function=refitted.mix_family,
         needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
-        uses=("val_features",),
+        uses=("val_features", "kept"),
         linear=True,
         source="the classifier's own scores and shrunk Gaussian ones",
         knob="tau",
@@ -406,7 +442,8 @@ METHODS = _table(
         name="balanced_softmax_head",
         function=refitted.head_family,
         needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
-        uses=("on_step",),
+        uses=_FITTED,
+        heads=(0, 1),
         linear=True,
         source="Ren et al., NeurIPS 2020, to the minimum; then a logit adjustment",
         knob="tau",
@@ -417,7 +454,8 @@ METHODS = _table(
         name="alphanet_plus",
         function=refitted.plus_family,
         needs=(*_SAMPLES, "num_classes", "counts", *_HEAD),
-        uses=("val_features", "val_labels", "on_step"),
+        uses=("val_features", "val_labels", *_FITTED),
+        heads=(1, 1),
         linear=True,
         source="a convex head whose prior lets classes borrow from their nearest",
         knob="tau",

@@ -218,7 +218,8 @@ def _candidates(
     val: tuple[ArrayLike, ArrayLike] | None,
 ) -> Iterator[_Choice]:
     """Fits a head with every weight of the prior, each started at the one before."""
-    for number, l2 in enumerate(l2s, start=1):
+    first = fitting.num_heads - len(l2s)
+    for number, l2 in enumerate(l2s, start=first):
         fitted = fitting.head(number, l2, start, prior)
         start, chosen, accuracy = fitted.head, tau or 0.0, 0.0
         if val is not None:
@@ -244,6 +245,10 @@ def alphanet_plus(
     neighbors: ArrayLike | None = None,
     shrunk: bool = True,
     classifier: Linear | None = None,
+    balanced: Linear | None = None,
+    statistics: FeatureStatistics | None = None,
+    most_per_class: int | None = None,
+    seed: int = 0,
     tolerance: float = TOLERANCE,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> AlphaNetPlus:
@@ -269,6 +274,12 @@ def alphanet_plus(
       neighbors: Those of every class, with shape `[C, k]`, in place of the nearest.
       shrunk: Whether means of classes are shrunk; False is a control.
       classifier: The given classifier, to start at: the same minimum, sooner.
+      balanced: What `balanced_softmax_head` gave for these samples, where it is known.
+      statistics: Those of these samples, where they are known.
+      most_per_class: Most rows of a class that heads are fitted to, each of which then
+        stands for several: less time where the many classes are large. Statistics are
+        of all samples.
+      seed: Of these rows.
       tolerance: Heads end when their objective is expected to fall by at most this,
         in nats a sample.
       on_progress: Called before every step of a head and at its end.
@@ -279,7 +290,8 @@ def alphanet_plus(
     Raises:
       ValueError: If an argument is not right.
     """
-    statistics = feature_statistics(features, labels, num_classes=num_classes)
+    if statistics is None:
+        statistics = feature_statistics(features, labels, num_classes=num_classes)
     a = covariance_shrinkage
     if a is None and val is not None:
         a = choose_covariance(statistics, *val, shrunk=shrunk)
@@ -291,20 +303,29 @@ def alphanet_plus(
         else given_neighborhood(found, counts, neighbors, shrunk=shrunk)
     )
     rows = training_rows(
-        features, labels, num_classes=num_classes, statistics=statistics
+        features,
+        labels,
+        num_classes=num_classes,
+        statistics=statistics,
+        most_per_class=most_per_class,
+        seed=seed,
     )
     usual = default_l2(counts.sum())
     l2s = [usual] if l2 is None else [l2]
     if l2 is None and val is not None:
         l2s = [factor * usual for factor in L2_FACTORS]
-    fitting = _Fitting(rows, tolerance, on_progress, num_heads=1 + len(l2s))
-    start = None if classifier is None else unadjusted(classifier, rows)
-    balanced = fitting.head(0, usual, start)
+    num_heads = len(l2s) + (balanced is None)
+    fitting = _Fitting(rows, tolerance, on_progress, num_heads)
+    fits: list[ConvexHead] = []
+    if balanced is None:
+        start = None if classifier is None else unadjusted(classifier, rows)
+        fits = [fitting.head(0, usual, start)]
+        balanced = fits[0].head
     gaussian = scores_of(found, statistics, shrunk=shrunk)
-    prior, kappa = _prior(rows, gaussian, balanced.head, neighborhood)
-    choices = list(_candidates(fitting, prior, balanced.head, l2s, tau, val))
+    prior, kappa = _prior(rows, gaussian, balanced, neighborhood)
+    choices = list(_candidates(fitting, prior, balanced, l2s, tau, val))
     best = max(choices, key=lambda choice: choice.accuracy)  # of equal ones the first
-    fits = [balanced, *(choice.fitted for choice in choices)]
+    fits += [choice.fitted for choice in choices]
     return AlphaNetPlus(
         head=adjusted(best.fitted.head, counts, best.tau),
         neighborhood=neighborhood,
@@ -313,7 +334,7 @@ def alphanet_plus(
         l2=best.l2,
         tau=best.tau,
         kappa=kappa,
-        balanced=balanced.head,
+        balanced=balanced,
         converged=all(fit.converged for fit in fits),
         evaluations=sum(fit.step.evaluations for fit in fits),
     )

@@ -1,13 +1,15 @@
 """Methods of the table that fit a classifier anew: what each does before its knob.
 
 Each returns the function from the knob, a factor of the log prior that is taken from
-the logits, to the outcome.
+the logits, to the outcome. What several have in common, such as statistics of the
+features, is found in `kept`, a dict, or put there.
 
 Notation: n samples, d feature dimensions, C classes.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -16,19 +18,53 @@ from jax.typing import ArrayLike
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, default_l2
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
+    FeatureStatistics,
+    discriminants,
     feature_statistics,
     gaussian_mix,
-    gaussian_scores,
+    scores_of,
 )
 from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.outcomes import Outcome, adjusted
 from alphanet_jax.posthoc.plus import AlphaNetPlus, alphanet_plus, choose_covariance
 
-__all__ = ["PlusFamily", "head_family", "mix_family", "plus_family", "scores_family"]
+__all__ = [
+    "BALANCED",
+    "PlusFamily",
+    "head_family",
+    "mix_family",
+    "plus_family",
+    "scores_family",
+]
+
+# Where the balanced-softmax head with the default penalty is kept.
+BALANCED = ("balanced", 1.0)
 
 Family = Callable[[float], Outcome]
 OnStep = Callable[[Step], None]
+Kept = dict[Any, Any] | None
+Found = TypeVar("Found")
+
+
+def _keep(kept: Kept, key: Any, make: Callable[[], Found]) -> Found:
+    """Returns what is kept, or makes it and keeps it."""
+    if kept is None:
+        return make()
+    if key not in kept:
+        kept[key] = make()
+    found: Found = kept[key]
+    return found
+
+
+def _statistics(
+    kept: Kept, features: ArrayLike, labels: np.ndarray, num_classes: int
+) -> FeatureStatistics:
+    return _keep(
+        kept,
+        "statistics",
+        lambda: feature_statistics(features, labels, num_classes=num_classes),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +93,26 @@ def head_family(
     weight: jax.Array,
     bias: jax.Array,
     on_step: OnStep | None = None,
+    most_per_class: int | None = None,
+    seed: int = 0,
+    kept: Kept = None,
     l2_factor: float = 1.0,
 ) -> Family:
     """Fits the balanced-softmax head, with a multiple of the default penalty."""
-    head = balanced_softmax_head(
-        features,
-        labels,
-        num_classes=num_classes,
-        l2=l2_factor * default_l2(len(labels)),
-        classifier=Linear(weight, bias),
-        on_step=on_step,
+    head = _keep(
+        kept,
+        (BALANCED[0], l2_factor),
+        lambda: balanced_softmax_head(
+            features,
+            labels,
+            num_classes=num_classes,
+            l2=l2_factor * default_l2(len(labels)),
+            classifier=Linear(weight, bias),
+            statistics=_statistics(kept, features, labels, num_classes),
+            most_per_class=most_per_class,
+            seed=seed,
+            on_step=on_step,
+        ),
     )
     return lambda tau: adjusted(head, counts, tau)
 
@@ -82,6 +128,9 @@ def plus_family(
     val_features: ArrayLike | None = None,
     val_labels: ArrayLike | None = None,
     on_step: OnStep | None = None,
+    most_per_class: int | None = None,
+    seed: int = 0,
+    kept: Kept = None,
     l2_factor: float = 1.0,
     covariance_shrinkage: float | None = None,
 ) -> PlusFamily:
@@ -90,10 +139,13 @@ def plus_family(
     The shrinkage of the covariance is chosen by validation data, where there are some
     and it is not given.
     """
+    statistics = _statistics(kept, features, labels, num_classes)
     covariance = covariance_shrinkage
     if covariance is None and val_features is not None and val_labels is not None:
-        statistics = feature_statistics(features, labels, num_classes=num_classes)
-        covariance = choose_covariance(statistics, val_features, val_labels)
+        val = val_features, val_labels
+        covariance = _keep(
+            kept, "covariance", lambda: choose_covariance(statistics, *val)
+        )
     found = alphanet_plus(
         features,
         labels,
@@ -102,8 +154,14 @@ def plus_family(
         l2=l2_factor * default_l2(len(labels)),
         tau=0.0,
         classifier=Linear(weight, bias),
+        balanced=None if kept is None else kept.get(BALANCED),
+        statistics=statistics,
+        most_per_class=most_per_class,
+        seed=seed,
         on_progress=None if on_step is None else lambda found: on_step(found.step),
     )
+    if kept is not None:
+        kept[BALANCED] = found.balanced
     return PlusFamily(found, counts)
 
 
@@ -113,17 +171,14 @@ def scores_family(
     labels: np.ndarray,
     num_classes: int,
     counts: ArrayLike,
+    kept: Kept = None,
     covariance_shrinkage: float = COVARIANCE_GRID[0],
     shrunk: bool = True,
 ) -> Family:
     """Computes Gaussian scores."""
-    scores = gaussian_scores(
-        features,
-        labels,
-        num_classes=num_classes,
-        covariance_shrinkage=covariance_shrinkage,
-        shrunk=shrunk,
-    )
+    statistics = _statistics(kept, features, labels, num_classes)
+    found = discriminants(statistics, covariance_shrinkage=covariance_shrinkage)
+    scores = scores_of(found, statistics, shrunk=shrunk)
     return lambda tau: adjusted(scores, counts, tau)
 
 
@@ -136,6 +191,7 @@ def mix_family(
     weight: jax.Array,
     bias: jax.Array,
     val_features: ArrayLike | None = None,
+    kept: Kept = None,
     covariance_shrinkage: float = COVARIANCE_GRID[0],
     share: float = 0.5,
 ) -> Family:
@@ -143,12 +199,9 @@ def mix_family(
 
     Their scales are compared on validation features, or else on training features.
     """
-    scores = gaussian_scores(
-        features,
-        labels,
-        num_classes=num_classes,
-        covariance_shrinkage=covariance_shrinkage,
-    )
+    statistics = _statistics(kept, features, labels, num_classes)
+    found = discriminants(statistics, covariance_shrinkage=covariance_shrinkage)
+    scores = scores_of(found, statistics)
     mixed = gaussian_mix(
         Linear(weight, bias),
         scores,
