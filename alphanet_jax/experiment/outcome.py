@@ -33,6 +33,7 @@ __all__ = [
     "versions",
 ]
 
+
 class RunOutcome(NamedTuple):
     """What came of one run."""
 

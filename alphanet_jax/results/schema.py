@@ -200,9 +200,7 @@ def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
     return None
 
 
-def _numbered(
-    spec: ArraySpec, arrays: Mapping[str, np.ndarray]
-) -> Iterator[ArraySpec]:
+def _numbered(spec: ArraySpec, arrays: Mapping[str, np.ndarray]) -> Iterator[ArraySpec]:
     """Yields a specification for each array that has a name with a number in it."""
     before, numbered, after = spec.name.partition("<i>")
     if not numbered:
