@@ -211,9 +211,10 @@ class _Scaling(NamedTuple):
 def _logsumexp(
     features: jax.Array, point: jax.Array, log_prior: jax.Array, scaling: _Scaling
 ) -> jax.Array:
-    scaled = (features.astype(jnp.float32) - scaling.centre) / scaling.spread
+    scaled = (features.astype(jnp.float32) - scaling.centre[None, :]) / scaling.spread
     logits = jnp.matmul(scaled, point[:, :-1].T, precision="highest")
-    return jax.nn.logsumexp(logits + point[:, -1] + log_prior, axis=1)
+    bias = point[:, -1] + log_prior
+    return jax.nn.logsumexp(logits + bias[None, :], axis=1)
 
 
 @jax.jit
@@ -221,9 +222,11 @@ def _sums(
     point: jax.Array, piece: _Piece, scaling: _Scaling
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Computes the sum of losses less what no new row changes, gradient, p (1 - p)."""
-    scaled = (piece.features.astype(jnp.float32) - scaling.centre) / scaling.spread
+    scaled = (
+        piece.features.astype(jnp.float32) - scaling.centre[None, :]
+    ) / scaling.spread
     logits = jnp.matmul(scaled, point[:, :-1].T, precision="highest")
-    logits = logits + point[:, -1] + scaling.log_prior
+    logits = logits + (point[:, -1] + scaling.log_prior)[None, :]
     apart = jax.nn.logsumexp(logits, axis=1) - piece.others
     all_classes = piece.others + jax.nn.softplus(apart)
     is_new, is_row = piece.labels >= 0, piece.labels >= -1
@@ -391,7 +394,7 @@ def _start(
     scaling: _Scaling,
 ) -> jax.Array:
     """Returns the prior mean, with biases that put a class's mean level with others."""
-    scaled = (jnp.asarray(means) - scaling.centre) / scaling.spread
+    scaled = (jnp.asarray(means) - scaling.centre[None, :]) / scaling.spread
     sums = np.zeros(len(counts))
     marks, others = np.asarray(own.labels), np.asarray(own.others, np.float64)
     np.add.at(sums, marks[marks >= 0], others[marks >= 0])
