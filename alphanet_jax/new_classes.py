@@ -202,7 +202,13 @@ class _Known(NamedTuple):
         """Takes training data that are given, or those of the correction."""
         result, num_classes = correction.result, len(before.weight)
         has_network = f"{NETWORK}conv_layer.weight" in result
-        if train is not None:
+        means: np.ndarray | None = result.get("class_means")
+        if train is None and correction.data is None:
+            return cls(None, means, has_network)
+        if train is None:
+            assert correction.data is not None
+            pair = correction.data.train.features, correction.data.train.labels
+        else:
             rows, labels = as_numpy(train[0]), as_numpy(train[1])
             rows = rows if isinstance(rows, np.memmap) else np.asarray(rows)
             checks.check_feature_shape(
@@ -214,11 +220,8 @@ class _Known(NamedTuple):
             )
             checks.check_covered("train", np.bincount(labels, minlength=num_classes))
             pair = rows, labels
-        elif correction.data is not None:
-            pair = correction.data.train.features, correction.data.train.labels
-        else:
-            return cls(None, result.get("class_means"), has_network)
-        means = streaming.class_means(*pair, num_classes=num_classes)
+        if means is None:
+            means = streaming.class_means(*pair, num_classes=num_classes)
         return cls(pair, means, has_network)
 
 

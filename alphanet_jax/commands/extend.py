@@ -116,7 +116,8 @@ def run(values: flags.FlagValues) -> None:
     checkpoint_copies.check_new(out)
     from alphanet_jax.new_classes import add_classes
 
-    correction = _load(values, export.result_path(Path(values.result)))
+    path = export.result_path(Path(values.result))
+    correction = _load(values, path)
     num_classes, num_features = correction.original.weight.shape
     new = sample_files.read_samples(
         Path(values.features),
@@ -133,6 +134,7 @@ def run(values: flags.FlagValues) -> None:
             report=running.say,
         )
     given = _rows(values, new, num_classes, num_features) if values.classifier else None
+    correction = _with_data(values, correction, path)
     try:
         extended = add_classes(
             correction,
@@ -210,18 +212,26 @@ def _train(
 
 
 def _load(values: flags.FlagValues, path: Path) -> "Correction":
-    """Loads the correction; with its data, where they are at hand and needed."""
+    """Loads the correction; with its data, where flags say where they are."""
     from alphanet_jax.correction import load_correction
+
+    if not (values.registry or values.data_root):
+        return load_correction(path)
+    data = reading.data_finder(values).dataset(results.load_file(path))
+    correction = load_correction(path, weight=data.weight, bias=data.bias)
+    return dataclasses.replace(correction, data=data)
+
+
+def _with_data(
+    values: flags.FlagValues, correction: "Correction", path: Path
+) -> "Correction":
+    """Adds the data of the result, where they are at hand and needed."""
     from alphanet_jax.results import originals
 
-    file = results.load_file(path)
-    if values.registry or values.data_root:
-        data = reading.data_finder(values).dataset(file)
-        correction = load_correction(path, weight=data.weight, bias=data.bias)
-        return dataclasses.replace(correction, data=data)
-    correction = load_correction(path)
-    if values.train or (values.classifier and "class_means" in correction.result):
+    known = values.classifier and "class_means" in correction.result
+    if known or values.train or correction.data is not None:
         return correction
+    file = results.load_file(path)
     if originals.is_of_arrays(file):
         running.say(
             "note: the result is of arrays that are not stored: rows are made of class "
