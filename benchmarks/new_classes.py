@@ -239,7 +239,7 @@ def measure(whole: Dataset, *, seeds: int, number: int = 3) -> dict[str, Any]:
 def summary(ways: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, float]]:
     """Takes of every way its accuracies, and those of new and few at a base cost."""
     before = dict(zip(PARTS, ways["before"], strict=True))
-    rows = {"before": before}
+    rows = {"before": {name: before[name] for name in PARTS[1:]}}
     plain = int(np.abs(_OFFSETS).argmin())
     for way, values in ways.items():
         if way == "before":
