@@ -377,7 +377,7 @@ def test_classes_that_come_later_are_measured(
     whole = synthetic.load("tiny", tmp_path / "data")
     monkeypatch.setattr(measuring, "embedded", lambda: whole)
     record = tmp_path / "record.json"
-    measuring.main(["--seeds=1", f"--json={record}"])
+    measuring.main(["--seeds=1", "--limit=1", f"--json={record}"])
     found = json.loads(record.read_text())["new_classes"]
     for rows in found.values():
         assert rows["fitted rows"]["new"] > 0

@@ -245,12 +245,12 @@ def _sums(
 
 
 def _pieces(
-    rows: TrainingRows, new: tuple[_Piece, ...], others: list[jax.Array]
+    rows: TrainingRows, new: _Piece, others: list[jax.Array]
 ) -> Iterator[_Piece]:
     """Yields samples of classes that are there, then those of new ones."""
     for (features, labels), known in zip(rows.pieces(), others, strict=True):
         yield _Piece(features, jnp.where(labels >= 0, -1, -2), known)
-    yield from new
+    yield new
 
 
 def fit_new_rows(
@@ -323,32 +323,20 @@ def fit_new_rows(
     )
     total = known.counts.sum() + counts.sum()
     log_prior = np.log(np.concatenate([known.counts, counts]) / total)
-    scaling = _Scaling(
-        rows.centre, rows.spread, jnp.asarray(log_prior[num_classes:], jnp.float32)
-    )
-    # The head as it was before tau; a logit less of another class is none of a sample.
-    frozen = rows.point(adjusted(head, known.counts, -tau))
-    add = partial(
-        _logsumexp,
-        point=frozen,
-        log_prior=jnp.asarray(log_prior[:num_classes], jnp.float32),
-        scaling=scaling,
-    )
-    others = [add(piece) for piece, _ in rows.pieces()]
-    padded, marks = _padded(new, truth)
-    own = _Piece(padded, marks, add(padded))
+    scaling, pieces, own = _problem(head, rows, new, truth, log_prior, tau)
     target = jnp.asarray(rows.spread * prior.weight, jnp.float32)
+    weight = l2 * float(total / counts.sum())  # beside a mean over new samples
     found = lbfgs.minimize(
         partial(
             _evaluate,
-            pieces=lambda: _pieces(rows, (own,), others),
+            pieces=pieces,
             scaling=scaling,
             target=target,
-            l2=l2 * float(total / counts.sum()),
+            l2=weight,
             number=float(counts.sum()),
         ),
         _start(target, means, own, counts, scaling),
-        precondition=partial(_precondition, l2=l2 * float(total / counts.sum())),
+        precondition=partial(_precondition, l2=weight),
         tolerance=tolerance,
         max_iterations=max_iterations,
         on_step=on_step,
@@ -357,6 +345,34 @@ def fit_new_rows(
     bias = fitted.bias - tau * log_prior[num_classes:]
     made = Linear(fitted.weight, bias.astype(np.float32))
     return NewRows(made, prior, found.converged, found.step)
+
+
+def _problem(
+    head: Linear,
+    rows: TrainingRows,
+    new: np.ndarray,
+    truth: np.ndarray,
+    log_prior: np.ndarray,
+    tau: float,
+) -> tuple[_Scaling, Callable[[], Iterator[_Piece]], _Piece]:
+    """Computes once what the rows that stay give of every sample.
+
+    Returns:
+      How features are scaled; what yields all samples; and those of new classes.
+    """
+    old, added = np.split(log_prior.astype(np.float32), [len(head.weight)])
+    scaling = _Scaling(rows.centre, rows.spread, jnp.asarray(added))
+    of_others = partial(
+        _logsumexp,
+        # As it was before tau of the log prior was taken from its logits.
+        point=rows.point(adjusted(head, rows.statistics.counts, -tau)),
+        log_prior=jnp.asarray(old),
+        scaling=scaling,
+    )
+    others = [of_others(piece) for piece, _ in rows.pieces()]
+    padded, marks = _padded(new, truth)
+    own = _Piece(padded, marks, of_others(padded))
+    return scaling, partial(_pieces, rows, own, others), own
 
 
 def check_new(labels: np.ndarray, num_new: int) -> np.ndarray:
