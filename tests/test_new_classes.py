@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import jax
+import made_data
 import numpy as np
 import pytest
+import results_of_data
 from scipy import optimize
 from test_correction import OPTIONS, SPLITS
 from test_experiment import NUM_CLASSES, NUM_FEATURES, make_dataset
@@ -498,6 +500,21 @@ class TestCommand:
         status, said = run(f"--features={directory}")
         assert status == 1
         assert "no features of group 'new'" in said.err
+
+
+@pytest.mark.slow
+def test_command_finds_the_data_of_a_result(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = made_data.make(tmp_path / "data")
+    path = results_of_data.train(made, tmp_path / "w")
+    rows = RNG.normal(size=(5, made_data.NUM_FEATURES)).astype(np.float32)
+    np.savez(tmp_path / "new.npz", features=rows, labels=[6, 6, 7, 7, 7])
+    flags = [f"--features={tmp_path / 'new.npz'}", f"--out={tmp_path / 'head.npz'}"]
+    assert cli.main(["main.py", "extend", f"--result={path}", *flags]) == 0
+    assert "2 new rows of 8, fitted" in capsys.readouterr().out
+    with np.load(tmp_path / "head.npz") as saved:
+        before = alphanet_jax.load_correction(path).head()
+        assert saved["weight"][:6].tobytes() == before.weight.tobytes()
 
 
 @pytest.mark.slow
