@@ -58,6 +58,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.export",
             "write the corrected classifier, also into a copy of your checkpoint",
         ),
+        "extend": (
+            "alphanet_jax.commands.extend",
+            "add rare classes that came later: features of a few samples of each",
+        ),
     },
     "Look": {
         "results": (
