@@ -26,6 +26,14 @@ def examples(number):
     )
 
 
+def shapes(few, many):
+    """Returns a few shapes; of many, where more examples are asked for.
+
+    Functions of JAX compile for each.
+    """
+    return few if _ASKED is None else st.one_of(few, many)
+
+
 SEEDS = st.integers(0, 2**32 - 1)
 
 
