@@ -365,4 +365,4 @@ def test_alphanet_plus_is_measured(
     assert "passes over training samples" in capsys.readouterr().out
     assert {*measuring.CLOSED_FORMS, "alphanet+, as announced"} <= set(found["seconds"])
     measuring.main([*arguments, "--estimate", "--most_per_class=5"])
-    assert "4 heads: about" in capsys.readouterr().out
+    assert "4 heads: about" in capsys.readouterr().err
