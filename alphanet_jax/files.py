@@ -197,7 +197,8 @@ def open_npz(
     Args:
       path: The file.
       names: Names of those to read, if they are there; by default all.
-      without: Names of those not to read.
+      without: Names of those not to read; one that ends in a dot stands for all that
+        begin with it.
 
     Returns:
       The arrays by name.
@@ -206,10 +207,12 @@ def open_npz(
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     arrays = {}
+    beginnings = tuple(name for name in without if name.endswith("."))
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
         for member_name in archive.namelist():
             name = member_name.removesuffix(".npy")
-            if (names is None or name in names) and name not in without:
+            left_out = name in without or name.startswith(beginnings)
+            if (names is None or name in names) and not left_out:
                 with archive.open(member_name) as member:
                     arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     return arrays

@@ -72,7 +72,11 @@ class TestTrain:
 
     def test_says_when_it_harms(self, trained):
         workdir, done = trained
-        (line,) = done.stdout.splitlines()[7:]
+        offset, adjustment, _, line = done.stdout.splitlines()[7:]
+        assert offset.split("  ")[0] == "Offset on few (1.7)"
+        assert offset.split()[4:] == ["47.8", "53.5", "65.9", "56.2"]
+        assert adjustment.split("  ")[0] == "Logit adj. (tau 0.3)"
+        assert adjustment.split()[4:] == ["38.5", "60.5", "66.0", "55.8"]
         with np.load(workdir / "result.npz") as result:
             found = result["val_accuracy"][range(2), result["selected_epoch"]]
             before = 100 * result["baseline_val_accuracy"]

@@ -21,22 +21,23 @@ LAYERS = [
     ["config"],
     ["nn_search"],
     ["scores", "sampling", "model", "posthoc"],
-    ["train_step", "eval"],
+    ["train_step", "eval", "applying"],
     ["data"],
     ["results"],
+    ["pages"],
     ["experiment"],
     ["comparison"],
     ["figures"],
-    ["correction", "paper"],
-    ["estimator", "torch_models"],
+    ["correction", "paper", "report"],
+    ["estimator", "torch_models", "new_classes"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
 NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "measures", "config",
-          "data", "results", "figures", "paper")  # fmt: skip
+          "data", "results", "pages", "figures", "paper", "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
-        "posthoc")  # fmt: skip
+        "posthoc", "applying")  # fmt: skip
 NOT_PURE = {"absl", "ml_collections", "logging", "pathlib", "os", "io", "sys"}
 
 

@@ -21,6 +21,7 @@ from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import training
+from alphanet_jax.pages import html as pieces
 from alphanet_jax.paper import compared, grid, page, published
 from alphanet_jax.paper import figures as paper_figures
 from alphanet_jax.paper import tables as paper_tables
@@ -267,6 +268,7 @@ class TestNames:
             rho_and_k=lambda name, folder: [(0.5, 5)] if folder == "main" else [],
             sets=lambda name, folder: [],
             measure=lambda *arguments, **options: measured,
+            controls={},
         )
         names = [
             [t.name for t in paper_tables._own_tables(name, name, results)]
@@ -396,7 +398,7 @@ class TestPage:
             ]
             return np.dot(linear, [0.2126, 0.7152, 0.0722])
 
-        blocks = re.findall(r"(:root.*) \{\n([^}]*)\}", page._resource("page.css"))
+        blocks = re.findall(r"(:root.*) \{\n([^}]*)\}", pieces.resource("page.css"))
         assert [selector for selector, _ in blocks] == [
             *(":root", ":root:not([data-theme=light])", ":root[data-theme=dark]")
         ]
@@ -545,7 +547,13 @@ class TestCommand:
         directory = ran / "w/main/imagenetlt_resnext50_crt/rho_0.5"
         result = results.load_result(directory / "result.npz")
         rows = read_csv(ran, "datasets_baselines_split_accs_vs_rho")
-        assert len(rows) == 20
+        assert len(rows) == 20 + 2  # two controls of the dataset that is there
+        rows, controls = rows[:-2], rows[-2:]
+        titles = ("Offset on few", "Logit adj.")
+        for control, title in zip(controls, titles, strict=True):
+            assert control["dataset"] == "imagenetlt_resnext50_crt"
+            assert control["classifier"].startswith(title)
+            assert control["few_paper"] == ""
         (row,) = (
             r
             for r in rows
@@ -647,7 +655,12 @@ class TestCommand:
         records = json.loads(
             (ran / "w/tables/models_split_top1_accs_vs_rho_my--data-.json").read_text()
         )
-        assert [record["rho"] for record in records] == [None, 0.5, 1.0]
+        assert [record["rho"] for record in records] == [None, 0.5, 1.0, None, None]
+        names = [record["classifier"] for record in records[3:]]
+        assert [name.split(" (")[0] for name in names] == [
+            "Offset on few",
+            "Logit adj.",
+        ]
         assert all(record["few_paper"] is None for record in records)
 
     def test_statistics_of_our_data(self, ran):
@@ -973,7 +986,7 @@ class TestFigures:
             paper_figures, "_draw", lambda each, *_: plans.append(each) or []
         )
         monkeypatch.setattr(paper_figures, "plan", lambda *_: [])
-        monkeypatch.setattr(page, "_figure", lambda *_: "")
+        monkeypatch.setattr(pieces, "figure", lambda *_: "")
         shutil.copytree(ran / "w" / "main", tmp_path / "w" / "main")
         flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
         assert main(*flags) == 0

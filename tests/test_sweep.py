@@ -195,7 +195,7 @@ class TestCommand:
         rows = [line.split("  ")[0] for line in captured.out.splitlines()[5:]]
         assert rows[:3] == ["Baseline", "AlphaNet (r=0.1)", "AlphaNet (r=0.5)"]
         assert re.search(
-            r"^note: .* AlphaNet \(r=0.1\), .* AlphaNet \(r=0.5\), ", rows[3]
+            r"^note: .* AlphaNet \(r=0.1\), .* AlphaNet \(r=0.5\), ", rows[6]
         )
         assert "2 points, 4 runs of 2 epochs" in captured.err
         assert "memory: about" in captured.err

@@ -58,6 +58,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.export",
             "write the corrected classifier, also into a copy of your checkpoint",
         ),
+        "extend": (
+            "alphanet_jax.commands.extend",
+            "add rare classes that came later: features of a few samples of each",
+        ),
     },
     "Look": {
         "results": (
@@ -69,6 +73,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "show learned combinations of single classes, and what they changed",
         ),
         "plot": ("alphanet_jax.commands.plot", "draw a figure, with the numbers drawn"),
+        "report": (
+            "alphanet_jax.commands.report",
+            "write a page of what a correction changed, class by class",
+        ),
     },
     "Redo the paper": {
         "paper": (

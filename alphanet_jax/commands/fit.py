@@ -156,14 +156,16 @@ def run(values: flags.FlagValues) -> None:
         arrays = fitting.run(
             data, asked, settings=points[0].settings, workdir=workdir, report=report
         )
+        beside = train.controls(values, data, report)
         report("")
-        print(accuracy_tables.training_table({str(arrays["method"]): arrays}))
+        rows = {str(arrays["method"]): arrays}
+        print(accuracy_tables.training_table(rows, controls=beside))
         _describe(arrays, workdir / FILE_NAME, data, out, report)
         return
     trained = train.train_points(values, points, data, workdir, report)
     if not speaks:
         return
-    train.conclude(trained, report)
+    train.conclude(values, trained, data, report)
     _conclude(_best(trained, report), data, out, report)
 
 

@@ -394,6 +394,7 @@ def _report(
     failed: Sequence[str],
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
+    from alphanet_jax.comparison.controls import find_controls
     from alphanet_jax.paper import published
     from alphanet_jax.paper.measured import Results
     from alphanet_jax.paper.report import write_report
@@ -412,6 +413,7 @@ def _report(
         DataFinder(chosen.registry, chosen.data_root, report=say),
         file_hashes={name: data.file_hashes for name, data in datasets.items()},
         wordnet=None if values.wordnet is None else Path(values.wordnet),
+        controls={name: find_controls(data) for name, data in datasets.items()},
         report=say,
     )
     for name in results.datasets():

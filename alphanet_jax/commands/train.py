@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.experiment.progress import Report
     from alphanet_jax.experiment.training import Trained
+    from alphanet_jax.results.accuracy_tables import Control
 
 __all__ = [
     "DESCRIPTION",
     "conclude",
+    "controls",
     "define_flags",
     "fields",
     "prepare_arguments",
@@ -88,6 +90,13 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
     )
 
+    flags.DEFINE_bool(
+        "controls",
+        True,
+        "show two corrections of one number beside AlphaNet, chosen on val",
+        flag_values=values,
+    )
+
 
 def run(values: flags.FlagValues) -> None:
     """Runs the command.
@@ -107,7 +116,7 @@ def run(values: flags.FlagValues) -> None:
     data = training.load_data(settings, report=report)
     trained = train_points(values, points, data, workdir, report)
     if speaks:
-        conclude(trained, report)
+        conclude(values, trained, data, report)
 
 
 def train_points(
@@ -134,7 +143,24 @@ def train_points(
     )
 
 
-def conclude(trained: "Sequence[Trained]", report: "Report") -> None:
+def controls(
+    values: flags.FlagValues, data: "Dataset", report: "Report"
+) -> "Sequence[Control]":
+    """Tests the controls that the table has, unless flags leave them out."""
+    from alphanet_jax.comparison.controls import find_controls
+
+    if not values.controls:
+        return ()
+    report("testing controls: an offset on the few logits, and logit adjustment")
+    return find_controls(data)
+
+
+def conclude(
+    values: flags.FlagValues,
+    trained: "Sequence[Trained]",
+    data: "Dataset",
+    report: "Report",
+) -> None:
     """Prints the table of what was trained.
 
     Raises:
@@ -147,8 +173,9 @@ def conclude(trained: "Sequence[Trained]", report: "Report") -> None:
         _row_name(one.point): one.arrays(names) for one in trained if one.error is None
     }
     if rows:
+        beside = controls(values, data, report)
         report("")
-        print(accuracy_tables.training_table(rows))
+        print(accuracy_tables.training_table(rows, controls=beside))
     failed = [one for one in trained if one.error is not None]
     if failed and len(trained) == 1:
         failed[0].arrays()  # raises its error

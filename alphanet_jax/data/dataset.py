@@ -7,6 +7,7 @@ Notation: n samples, d feature dimensions, C classes.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -202,10 +203,19 @@ class Dataset:
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
     def class_means(self) -> np.ndarray:
-        """Computes the mean training feature of every class, with shape `[C, d]`."""
-        return streaming.class_means(
+        """Computes the mean training feature of every class, with shape `[C, d]`.
+
+        They are computed once, and cannot be written to.
+        """
+        return self._class_means
+
+    @functools.cached_property
+    def _class_means(self) -> np.ndarray:
+        means = streaming.class_means(
             self.train.features, self.train.labels, num_classes=self.num_classes
         )
+        means.setflags(write=False)
+        return means
 
 
 def _checked_group(

@@ -10,12 +10,20 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.classes import classes_in
-from alphanet_jax.figures.numbers import Sources
+from alphanet_jax.figures.numbers import Columns, Sources
 from alphanet_jax.figures.options import About
 from alphanet_jax.results import accuracy, nearest, semantic
-from alphanet_jax.results.sets import ResultFile, ResultSet
+from alphanet_jax.results.sets import ALPHANET, ResultFile, ResultSet
 
-__all__ = ["NN_DIST", "SPLIT_PHRASES", "Neighborhoods", "Outcomes", "find_outcomes"]
+__all__ = [
+    "NN_DIST",
+    "SPLIT_PHRASES",
+    "Neighborhoods",
+    "Outcomes",
+    "corrected_title",
+    "find_outcomes",
+    "with_method",
+]
 
 SPLIT_PHRASES = {
     "few": "Few-split samples (%)",
@@ -135,3 +143,20 @@ def _masks(
             mask[few] = False
             mask[few[:, None], rows] = True
         yield mask
+
+
+def with_method(columns: Columns, sources: Sources) -> Columns:
+    """Adds a column of the correction, where any result is not of AlphaNet."""
+    methods = {panel: runs.files[0].method for panel, runs in sources.named()}
+    if set(methods.values()) <= {ALPHANET}:
+        return columns
+    each = [methods[panel] for panel in columns["panel"].tolist()]
+    return {**columns, "method": np.array(each)}
+
+
+def corrected_title(columns: Columns) -> str:
+    """Returns what to call the corrected classifiers of a figure."""
+    if "method" not in columns:
+        return "AlphaNet"
+    methods = set(columns["method"].tolist())
+    return methods.pop() if len(methods) == 1 else "Corrected"

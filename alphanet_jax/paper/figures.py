@@ -16,6 +16,7 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import load_kind, saving, style
 from alphanet_jax.figures.numbers import Sources
+from alphanet_jax.pages import html
 from alphanet_jax.paper.measured import Results
 from alphanet_jax.paper.page import PageFigure
 from alphanet_jax.paper.plans import FigurePlan, plan, plan_across
@@ -74,8 +75,16 @@ def draw_figures(
         light, dark = (stem.parent / f"{each.name}.{name}.svg" for name in PAGE_STYLES)
         figures.append(
             PageFigure(
-                *(each.name, section, each.title, each.caption),
-                *(light, dark, tuple(paths), each.wide),
+                section,
+                html.Figure(
+                    each.name,
+                    each.title,
+                    each.caption,
+                    light,
+                    dark,
+                    tuple(paths),
+                    each.wide,
+                ),
             )
         )
     return figures, remarks

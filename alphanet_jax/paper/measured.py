@@ -5,8 +5,9 @@ Notation: R runs of a result, C classes.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
 from alphanet_jax.results import accuracy, semantic, top_k
 from alphanet_jax.results import file as results
-from alphanet_jax.results.accuracy_tables import hits_of_predictions
+from alphanet_jax.results.accuracy_tables import Control, hits_of_predictions
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet, load_sets
 from alphanet_jax.results.tables import Value, mean_and_std
@@ -48,6 +49,7 @@ class Results:
       finder: Finds the data of results, where that is needed.
       file_hashes: SHA-256 of the files of each dataset that is there.
       wordnet: Directory of WordNet 3.0; by default it is looked for.
+      controls: Corrections without training, by dataset.
       report: Takes lines of text about progress.
 
     Attributes:
@@ -64,9 +66,11 @@ class Results:
         *,
         file_hashes: Mapping[str, Mapping[str, str]],
         wordnet: Path | None = None,
+        controls: Mapping[str, Sequence[Control]] = MappingProxyType({}),
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.finder, self.wordnet = finder, wordnet
+        self.controls = controls
         self.not_computed: dict[tuple[str, str], str] = {}
         self._report = report
         self._cache = workdir / "cache"

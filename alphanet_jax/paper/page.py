@@ -4,15 +4,14 @@ It needs nothing but itself: styles and figures are inside. Colors follow the re
 system until the button at its top is used.
 """
 
-import base64
 import dataclasses
-import importlib.resources
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from alphanet_jax.pages import html
+from alphanet_jax.pages.html import render_value, tag
 from alphanet_jax.paper import published
 from alphanet_jax.paper.compared import (
     COLUMNS,
@@ -41,16 +40,10 @@ class DatasetStatus(NamedTuple):
 
 
 class PageFigure(NamedTuple):
-    """A figure of the page."""
+    """A figure of the page, and the heading that it is under."""
 
-    name: str
-    section: str  # heading that it is under
-    title: str
-    caption: str
-    light: Path  # SVG files for both themes
-    dark: Path
-    files: tuple[Path, ...]  # all of its files, to link to
-    wide: bool = False  # whether it needs the width of the page
+    section: str
+    figure: html.Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,106 +123,74 @@ def _agreement(tables: Iterable[ComparedTable]) -> str:
 # --- Pieces ---------------------------------------------------------------------------
 
 
-def _tag(name: str, *content: str, **attributes: str | int | None) -> str:
-    """Makes an element of content that is HTML already."""
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
-        for key, value in attributes.items()
-        if value not in (None, "")
-    )
-    return f"<{name}{given}>{''.join(content)}</{name}>"
-
-
-def _value(value: Value | None) -> str:
-    if value is None or math.isnan(value.mean):
-        return "-"
-    small = "" if value.std is None else _tag("small", f" ± {value.std:.2f}")
-    return f"{value.mean:z.1f}{small}"
-
-
 def _cells(cell: Compared, has_paper: bool) -> str:
-    ours = _tag("td", _value(cell.ours), class_="ours")
+    ours = tag("td", render_value(cell.ours), class_="ours")
     if not has_paper:
         return ours
     text, bracket, errors = difference_text(cell).partition(" (")
-    small = _tag("small", f" {errors.rstrip(')')}") if bracket else ""
+    small = tag("small", f" {errors.rstrip(')')}") if bracket else ""
     far = cell.errors is not None and abs(cell.errors) > _FAR
     return (
         ours
-        + _tag("td", _value(cell.paper), class_="paper")
-        + _tag("td", text, small, class_="far" if far else "near")
-    )
-
-
-def _box(label: str, table: str) -> str:
-    # A box that scrolls must be within reach of the keyboard.
-    return _tag(
-        "div", table, class_="scroll", role="region", tabindex=0, aria_label=label
+        + tag("td", render_value(cell.paper), class_="paper")
+        + tag("td", text, small, class_="far" if far else "near")
     )
 
 
 def _accuracy_table(table: ComparedTable) -> str:
     def head(text: str, **more: str | int | None) -> str:
-        return _tag("th", escape(text), scope="col", **more)
+        return tag("th", escape(text), scope="col", **more)
 
     if table.has_paper:
         top = [head(name, rowspan=2, class_="label") for name in table.label_columns]
         top += [
-            _tag("th", name, scope="colgroup", colspan=3, class_="first")
+            tag("th", name, scope="colgroup", colspan=3, class_="first")
             for name in COLUMNS
         ]
         below = head("ours", class_="first") + head("paper") + head("difference")
-        rows = [_tag("tr", *top), _tag("tr", below * len(COLUMNS))]
+        rows = [tag("tr", *top), tag("tr", below * len(COLUMNS))]
     else:
         labels = [head(name, class_="label") for name in table.label_columns]
-        rows = [_tag("tr", *labels, *(head(name, class_="first") for name in COLUMNS))]
+        rows = [tag("tr", *labels, *(head(name, class_="first") for name in COLUMNS))]
     body = []
     for place, row in enumerate(table.rows):
         new = place == 0 or row.block != table.rows[place - 1].block
         body.append(_row(row, table.has_paper, "block" if new else None))
-    made = _tag("table", _tag("thead", *rows), _tag("tbody", "\n".join(body)))
-    return _box(table.title, made)
+    made = tag("table", tag("thead", *rows), tag("tbody", "\n".join(body)))
+    return html.box(table.title, made)
 
 
 def _row(row: ComparedRow, has_paper: bool, class_: str | None) -> str:
     labels = [
-        _tag("th", escape(label), scope="row", class_="label") for label in row.labels
+        tag("th", escape(label), scope="row", class_="label") for label in row.labels
     ]
     cells = [_cells(cell, has_paper) for cell in row.cells]
-    return _tag("tr", *labels, *cells, class_=class_)
+    return tag("tr", *labels, *cells, class_=class_)
 
 
 def _plain_table(table: Table) -> str:
     heads = [
-        _tag("th", escape(name), scope="col", class_="label")
+        tag("th", escape(name), scope="col", class_="label")
         for name in table.label_columns
-    ] + [_tag("th", escape(name), scope="col") for name in table.columns]
+    ] + [tag("th", escape(name), scope="col") for name in table.columns]
     body = []
     for row in table.rows:
         cells = [
-            _tag("th", escape(label), scope="row", class_="label")
+            tag("th", escape(label), scope="row", class_="label")
             if place == 0
-            else _tag("td", escape(label), class_="label")
+            else tag("td", escape(label), class_="label")
             for place, label in enumerate(row.labels)
         ]
         for cell in row.cells:
-            text = _value(cell) if isinstance(cell, Value) else escape(cell or "")
-            cells.append(_tag("td", text))
-        body.append(_tag("tr", *cells))
-    made = _tag(
-        "table", _tag("thead", _tag("tr", *heads)), _tag("tbody", "\n".join(body))
-    )
-    return _box(table.title, made)
-
-
-def _links(paths: Iterable[tuple[str, str]]) -> str:
-    """Makes links to files; paths are relative to the page."""
-    made = [_tag("a", escape(text), href=path) for text, path in paths]
-    return _tag("p", " · ".join(made), class_="links") if made else ""
+            text = render_value(cell) if isinstance(cell, Value) else escape(cell or "")
+            cells.append(tag("td", text))
+        body.append(tag("tr", *cells))
+    made = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", "\n".join(body)))
+    return html.box(table.title, made)
 
 
 def _table_files(name: str, formats: Sequence[str]) -> str:
-    return _links((ending, f"tables/{name}.{ending}") for ending in formats)
+    return html.links((ending, f"tables/{name}.{ending}") for ending in formats)
 
 
 def _has_ours(table: ComparedTable) -> bool:
@@ -237,88 +198,53 @@ def _has_ours(table: ComparedTable) -> bool:
 
 
 def _show_table(table: ComparedTable, formats: Sequence[str]) -> str:
-    notes = [_tag("p", escape(note), class_="note") for note in table.notes]
+    notes = [tag("p", escape(note), class_="note") for note in table.notes]
     content = [
-        _tag("p", escape(table.caption)),
+        tag("p", escape(table.caption)),
         _accuracy_table(table),
         *notes,
         _table_files(table.name, formats),
     ]
     if _has_ours(table):
-        return _tag("section", _tag("h3", escape(table.title)), *content, id=table.name)
+        return tag("section", tag("h3", escape(table.title)), *content, id=table.name)
     # What has no numbers of ours takes little room.
-    summary = _tag(
+    summary = tag(
         "summary",
-        _tag("h3", escape(table.title)),
-        _tag("span", "paper only", class_="tag"),
+        tag("h3", escape(table.title)),
+        tag("span", "paper only", class_="tag"),
     )
-    return _tag("section", _tag("details", summary, *content), id=table.name)
+    return tag("section", tag("details", summary, *content), id=table.name)
 
 
 def _show_facts(table: Table, formats: Sequence[str]) -> str:
-    return _tag(
+    return tag(
         "section",
-        _tag("h3", escape(table.title)),
-        _tag("p", escape(table.caption)),
+        tag("h3", escape(table.title)),
+        tag("p", escape(table.caption)),
         _plain_table(table),
         _table_files(table.name, formats),
         id=table.name,
     )
 
 
-def _figure(figure: PageFigure, root: Path) -> str:
-    images = [
-        _tag_void(
-            "img",
-            src=_data_uri(path),
-            alt=f"{figure.title}. {figure.caption}",
-            class_=f"{theme}-only",
-        )
-        for theme, path in (("light", figure.light), ("dark", figure.dark))
-    ]
-    links = _links(
-        (path.name.removeprefix(f"{figure.name}."), path.relative_to(root).as_posix())
-        for path in figure.files
-    )
-    caption = escape(figure.caption)
-    return _tag(
-        "figure",
-        *images,
-        _tag("figcaption", _tag("h4", escape(figure.title)), _tag("p", caption), links),
-        id=f"figure-{figure.name}",
-        class_="wide" if figure.wide else None,
-    )
-
-
-def _tag_void(name: str, **attributes: str) -> str:
-    return _tag(name, **attributes).removesuffix(f"</{name}>")
-
-
-def _data_uri(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f"data:image/svg+xml;base64,{data}"
-
-
 def _status_table(datasets: Sequence[DatasetStatus]) -> str:
     rows = []
     for status in datasets:
         state = f"{status.points} of {status.points_in_all}"
-        cells = [_tag("th", escape(status.proper_name), scope="row", class_="label")]
-        cells.append(_tag("td", _tag("code", escape(status.name)), class_="label"))
-        cells.append(_tag("td", state if status.points_in_all else "-"))
-        cells.append(_tag("td", f"{status.runs:,}" if status.runs else "-"))
-        cells.append(_tag("td", escape(status.remark), class_="label"))
-        rows.append(_tag("tr", *cells))
+        cells = [tag("th", escape(status.proper_name), scope="row", class_="label")]
+        cells.append(tag("td", tag("code", escape(status.name)), class_="label"))
+        cells.append(tag("td", state if status.points_in_all else "-"))
+        cells.append(tag("td", f"{status.runs:,}" if status.runs else "-"))
+        cells.append(tag("td", escape(status.remark), class_="label"))
+        rows.append(tag("tr", *cells))
     heads = [
-        _tag("th", name, scope="col", class_="label" if place in (0, 1, 4) else "")
+        tag("th", name, scope="col", class_="label" if place in (0, 1, 4) else "")
         for place, name in enumerate(
             ("Dataset", "In the registry", "Settings", "Runs", "Remark")
         )
     ]
-    made = _tag(
-        "table", _tag("thead", _tag("tr", *heads)), _tag("tbody", "\n".join(rows))
-    )
-    return _box("Datasets", made)
+    made = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", "\n".join(rows)))
+    return html.box("Datasets", made)
 
 
 # --- The page -------------------------------------------------------------------------
@@ -351,60 +277,23 @@ def render_page(content: Content) -> str:
     if not any(map(_has_ours, paper)):  # what was run comes before what was not
         order = ["own-tables", "figures", "paper-tables", "facts"]
     sections = [
-        ("run", "What was run", _run_section(content)),
-        ("differences", "How to read differences", _difference_section(content)),
-        *((name, *parts[name]) for name in order if parts[name][1]),
-    ]
-    contents = [
-        _tag("li", _tag("a", escape(title), href=f"#{name}"))
-        for name, title, _ in sections
-    ]
-    shown = [
-        _tag("section", _tag("h2", escape(title)), text, id=name, class_="part")
-        for name, title, text in sections
+        html.Section("run", "What was run", _run_section(content)),
+        html.Section(
+            "differences", "How to read differences", _difference_section(content)
+        ),
+        *(html.Section(name, *parts[name]) for name in order if parts[name][1]),
     ]
     title = "The paper's experiments"
-    button = _tag("button", "Light or dark", type="button", id="theme", class_="theme")
-    header = _tag(
-        "header",
-        _tag("div", _tag("h1", title), button, class_="head"),
-        _tag(
-            "p",
+    intro = "".join(
+        [
             "AlphaNet mends the rare classes of a trained long-tailed classifier. This "
             "page has the tables and figures of the paper (",
-            _tag("a", "arXiv 2008.07073", href="https://arxiv.org/abs/2008.07073"),
+            tag("a", "arXiv 2008.07073", href="https://arxiv.org/abs/2008.07073"),
             "), computed here, each number beside the one published where there is "
             "one.",
-        ),
-    )
-    body = [
-        header,
-        _tag("nav", _tag("ol", *contents), aria_label="Contents"),
-        _tag("main", "\n".join(shown)),
-        _tag("script", _resource("page.js")),
-    ]
-    head = [
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        _tag("title", f"{title} - AlphaNet in JAX"),
-        _tag("style", _resource("page.css")),
-    ]
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            _tag("head", "\n".join(head)),
-            _tag("body", "\n".join(body)),
-            "</html>\n",
         ]
     )
-
-
-def _resource(name: str) -> str:
-    """Returns the text of a file beside this one."""
-    files = importlib.resources.files("alphanet_jax.paper")
-    return "\n" + files.joinpath(name).read_text(encoding="utf-8")
+    return html.document(title, intro, sections)
 
 
 def _table_section(tables: Sequence[ComparedTable], content: Content) -> str:
@@ -416,28 +305,27 @@ def _table_section(tables: Sequence[ComparedTable], content: Content) -> str:
 
 def _figure_section(content: Content) -> str:
     made = []
-    for heading in dict.fromkeys(figure.section for figure in content.figures):
+    for heading in dict.fromkeys(one.section for one in content.figures):
         shown = [
-            _figure(figure, content.root)
-            for figure in content.figures
-            if figure.section == heading
+            html.figure(one.figure, content.root)
+            for one in content.figures
+            if one.section == heading
         ]
-        made.append(_tag("h3", escape(heading)))
-        made.append(_tag("div", "\n".join(shown), class_="figures"))
+        made.append(tag("h3", escape(heading)))
+        made.append(tag("div", "\n".join(shown), class_="figures"))
     return "\n".join(made)
 
 
 def _run_section(content: Content) -> str:
     settings = [
-        _tag("div", _tag("dt", escape(name)), _tag("dd", escape(text)))
+        tag("div", tag("dt", escape(name)), tag("dd", escape(text)))
         for name, text in content.settings
     ]
-    remarks = [_tag("li", escape(remark)) for remark in content.remarks]
     return "\n".join(
         [
-            _tag("dl", *settings),
+            tag("dl", *settings),
             _status_table(content.datasets),
-            _tag("ul", *remarks, class_="remarks") if remarks else "",
+            html.note_list(content.remarks),
         ]
     )
 
@@ -452,12 +340,12 @@ def _difference_section(content: Content) -> str:
         noise_text(),
         _agreement(content.tables),
     ]
-    return "".join(_tag("p", escape(text)) for text in paragraphs)
+    return "".join(tag("p", escape(text)) for text in paragraphs)
 
 
 def _contents(tables: Sequence[ComparedTable]) -> str:
     items = [
-        _tag("li", _tag("a", escape(table.title), href=f"#{table.name}"))
+        tag("li", tag("a", escape(table.title), href=f"#{table.name}"))
         for table in tables
     ]
-    return _tag("ul", *items, class_="contents")
+    return tag("ul", *items, class_="contents")

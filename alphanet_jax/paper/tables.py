@@ -48,6 +48,13 @@ _SAME_RUNS = (
 _NO_PAPER = " The paper has no numbers for this dataset and these features."
 
 
+_CONTROLS = (
+    "Controls are not the paper's: corrections of one number, without training, that "
+    "anything trained has to beat. The number is chosen on validation data; without "
+    "those, tau is 1."
+)
+
+
 class _Key(NamedTuple):
     """A row before numbers are looked up."""
 
@@ -118,6 +125,13 @@ def _paper_table(
         keys = _keys_by_rho(configs, table.rows, results)
     rows = [_compared(key, table.metric, folder, results) for key in keys]
     notes = _notes_by_k(table.distance, keys) if by_k else []
+    beside = []
+    if table.metric == "top1" and not by_k:
+        for config in configs:
+            several = len(label_columns) > 2
+            first = next(row.dataset for row in table.rows if row.config == config)
+            beside += _controls(results, config, (first,) if several else ())
+    notes += [_CONTROLS] if beside else []
     there = {
         key.config
         for key, row in zip(keys, rows, strict=True)
@@ -137,9 +151,25 @@ def _paper_table(
         title,
         (_SEMANTIC if table.metric == "semantic4" else "") + _NUMBERS,
         label_columns,
-        tuple(rows),
+        (*rows, *beside),
         tuple(notes),
     )
+
+
+def _controls(
+    results: Results, config: str, before: tuple[str, ...] = ()
+) -> list[ComparedRow]:
+    """Makes rows of the controls of a dataset."""
+    return [
+        ComparedRow(
+            (*before, f"Control: {each.title}", ""),
+            tuple(Compared(Value(100 * part, None), None) for part in each.fractions),
+            {"dataset": config, "classifier": each.title, "metric": "top1"}
+            | dict.fromkeys(("rho", "k", "neighbors", "runs", "paper_runs")),
+            "controls",
+        )
+        for each in results.controls.get(config, ())
+    ]
 
 
 def _notes_by_k(distance: str, keys: Sequence[_Key]) -> list[str]:
@@ -158,12 +188,15 @@ def _own_tables(name: str, proper_name: str, results: Results) -> list[ComparedT
             continue
         keys = _keys_by_rho([name], (), results)
         if any(key.rho is not None for key in keys):
+            beside = _controls(results, name) if metric == "top1" else []
             table = ComparedTable(
                 f"models_split_{metric}_accs_vs_rho_{path_name(name)}",
                 f"{title} on {proper_name} against rho",
                 (_SEMANTIC if metric == "semantic4" else "") + _NUMBERS + _NO_PAPER,
                 ("Classifier", "rho"),
-                tuple(_compared(key, metric, "main", results) for key in keys),
+                tuple(_compared(key, metric, "main", results) for key in keys)
+                + tuple(beside),
+                (_CONTROLS,) if beside else (),
                 has_paper=False,
             )
             made.append((metric, table))

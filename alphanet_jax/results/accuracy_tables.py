@@ -17,9 +17,11 @@ from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "COLUMNS",
+    "CONTROLS_NOTE",
     "FULL_COLUMNS",
     "VALIDATION",
     "AccuracyReport",
+    "Control",
     "Hits",
     "Metric",
     "hits_of_predictions",
@@ -117,16 +119,30 @@ def make_accuracy_tables(
     return made
 
 
+class Control(NamedTuple):
+    """A correction without training, beside which others are to be seen."""
+
+    title: str
+    fractions: np.ndarray  # shape=(4,): accuracy of few, medium, many and all.
+
+
+CONTROLS_NOTE = (
+    "The offset and logit adjustment need no training{}; see also `compare`."
+)
+
+
 def training_table(
     rows: Mapping[str, Mapping[str, np.ndarray]],
     *,
     baseline: Mapping[str, np.ndarray] | None = None,
+    controls: Sequence[Control] = (),
 ) -> str:
     """Makes the table that training prints, from the accuracies that it measured.
 
     Args:
       rows: Arrays of result files of one dataset, by the names of their rows.
       baseline: Arrays of the one whose baseline is shown; by default the first.
+      controls: Corrections to show below the others.
 
     Returns:
       The table as text, baseline first: mean and sample standard deviation over
@@ -147,13 +163,19 @@ def training_table(
         return _row(name, np.column_stack([splits, overall]))
 
     made = [row(name, arrays, "test") for name, arrays in rows.items()]
+    made += [_row(each.title, each.fractions[None]) for each in controls]
     title = str(baseline["proper_name"])
     table = _table(title, [row("Baseline", baseline, "baseline_test"), *made])
     told = {
         name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}
     }
     harm = corrected.remark_on_harms(told)
-    return "\n".join(filter(None, [tables.render(table, "plain"), harm]))
+    note = None
+    if controls:
+        chosen = np.isfinite(baseline.get("baseline_val_accuracy", np.nan))
+        note = CONTROLS_NOTE.format(": one number, by val" * bool(chosen))
+    shown = [tables.render(table, "plain"), note, harm]
+    return "\n".join(filter(None, shown))
 
 
 class AccuracyReport(NamedTuple):

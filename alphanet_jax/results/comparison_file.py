@@ -13,8 +13,9 @@
       difference from the reference of tradeoff, few and overall: estimate, low, high
                  (all intervals of a statistic together cover with `level`), and
                  p_value, corrected by Holm's procedure
-      mcnemar    exact tests at the points chosen by overall accuracy, by split; of
-                 AlphaNet, its first seed
+      mcnemar    exact tests at the points chosen by overall accuracy, by split:
+                 samples that one of both alone has right, p_value, and corrected, the
+                 same by Holm's procedure over the methods; of AlphaNet, its first seed
     choice       a point of all that keeps `targets` on validation data, if any does:
                  method, index of its point, knob, options, targets, whether they held
                  ('surely', 'likely' or 'not'), and lines that say what, why and how
@@ -34,7 +35,7 @@ from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import accuracy, tables
 
-__all__ = ["FILE_NAME", "load", "save", "table"]
+__all__ = ["FILE_NAME", "load", "save", "table", "tables_of"]
 
 FILE_NAME = "compare.json"
 _COLUMNS = (
@@ -126,7 +127,24 @@ def _has(found: Mapping[str, Any], criterion: str) -> bool:
     return any(criterion in entry["chosen"] for entry in found["methods"].values())
 
 
-def _table(found: Mapping[str, Any], criterion: str) -> str:
+def tables_of(
+    found: Mapping[str, Any],
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Makes a table for every way to choose the knob.
+
+    Args:
+      found: The content of a `compare.json`.
+
+    Returns:
+      Title, headings and cells of each.
+    """
+    criteria = [name for name in _TITLES if _has(found, name)]
+    return [_cells(found, criterion) for criterion in criteria]
+
+
+def _cells(
+    found: Mapping[str, Any], criterion: str
+) -> tuple[str, list[str], list[list[str]]]:
     with_tradeoff = criterion == "overall"
     header = ["Method", "Knob", *(title for title, _ in _COLUMNS), "NLL"]
     reference = found["reference"]
@@ -141,11 +159,17 @@ def _table(found: Mapping[str, Any], criterion: str) -> str:
         if with_tradeoff:
             row += [_percent(entry["tradeoff"]), _difference(entry)]
         rows.append(row)
-    title = f"{found['proper_name']}, {_TITLES[criterion]}:"
-    if criterion != "oracle":
-        title = title.replace("accuracy:", f"accuracy ({found['knobs_by']}):")
-    text = f"{title}\n{'=' * len(title)}\n\n{tables.format_table(header, rows)}"
-    if with_tradeoff:
+    title = f"{found['proper_name']}, {_TITLES[criterion]}"
+    if criterion == "overall":
+        title = f"{title} ({found['knobs_by']})"
+    return title, header, rows
+
+
+def _table(found: Mapping[str, Any], criterion: str) -> str:
+    title, header, rows = _cells(found, criterion)
+    rule = "=" * (len(title) + 1)
+    text = f"{title}:\n{rule}\n\n{tables.format_table(header, rows)}"
+    if criterion == "overall":
         text += (
             f"\n\nIntervals of {100 * found['level']:g} % for all differences "
             "together; * where 0 is outside. "

@@ -122,7 +122,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 )
                 for kind, count in enumerate(counts.mean(axis=1))
             ]
-    return {"": make_columns(_NAMES, rows)}
+    return {"": outcomes.with_method(make_columns(_NAMES, rows), sources)}
 
 
 def _neighborhoods(
@@ -223,6 +223,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     labels_of: dict[Any, list[Any]] = {}
     bands = []
     looks = {"fontsize": options.label_size or "small", "rotation": options.label_rot}
+    after = style.text(outcomes.corrected_title(columns))
     for axes, here in zip(all_axes, by_panel.values(), strict=True):
         sides = [_segments(here, side) for side in ("before", "after")]
         bands += _draw_bands(axes, here, sides, style)
@@ -235,7 +236,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         axes.set_xlim(0.0, 1.0)
         axes.set_ylim(100.0 + 2.0 * _GAP, 0.0)
         axes.set_yticks([])
-        axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", "AlphaNet"])
+        axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", after])
         axes.tick_params(axis="x", length=0.0)
         axes.spines[:].set_visible(False)
     handles = [Patch(color=style.outcomes[outcome]) for outcome in OUTCOMES]

@@ -93,7 +93,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
                 )
                 for i, outcome in enumerate(OUTCOMES)
             ]
-    return {"": make_columns(_NAMES, rows)}
+    return {"": outcomes.with_method(make_columns(_NAMES, rows), sources)}
 
 
 def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.Figure":
@@ -103,6 +103,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     columns = numbers[""]
     by_panel = split_by(columns, "panel")
     models = list(dict.fromkeys(columns["model"].tolist()))
+    titles = _MODELS | {"alphanet": style.text(outcomes.corrected_title(columns))}
     figure, all_axes = drawing.panels(
         style, len(by_panel), col_wrap=options.col_wrap, aspect=1.6
     )
@@ -129,7 +130,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         y=outcomes.SPLIT_PHRASES[str(columns["split"][0])],
         titles=list(by_panel),
         handles=[Patch(**_looks(model, style.foreground)) for model in models],
-        labels=[_MODELS[model] for model in models],
+        labels=[titles[model] for model in models],
         legend=options,
         turn_xticklabels=True,
     )
