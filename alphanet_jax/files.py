@@ -11,10 +11,11 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import Literal
 
 import numpy as np
 
+from alphanet_jax import parsing
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -207,11 +208,17 @@ def open_npz(
     """
     arrays = {}
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
-        for member_name in archive.namelist():
-            name = member_name.removesuffix(".npy")
+        wanted = {}
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
             if (names is None or name in names) and name not in without:
-                with archive.open(member_name) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                if name in wanted:
+                    raise ValueError(f"two members {name!a}")
+                wanted[name] = info
+        size = sum(info.file_size for info in wanted.values())
+        parsing.check_unpacked(size, path.stat().st_size, "its arrays")
+        for name, info in wanted.items():
+            arrays[name] = parsing.read_array(archive, info)
     return arrays
 
 
@@ -229,24 +236,11 @@ def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """
     found = {}
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                version = np.lib.format.read_magic(member)
-                shape, _, dtype = _read_header(member, version)
-            found[name.removesuffix(".npy")] = (shape, dtype)
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                header = parsing.read_array_header(member)
+            found[info.filename.removesuffix(".npy")] = (header.shape, header.dtype)
     return found
-
-
-def _read_header(
-    file: IO[bytes], version: tuple[int, int]
-) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Reads the header of an array after its magic: shape, memory order, dtype."""
-    # Version 3 differs from 2 in the names of fields, which plain arrays lack.
-    read = np.lib.format.read_array_header_2_0
-    if version == (1, 0):
-        read = np.lib.format.read_array_header_1_0
-    header: tuple[tuple[int, ...], bool, np.dtype] = read(file)
-    return header
 
 
 def open_npy(path: Path) -> np.ndarray:
@@ -257,10 +251,16 @@ def open_npy(path: Path) -> np.ndarray:
     """
     with _blame(path, ".npy"):
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version <= (2, 0) and _read_header(file, version)[2].hasobject:
-                raise UserError(_PICKLED)
-        return np.lib.format.open_memmap(path, mode="r")
+            header = parsing.read_array_header(file)
+            start, size = file.tell(), os.fstat(file.fileno()).st_size
+        if header.dtype.hasobject:
+            raise UserError(_PICKLED)
+        if header.nbytes > size - start:
+            raise ValueError(f"it says {header.nbytes} bytes and holds {size - start}")
+        if not header.nbytes:
+            return np.empty(header.shape, header.dtype)
+        order: Literal["C", "F"] = "F" if header.fortran else "C"
+        return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
 def decode_text(content: bytes) -> str:

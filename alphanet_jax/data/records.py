@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.data.paths import ArrayPaths
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _FORMAT = 1  # of the records
+_MAX_BYTES = 16 << 20  # of a record, which lists files
 
 
 def _note_files(
@@ -110,7 +111,9 @@ class RecordedHead(NamedTuple):
 def _read_record(path: Path) -> _Record:
     """Reads a record; one that cannot be read is empty."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError
+        record = parsing.parse_json(path.read_bytes())
         if record["format"] != _FORMAT:
             raise ValueError
         outputs, sources = (
@@ -124,7 +127,7 @@ def _read_record(path: Path) -> _Record:
         forms = tuple(map(dict, record.get("forms", ())))
         notes = tuple(_notes(record))
         return _Record(options, outputs, sources, read, forms, notes)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return _Record({}, [], [])
 
 

@@ -30,7 +30,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import accuracy, tables
 
@@ -69,7 +69,7 @@ def load(path: Path) -> dict[str, Any]:
       UserError: If the file cannot be read, or is not one.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsing.parse_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
