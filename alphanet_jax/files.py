@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,13 +20,16 @@ from alphanet_jax import parsing
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "content_hash",
     "decode_text",
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "keep_others_out",
     "list_npz",
     "open_npy",
     "open_npz",
+    "others_may_write",
     "read_lines",
     "release_rows",
     "replacing",
@@ -35,6 +39,7 @@ __all__ = [
 
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 _STAGE_PREFIX = ".staging-"
 _PICKLED = (
     "it holds Python objects, perhaps a dict, which are not read; where it is from, "
@@ -51,7 +56,39 @@ def file_sha256(path: Path) -> str:
 def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
     """Computes the SHA-256 of files, several at a time."""
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(paths, pool.map(file_sha256, paths), strict=True))
+        return dict(zip(paths, pool.map(content_hash, paths), strict=True))
+
+
+def content_hash(path: Path) -> str:
+    """Computes the SHA-256 of a file's content, once in a process.
+
+    A file that was moved is known again; one whose size or time differs is read again.
+    """
+    status = path.stat()
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = file_sha256(path)
+    return _HASHES[key]
+
+
+def others_may_write(directory: Path) -> bool:
+    """Returns whether anybody but this user and the superuser may change a directory.
+
+    What is in it is then not to be trusted more than its writers are.
+    """
+    if not hasattr(os, "getuid"):
+        return False
+    status = directory.stat()
+    theirs = status.st_uid not in (0, os.getuid())
+    return theirs or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def keep_others_out(root: Path) -> None:
+    """Takes from others the right to write to this user's directories in a tree."""
+    for directory, _, _ in os.walk(root):
+        mode = os.stat(directory).st_mode
+        with contextlib.suppress(OSError):
+            os.chmod(directory, mode & ~(stat.S_IWGRP | stat.S_IWOTH) & 0o7777)
 
 
 def is_writable(directory: Path) -> bool:

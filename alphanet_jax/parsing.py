@@ -35,8 +35,8 @@ _MAX_KEY_PARTS: Final = 64
 _MAX_DIGITS: Final = 4300  # Python's own limit for whole numbers
 # Parts of a key of TOML, with dots between. Each may be in quotes.
 _LONG_KEY: Final = re.compile(
-    r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){%d}"""
-    % _MAX_KEY_PARTS
+    r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){"""
+    f"{_MAX_KEY_PARTS}}}"
 )
 
 
@@ -73,7 +73,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parses TOML of a size and depth that people write.
+    r"""Parses TOML of a size and depth that people write.
 
     Args:
       text: The text.
@@ -85,7 +85,7 @@ def parse_toml(text: str) -> dict[str, Any]:
       ValueError: If it is not TOML, or too large, or nested too deep.
 
     Examples:
-      >>> parse_toml("[a]\\nb = 1")
+      >>> parse_toml("[a]\nb = 1")
       {'a': {'b': 1}}
     """
     # A short key makes some kilobytes, and one of n parts takes time in n squared.

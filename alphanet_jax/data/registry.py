@@ -8,7 +8,7 @@ from typing import Any
 
 from alphanet_jax import files, parsing
 from alphanet_jax.data.contents import brief
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 
 __all__ = [
     "LINEAR",
@@ -164,12 +164,16 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
             if not isinstance(value, list) or not all(
                 isinstance(group, str) and group for group in value
             ):
-                raise UserError(f"{where}: datagrps must be a list of names: {brief(value)}")
+                raise UserError(
+                    f"{where}: datagrps must be a list of names: {brief(value)}"
+                )
         elif key in _FILES_OF_GROUPS:
             arguments[key] = _files_of_groups(f"{where}: {key}", value)
         elif key in _SWITCHES:
             if not isinstance(value, bool):
-                raise UserError(f"{where}: {key} must be true or false, got {brief(value)}")
+                raise UserError(
+                    f"{where}: {key} must be true or false, got {brief(value)}"
+                )
         elif key in _THRESHOLDS and type(value) in (int, float):
             arguments[key] = str(value)
         elif key in _THRESHOLDS and (not isinstance(value, str) or not value):
@@ -178,7 +182,9 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
                 f"'25%', got {brief(value)}"
             )
         elif not isinstance(value, str) or not value:
-            raise UserError(f"{where}: {key} must be a non-empty string, got {brief(value)}")
+            raise UserError(
+                f"{where}: {key} must be a non-empty string, got {brief(value)}"
+            )
     for key in fields:
         if key in _REQUIRED and key not in table:
             raise UserError(f"{where}: {key} is missing")
@@ -239,7 +245,9 @@ def load_registry(path: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"{path}: not a TOML file: {error}") from None
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise UserError(f"{path}: {brief(name)} is not a table; write it as [{brief(name)}]")
+            raise UserError(
+                f"{path}: {brief(name)} is not a table; write it as [{printable(name)}]"
+            )
     return tables
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, printable
 
 __all__ = [
     "Allowance",
@@ -101,7 +101,7 @@ def blame(path: str) -> Iterator[None]:
         yield
     except (Refused, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        line = "".join(c if c.isprintable() else "?" for c in f"{path}: {reason}")
+        line = printable(f"{path}: {reason}")
         kind = FileFormatError if isinstance(error, Refused) else UserError
         raise kind(line) from None
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from alphanet_jax import files, parsing
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, printable
 from alphanet_jax.results import accuracy, tables
 
 __all__ = ["FILE_NAME", "load", "save", "table", "tables_of"]
@@ -119,7 +119,8 @@ def _choice(choice: Mapping[str, Any]) -> list[str]:
     few, medium, many, overall = map(_percent, choice["test"])
     parts = {"few": few, "medium": medium, "many": many, "overall": overall}
     said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
-    return [*choice["lines"], f"on test data: {said}"]
+    lines = [printable(str(line)) for line in choice["lines"]]
+    return [*lines, f"on test data: {said}"]
 
 
 def _has(found: Mapping[str, Any], criterion: str) -> bool:
@@ -158,7 +159,7 @@ def _cells(
         if with_tradeoff:
             row += [_percent(entry["tradeoff"]), _difference(entry)]
         rows.append(row)
-    title = f"{found['proper_name']}, {_TITLES[criterion]}"
+    title = f"{printable(str(found['proper_name']))}, {_TITLES[criterion]}"
     if criterion == "overall":
         title = f"{title} ({found['knobs_by']})"
     return title, header, rows
