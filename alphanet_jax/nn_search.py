@@ -6,7 +6,7 @@ the sources.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,8 @@ _SMALL, _LARGE, _FAR = 2.0**-24, 2.0**24, 2.0**8
 class Neighbors(NamedTuple):
     """The k nearest base classes of every few class, nearest first."""
 
-    classes: jax.Array | np.ndarray  # shape=(F, k), dtype=jnp.int32.
-    distances: jax.Array | np.ndarray  # shape=(F, k), dtype=jnp.float32.
+    classes: jax.Array  # shape=(F, k), dtype=jnp.int32.
+    distances: jax.Array  # shape=(F, k), dtype=jnp.float32.
 
 
 class Sources(NamedTuple):
@@ -178,7 +178,7 @@ def find_neighbors_on_host(
             metric=metric,
             **options,
         )
-        return Neighbors(*map(np.asarray, found))
+        return cast(Neighbors, jax.device_get(found))
     scale = 2.0 ** np.floor(np.log2(width))  # exact, by a power of two
     found = find(
         np.asarray(spread / scale, np.float32),
@@ -197,7 +197,7 @@ def find_neighbors_on_host(
             f"distances of means must fit float32, got {distances.max():.3g}; scale "
             "the features"
         )
-    return Neighbors(np.asarray(found.classes), narrow)
+    return Neighbors(jax.device_get(found.classes), cast(jax.Array, narrow))
 
 
 def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.Array:

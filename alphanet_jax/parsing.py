@@ -29,6 +29,7 @@ TIMES_PACKED: Final = 16
 FREE_BYTES: Final = 8 << 20
 _MAX_HEADER: Final = 10_000  # NumPy's own limit, in bytes
 _MAX_DIMS: Final = 64
+_CHUNK: Final = 1 << 22
 _MAX_TOML_BYTES: Final = 1 << 20
 _MAX_TOML_PARTS: Final = 20_000  # keys, tables, lists and parts of keys
 _MAX_KEY_PARTS: Final = 64
@@ -215,10 +216,11 @@ def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         filled = 0
         with memoryview(content) as view:
             while filled < left:
-                count = member.readinto(view[filled : filled + (1 << 24)])
-                if not count:
+                piece = member.read(min(left - filled, _CHUNK))
+                if not piece:
                     raise ValueError(f"{info.filename!a} ends early")
-                filled += count
+                view[filled : filled + len(piece)] = piece
+                filled += len(piece)
         if member.read(1):
             raise ValueError(f"{info.filename!a} is longer than it says")
     array: np.ndarray = np.ndarray(

@@ -34,7 +34,8 @@ LAYERS = [
 ]
 # Imported without JAX: what reads results must not wait for it.
 NO_JAX = ("errors", "parsing", "files", "bundled", "splits", "streaming",
-          "measures", "config", "data", "results", "pages", "figures", "paper", "report")  # fmt: skip
+          "measures", "config", "data", "results", "pages", "figures", "paper",
+          "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
         "posthoc")  # fmt: skip
