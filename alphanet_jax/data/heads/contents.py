@@ -36,7 +36,7 @@ _MAX_DEPTH: Final = 32
 _MAX_KEY: Final = 512
 _MAX_ITEMS: Final = 1_000  # of a list
 _MAX_FOUND: Final = 100_000
-_MAX_CHARACTERS: Final = 10_000_000  # of all the paths
+_MAX_CHARACTERS: Final = 4_000_000  # of all the paths
 _SMALL_DICT: Final = 100  # its items are shown, though there are no tensors
 
 
