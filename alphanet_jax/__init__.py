@@ -2,8 +2,9 @@
 
 For a notebook, loaded when they are used: `fit`, the one call, and `load_correction`;
 `AlphaNetClassifier`, the same for scikit-learn; `Settings`, `Dataset`, `load_data`,
-`train`, `load_result`, `patch_torch`; and all modules, as in `alphanet_jax.model`. What
-there is, in the order in which data goes through it; imports go the same way:
+`train`, `load_result`, `add_classes`, `patch_torch`; and all modules, as in
+`alphanet_jax.model`. What there is, in the order in which data goes through it; imports
+go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
@@ -18,6 +19,7 @@ there is, in the order in which data goes through it; imports go the same way:
     scores           features -> scores; coefficients -> logits     (pure)
     sampling         random key -> the batches of an epoch          (pure)
     model            source classifiers -> coefficients             (pure)
+    applying         a trained network -> classes that came later   (pure)
     train_step       loss, gradient, one step, one epoch            (pure)
     eval             predictions, accuracy, top-5, F1               (pure)
     posthoc/         other corrections of the same classifier       (pure)
@@ -28,6 +30,7 @@ there is, in the order in which data goes through it; imports go the same way:
     figures/         thirteen kinds of figures, and the numbers that they draw
     correction/      the one call: arrays in, a corrected classifier out
     estimator        the same as an estimator of scikit-learn
+    new_classes      a correction -> further rare classes, which came later
     torch_models     corrected rows into a model of PyTorch, without importing that
     report/          a page of what a correction changed, or of a comparison
     paper/           the paper's experiments, beside its numbers
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
     from alphanet_jax.estimator import AlphaNetClassifier
     from alphanet_jax.experiment.training import load_data, train
+    from alphanet_jax.new_classes import add_classes
     from alphanet_jax.results.file import load_result
     from alphanet_jax.torch_models import patch_torch
 
@@ -71,6 +75,7 @@ __all__ = [
     "AlphaNetClassifier",
     "Dataset",
     "Settings",
+    "add_classes",
     "comparison",
     "config",
     "data",
@@ -98,6 +103,7 @@ _HOMES = {
     "AlphaNetClassifier": "alphanet_jax.estimator",
     "Dataset": "alphanet_jax.data.dataset",
     "Settings": "alphanet_jax.config.fields",
+    "add_classes": "alphanet_jax.new_classes",
     "fit": "alphanet_jax.correction.fitting",
     "load_correction": "alphanet_jax.correction.outcome",
     "load_data": "alphanet_jax.experiment.training",

@@ -235,7 +235,8 @@ def open_npz(
     Args:
       path: The file.
       names: Names of those to read, if they are there; by default all.
-      without: Names of those not to read.
+      without: Names of those not to read; one that ends in a dot stands for all that
+        begin with it.
 
     Returns:
       The arrays by name.
@@ -244,11 +245,13 @@ def open_npz(
       UserError: If the file is missing, damaged or holds pickled objects.
     """
     arrays = {}
+    beginnings = tuple(name for name in without if name.endswith("."))
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
         wanted = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
-            if (names is None or name in names) and name not in without:
+            left_out = name in without or name.startswith(beginnings)
+            if (names is None or name in names) and not left_out:
                 if name in wanted:
                     raise ValueError(f"two members {name!a}")
                 wanted[name] = info

@@ -64,6 +64,28 @@ def _nearest(queries: jax.Array, candidates: jax.Array, num: int) -> Neighbors:
     return ranked
 
 
+def _power_of_two(sizes: jax.Array) -> jax.Array:
+    """Computes the power of two that brings each size to about 1; 1 for 0.
+
+    Numbers times it lose no digits, and their squares are neither zero nor infinite.
+    """
+    exponent = jnp.clip(jnp.frexp(sizes)[1], -126, 126)
+    return jnp.ldexp(jnp.float32(1), -exponent)
+
+
+def _unit(rows: jax.Array) -> jax.Array:
+    """Makes rows as long as each other; those of zeros stay."""
+    rows = rows * _power_of_two(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
+    norms = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / jnp.where(norms > 0, norms, 1.0)
+
+
+def _spread(rows: jax.Array) -> jax.Array:
+    """Computes about how far rows are from each other, but for some few of them."""
+    center = jnp.sum(rows / rows.shape[0], axis=0, keepdims=True)
+    return jnp.median(jnp.max(jnp.abs(rows - center), axis=1))
+
+
 def find_neighbors(
     means: ArrayLike,
     few_classes: ArrayLike,
@@ -120,10 +142,16 @@ def find_neighbors(
     if metric == "cosine":
         # For unit vectors |a - b|^2 = 2 (1 - cos): differences keep the digits of
         # near-ties that 1 - cos would round away.
-        norms = jnp.linalg.norm(means, axis=1, keepdims=True)
-        means = means / jnp.maximum(norms, 1e-12)
-    index, squared = _nearest(means[few_classes], means[base_classes], num_neighbors)
-    distances = 0.5 * squared if metric == "cosine" else jnp.sqrt(squared)
+        means = _unit(means)
+    scale = _power_of_two(_spread(means))
+    index, squared = _nearest(
+        scale * means[few_classes], scale * means[base_classes], num_neighbors
+    )
+    distances = (
+        0.5 * squared / scale / scale
+        if metric == "cosine"
+        else jnp.sqrt(squared) / scale
+    )
     return Neighbors(base_classes[index], distances)
 
 

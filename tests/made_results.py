@@ -95,6 +95,7 @@ def make_result(
     made["learning_rate"] = np.full(NUM_EPOCHS, 0.001)
     made["momentum"] = np.zeros(0)
     made |= {name: np.asarray(array) for name, array in arrays.items()}
+    made |= _network(made, num_classes)
 
     splits = {split: made[f"{split}_classes"] for split in SPLITS}
     metrics = {"test": _metrics(made["test_pred"], labels, splits, num_classes)}
@@ -163,3 +164,18 @@ def _metrics(predictions, labels, splits, num_classes):
         top5_correct=right.sum(axis=1) + (~right).sum(axis=1) // 2,
     )
     return evaluation.metrics_from_counts(counts, splits)._asdict()
+
+
+def _network(made, num_classes):
+    """Draws a network with one hidden layer, and means of classes."""
+    rng = np.random.default_rng(0)
+    num_seeds, _, places = made["alphas"].shape
+    num_features, units = made["weight_few"].shape[-1], 3
+    shapes = {
+        "network.conv_layer.weight": (num_seeds, units, 1, places, num_features),
+        "network.conv_layer.bias": (num_seeds, units),
+        "network.linear_layer__seq.0.weight": (num_seeds, places - 1, units),
+        "network.linear_layer__seq.0.bias": (num_seeds, places - 1),
+        "class_means": (num_classes, num_features),
+    }
+    return {name: np.float32(rng.normal(size=shape)) for name, shape in shapes.items()}

@@ -218,7 +218,9 @@ class TestFewerRows:
 
     def test_curves_that_are_kept_know_it(self):
         def facts(name, number):
-            return comparing._facts_of(name, None, (), number)
+            nothing = dict.fromkeys(("data", "setup", "alphanet", "root", "report"))
+            curves = comparing._Curves(**nothing, facts={}, most_per_class=number)
+            return curves._facts_of(name)
 
         assert facts("alphanet_plus", 5) != facts("alphanet_plus", None)
         assert facts("few_offset", 5) == facts("few_offset", None)

@@ -360,6 +360,29 @@ def test_alphanet_plus_is_measured(
     measuring.main([*arguments, "--val"])
     found = json.loads(record.read_text())["alphanet_plus"]
     assert found["converged"]
-    assert {step[0] for step in found["steps"]} == {0, 1, 2}  # heads
+    assert {step[0] for step in found["steps"]} == {0, 1, 2, 3}  # heads
     assert found["accuracy"]["alphanet+"]["few"] > found["accuracy"]["unchanged"]["few"]
     assert "passes over training samples" in capsys.readouterr().out
+    assert {*measuring.CLOSED_FORMS, "alphanet+, as announced"} <= set(found["seconds"])
+    measuring.main([*arguments, "--estimate", "--most_per_class=5"])
+    assert "4 heads: about" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_classes_that_come_later_are_measured(
+    synthetic: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measuring = importlib.import_module("new_classes")
+    synthetic.ensure("tiny", tmp_path / "data")
+    whole = synthetic.load("tiny", tmp_path / "data")
+    monkeypatch.setattr(measuring, "embedded", lambda: whole)
+    record = tmp_path / "record.json"
+    measuring.main(["--seeds=1", "--limit=1", f"--json={record}"])
+    found = json.loads(record.read_text())["new_classes"]
+    for rows in found.values():
+        assert rows["fitted rows"]["new"] > 0
+        assert rows["fitted rows"]["base"] <= rows["before"]["base"] + 1
+    assert "all fitted again" in capsys.readouterr().out

@@ -21,7 +21,7 @@ LAYERS = [
     ["config"],
     ["nn_search"],
     ["scores", "sampling", "model", "posthoc"],
-    ["train_step", "eval"],
+    ["train_step", "eval", "applying"],
     ["data"],
     ["results"],
     ["pages"],
@@ -29,7 +29,7 @@ LAYERS = [
     ["comparison"],
     ["figures"],
     ["correction", "paper", "report"],
-    ["estimator", "torch_models"],
+    ["estimator", "torch_models", "new_classes"],
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
@@ -38,7 +38,7 @@ NO_JAX = ("errors", "parsing", "files", "bundled", "splits", "streaming",
           "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
-        "posthoc")  # fmt: skip
+        "posthoc", "applying")  # fmt: skip
 NOT_PURE = {"absl", "ml_collections", "logging", "pathlib", "os", "io", "sys"}
 
 

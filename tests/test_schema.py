@@ -1,5 +1,8 @@
 """The schema of results: what is in a file is in it, and the other way round."""
 
+import itertools
+import re
+
 import made_data
 import made_results
 import numpy as np
@@ -9,10 +12,11 @@ import results_of_data
 from alphanet_jax.results import schema
 from alphanet_jax.results.file import load_result
 from alphanet_jax.results.schema import SCHEMA, find_misfit
-from alphanet_jax.results.sets import load_sets
+from alphanet_jax.results.sets import load_file, load_sets
 
 SPECS = {spec.name: spec for spec in SCHEMA}
 OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of != "others"}
+HIDDEN = "network.conv_layer.weight"
 OWN = ["--config.training.nn_per_seed=True", "--config.training.nn_dist=random"]
 CHANGING = "--config.training.ptopt.lr_sched_params=max_lr=0.1,total_steps=2"
 
@@ -34,17 +38,41 @@ def test_names_come_once_and_are_described():
 def test_every_array_of_a_real_result(made, tmp_path, own):
     path = results_of_data.train(made, tmp_path / "w", *(OWN if own else []))
     arrays = load_result(path)
-    assert arrays.keys() == OF_ALPHANET
+    layers = [name for name in arrays if re.search(r"\.\d+\.", name)]
+    assert {re.sub(r"\.\d+\.", ".<i>.", name) for name in arrays} == OF_ALPHANET
     assert find_misfit(arrays) is None
     letters = {"S": 2, "E": 2, "F": 2, "C": 6, "k": 2, "d": 4, "n": 12}
     letters |= {"medium": 2, "many": 2, "k + 1": 3, "3": 3}
+    letters |= {"1": 1, "h0": arrays[HIDDEN].shape[1]}
     for name, array in arrays.items():
+        if name in layers:
+            continue
         spec = SPECS[name]
         shape = tuple(letters[axis] for axis in spec.shape)
         if own and spec.own:
             shape = (2, *shape)
         assert array.shape == (shape if name != "momentum" else (0,)), name
     assert arrays["neighbors"].ndim == 2 + own
+    weights = [arrays[name] for name in sorted(layers) if name.endswith("weight")]
+    for before, layer in itertools.pairwise([arrays[HIDDEN], *weights]):
+        assert layer.shape[::2] == (2, before.shape[1])
+    assert weights[-1].shape[1] == 2  # k
+
+
+def test_layers_of_a_network_chain():
+    arrays = {HIDDEN: np.zeros((2, 5, 1, 3, 4))}
+    arrays["network.linear_layer__seq.0.weight"] = np.zeros((2, 6, 5))
+    arrays["network.linear_layer__seq.1.weight"] = np.zeros((2, 2, 6))
+    assert find_misfit(arrays) is None
+    arrays["network.linear_layer__seq.1.weight"] = np.zeros((2, 2, 7))
+    assert "linear_layer__seq.1.weight must have shape (2, 2, 6)" in find_misfit(arrays)
+
+
+def test_reports_leave_the_network_aside(made, tmp_path):
+    path = results_of_data.train(made, tmp_path / "w")
+    arrays = load_file(path).arrays
+    assert not {name for name in arrays if name.startswith("network.")}
+    assert "class_means" not in arrays
 
 
 @pytest.mark.slow
@@ -65,8 +93,9 @@ def test_shared_neighbors_where_seeds_could_have_their_own(made, tmp_path):
 
 
 def test_results_made_by_tests_are_whole(tmp_path):
-    assert made_results.make_result(tmp_path / "r.npz").keys() == OF_ALPHANET
-    assert load_result(tmp_path / "r.npz").keys() == OF_ALPHANET
+    made = made_results.make_result(tmp_path / "r.npz")
+    assert {name.replace(".0.", ".<i>.") for name in made} == OF_ALPHANET
+    assert load_result(tmp_path / "r.npz").keys() == made.keys()
 
 
 def a_result(**changes):

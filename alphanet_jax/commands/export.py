@@ -9,7 +9,14 @@ from alphanet_jax import results
 from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 
-__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
+__all__ = [
+    "DESCRIPTION",
+    "define_flags",
+    "prepare_arguments",
+    "read_seed",
+    "result_path",
+    "run",
+]
 
 DESCRIPTION = """\
 Writes the corrected classifier of a result to a file that is not there yet: `weight`
@@ -87,9 +94,9 @@ def run(values: flags.FlagValues) -> None:
     from alphanet_jax.results import export
 
     export.export_result(
-        results.load_file(_result_path(Path(values.result))),
+        results.load_file(result_path(Path(values.result))),
         Path(values.out),
-        seed=_seed(values.seed),
+        seed=read_seed(values.seed),
         into=[Path(path) for path in values.into or ()],
         key=values.classifier_key or "",
         classifier=Path(values.classifier) if values.classifier else None,
@@ -98,8 +105,12 @@ def run(values: flags.FlagValues) -> None:
     )
 
 
-def _result_path(path: Path) -> Path:
-    """Returns the one result file at a path."""
+def result_path(path: Path) -> Path:
+    """Returns the one result file at a path.
+
+    Raises:
+      UserError: If there are several below it, or none.
+    """
     if not path.is_dir():
         return path
     found = results.find_results(path)
@@ -112,8 +123,12 @@ def _result_path(path: Path) -> Path:
     return found[0]
 
 
-def _seed(text: str) -> results.Which:
-    """Reads which seed is meant."""
+def read_seed(text: str) -> results.Which:
+    """Reads which seed is meant.
+
+    Raises:
+      UserError: If it is none.
+    """
     if text == "best":
         return "best"
     if text == "mean":

@@ -272,5 +272,14 @@ def workdir(values: flags.FlagValues, *, prefix: str = "") -> Path:
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:
-    """Computes the bytes that may be used; None where --memory_gib is not given."""
-    return None if values.memory_gib is None else int(values.memory_gib * 2**30)
+    """Computes the bytes that may be used; None where --memory_gib is not given.
+
+    Raises:
+      UserError: If it is no positive number.
+    """
+    given = values.memory_gib
+    if given is None:
+        return None
+    if not 0 < given < float("inf"):
+        raise UserError(f"--memory_gib must be a positive number, got {given:g}")
+    return int(given * 2**30)

@@ -424,6 +424,7 @@ def _arrays(
         "label_names": np.asarray(data.label_names or (), np.str_),
         **{f"{split}_classes": classes for split, classes in data.splits.items()},
         "class_counts": data.class_counts,
+        "class_means": data.class_means(),
         "neighbors": neighbors.classes,
         "neighbor_distances": neighbors.distances,
         "method": last.method,

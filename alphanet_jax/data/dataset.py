@@ -7,6 +7,7 @@ Notation: n samples, d feature dimensions, C classes.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -202,13 +203,27 @@ class Dataset:
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
     def class_means(self, dtype: DTypeLike = np.float32) -> np.ndarray:
-        """Computes the mean training feature of every class, with shape `[C, d]`."""
-        return streaming.class_means(
+        """Computes the mean training feature of every class, with shape `[C, d]`.
+
+        They are computed once, in float64, and cannot be written to.
+
+        Args:
+          dtype: Of the means.
+        """
+        means = self._class_means.astype(dtype, copy=False)
+        means.setflags(write=False)
+        return means
+
+    @functools.cached_property
+    def _class_means(self) -> np.ndarray:
+        means = streaming.class_means(
             self.train.features,
             self.train.labels,
             num_classes=self.num_classes,
-            dtype=dtype,
+            dtype=np.float64,
         )
+        means.setflags(write=False)
+        return means
 
 
 def _checked_group(

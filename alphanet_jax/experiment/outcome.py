@@ -7,6 +7,7 @@ k neighbors, d feature dimensions, n test samples.
 import dataclasses
 import importlib.metadata
 import json
+import operator
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from alphanet_jax import model
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.problem import Problem
+from alphanet_jax.results import schema
 from alphanet_jax.version import __version__
 
 __all__ = [
@@ -212,6 +214,9 @@ def result_arrays(
                 arrays[f"{prefix}_{name}"] = array
         if predictions is not None:
             arrays[f"{prefix}_pred"] = predictions
+    if not settings.dummy_mode:
+        arrays |= _of_the_network(outcome.params, len(outcome.seeds))
+        arrays["class_means"] = dataset.class_means()
     arrays |= {
         "test_labels": dataset.test.labels,
         "config": _json(settings.as_config()),
@@ -219,6 +224,18 @@ def result_arrays(
         "file_hashes": _json(dict(dataset.file_hashes)),
     }
     return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def _of_the_network(params: model.Params, num_seeds: int) -> dict[str, np.ndarray]:
+    """Names the arrays of all seeds' networks; each has an axis of seeds first."""
+    networks = [
+        model.params_to_torch(jax.tree.map(operator.itemgetter(index), params))
+        for index in range(num_seeds)
+    ]
+    return {
+        schema.NETWORK + name: np.stack([network[name] for network in networks])
+        for name in networks[0]
+    }
 
 
 def _json(value: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
-from alphanet_jax.config.fields import Settings
+from alphanet_jax.config.fields import MOST_EPOCHS, Settings
 from alphanet_jax.data import agreement
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
@@ -78,6 +78,10 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
             raise UserError(
                 f"{name} must be at least {least}, got {getattr(settings, name)}"
             )
+    if settings.train_epochs > MOST_EPOCHS:
+        raise UserError(
+            f"train_epochs must be at most {MOST_EPOCHS}, got {settings.train_epochs}"
+        )
     if not 0 < settings.pred_scale < float("inf"):
         raise UserError(f"pred_scale must be positive, got {settings.pred_scale}")
     num_base = len(dataset.base_classes)

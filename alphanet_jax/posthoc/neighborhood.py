@@ -12,6 +12,7 @@ from alphanet_jax.posthoc.gaussian import Discriminants
 
 __all__ = [
     "Neighborhood",
+    "borrowing_of_new",
     "find_neighborhood",
     "given_neighborhood",
     "random_neighbors",
@@ -135,6 +136,44 @@ def given_neighborhood(
         ]
     )
     return _borrowing(classes, distances, counts)
+
+
+def borrowing_of_new(
+    found: Discriminants,
+    counts: np.ndarray,
+    new: np.ndarray,
+    new_counts: np.ndarray,
+    *,
+    num_neighbors: int = 5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Computes from which classes new ones borrow, and how much.
+
+    Args:
+      found: The discriminants of the classes that are there.
+      counts: Their numbers of training samples, with shape `[C]`.
+      new: Shrunk means of new classes in them, with shape `[m, d]`.
+      new_counts: Their numbers of samples, with shape `[m]`.
+      num_neighbors: Number of neighbors k; all classes where there are not as many.
+
+    Returns:
+      The nearest classes, nearest first, and coefficients, both with shape `[m, k]`.
+      Distances count by what they are between the classes that are there.
+    """
+    usual = find_neighborhood(found, counts, num_neighbors=num_neighbors)
+    places = found.shrunk
+    width = 0.5 * np.median(
+        [
+            ((places[row] - place) ** 2).sum(axis=1)
+            for row, place in zip(usual.classes, places, strict=True)
+        ]
+    )
+    squared = np.stack([((places - place) ** 2).sum(axis=1) for place in new])
+    classes = np.argsort(squared, axis=1, kind="stable")[:, :num_neighbors]
+    distances = np.take_along_axis(squared, classes, axis=1)
+    weights = np.exp(-(distances - distances[:, :1]) / (width if width > 0 else 1.0))
+    amount = _BORROWED / (1 + new_counts / _HALF_AT)
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    return classes.astype(np.int32), amount[:, None] * shares
 
 
 def random_neighbors(seed: int, *, num_classes: int, num_neighbors: int) -> np.ndarray:

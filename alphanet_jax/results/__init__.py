@@ -8,8 +8,8 @@ out, `accuracy_tables` makes those of accuracy, `combos` and `combo_reports` exp
 single classes, `semantic` and `wordnet` find classes that are near in meaning.
 `corrected` chooses among the classifiers of a result, `originals` finds the one that
 they began with, and `predictions` has what one makes of features; `export` checks one
-and `saved_heads` writes it, alone or where it came from. All of it needs NumPy alone,
-not JAX.
+and `saved_heads` writes it, alone or where it came from; `extended` has rows for
+classes that came later. All of it needs NumPy alone, not JAX.
 
 The names in `__all__` are those that a notebook needs. Each is loaded when it is first
 used:

@@ -13,8 +13,9 @@
       difference from the reference of tradeoff, few and overall: estimate, low, high
                  (all intervals of a statistic together cover with `level`), and
                  p_value, corrected by Holm's procedure
-      mcnemar    exact tests at the points chosen by overall accuracy, by split; of
-                 AlphaNet, its first seed
+      mcnemar    exact tests at the points chosen by overall accuracy, by split:
+                 samples that one of both alone has right, p_value, and corrected, the
+                 same by Holm's procedure over the methods; of AlphaNet, its first seed
     choice       a point of all that keeps `targets` on validation data, if any does:
                  method, index of its point, knob, options, targets, whether they held
                  ('surely', 'likely' or 'not'), and lines that say what, why and how

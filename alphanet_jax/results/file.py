@@ -71,7 +71,8 @@ def load_result(
     Args:
       path: The file.
       names: Names of the arrays to load; by default all.
-      without: Names of arrays not to load.
+      without: Names of arrays not to load; one that ends in a dot stands for all that
+        begin with it.
 
     Returns:
       The arrays by name, as `schema.SCHEMA` lists them.

@@ -17,7 +17,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.results import corrected, sets
 from alphanet_jax.results.corrected import Head
 from alphanet_jax.results.datasets import DataFinder
-from alphanet_jax.results.file import FILE_NAME
+from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["check", "data_finder", "find", "is_of_arrays", "open_result"]
@@ -64,9 +64,8 @@ def open_result(path: Path) -> ResultFile:
             hint = f"; there are results in {some}" if below else ""
             raise UserError(f"{directory}: has no {FILE_NAME}{hint}")
     file = sets.load_file(path)
-    later = {
-        name: file.array(name) for name in corrected.classifier_arrays(file.method)
-    }
+    others = sorted(files.list_npz(path).keys() - file.arrays.keys())
+    later = load_result(path, others) if others else {}
     return dataclasses.replace(file, arrays={**file.arrays, **later})
 
 

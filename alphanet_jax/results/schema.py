@@ -1,21 +1,25 @@
 """The format of a result: the arrays of its file, their shapes and what they mean.
 
 Notation: S seeds, E epochs, F 'few' classes, C classes, k neighbors, d feature
-dimensions, n test samples.
+dimensions, n test samples, h0, h1 ... units of the network's hidden layers. A name with
+<i> in it is that of several arrays, i = 0, 1 ...
 
 Splits come in the order few, medium, many. Accuracies are fractions; NaN stands where
 there are no samples, as everywhere in `val_*` without validation data. A reader must
 expect arrays that it does not know.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["SCHEMA", "ArraySpec", "describe", "find_misfit"]
+__all__ = ["NETWORK", "SCHEMA", "ArraySpec", "describe", "find_misfit"]
+
+NETWORK = "network."  # the names of a network's arrays begin so
 
 
 class ArraySpec(NamedTuple):
@@ -115,6 +119,35 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "what is left of every mean's distance from the centre",
         of="others",
     ),
+    # What applies a result to further classes: there unless nothing was trained, and of
+    # a size of 4 S h0 (k + 1) d bytes, and 4 C d. All else is small beside it.
+    ArraySpec(
+        f"{NETWORK}conv_layer.weight",
+        ("S", "h0", "1", "k + 1", "d"),
+        "first layer of the network at the selected epoch, as the original names it: "
+        "of the class itself, then of its neighbors (the largest of the network, "
+        "4 S h0 (k + 1) d bytes)",
+        of="alphanet",
+    ),
+    ArraySpec(f"{NETWORK}conv_layer.bias", ("S", "h0"), "its biases", of="alphanet"),
+    ArraySpec(
+        f"{NETWORK}linear_layer__seq.<i>.weight",
+        ("S", "h<i+1>", "h<i>"),
+        "a further layer; the last has k outputs",
+        of="alphanet",
+    ),
+    ArraySpec(
+        f"{NETWORK}linear_layer__seq.<i>.bias",
+        ("S", "h<i+1>"),
+        "its biases",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "class_means",
+        ("C", "d"),
+        "mean training feature of every class, by which further classes find their "
+        "neighbors (4 C d bytes)",
+    ),
     ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
     ArraySpec("epoch_loss", ("S", "E"), "mean training loss", of="alphanet"),
     ArraySpec(
@@ -195,7 +228,7 @@ def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
       'test_f1 must have shape (2,) to fit the other arrays, got (1,)'
     """
     sizes: dict[str, int] = {}
-    for spec in SCHEMA:
+    for spec in (one for listed in SCHEMA for one in _numbered(listed, arrays)):
         array = arrays.get(spec.name)
         if array is None or (spec.empty and array.shape == (0,)):
             continue
@@ -223,6 +256,22 @@ def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
         if wrong := _find_wrong_values(spec, array, sizes.get("C")):
             return wrong
     return None
+
+
+def _numbered(spec: ArraySpec, arrays: Mapping[str, np.ndarray]) -> Iterator[ArraySpec]:
+    """Yields a specification for each array that has a name with a number in it."""
+    before, numbered, after = spec.name.partition("<i>")
+    if not numbered:
+        yield spec
+        return
+    pattern = re.compile(rf"{re.escape(before)}(\d+){re.escape(after)}")
+    found = filter(None, map(pattern.fullmatch, arrays))
+    for number in sorted(int(match[1]) for match in found):
+        axes = (
+            axis.replace("<i>", str(number)).replace("<i+1>", str(number + 1))
+            for axis in spec.shape
+        )
+        yield spec._replace(name=f"{before}{number}{after}", shape=tuple(axes))
 
 
 def _find_wrong_values(

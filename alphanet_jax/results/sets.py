@@ -15,8 +15,8 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
+from alphanet_jax.results import schema
 from alphanet_jax.results.file import FILE_NAME, load_result
-from alphanet_jax.results.schema import SCHEMA
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -47,7 +47,9 @@ _NEEDED = ("seeds", "dataset", "test_pred")
 # By far the largest arrays, which few reports need.
 _LATER = ("weight_few", "weight", "original_weight")
 # What only AlphaNet learns.
-_OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of == "alphanet"}
+_OF_ALPHANET = {spec.name for spec in schema.SCHEMA if spec.of == "alphanet"}
+# What no report needs, but who applies a network to further classes.
+_FOR_NEW_CLASSES = ("class_means", schema.NETWORK)
 # What may differ between two copies of one result.
 _OF_MACHINE = {"config", "versions", "file_hashes"}
 
@@ -59,7 +61,8 @@ class ResultFile:
     Attributes:
       path: Where it is; what to call it, where it is in memory alone.
       arrays: Its arrays, as `schema.SCHEMA` lists them; those of a file without
-        the weights of classifiers, which are loaded when they are needed.
+        the weights of classifiers, which are loaded when they are needed, and without
+        the network.
       config: The configuration that it was made with.
     """
 
@@ -389,7 +392,7 @@ def load_file(path: Path) -> ResultFile:
     Raises:
       UserError: If it is missing, damaged or no result.
     """
-    arrays = load_result(path, without=_LATER)
+    arrays = load_result(path, without=[*_LATER, *_FOR_NEW_CLASSES])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
     return ResultFile(path, arrays, _config(path, arrays))
