@@ -14,7 +14,7 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 # From the ground up. Folders and files of a layer do not know each other, but for the
 # files of a folder and those listed one by one, which import from left to right.
 LAYERS = [
-    ["errors", "version"],
+    ["errors", "version", "parsing"],
     ["files", "bundled"],
     ["splits", "streaming", "measures"],
     ["lookup"],
@@ -33,8 +33,9 @@ LAYERS = [
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
-NO_JAX = ("errors", "files", "bundled", "splits", "streaming", "measures", "config",
-          "data", "results", "pages", "figures", "paper", "report")  # fmt: skip
+NO_JAX = ("errors", "parsing", "files", "bundled", "splits", "streaming",
+          "measures", "config", "data", "results", "pages", "figures", "paper",
+          "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.
 PURE = ("nn_search", "scores", "sampling", "model", "train_step", "eval", "lookup",
         "posthoc", "applying")  # fmt: skip

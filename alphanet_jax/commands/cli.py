@@ -25,7 +25,7 @@ from typing import Any
 from absl import flags
 
 from alphanet_jax import bundled
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 from alphanet_jax.version import __version__
 
 __all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
@@ -344,11 +344,8 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, *, status: int = 1) -> int:
-    # Names may be of strangers; what a terminal would obey is not for it.
-    shown = "".join(
-        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in message
-    )
-    print(f"error: {shown}", file=sys.stderr)
+    lines = map(printable, message.split("\n"))
+    print("error: " + "\n".join(lines), file=sys.stderr)
     return status
 
 

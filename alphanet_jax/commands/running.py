@@ -14,7 +14,7 @@ from alphanet_jax import bundled
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 
 __all__ = [
     "check_config",
@@ -146,7 +146,7 @@ def fields() -> list[tuple[str, Any, str]]:
 
 def say(line: str) -> None:
     """Shows progress; standard output is for the table."""
-    print(line, file=sys.stderr, flush=True)
+    print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def own_directory(name: str) -> Path | None:
