@@ -114,6 +114,8 @@ def ensure_converted(
       UserError: If files are missing, damaged or not right.
     """
     caches = cache_roots(data_root)
+    for root in (data_root, *caches):
+        files.recover(root)
     features_dir = inside(entry.feature_files_dir)
     found: dict[str, ArrayPaths] = {}
     missing = []
