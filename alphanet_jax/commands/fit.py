@@ -139,6 +139,7 @@ def run(values: flags.FlagValues) -> None:
     points = running.points(values)
     workdir, out = _places(values)
     running.start_jax(values)
+    running.hold(values, workdir)
 
     from alphanet_jax.comparison import fitting
     from alphanet_jax.experiment import devices, training

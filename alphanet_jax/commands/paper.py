@@ -200,6 +200,7 @@ def run(values: flags.FlagValues) -> None:
     """
     chosen = _check(values)
     running.keep_programs(values)
+    running.hold(values, chosen.workdir)
     found = _find_datasets(chosen, must_be_there=values.train)
     failed: list[str] = []
     asked: list[grid.GridPoint] = []

@@ -107,6 +107,7 @@ def run(values: flags.FlagValues) -> None:
     points = running.points(values)
     workdir = running.workdir(values)
     running.start_jax(values)
+    running.hold(values, workdir)
 
     from alphanet_jax.experiment import devices, training
 

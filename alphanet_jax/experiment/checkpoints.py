@@ -10,6 +10,7 @@ them need be kept.
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, outputs
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.experiment.memory import Plan
@@ -130,7 +131,8 @@ def open_store(
     for unfinished in directory.glob(f".{_RECORD}.*.tmp"):
         unfinished.unlink()
     is_ours = path.exists()
-    if not is_ours and directory.exists() and any(directory.iterdir()):
+    others = {outputs.LOCK_NAME, _RECORD}
+    if not is_ours and directory.exists() and {*os.listdir(directory)} - others:
         raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
     if is_ours and not load:
         _remove(directory)
