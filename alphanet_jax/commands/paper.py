@@ -359,7 +359,8 @@ def _train(
         report_every=10.0,
         point_ended=_progress(points, done),
     )
-    return [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
+    failed = [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
+    return failed + [line for one in trained for line in one.unsaved]
 
 
 def _progress(

@@ -118,6 +118,7 @@ def run(values: flags.FlagValues) -> None:
     trained = train_points(values, points, data, workdir, report)
     if speaks:
         conclude(values, trained, data, report)
+        training.check_saved(trained)
 
 
 def train_points(

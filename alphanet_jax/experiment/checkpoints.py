@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ def open_store(
     plans: Sequence[Plan],
     keep: int = 2,
     load: bool = True,
+    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[CheckpointStore, list[Plan]]:
     """Opens a directory of checkpoints, or makes it.
 
@@ -116,6 +117,7 @@ def open_store(
       plans: How runs would be put into batches now.
       keep: How many states to keep, the newest.
       load: Whether to go on from what is there; otherwise it is removed.
+      report: Takes a line about what may be other than in a run without a stop.
 
     Returns:
       The checkpoints, and the plans to train by: those that they were made with.
@@ -137,11 +139,18 @@ def open_store(
     if is_ours and not load:
         _remove(directory)
     if path.exists():
-        plans = _check_record(path, configs, file_hashes, plans)
+        plans, made_by = _check_record(path, configs, file_hashes, plans)
+        if made_by and made_by != jax.__version__:
+            report(
+                f"note: the checkpoints in {directory} are of jax {made_by}, now "
+                f"{jax.__version__}: results may differ in their last digits from "
+                "those of one version; --load_from_ckpt=false starts anew"
+            )
         _check_devices(directory, plans)
     else:
         record = {
             "format": _FORMAT,
+            "jax": jax.__version__,
             "configs": {name: dict(config) for name, config in configs.items()},
             "file_hashes": dict(file_hashes),
             "plans": [dataclasses.asdict(plan) for plan in plans],
@@ -187,7 +196,8 @@ def _check_record(
     configs: Mapping[str, Mapping[str, Any]],
     file_hashes: Mapping[str, str],
     plans: Sequence[Plan],
-) -> list[Plan]:
+) -> tuple[list[Plan], str]:
+    """Checks a record; returns its plans, and the jax that it was made by."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         format = record["format"]
@@ -226,4 +236,8 @@ def _check_record(
             f"the checkpoints in {path.parent} are of another experiment: "
             f"{'; '.join(told)}; choose another --ckpt_dir, or --load_from_ckpt=false"
         )
-    return old_plans if len(old_plans) == len(plans) else list(plans)
+    made_by = record.get("jax", "")
+    return (
+        old_plans if len(old_plans) == len(plans) else list(plans),
+        made_by if isinstance(made_by, str) and len(made_by) < 50 else "",
+    )
