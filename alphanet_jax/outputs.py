@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -56,12 +57,16 @@ def check_file(name: str, path: Path) -> None:
       UserError: If it is a directory or a device, or cannot be written.
     """
     try:
-        if path.is_dir():
-            raise UserError(f"--{name}: {path} is a directory; name a file in it")
-        if path.exists() and not path.is_file():
-            raise UserError(f"--{name}: {path} is no file but a device; name a file")
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # what it is to be in is looked at next
     except (OSError, ValueError) as error:
         raise _refused(name, path, path, error, "name another file") from None
+    else:
+        if stat.S_ISDIR(mode):
+            raise UserError(f"--{name}: {path} is a directory; name a file in it")
+        if not stat.S_ISREG(mode):
+            raise UserError(f"--{name}: {path} is no file but a device; name a file")
     _try(name, path.parent, "name a file elsewhere", shown=path)
 
 

@@ -128,9 +128,9 @@ def files_of(directory):
     found = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if path.is_file() and not name.startswith(("data/", "old/")):
-            if not any(LEFT.fullmatch(part) for part in path.parts):
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        counts = path.is_file() and not name.startswith(("data/", "old/"))
+        if counts and not any(LEFT.fullmatch(part) for part in path.parts):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
@@ -182,8 +182,7 @@ def trial(command, directory, number, seed):
         if again.returncode != 1 and not ended:
             wrong.append(f"a start that was to fail: status {again.returncode}")
     now = files_of(directory)
-    for name in before.keys() - now.keys():
-        wrong.append(f"{name} is gone")
+    wrong += [f"{name} is gone" for name in before.keys() - now.keys()]
     for name, digest in steady(now).items():
         if digest not in (before.get(name), command.whole.get(name)):
             wrong.append(f"{name} is neither the old nor the new")
