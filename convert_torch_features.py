@@ -6,7 +6,8 @@ python convert_torch_features.py --registry=configs/datasets.toml --dataset=NAME
 
 import sys
 
+from alphanet_jax import stopping
 from alphanet_jax.commands import cli, convert
 
 if __name__ == "__main__":
-    sys.exit(cli.run_program(convert, sys.argv))
+    sys.exit(stopping.leave(cli.run_program(convert, sys.argv)))

@@ -7,7 +7,7 @@ notebook.
 
 import sys
 
-from alphanet_jax.commands import cli
+from alphanet_jax.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(cli.main(sys.argv))
+    sys.exit(main())

@@ -2,14 +2,23 @@
 
 import sys
 
-from alphanet_jax.commands import cli
+from alphanet_jax import stopping
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Runs the command line; returns the exit status."""
-    return cli.main(sys.argv)
+    with stopping.listening():
+        try:
+            # Imported here, where Ctrl-C is heard already.
+            from alphanet_jax.commands import cli
+
+            status = cli.main(sys.argv)
+        except KeyboardInterrupt as error:
+            status = stopping.status_of(error)
+            print(f"error: {stopping.line(status)}", file=sys.stderr)
+        return stopping.leave(status)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import codecs
 import contextlib
 import hashlib
+import json
 import mmap
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -31,6 +33,7 @@ __all__ = [
     "open_npz",
     "others_may_write",
     "read_lines",
+    "recover",
     "release_rows",
     "replacing",
     "staging",
@@ -41,6 +44,8 @@ __all__ = [
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 _STAGE_PREFIX = ".staging-"
+_MOVES = "moves.json"  # there once all of a stage is written, until all is moved
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 _PICKLED = (
     "it holds Python objects, perhaps a dict, which are not read; where it is from, "
     "load it with pickles allowed and .item(), and save its arrays with numpy.savez"
@@ -108,16 +113,48 @@ def _sync(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path; what is written there takes the place of `path`.
 
-    If the block raises, the temporary file goes away and `path` stays as it was.
+    If the block raises, the temporary file goes away and `path` stays as it was. What
+    killed processes left of that kind in the directory goes away first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_temporary(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
+        with _marked_as_ours(temporary):
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _marked_as_ours(temporary: Path) -> Iterator[None]:
+    """Makes a file that others see is being written: a lock, which ends with us."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            # Only the process that made it may be at it: others find it locked.
+            descriptor = os.open(temporary, os.O_CREAT | os.O_RDWR, 0o666)
+            stack.callback(os.close, descriptor)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _clear_temporary(directory: Path) -> None:
+    """Removes temporary files whose processes are gone, and those of nobody else."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    for path in directory.glob(".*.tmp"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if it is alive
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -125,7 +162,8 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
     """Writes several files below a directory, all of them or none.
 
     One process at a time does this to a directory; others wait for it. Should it be
-    killed, the next one clears away what it left.
+    killed, the next one clears away what it left; or moves the rest, if all was
+    written.
 
     Yields:
       A function that takes a path below `root` and returns the one to write to for
@@ -136,8 +174,8 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
     with contextlib.ExitStack() as undo_root:
         _make_directories(root, undo_root)
         with _lock(root) as locked:
-            for left in root.glob(f"{_STAGE_PREFIX}*") if locked else ():
-                shutil.rmtree(left, ignore_errors=True)
+            if locked:
+                _recover(root)
             stage = Path(tempfile.mkdtemp(prefix=_STAGE_PREFIX, dir=root))
 
             def place(path: Path) -> Path:
@@ -148,32 +186,118 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
 
             try:
                 yield place
-                _move_in(wanted, stage / "old")
+                _move_in(root, wanted, stage)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         undo_root.pop_all()
 
 
-def _move_in(wanted: dict[Path, Path], old: Path) -> None:
+def recover(root: Path) -> None:
+    """Ends what a process began that was killed while it moved files to a directory.
+
+    All of them were written by then, and the older ones may be out of their places.
+    Where nothing of that kind is there, nothing is done; nor where others are at it, or
+    files cannot be moved.
+    """
+    with contextlib.suppress(OSError):
+        if any(root.glob(f"{_STAGE_PREFIX}*/{_MOVES}")):
+            with _lock(root) as locked:
+                if locked:
+                    _recover(root)
+
+
+def _recover(root: Path) -> None:
+    """Moves what was to be moved, and clears the rest away.
+
+    Raises:
+      OSError: If it cannot; nothing is cleared away then.
+    """
+    for stage in sorted(root.glob(f"{_STAGE_PREFIX}*")):
+        if (stage / _MOVES).exists():
+            moves = _read_moves(root, stage)
+            if moves is None:
+                continue
+            try:
+                _move_forward(root, stage, moves)
+            except OSError:
+                _move_back(root, stage, moves)
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+_Moves = Sequence[tuple[str, bool]]
+
+
+def _read_moves(root: Path, stage: Path) -> _Moves | None:
+    """Reads what was to be moved; None if it is no list of files below the root."""
+    try:
+        listed = json.loads((stage / _MOVES).read_text(encoding="utf-8"))
+        moves = [(Path(name), was_there is True) for name, was_there in listed]
+    # It may have come with data of others: neither its form nor its paths are sure.
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    inside = root.resolve()
+    for name, _ in moves:
+        if name.is_absolute() or ".." in name.parts:
+            return None
+        if not (root / name).parent.resolve().is_relative_to(inside):
+            return None
+    return [(str(name), was_there) for name, was_there in moves]
+
+
+def _move_in(root: Path, wanted: Mapping[Path, Path], stage: Path) -> None:
     """Moves files to their places, and what was there out of the way."""
     for staged in wanted.values():
         _sync(staged)
-    old.mkdir()
+    # For each its path below the root, and whether something is there: all that is
+    # needed to go on from, or back, at whichever moment the process is killed.
+    moves = [(str(p.relative_to(root)), p.is_file()) for p in wanted]
+    written = stage / f"{_MOVES}.new"
+    written.write_text(json.dumps(moves), encoding="utf-8")
+    _sync(written)
     with contextlib.ExitStack() as undo:
-
-        def move(source: Path, target: Path) -> None:
-            source.replace(target)
-            undo.callback(target.replace, source)
-
-        # The last to come is the first to go: a record, which comes after the files
-        # that it describes, is there only while all of those are.
-        for number, final in enumerate(reversed(wanted)):
-            if final.is_file():
-                move(final, old / str(number))
-        for final, staged in wanted.items():
-            _make_directories(final.parent, undo)
-            move(staged, final)
+        try:
+            os.rename(written, stage / _MOVES)
+            for path in wanted:
+                _make_directories(path.parent, undo)
+            _move_forward(root, stage, moves)
+        except BaseException:
+            _move_back(root, stage, moves)
+            raise
         undo.pop_all()
+
+
+def _move_forward(root: Path, stage: Path, moves: _Moves) -> None:
+    """Moves files to their places, or those that are not there yet.
+
+    The last to come is the first to go: a record, which comes after the files that it
+    describes, is there only while all of those are.
+    """
+    new, old = stage / "new", stage / "old"
+    old.mkdir(exist_ok=True)
+    for name, was_there in reversed(moves):
+        if was_there and (new / name).exists() and not (old / _flat(name)).exists():
+            (root / name).replace(old / _flat(name))
+    for name, _ in moves:
+        if (new / name).exists() or not (root / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).replace(root / name)
+
+
+def _move_back(root: Path, stage: Path, moves: _Moves) -> None:
+    """Moves files out of their places, and back what was there before."""
+    new, old = stage / "new", stage / "old"
+    for name, was_there in reversed(moves):
+        moved = not (new / name).exists() and (root / name).exists()
+        if moved and (not was_there or (old / _flat(name)).exists()):
+            (root / name).replace(new / name)
+    for name, _ in moves:
+        if (old / _flat(name)).exists():
+            (old / _flat(name)).replace(root / name)
+
+
+def _flat(name: str) -> str:
+    """Names a file that was moved out of the way."""
+    return name.replace("%", "%25").replace(os.sep, "%2F")
 
 
 def _make_directories(path: Path, undo: contextlib.ExitStack) -> None:

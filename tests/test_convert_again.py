@@ -269,7 +269,18 @@ def test_killed_while_files_move(made, out, converted, tmp_path):
         for name in CONVERTED:
             if (out / name).exists() and not name.endswith(".json"):
                 assert (out / name).read_bytes() in (wanted[name], old[name])
-        good(made.convert(out))
+        # A rerun that fails ends the moves all the same: nothing finished is lost.
+        away = made.root / FEATURES / "val.pkl"
+        away.rename(away.with_suffix(".away"))
+        status, _, _ = made.convert(out)
+        away.with_suffix(".away").rename(away)
+        assert status == 1
+        assert made_data.names(out) == sorted([*CONVERTED, "notes.txt"])
+        for name in CONVERTED:
+            if not name.endswith(".json"):
+                assert (out / name).read_bytes() == wanted[name]
+        lines = good(made.convert(out))
+        assert sum("unchanged" in line for line in lines) == 4
         assert made_data.names(out) == sorted([*CONVERTED, "notes.txt"])
         for name in CONVERTED:
             if not name.endswith(".json"):

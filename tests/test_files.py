@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -155,7 +157,66 @@ class TestStaging:
             Path, "replace", lambda self, to: events.append("move") or real(self, to)
         )
         stage(root, {"b": "new", "c": "new"})
-        assert events == ["sync", "sync", "move", "move"]
+        # The third is the list of moves, by which others go on.
+        assert events == [*["sync"] * 3, "move", "move"]
+
+    @pytest.mark.parametrize("was_there", [True, False])
+    def test_killed_at_every_move(self, root, monkeypatch, was_there):
+        """What was written is there after the next visit, whoever comes."""
+        names = ["a" if was_there else "b", "deep/er/c", "record"]
+        (root / "record").write_text("old record")
+        real = {"replace": Path.replace, "rmtree": shutil.rmtree}
+        for survives in range(7):
+            target = root.with_name(f"root{survives}")
+            shutil.copytree(root, target)
+            left = [survives]
+
+            def replace(self, to, left=left):
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Trouble  # and so does all that would clear up
+                return real["replace"](self, to)
+
+            def rmtree(*args, **kwargs):
+                """Nothing more is done by what is dead."""
+
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, "replace", replace)
+                patched.setattr(shutil, "rmtree", rmtree)
+                patched.setattr(files, "_make_directories", _only_make)
+                with contextlib.suppress(Trouble):
+                    stage(target, dict.fromkeys(names, "new"))
+            assert any(target.glob(".staging-*"))
+            files.recover(target)
+            assert not any(target.glob(".staging-*"))
+            for name in names:
+                assert (target / name).read_text() == "new"
+            assert (target / "mine").read_text() == "mine"
+
+    def test_a_list_of_moves_of_a_stranger(self, root):
+        """It leads nowhere out of the directory."""
+        stage_of_other = root / ".staging-x"
+        (stage_of_other / "new").mkdir(parents=True)
+        (root.parent / "target").mkdir()
+        (root / "link").symlink_to(root.parent / "target")
+        for name in ("x", "b"):
+            (stage_of_other / "new" / name).write_text("evil")
+        for text in (
+            '[["../x", false]]',
+            f'[["{root.parent}/x", false]]',
+            '[["link/x", false]]',
+            "[" * 100_000,
+            "[1]",
+            '{"a": 1}',
+            "null",
+        ):
+            (stage_of_other / "moves.json").write_text(text)
+            files.recover(root)
+            with files.staging(root):
+                pass
+            assert not (root.parent / "x").exists()
+            assert not any((root.parent / "target").iterdir())
+            assert (stage_of_other / "new" / "x").exists()
 
     def test_what_a_killed_process_left_goes_away(self, root):
         left = root / ".staging-abc"
@@ -203,6 +264,10 @@ class TestStaging:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
+def _only_make(path, undo):
+    path.mkdir(parents=True, exist_ok=True)
+
+
 def _stage(root, started, results):
     started.set()
     with files.staging(root) as place:
@@ -211,6 +276,29 @@ def _stage(root, started, results):
 
 
 class TestReplacing:
+    @pytest.mark.slow
+    def test_what_killed_processes_left_goes_away(self, root):
+        """What is of one that is alive stays, whatever the numbers say."""
+        code = "import os, sys, time\nfrom pathlib import Path\n"
+        code += "from alphanet_jax import files\n"
+        code += f"with files.replacing(Path({str(root / 'b')!r})) as path:\n"
+        code += "    path.write_text('half')\n    print(path, flush=True)\n"
+        code += "    time.sleep(60)\n"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        )
+        left = Path(process.stdout.readline().strip())
+        with files.replacing(root / "a") as temporary:
+            temporary.write_text("new")
+        assert left.read_text() == "half"
+        process.kill()
+        process.communicate()
+        assert left.exists()
+        (root / ".notes.tmp").write_text("mine")
+        with files.replacing(root / "a") as temporary:
+            temporary.write_text("newer")
+        assert sorted(snapshot(root)) == [".notes.tmp", "a", "mine"]
+
     def test_takes_the_place(self, root):
         with files.replacing(root / "a") as temporary:
             temporary.write_text("new")

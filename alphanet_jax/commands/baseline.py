@@ -96,3 +96,4 @@ def run(values: flags.FlagValues) -> None:
         return
     running.say(f"saved {path}\n")
     print(accuracy_tables.training_table({}, baseline=trained.arrays()))
+    training.check_saved([trained])

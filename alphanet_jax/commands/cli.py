@@ -24,7 +24,7 @@ from typing import Any
 
 from absl import flags
 
-from alphanet_jax import bundled
+from alphanet_jax import bundled, outputs, stopping
 from alphanet_jax.errors import UserError, did_you_mean, printable
 from alphanet_jax.version import __version__
 
@@ -146,7 +146,8 @@ def run_program(
       intro: Text for help to show after the description.
 
     Returns:
-      0, or 1 after an error, which is shown as one line on standard error.
+      0, or 1 after an error, which is shown as one line on standard error; 130 after
+      Ctrl-C and 143 after SIGTERM.
     """
     values = flags.FlagValues()
     flags.DEFINE_bool(
@@ -171,18 +172,50 @@ def run_program(
         left = _parse(values, arguments)
         if left:
             raise UserError(f"unexpected argument {left[0]!r}; see --help")
+        _try_outputs(values)
         module.run(values)
         sys.stdout.flush()
         if hasattr(module, "what_next"):
             print(module.what_next(values, program), file=sys.stderr)
 
     debug = bool({"--debug", "-debug"} & set(argv[1:]))
-    try:
-        return _guard(run, debug=debug)
-    except flags.UnrecognizedFlagError as error:
-        return _fail(_unknown_flag(error.flagname.partition("=")[0], module, values))
-    except KeyboardInterrupt:
-        return _fail(f"interrupted{_goes_on(values)}", status=130)
+    with stopping.listening(lambda: _goes_on(values)):
+        try:
+            return _guard(run, debug=debug)
+        except flags.UnrecognizedFlagError as error:
+            flag = error.flagname.partition("=")[0]
+            return _fail(_unknown_flag(flag, module, values))
+        except BaseException as error:
+            # A library may have made something else of what a signal raised.
+            if not isinstance(error, KeyboardInterrupt) and not stopping.was_asked():
+                raise
+            status = stopping.status_of(error)
+            return _fail(stopping.line(status), status=status)
+        finally:
+            outputs.release()
+
+
+# Flags that name where output goes.
+_DIRECTORIES = ("workdir", "ckpt_dir", "tb_logs")
+_FILES = ("json", "csv", "out")
+
+
+def _try_outputs(values: flags.FlagValues) -> None:
+    """Tries all places that flags name for output, before there is work.
+
+    Raises:
+      UserError: If one cannot be written to.
+    """
+    for name in (*_DIRECTORIES, *_FILES):
+        if name in values and isinstance(values[name].value, str):
+            text = values[name].value
+            if not text:
+                continue
+            # Some commands write directories, which may be there; they know more.
+            if name in _DIRECTORIES or os.path.isdir(text):
+                outputs.check_directory(name, Path(text))
+            else:
+                outputs.check_file(name, Path(text))
 
 
 def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
@@ -200,6 +233,8 @@ def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
         raise
     # Nothing is let out but one line, whatever it is; `--debug` shows the rest.
     except Exception as error:
+        if stopping.was_asked():  # it may be what a library made of a signal
+            raise
         if debug:
             traceback.print_exc()
         return _fail(_one_line(error))

@@ -97,6 +97,7 @@ def run(values: flags.FlagValues) -> None:
         )
     workdir = running.workdir(values, prefix="compare_")
     running.start_jax(values)
+    running.hold(values, workdir)
 
     from alphanet_jax import comparison
     from alphanet_jax.experiment import devices, training

@@ -139,6 +139,7 @@ def run(values: flags.FlagValues) -> None:
     points = running.points(values)
     workdir, out = _places(values)
     running.start_jax(values)
+    running.hold(values, workdir)
 
     from alphanet_jax.comparison import fitting
     from alphanet_jax.experiment import devices, training
@@ -167,6 +168,7 @@ def run(values: flags.FlagValues) -> None:
         return
     train.conclude(values, trained, data, report)
     _conclude(_best(trained, report), data, out, report)
+    training.check_saved(trained)
 
 
 def _check_flags(values: flags.FlagValues) -> str:
@@ -252,7 +254,8 @@ def _conclude(
     trained: "Trained", data: "Dataset", out: Path | None, report: "Report"
 ) -> None:
     """Says what changed, and writes the classifier."""
-    assert trained.path is not None  # there is a work directory
+    if trained.path is None:  # it could be saved nowhere
+        raise UserError("; ".join(trained.unsaved))
     _describe(trained.arrays(), trained.path, data, out, report)
 
 

@@ -200,6 +200,7 @@ def run(values: flags.FlagValues) -> None:
     """
     chosen = _check(values)
     running.keep_programs(values)
+    running.hold(values, chosen.workdir)
     found = _find_datasets(chosen, must_be_there=values.train)
     failed: list[str] = []
     asked: list[grid.GridPoint] = []
@@ -358,7 +359,8 @@ def _train(
         report_every=10.0,
         point_ended=_progress(points, done),
     )
-    return [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
+    failed = [f"{t.point.title}: {t.error}" for t in trained if t.error is not None]
+    return failed + [line for one in trained for line in one.unsaved]
 
 
 def _progress(

@@ -10,7 +10,7 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from alphanet_jax import bundled
+from alphanet_jax import bundled, outputs
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
@@ -21,6 +21,7 @@ __all__ = [
     "define_flags",
     "define_machine_flags",
     "fields",
+    "hold",
     "keep_programs",
     "memory_limit",
     "one_point",
@@ -160,6 +161,10 @@ def own_directory(name: str) -> Path | None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = path.stat()
+        outputs.check_directory("compilation_cache", path)
+    except UserError as error:
+        say(f"not keeping compiled programs: {error}")
+        return None
     except OSError as error:
         say(f"not keeping compiled programs in {path}: {error.strerror}")
         return None
@@ -266,9 +271,25 @@ def workdir(values: flags.FlagValues, *, prefix: str = "") -> Path:
         path, _, argument = config_flag.config_filename.partition(":")
         name = f"{prefix}{Path(path).stem}" + (f"_{argument}" if argument else "")
         chosen = Path("results") / name
-    if chosen.exists() and not chosen.is_dir():
-        raise UserError(f"--workdir: {chosen} is a file")
+    outputs.check_directory("workdir", chosen)
     return chosen
+
+
+def hold(values: flags.FlagValues, workdir: Path) -> None:
+    """Keeps other commands from writing where this one does, until it has ended.
+
+    Of several processes that train together the first does so, for all of them.
+
+    Raises:
+      UserError: If another command is at it, naming that.
+    """
+    from alphanet_jax.experiment import devices
+
+    if not devices.is_first_process():
+        return
+    outputs.hold("workdir", workdir)
+    if "ckpt_dir" in values and values["ckpt_dir"].value:
+        outputs.hold("ckpt_dir", Path(values["ckpt_dir"].value))
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:

@@ -107,6 +107,7 @@ def run(values: flags.FlagValues) -> None:
     points = running.points(values)
     workdir = running.workdir(values)
     running.start_jax(values)
+    running.hold(values, workdir)
 
     from alphanet_jax.experiment import devices, training
 
@@ -117,6 +118,7 @@ def run(values: flags.FlagValues) -> None:
     trained = train_points(values, points, data, workdir, report)
     if speaks:
         conclude(values, trained, data, report)
+        training.check_saved(trained)
 
 
 def train_points(

@@ -417,6 +417,7 @@ def convert_dataset(
     if not groups:
         raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
     report(f"{entry.name}: {data_root} -> {out_root}")
+    files.recover(out_root)  # also where this conversion is to fail
     try:
         splits = read_splits(entry, data_root)
         with files.staging(out_root) as place:

@@ -115,6 +115,8 @@ def ensure_converted(
     """
     features_dir = inside(entry.feature_files_dir)
     caches = _trusted(cache_roots(data_root), features_dir, report)
+    for root in (data_root, *caches):
+        files.recover(root)
     found: dict[str, ArrayPaths] = {}
     missing = []
     for group in groups:

@@ -10,16 +10,17 @@ them need be kept.
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, outputs
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.experiment.memory import Plan
@@ -105,6 +106,7 @@ def open_store(
     plans: Sequence[Plan],
     keep: int = 2,
     load: bool = True,
+    report: Callable[[str], None] = lambda line: None,
 ) -> tuple[CheckpointStore, list[Plan]]:
     """Opens a directory of checkpoints, or makes it.
 
@@ -115,6 +117,7 @@ def open_store(
       plans: How runs would be put into batches now.
       keep: How many states to keep, the newest.
       load: Whether to go on from what is there; otherwise it is removed.
+      report: Takes a line about what may be other than in a run without a stop.
 
     Returns:
       The checkpoints, and the plans to train by: those that they were made with.
@@ -130,16 +133,24 @@ def open_store(
     for unfinished in directory.glob(f".{_RECORD}.*.tmp"):
         unfinished.unlink()
     is_ours = path.exists()
-    if not is_ours and directory.exists() and any(directory.iterdir()):
+    others = {outputs.LOCK_NAME, _RECORD}
+    if not is_ours and directory.exists() and {*os.listdir(directory)} - others:
         raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
     if is_ours and not load:
         _remove(directory)
     if path.exists():
-        plans = _check_record(path, configs, file_hashes, plans)
+        plans, made_by = _check_record(path, configs, file_hashes, plans)
+        if made_by and made_by != jax.__version__:
+            report(
+                f"note: the checkpoints in {directory} are of jax {made_by}, now "
+                f"{jax.__version__}: results may differ in their last digits from "
+                "those of one version; --load_from_ckpt=false starts anew"
+            )
         _check_devices(directory, plans)
     else:
         record = {
             "format": _FORMAT,
+            "jax": jax.__version__,
             "configs": {name: dict(config) for name, config in configs.items()},
             "file_hashes": dict(file_hashes),
             "plans": [dataclasses.asdict(plan) for plan in plans],
@@ -185,7 +196,8 @@ def _check_record(
     configs: Mapping[str, Mapping[str, Any]],
     file_hashes: Mapping[str, str],
     plans: Sequence[Plan],
-) -> list[Plan]:
+) -> tuple[list[Plan], str]:
+    """Checks a record; returns its plans, and the jax that it was made by."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         format = record["format"]
@@ -224,4 +236,8 @@ def _check_record(
             f"the checkpoints in {path.parent} are of another experiment: "
             f"{'; '.join(told)}; choose another --ckpt_dir, or --load_from_ckpt=false"
         )
-    return old_plans if len(old_plans) == len(plans) else list(plans)
+    made_by = record.get("jax", "")
+    return (
+        old_plans if len(old_plans) == len(plans) else list(plans),
+        made_by if isinstance(made_by, str) and len(made_by) < 50 else "",
+    )

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import model
+from alphanet_jax import model, stopping
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.experiment import cohorts, devices, programs
@@ -232,7 +232,7 @@ class _CohortLoop:
         baseline_val, _ = self._scores.evaluate(self._baseline, self._scores.val)
         self._progress.lap("scores")
 
-        skip_empty = self._skips_empty(starts, epochs)
+        skip_empty = self._skips_empty(epochs)
         for epoch in epochs:
             steps = cohorts.num_steps(epoch)
             for start in starts:
@@ -275,8 +275,10 @@ class _CohortLoop:
             given = cohorts.draw_batches(self._cohort, runs_at_a_time=size)
         return [Batches(*map(np.asarray, epoch)) for epoch in given]
 
-    def _skips_empty(self, starts: Sequence[int], epochs: Sequence[Batches]) -> bool:
+    def _skips_empty(self, epochs: Sequence[Batches]) -> bool:
         """Tells whether a run may have no row where others that train with it do.
+
+        Also those that are done count: the program is the same with them and without.
 
         Such runs need a pass over their state at each step, to keep those as they are
         that have none left. A run on its own keeps it as well: XLA makes a quicker
@@ -285,7 +287,7 @@ class _CohortLoop:
         size = self._plan.runs_at_a_time
         return size == 1 or not all(
             cohorts.same_steps(_take(epoch, slice(start, start + size)))
-            for start in starts
+            for start in range(0, len(self._cohort.runs), size)
             for epoch in epochs
         )
 
@@ -375,6 +377,7 @@ class _CohortLoop:
                     epoch, losses, val, seconds=took, first_run=batch.first
                 )
             )
+            stopping.check()
         return state, history
 
     def _skip_epochs(self, batch: _RunBatch, history: History, num_epochs: int) -> None:

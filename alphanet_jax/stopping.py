@@ -1,0 +1,189 @@
+"""Ends the program when it is told to: by Ctrl-C, or by SIGTERM.
+
+Python raises `KeyboardInterrupt` between two of its own steps. That is late where a
+library compiles for a minute, and for nothing where the library catches it. So a thread
+hears of signals, too: if the program has not ended some seconds after the first, or
+there is a second one, it ends at once. Nothing is lost by that: files are written whole
+or not at all.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+__all__ = [
+    "Terminated",
+    "check",
+    "end_at_once",
+    "leave",
+    "line",
+    "listening",
+    "status_of",
+    "was_asked",
+]
+
+SECONDS_TO_END = 4.0
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name)
+)
+_ENDINGS = tuple(128 + number for number in _SIGNALS)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, which ends the program as Ctrl-C does."""
+
+
+class _State:
+    """What there is to know of signals in this process."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None  # number of the first signal
+        self.said = False  # whether its line is on standard error
+        self.listens = False
+        self.describe: Callable[[], str] = str
+
+
+_STATE = _State()
+
+
+def was_asked() -> bool:
+    """Tells whether a signal asked the program to end."""
+    return _STATE.asked is not None
+
+
+def check() -> None:
+    """Raises what a signal should have raised, where somebody caught that.
+
+    Raises:
+      KeyboardInterrupt: If the program was asked to end.
+    """
+    if _STATE.asked is not None:
+        raise _error(_STATE.asked)
+
+
+def _error(number: int) -> KeyboardInterrupt:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+
+
+def status_of(error: BaseException) -> int:
+    """Returns the exit status: 130 after Ctrl-C, 143 after SIGTERM."""
+    by_signal = _STATE.asked
+    if by_signal is None:
+        by_signal = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    return 128 + by_signal
+
+
+def line(status: int) -> str:
+    """Makes the line about the end, and notes that it is said."""
+    _STATE.said = True
+    what = "interrupted" if status == 128 + signal.SIGINT else "terminated"
+    return f"{what}{_STATE.describe()}"
+
+
+@contextlib.contextmanager
+def listening(describe: Callable[[], str] | None = None) -> Iterator[None]:
+    """Hears signals while the block runs, which they end.
+
+    Args:
+      describe: Returns what to say after 'interrupted', such as how to go on. A block
+        within another one may know more.
+    """
+    before = _STATE.describe
+    if describe is not None:
+        _STATE.describe = describe
+    try:
+        main = threading.current_thread() is threading.main_thread()
+        if _STATE.listens or not main:
+            yield
+        else:
+            with _hearing():
+                yield
+    finally:
+        _STATE.describe = before
+
+
+@contextlib.contextmanager
+def _hearing() -> Iterator[None]:
+    # What is ignored, as of a job in the background, stays ignored.
+    heard = [n for n in _SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    _STATE.asked, _STATE.said, _STATE.listens = None, False, True
+    old_wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    old = {number: signal.signal(number, _raise) for number in heard}
+    thread = threading.Thread(target=_listen, args=(ours,), name="signals", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old_wakeup)
+        theirs.close()  # the thread reads the end of it, and ends
+        thread.join(1.0)
+        ours.close()
+        _STATE.asked, _STATE.listens = None, False
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    _STATE.asked = number
+    raise _error(number)
+
+
+def _listen(source: socket.socket) -> None:
+    """Waits for a signal, then for a second one, or for so long."""
+    first = _next_signal(source)
+    if first is None:
+        return
+    _STATE.asked = first
+    source.settimeout(SECONDS_TO_END)
+    try:
+        if _next_signal(source) is None:
+            return
+    except TimeoutError:
+        pass
+    end_at_once(128 + first)
+
+
+def _next_signal(source: socket.socket) -> int | None:
+    """Waits for the number of a signal that ends; None when nobody listens."""
+    while True:
+        try:
+            number = source.recv(1)
+        except TimeoutError:
+            raise
+        except OSError:
+            return None
+        if not number:
+            return None
+        if number[0] in _SIGNALS:
+            return number[0]
+
+
+def end_at_once(status: int) -> NoReturn:
+    """Ends the process whatever it does, with its line if that was not said."""
+    if not _STATE.said:
+        # Not by way of Python's stream, which the other thread may hold.
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: {line(status)}\n".encode(errors="replace"))
+    os._exit(status)
+
+
+def leave(status: int) -> int:
+    """Returns an exit status; after a signal the process ends here.
+
+    Threads of libraries that wait for something would keep Python from ending.
+    """
+    if status in _ENDINGS:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    return status

@@ -1,0 +1,160 @@
+"""Ctrl-C and SIGTERM: the program ends, in seconds, whatever it does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alphanet_jax import stopping
+from alphanet_jax.commands import cli
+
+ROOT = Path(__file__).parents[1]
+BEGIN = """
+import signal, sys, time
+from types import SimpleNamespace
+from alphanet_jax import stopping
+from alphanet_jax.commands import cli
+stopping.SECONDS_TO_END = 0.7
+
+def define_flags(values, argv):
+    pass
+
+def run(values):
+    print("runs", flush=True)
+    {body}
+
+module = SimpleNamespace(DESCRIPTION="", define_flags=define_flags, run=run)
+sys.exit(stopping.leave(cli.run_program(module, ["x"])))
+"""
+BODIES = {
+    "waits": "time.sleep(60)",
+    "catches everything": """
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass""",
+    "makes another error of it": """
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise RuntimeError("from deep within")""",
+    "does not come back to Python": "import ctypes; ctypes.CDLL(None).sleep(60)",
+    "has a thread that does not end": """
+    import threading
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    time.sleep(60)""",
+}
+
+
+def start(body):
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN.format(body=body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout.readline() == "runs\n"
+    time.sleep(0.1)
+    return process
+
+
+@pytest.mark.slow
+class TestEnds:
+    @pytest.mark.parametrize(
+        ("number", "word"),
+        [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")],
+    )
+    @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+    def test_whatever_it_does(self, body, number, word):
+        process = start(body)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (128 + number, f"error: {word}\n")
+
+    def test_a_second_one_ends_it_at_once(self):
+        process = start(
+            "stopping.SECONDS_TO_END = 60\n    " + BODIES["catches everything"]
+        )
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (130, "error: interrupted\n")
+
+    def test_what_is_ignored_stays_ignored(self):
+        process = start(
+            "time.sleep(0.5)\n    print('on', flush=True)",
+        )
+        process.communicate(timeout=20)
+        code = BEGIN.format(body="import os; os.kill(os.getpid(), signal.SIGINT)")
+        code = code.replace(
+            "from types", "signal.signal(signal.SIGINT, signal.SIG_IGN)\nfrom types"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+        assert done.returncode == 0
+
+    def test_while_modules_are_imported(self):
+        """From the first moment that the program is its own."""
+        code = (
+            "import sys, time; sys.argv = ['alphanet', 'help']\n"
+            "class Slow:\n"
+            "    def find_spec(self, name, *rest):\n"
+            "        if name == 'alphanet_jax.commands.cli':\n"
+            "            print('runs', flush=True); time.sleep(60)\n"
+            "from alphanet_jax.__main__ import main\n"
+            "sys.meta_path.insert(0, Slow()); sys.exit(main())"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert process.stdout.readline() == "runs\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (130, "error: interrupted\n")
+
+
+def ask_to_end(number):
+    os.kill(os.getpid(), number)
+    time.sleep(1)  # a signal need not be handled before the next step of Python
+
+
+class TestListening:
+    def test_handlers_are_as_before(self):
+        before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+        with pytest.raises(KeyboardInterrupt), stopping.listening():
+            ask_to_end(signal.SIGINT)
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+        assert not stopping.was_asked()
+        stopping.check()
+
+    def test_what_was_caught_is_raised_again(self):
+        with stopping.listening():
+            with pytest.raises(KeyboardInterrupt):
+                ask_to_end(signal.SIGTERM)
+            assert stopping.was_asked()
+            with pytest.raises(stopping.Terminated) as raised:
+                stopping.check()
+            assert stopping.status_of(raised.value) == 143
+
+    def test_the_inner_block_says_more(self):
+        with stopping.listening(lambda: "; outer"):
+            with stopping.listening(lambda: "; inner"):
+                assert stopping.line(130) == "interrupted; inner"
+            assert stopping.line(143) == "terminated; outer"
+
+    def test_nothing_to_leave_for(self):
+        assert [stopping.leave(status) for status in (0, 1)] == [0, 1]
+
+    def test_help_is_no_signal(self, capsys):
+        assert cli.main(["alphanet", "help"]) == 0
