@@ -187,7 +187,7 @@ def test_refit_is_a_fit_on_both(made):
         np.concatenate([made[group][place] for group in ("train", "val")])
         for place in (0, 1)
     )
-    usual = found.options["l2_factor"] * posthoc.convex_head.L2
+    usual = found.options["l2_factor"] * posthoc.convex_head.default_l2(len(COUNTS))
     plus = posthoc.alphanet_plus(
         rows,
         labels,
