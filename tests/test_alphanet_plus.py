@@ -31,7 +31,7 @@ from alphanet_jax.posthoc.plus import (
 
 FEATURES, LABELS = plus_oracle.long_tail()
 COUNTS = np.bincount(LABELS)
-L2 = convex_head.L2
+L2 = convex_head.default_l2(len(COUNTS))
 
 
 def on_a_line(*places):

@@ -51,6 +51,13 @@ def mapped(tmp_path, features):
     return np.load(tmp_path / "features.npy", mmap_mode="r")
 
 
+@pytest.mark.parametrize(
+    ("number", "l2"), [(2, 2e-5), (100, 2e-5), (200, 1e-5), (8_000, 2.5e-7)]
+)
+def test_default_l2(number, l2):
+    assert convex_head.default_l2(number) == pytest.approx(l2)
+
+
 class TestObjective:
     @pytest.mark.parametrize("prior", [None, random_prior()])
     def test_against_float64(self, prior):

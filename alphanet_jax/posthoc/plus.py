@@ -18,12 +18,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from alphanet_jax.posthoc.convex_head import (
-    L2,
     TOLERANCE,
     ConvexHead,
     Prior,
     TrainingRows,
     adjusted,
+    default_l2,
     fit_head,
     training_rows,
     unadjusted,
@@ -58,7 +58,7 @@ __all__ = [
 # Of the default. A small weight is best for features of a network that was trained on
 # the same samples, a large one where there are few samples of many classes.
 L2_FACTORS = (1.0, 4.0, 0.25)
-USUAL_PASSES = 40  # over the samples, for a head
+USUAL_PASSES = 20  # over the samples, for a head of a large dataset
 TAU_GRID = tuple(step / 10 for step in range(-10, 26))
 
 
@@ -267,8 +267,8 @@ def alphanet_plus(
       val: Validation features and labels, by which what is None below is chosen.
       covariance_shrinkage: a of the Gaussian scores, in (0, 1]; without validation
         data 0.3.
-      l2: w, the weight of the prior; without validation data 2e-5, which is also
-        that of the head it starts at.
+      l2: w, the weight of the prior; without validation data `default_l2` of these
+        classes, which is also that of the head it starts at.
       tau: Factor of the log prior that is taken from logits; without validation data
         0.
       num_neighbors: Number of classes k that a class borrows from; all others where
@@ -312,15 +312,16 @@ def alphanet_plus(
         most_per_class=most_per_class,
         seed=seed,
     )
-    l2s = [L2 if l2 is None else l2]
+    usual = default_l2(num_classes)
+    l2s = [usual if l2 is None else l2]
     if l2 is None and val is not None:
-        l2s = [factor * L2 for factor in L2_FACTORS]
+        l2s = [factor * usual for factor in L2_FACTORS]
     num_heads = len(l2s) + (balanced is None)
     fitting = _Fitting(rows, tolerance, on_progress, num_heads)
     fits: list[ConvexHead] = []
     if balanced is None:
         start = None if classifier is None else unadjusted(classifier, rows)
-        fits = [fitting.head(0, L2, start)]
+        fits = [fitting.head(0, usual, start)]
         balanced = fits[0].head
     gaussian = scores_of(found, statistics, shrunk=shrunk)
     prior, kappa = _prior(rows, gaussian, balanced, neighborhood)

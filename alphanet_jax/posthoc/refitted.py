@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax.posthoc.convex_head import L2, balanced_softmax_head
+from alphanet_jax.posthoc.convex_head import balanced_softmax_head, default_l2
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
     FeatureStatistics,
@@ -106,7 +106,7 @@ def head_family(
             features,
             labels,
             num_classes=num_classes,
-            l2=l2_factor * L2,
+            l2=l2_factor * default_l2(num_classes),
             classifier=Linear(weight, bias),
             statistics=_statistics(kept, features, labels, num_classes),
             most_per_class=most_per_class,
@@ -151,7 +151,7 @@ def plus_family(
         labels,
         num_classes=num_classes,
         covariance_shrinkage=covariance,
-        l2=l2_factor * L2,
+        l2=l2_factor * default_l2(num_classes),
         tau=0.0,
         classifier=Linear(weight, bias),
         balanced=None if kept is None else kept.get(BALANCED),
