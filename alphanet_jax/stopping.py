@@ -84,7 +84,11 @@ def line(status: int) -> str:
     """Makes the line about the end, and notes that it is said."""
     _STATE.said = True
     what = "interrupted" if status == 128 + signal.SIGINT else "terminated"
-    return f"{what}{_STATE.describe()}"
+    try:
+        return f"{what}{_STATE.describe()}"
+    # It may be asked for at a moment when little of what it is about is there.
+    except Exception:
+        return what
 
 
 @contextlib.contextmanager

@@ -165,6 +165,9 @@ def trial(command, directory, number, seed):
     wrong, status = [], process.returncode
     ended = status == 0
     if number != signal.SIGKILL and not ended:
+        # Before the program is Python's own, the system ends it, without a word.
+        if status == -number and not err:
+            return after_the_end(command, directory, before, ended), "never began"
         if status != 128 + number:
             wrong.append(f"{number.name}: status {status}: {err[-300:]}")
         if took > SECONDS_TO_END:
@@ -173,6 +176,13 @@ def trial(command, directory, number, seed):
             wrong.append(f"{number.name}: a traceback: {err[-600:]}")
         if sum(line.startswith("error: ") for line in err.splitlines()) != 1:
             wrong.append(f"{number.name}: not one line: {err[-300:]}")
+    kind = "ended before" if ended else "stopped"
+    return wrong + after_the_end(command, directory, before, ended), kind
+
+
+def after_the_end(command, directory, before, ended):
+    """Looks at what is there, and runs the command again; returns what is wrong."""
+    wrong = []
     if command.breaks is not None:
         away = directory / command.breaks
         away.rename(away.with_suffix(".away"))
@@ -199,7 +209,7 @@ def trial(command, directory, number, seed):
         wrong.append(f"other bytes than without a stop: {other}")
     if left := left_over(directory):
         wrong.append(f"left: {left}")
-    return wrong, "ended before" if ended else "stopped"
+    return wrong
 
 
 def main():
@@ -213,6 +223,8 @@ def main():
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
     rng, clock = random.Random(asked.seed), time.monotonic()
+    # Shells start jobs in the background with Ctrl-C ignored, and children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     scratch = Path(tempfile.mkdtemp(prefix="kills-"))
     print(f"in {scratch}", flush=True)
     Command.trained = scratch / "trained" / "w"

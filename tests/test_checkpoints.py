@@ -675,7 +675,8 @@ class TestCommand:
                     process.kill()
                     break
         assert process.returncode == -signal.SIGKILL
-        assert not (tmp_path / "w").exists()
+        # What shows that it is in use stays, and is nobody's.
+        assert [path.name for path in (tmp_path / "w").iterdir()] == [".in_use"]
         assert max(states("c")["runs_0-0"]) >= 3
         done = subprocess.run(
             arguments, check=True, capture_output=True, text=True, cwd=tmp_path

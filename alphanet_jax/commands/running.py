@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+# A process that says nothing for so long is dead, and the others end.
+_HEARTBEAT_SECONDS = 20
+
+
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the flags of every command that runs an experiment."""
     from ml_collections import config_flags
@@ -199,14 +203,16 @@ def start_jax(values: flags.FlagValues) -> None:
         for name in ("coordinator_address", "num_processes", "process_id")
     )
     if address == "auto":
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
     elif address is not None:
         if count is None or number is None or not 0 <= number < count:
             raise UserError(
                 "--coordinator_address needs --num_processes and --process_id, from 0 "
                 f"to one less than their number, got {count} and {number}"
             )
-        jax.distributed.initialize(address, count, number)
+        jax.distributed.initialize(
+            address, count, number, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS
+        )
     from alphanet_jax.experiment import devices
 
     devices.check_devices()

@@ -10,6 +10,7 @@ them need be kept.
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import sys
@@ -182,6 +183,7 @@ def _remove(directory: Path) -> None:
 
 def _ignore_closed_loops() -> None:
     """Keeps Python from reporting reads that Orbax leaves under way when one fails."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

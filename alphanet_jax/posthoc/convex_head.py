@@ -64,10 +64,10 @@ def default_l2(num_classes: int) -> float:
     samples, beside which w stands; so it goes down with their number.
 
     Examples:
-      >>> default_l2(26), default_l2(100), default_l2(1000)
-      (2e-05, 2e-05, 2e-06)
+      >>> default_l2(26), default_l2(100), default_l2(200)
+      (2e-05, 2e-05, 1e-05)
     """
-    return _L2 * min(1.0, _L2_CLASSES / num_classes)
+    return _L2 / max(1.0, num_classes / _L2_CLASSES)
 
 
 class Prior(NamedTuple):
