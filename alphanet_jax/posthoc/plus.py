@@ -57,7 +57,7 @@ __all__ = [
 
 # Of the default. A small weight is best for features of a network that was trained on
 # the same samples, a large one where there are few samples of many classes.
-L2_FACTORS = (1.0, 4.0, 0.25)
+L2_FACTORS = (1.0, 4.0, 0.25, 16.0)
 USUAL_PASSES = 20  # over the samples, for a head of a large dataset
 TAU_GRID = tuple(step / 10 for step in range(-10, 26))
 
