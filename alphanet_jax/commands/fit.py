@@ -54,7 +54,7 @@ values make a sweep, of which the best by validation accuracy is taken:
 --method=alphanet_plus or another corrects in another way than AlphaNet; auto compares
 all that take seconds on val, and chooses by what you need:
 
-  python main.py fit --features=features --classifier=model.pth \
+  python main.py fit --features=features --classifier=model.pth \\
       --workdir=results/auto --method=auto --target="overall >= -1"
 
 What the files are is written to WORKDIR/dataset.toml, a registry by which other
