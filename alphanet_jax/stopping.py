@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 __all__ = [
     "Terminated",
@@ -124,9 +124,19 @@ def _hearing() -> Iterator[None]:
     old = {number: signal.signal(number, _raise) for number in heard}
     thread = threading.Thread(target=_listen, args=(ours,), name="signals", daemon=True)
     thread.start()
+    old_hook = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # Raised where Python drops it, in a finalizer: `check` raises it again.
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            old_hook(unraisable)
+
+    sys.unraisablehook = hook
     try:
         yield
     finally:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = old_hook
         for number, handler in old.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(old_wakeup)

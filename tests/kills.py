@@ -165,15 +165,15 @@ def trial(command, directory, number, seed):
     wrong, status = [], process.returncode
     ended = status == 0
     if number != signal.SIGKILL and not ended:
-        # Before the program is Python's own, the system ends it, without a word.
-        if status == -number and not err:
+        # Before the first line of the program has run, Python or the system ends it.
+        if status == -number and "__main__.py" not in err:
             return after_the_end(command, directory, before, ended), "never began"
         if status != 128 + number:
             wrong.append(f"{number.name}: status {status}: {err[-300:]}")
         if took > SECONDS_TO_END:
             wrong.append(f"{number.name}: ended after {took:.1f} s")
         if "Traceback" in err:
-            wrong.append(f"{number.name}: a traceback: {err[-600:]}")
+            wrong.append(f"{number.name}: a traceback: {err[:600]}")
         if sum(line.startswith("error: ") for line in err.splitlines()) != 1:
             wrong.append(f"{number.name}: not one line: {err[-300:]}")
     kind = "ended before" if ended else "stopped"

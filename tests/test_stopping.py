@@ -43,6 +43,13 @@ BODIES = {
         time.sleep(60)
     except KeyboardInterrupt:
         raise RuntimeError("from deep within")""",
+    "drops it": """
+    class Final:
+        def __del__(self):
+            time.sleep(60)
+    final = Final()
+    del final
+    time.sleep(60)""",
     "does not come back to Python": "import ctypes; ctypes.CDLL(None).sleep(60)",
     "has a thread that does not end": """
     import threading

@@ -41,6 +41,7 @@ __all__ = [
 _PLANS = ".unfinished.json"
 _RECORD_FORMAT = 1
 _ROOM_FOR_LOGS = 2**22
+_STATE_FILES = 2**17  # what Orbax writes beside the arrays of a state
 
 
 class Places(NamedTuple):
@@ -280,6 +281,7 @@ def check_space(
         results += runs * one.per_run + len(cohort.parts) * one.per_part
         # Parameters, two moments and those of the selected epoch; and the history.
         per_state = plan.runs_at_a_time * (4 * one.params + one.history)
+        per_state += _STATE_FILES
         batches = -(-runs // plan.runs_at_a_time)
         states += batches * (places.n_ckpt + 1) * per_state
         logs += runs * one.logs
