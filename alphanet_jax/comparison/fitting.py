@@ -204,7 +204,7 @@ def fit_method(
     try:
         found = _fit(data, name, asked, num_folds=num_folds, report=report)
         last = found
-        if asked.refit_on_val:
+        if asked.refit_on_val and found.method != _UNCHANGED:
             last = _refit(data, found, asked, report=report)
     except ValueError as error:
         raise UserError(f"{name}: {error}") from None
