@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from alphanet_jax import bundled
-from alphanet_jax import outputs
+from alphanet_jax import bundled, outputs
 from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config.sweep import Point
