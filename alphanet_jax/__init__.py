@@ -8,6 +8,9 @@ go the same way:
 
     errors, files    the ground: errors of one line, files whole or not at all
     version          of the package, which results record
+    parsing          JSON, TOML and `.npy` as strangers may have written them
+    outputs          places for output: tried before work, held by one program at a time
+    stopping         Ctrl-C and SIGTERM
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
     measures         numbers that say how good predictions are

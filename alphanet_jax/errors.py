@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "count_of", "did_you_mean"]
+__all__ = ["UserError", "count_of", "did_you_mean", "printable"]
 
 
 class UserError(ValueError):
@@ -22,6 +22,18 @@ def count_of(number: int, noun: str) -> str:
       ('1 run', '2 runs', '0 seeds')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def printable(text: str) -> str:
+    r"""Replaces characters that a terminal would obey, such as in names from files.
+
+    Examples:
+      >>> printable("fox\x1b[2J") == "fox\N{REPLACEMENT CHARACTER}[2J"
+      True
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most_listed: int = 12) -> str:

@@ -8,25 +8,30 @@ import mmap
 import os
 import re
 import shutil
+import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import Literal
 
 import numpy as np
 
+from alphanet_jax import parsing
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "content_hash",
     "decode_text",
     "file_hashes",
     "file_sha256",
     "is_writable",
+    "keep_others_out",
     "list_npz",
     "open_npy",
     "open_npz",
+    "others_may_write",
     "read_lines",
     "recover",
     "release_rows",
@@ -37,6 +42,7 @@ __all__ = [
 
 # No clock in a file: equal contents give equal bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 _STAGE_PREFIX = ".staging-"
 _MOVES = "moves.json"  # there once all of a stage is written, until all is moved
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
@@ -55,7 +61,39 @@ def file_sha256(path: Path) -> str:
 def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
     """Computes the SHA-256 of files, several at a time."""
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(paths, pool.map(file_sha256, paths), strict=True))
+        return dict(zip(paths, pool.map(content_hash, paths), strict=True))
+
+
+def content_hash(path: Path) -> str:
+    """Computes the SHA-256 of a file's content, once in a process.
+
+    A file that was moved is known again; one whose size or time differs is read again.
+    """
+    status = path.stat()
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = file_sha256(path)
+    return _HASHES[key]
+
+
+def others_may_write(directory: Path) -> bool:
+    """Returns whether anybody but this user and the superuser may change a directory.
+
+    What is in it is then not to be trusted more than its writers are.
+    """
+    if not hasattr(os, "getuid"):
+        return False
+    status = directory.stat()
+    theirs = status.st_uid not in (0, os.getuid())
+    return theirs or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def keep_others_out(root: Path) -> None:
+    """Takes from others the right to write to this user's directories in a tree."""
+    for directory, _, _ in os.walk(root):
+        mode = os.stat(directory).st_mode
+        with contextlib.suppress(OSError):
+            os.chmod(directory, mode & ~(stat.S_IWGRP | stat.S_IWOTH) & 0o7777)
 
 
 def is_writable(directory: Path) -> bool:
@@ -333,12 +371,18 @@ def open_npz(
     arrays = {}
     beginnings = tuple(name for name in without if name.endswith("."))
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
-        for member_name in archive.namelist():
-            name = member_name.removesuffix(".npy")
+        wanted = {}
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
             left_out = name in without or name.startswith(beginnings)
             if (names is None or name in names) and not left_out:
-                with archive.open(member_name) as member:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                if name in wanted:
+                    raise ValueError(f"two members {name!a}")
+                wanted[name] = info
+        size = sum(info.file_size for info in wanted.values())
+        parsing.check_unpacked(size, path.stat().st_size, "its arrays")
+        for name, info in wanted.items():
+            arrays[name] = parsing.read_array(archive, info)
     return arrays
 
 
@@ -356,24 +400,11 @@ def list_npz(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """
     found = {}
     with _blame(path, ".npz"), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                version = np.lib.format.read_magic(member)
-                shape, _, dtype = _read_header(member, version)
-            found[name.removesuffix(".npy")] = (shape, dtype)
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                header = parsing.read_array_header(member)
+            found[info.filename.removesuffix(".npy")] = (header.shape, header.dtype)
     return found
-
-
-def _read_header(
-    file: IO[bytes], version: tuple[int, int]
-) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Reads the header of an array after its magic: shape, memory order, dtype."""
-    # Version 3 differs from 2 in the names of fields, which plain arrays lack.
-    read = np.lib.format.read_array_header_2_0
-    if version == (1, 0):
-        read = np.lib.format.read_array_header_1_0
-    header: tuple[tuple[int, ...], bool, np.dtype] = read(file)
-    return header
 
 
 def open_npy(path: Path) -> np.ndarray:
@@ -384,10 +415,16 @@ def open_npy(path: Path) -> np.ndarray:
     """
     with _blame(path, ".npy"):
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version <= (2, 0) and _read_header(file, version)[2].hasobject:
-                raise UserError(_PICKLED)
-        return np.lib.format.open_memmap(path, mode="r")
+            header = parsing.read_array_header(file)
+            start, size = file.tell(), os.fstat(file.fileno()).st_size
+        if header.dtype.hasobject:
+            raise UserError(_PICKLED)
+        if header.nbytes > size - start:
+            raise ValueError(f"it says {header.nbytes} bytes and holds {size - start}")
+        if not header.nbytes:
+            return np.empty(header.shape, header.dtype)
+        order: Literal["C", "F"] = "F" if header.fortran else "C"
+        return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
 def decode_text(content: bytes) -> str:

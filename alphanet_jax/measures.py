@@ -129,7 +129,9 @@ def worst_classes(acc_per_class: ArrayLike, *, fraction: float = 0.1) -> np.ndar
 
 def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
     most = logits.max(axis=-1)
-    sums = np.exp(logits - most[..., None]).sum(axis=-1, dtype=np.float64)
+    with np.errstate(over="ignore"):  # what is so far below the largest adds 0
+        below = logits - most[..., None]
+    sums = np.exp(below).sum(axis=-1, dtype=np.float64)
     return np.asarray(most + np.log(sums))
 
 

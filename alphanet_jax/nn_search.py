@@ -5,7 +5,8 @@ classes ('many' + 'medium'), k neighbors of a class, D_j distinct classes at pla
 the sources.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,14 @@ __all__ = [
     "Sources",
     "class_means",
     "find_neighbors",
+    "find_neighbors_on_host",
     "make_sources",
     "source_classes",
 ]
 
 METRICS = ("euclidean", "cosine", "random")
+# Means of another size, or so far from zero beside their spread, are moved and scaled.
+_SMALL, _LARGE, _FAR = 2.0**-24, 2.0**24, 2.0**8
 
 
 class Neighbors(NamedTuple):
@@ -58,6 +62,28 @@ def _nearest(queries: jax.Array, candidates: jax.Array, num: int) -> Neighbors:
 
     ranked: Neighbors = jax.lax.map(rank, queries)
     return ranked
+
+
+def _power_of_two(sizes: jax.Array) -> jax.Array:
+    """Computes the power of two that brings each size to about 1; 1 for 0.
+
+    Numbers times it lose no digits, and their squares are neither zero nor infinite.
+    """
+    exponent = jnp.clip(jnp.frexp(sizes)[1], -126, 126)
+    return jnp.ldexp(jnp.float32(1), -exponent)
+
+
+def _unit(rows: jax.Array) -> jax.Array:
+    """Makes rows as long as each other; those of zeros stay."""
+    rows = rows * _power_of_two(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
+    norms = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / jnp.where(norms > 0, norms, 1.0)
+
+
+def _spread(rows: jax.Array) -> jax.Array:
+    """Computes about how far rows are from each other, but for some few of them."""
+    center = jnp.sum(rows / rows.shape[0], axis=0, keepdims=True)
+    return jnp.median(jnp.max(jnp.abs(rows - center), axis=1))
 
 
 def find_neighbors(
@@ -116,11 +142,90 @@ def find_neighbors(
     if metric == "cosine":
         # For unit vectors |a - b|^2 = 2 (1 - cos): differences keep the digits of
         # near-ties that 1 - cos would round away.
-        norms = jnp.linalg.norm(means, axis=1, keepdims=True)
-        means = means / jnp.maximum(norms, 1e-12)
-    index, squared = _nearest(means[few_classes], means[base_classes], num_neighbors)
-    distances = 0.5 * squared if metric == "cosine" else jnp.sqrt(squared)
+        means = _unit(means)
+    scale = _power_of_two(_spread(means))
+    index, squared = _nearest(
+        scale * means[few_classes], scale * means[base_classes], num_neighbors
+    )
+    distances = (
+        0.5 * squared / scale / scale
+        if metric == "cosine"
+        else jnp.sqrt(squared) / scale
+    )
     return Neighbors(base_classes[index], distances)
+
+
+def find_neighbors_on_host(
+    means: np.ndarray,
+    few_classes: ArrayLike,
+    base_classes: ArrayLike,
+    *,
+    find: Callable[..., Neighbors] = find_neighbors,
+    metric: str = "euclidean",
+    **options: Any,
+) -> Neighbors:
+    """Finds neighbors as `find_neighbors` does, of means of any size.
+
+    Means that are very large or small, or all but the same beside their distance from
+    zero, lose in float32 what tells them apart. They are moved and scaled before, in
+    float64, which changes no neighbor; others are taken as they are.
+
+    Args:
+      means: Mean training feature of every class, with shape `[C, d]`, float64.
+      few_classes: Class ids, with shape `[F]`.
+      base_classes: Class ids, with shape `[A]`.
+      find: `find_neighbors`, perhaps compiled.
+      metric: See `find_neighbors`.
+      **options: Further arguments of `find_neighbors`.
+
+    Returns:
+      The neighbors, as arrays of NumPy.
+
+    Raises:
+      ValueError: If a distance is too large for float32.
+
+    Examples:
+      >>> means = np.array([[0.0], [5.0], [1.0], [9.0]]) * 2.0**-100 + 2.0**-60
+      >>> found = find_neighbors_on_host(means, [0], [1, 2, 3], num_neighbors=2)
+      >>> found.classes.tolist()
+      [[2, 1]]
+    """
+    moved, scale = np.asarray(means, np.float64), 1.0
+    size = float(np.abs(moved).max(initial=0.0))
+    if metric == "cosine":
+        norms = np.sqrt(np.sum((moved / (size or 1.0)) ** 2, axis=1, keepdims=True))
+        moved = moved / (size or 1.0) / np.where(norms, norms, 1.0)
+    spread = moved - moved.mean(axis=0)
+    width = float(np.abs(spread).max(initial=0.0))
+    ordinary = _SMALL < size < _LARGE and width * _FAR > np.abs(moved).max(initial=0.0)
+    if metric == "random" or not width or ordinary:
+        found = find(
+            np.asarray(means, np.float32),
+            few_classes,
+            base_classes,
+            metric=metric,
+            **options,
+        )
+        return cast(Neighbors, jax.device_get(found))
+    scale = 2.0 ** np.floor(np.log2(width))  # exact, by a power of two
+    found = find(
+        np.asarray(spread / scale, np.float32),
+        few_classes,
+        base_classes,
+        metric="euclidean",
+        **options,
+    )
+    distances = np.asarray(found.distances, np.float64) * scale
+    if metric == "cosine":
+        distances = 0.5 * distances**2
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(distances, np.float32)
+    if not np.isfinite(narrow).all():
+        raise ValueError(
+            f"distances of means must fit float32, got {distances.max():.3g}; scale "
+            "the features"
+        )
+    return Neighbors(jax.device_get(found.classes), cast(jax.Array, narrow))
 
 
 def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.Array:

@@ -6,7 +6,7 @@ Notation: n samples, d feature dimensions, C classes.
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from alphanet_jax import files
 
@@ -67,6 +67,7 @@ def class_means(
     *,
     num_classes: int,
     prepare: Callable[[np.ndarray], np.ndarray] | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> np.ndarray:
     """Computes the mean feature of every class.
 
@@ -81,9 +82,10 @@ def class_means(
       num_classes: Number of classes C.
       prepare: What to make of some rows before their mean is taken, if anything; keeps
         their shape.
+      dtype: Of the means.
 
     Returns:
-      The means, with shape `[C, d]`, float32; zeros for a class without samples.
+      The means, with shape `[C, d]`; zeros for a class without samples.
 
     Raises:
       ValueError: If the shapes do not fit each other.
@@ -118,4 +120,4 @@ def class_means(
         if isinstance(features, np.ndarray):
             files.release_rows(features, start, start + len(chunk))
     counts = np.bincount(places, minlength=num_classes + 1)
-    return (sums / np.maximum(counts, 1)[:, None])[:num_classes].astype(np.float32)
+    return (sums / np.maximum(counts, 1)[:, None])[:num_classes].astype(dtype)

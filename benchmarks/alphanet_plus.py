@@ -2,9 +2,12 @@ r"""Measures alphanet+, and the Gaussian scores, at the shape of a long-tailed d
 
     python benchmarks/alphanet_plus.py --data=/tmp/imagenetlt --json=alphanet_plus.json
     python benchmarks/alphanet_plus.py --data=/tmp/cifar --profile=cifar --val
+    python benchmarks/alphanet_plus.py --data=/tmp/inaturalist --profile=inaturalist \
+        --estimate
 
 Makes the data when it is missing. Heads start at the given classifier; `--cold` starts
-them at nothing. Nothing else should be running.
+them at nothing. `--estimate` only says how long it would take. Nothing else should be
+running.
 """
 
 import argparse
@@ -15,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import synthetic
 from measuring import (
@@ -29,6 +33,8 @@ from measuring import (
     write_record,
 )
 
+from alphanet_jax import posthoc
+from alphanet_jax.comparison.announce import duration, seconds_of_a_pass
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.posthoc.convex_head import TOLERANCE, adjusted
 from alphanet_jax.posthoc.gaussian import (
@@ -41,6 +47,14 @@ from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.plus import AlphaNetPlus, Progress, alphanet_plus
 
 _KIB = 2**10
+CLOSED_FORMS = (
+    "few_offset",
+    "logit_adjustment",
+    "tau_normalization",
+    "nearest_class_mean_cosine",
+    "prior_from_predictions",
+    "gaussian_scores",
+)
 
 
 def accuracy(dataset: Dataset, head: Linear) -> dict[str, float]:
@@ -81,15 +95,54 @@ def fit(args: argparse.Namespace, dataset: Dataset) -> tuple[AlphaNetPlus, list[
             else None
         ),
         classifier=None if args.cold else Linear(dataset.weight, dataset.bias),
+        most_per_class=args.most_per_class,
         tolerance=args.tolerance,
         on_progress=on_progress,
     )
     return found, steps
 
 
+def inputs_of(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+    """Gathers what corrections need."""
+    return posthoc.make_inputs(
+        dataset.train.features,
+        dataset.train.labels,
+        dataset.weight,
+        dataset.bias,
+        few_classes=dataset.splits["few"],
+        most_per_class=args.most_per_class,
+    )
+
+
+def estimate(args: argparse.Namespace, dataset: Dataset) -> float:
+    """Says how long alphanet+ will take, as `fit` does; returns seconds."""
+    method = posthoc.METHODS["alphanet_plus"]
+    inputs = inputs_of(args, dataset)
+    heads = posthoc.num_heads(
+        method, inputs, num_choices=None if args.val or args.estimate else 1
+    )
+    a_pass = seconds_of_a_pass(inputs)
+    whole = heads * posthoc.USUAL_PASSES * a_pass
+    say(f"a pass of {a_pass:.2f} s, {heads} heads: about {duration(whole)}")
+    return whole
+
+
+def closed_forms(
+    args: argparse.Namespace, dataset: Dataset, seconds: dict[str, float]
+) -> None:
+    """Measures corrections that fit no head: a classifier for one value of the knob."""
+    for name in CLOSED_FORMS:
+        with timed(seconds, name):
+            jax.block_until_ready(
+                tuple(posthoc.apply(posthoc.METHODS[name], inputs_of(args, dataset), 1))
+            )
+
+
 def measure(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """Measures the parts and the whole."""
     seconds: dict[str, float] = {}
+    closed_forms(args, dataset, seconds)
+    seconds["alphanet+, as announced"] = estimate(args, dataset)
     with timed(seconds, "feature statistics"):
         statistics = feature_statistics(
             dataset.train.features,
@@ -149,11 +202,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--profile", choices=synthetic.PROFILES, default="imagenetlt")
     parser.add_argument("--val", action="store_true", help="choose a, w, tau")
     parser.add_argument("--cold", action="store_true", help="start at nothing")
+    parser.add_argument("--estimate", action="store_true", help="only say how long")
+    parser.add_argument("--most_per_class", type=int, help="see `training_rows`")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE)
     parser.add_argument("--json", type=Path, help="write the record here")
     args = parser.parse_args(argv)
     synthetic.ensure(args.profile, args.data)
     dataset = synthetic.load(args.profile, args.data)
+    if args.estimate:
+        estimate(args, dataset)
+        return
     record = new_record(vars(args))
     record["alphanet_plus"] = measure(args, dataset)
     print(report(record))

@@ -5,11 +5,10 @@ import plus_oracle
 import pytest
 
 from alphanet_jax import bundled
-from alphanet_jax.posthoc import neighborhood
+from alphanet_jax.posthoc import convex_head, neighborhood
 from alphanet_jax.posthoc.convex_head import (
     adjusted,
     balanced_softmax_head,
-    default_l2,
 )
 from alphanet_jax.posthoc.gaussian import (
     Discriminants,
@@ -23,11 +22,16 @@ from alphanet_jax.posthoc.neighborhood import (
     given_neighborhood,
     random_neighbors,
 )
-from alphanet_jax.posthoc.plus import alphanet_plus, choose_covariance, choose_tau
+from alphanet_jax.posthoc.plus import (
+    L2_FACTORS,
+    alphanet_plus,
+    choose_covariance,
+    choose_tau,
+)
 
 FEATURES, LABELS = plus_oracle.long_tail()
 COUNTS = np.bincount(LABELS)
-L2 = default_l2(len(LABELS))
+L2 = convex_head.default_l2(len(COUNTS))
 
 
 def on_a_line(*places):
@@ -198,7 +202,7 @@ class TestAlphaNetPlus:
         weight, bias, kappa = plus_oracle.alphanet_plus(
             features,
             labels,
-            default_l2(len(labels)),
+            L2,
             num_neighbors=min(num_neighbors, num_classes - 1),
         )
         assert found.kappa == pytest.approx(kappa, rel=0.02)
@@ -280,12 +284,12 @@ class TestAlphaNetPlus:
             on_progress=calls.append,
         )
         stages = list(dict.fromkeys((call.stage, call.head) for call in calls))
+        number = len(L2_FACTORS)
         assert stages == [
             ("balanced softmax head", 0),
-            ("alphanet+", 1),
-            ("alphanet+", 2),
+            *(("alphanet+", head) for head in range(1, number + 1)),
         ]
-        assert {call.num_heads for call in calls} == {3}
+        assert {call.num_heads for call in calls} == {number + 1}
         last = {call.head: call.step for call in calls}
         assert found.evaluations == sum(step.evaluations for step in last.values())
         assert all(step.expected <= 1e-5 for step in last.values())

@@ -138,8 +138,10 @@ def test_a_head_that_takes_longer_than_usual(lines):
     announced = Announced(HEAD, lines.append, num_choices=1, clock=clock)
     announced.begin(inputs())
     clock.now = 1000.0
-    announced.on_step(step(99, 10 * posthoc.USUAL_PASSES))
-    assert lines[-1].endswith("about 3 seconds left")
+    passes = 10 * posthoc.USUAL_PASSES
+    announced.on_step(step(0, 0))
+    announced.on_step(step(99, passes))
+    assert lines[-1].endswith(f"about {duration(1000 / passes)} left")
 
 
 @pytest.mark.parametrize("name", ["few_offset", "alphanet_plus"])
@@ -218,7 +220,9 @@ class TestFewerRows:
 
     def test_curves_that_are_kept_know_it(self):
         def facts(name, number):
-            return comparing._facts_of(name, None, (), number)
+            nothing = dict.fromkeys(("data", "setup", "alphanet", "root", "report"))
+            curves = comparing._Curves(**nothing, facts={}, most_per_class=number)
+            return curves._facts_of(name)
 
         assert facts("alphanet_plus", 5) != facts("alphanet_plus", None)
         assert facts("few_offset", 5) == facts("few_offset", None)

@@ -360,9 +360,12 @@ def test_alphanet_plus_is_measured(
     measuring.main([*arguments, "--val"])
     found = json.loads(record.read_text())["alphanet_plus"]
     assert found["converged"]
-    assert {step[0] for step in found["steps"]} == {0, 1, 2}  # heads
+    assert {step[0] for step in found["steps"]} == {0, 1, 2, 3}  # heads
     assert found["accuracy"]["alphanet+"]["few"] > found["accuracy"]["unchanged"]["few"]
     assert "passes over training samples" in capsys.readouterr().out
+    assert {*measuring.CLOSED_FORMS, "alphanet+, as announced"} <= set(found["seconds"])
+    measuring.main([*arguments, "--estimate", "--most_per_class=5"])
+    assert "4 heads: about" in capsys.readouterr().err
 
 
 @pytest.mark.slow

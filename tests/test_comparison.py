@@ -201,6 +201,13 @@ def test_differences_and_tests_are_of_the_reference(data):
         test = methods[name]["mcnemar"]["overall"]
         net = (test["only_method"] - test["only_reference"]) / len(data.test.labels)
         assert net == pytest.approx(right[name] - right["logit_adjustment"])
+    # Two tests of each split: the smaller p-value counts twice.
+    for part in ("few", "medium", "many", "overall"):
+        tests = [methods[name]["mcnemar"][part] for name in ("unchanged", "few_offset")]
+        low, high = sorted(tests, key=lambda test: test["p_value"])
+        least = min(1.0, 2 * low["p_value"])
+        assert low["corrected"] == pytest.approx(least)
+        assert high["corrected"] == pytest.approx(max(least, high["p_value"]))
 
 
 def test_the_oracle_is_shown_on_request_only(data, found):

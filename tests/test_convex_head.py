@@ -11,7 +11,6 @@ from alphanet_jax.posthoc import convex_head
 from alphanet_jax.posthoc.convex_head import (
     Prior,
     balanced_softmax_head,
-    default_l2,
     fit_head,
     rows_at_most,
     training_rows,
@@ -52,25 +51,11 @@ def mapped(tmp_path, features):
     return np.load(tmp_path / "features.npy", mmap_mode="r")
 
 
-class TestDefaultL2:
-    @pytest.mark.parametrize(
-        ("number", "l2"),
-        [
-            (11_000, 2e-5),
-            (8_000, 2e-5),
-            (15_000, 2e-5),
-            (5_500, 4e-5),
-            (88_000, 2.5e-6),
-        ],
-    )
-    def test_goes_down_with_samples(self, number, l2):
-        assert default_l2(number) == pytest.approx(l2)
-
-    def test_is_never_far_from_what_it_stands_for(self):
-        numbers = np.arange(2, 20_000, 7)
-        total = np.array([default_l2(number) * number for number in numbers])
-        assert total.min() > 0.22 / 1.5
-        assert total.max() < 0.22 * 1.5
+@pytest.mark.parametrize(
+    ("number", "l2"), [(2, 2e-5), (100, 2e-5), (200, 1e-5), (8_000, 2.5e-7)]
+)
+def test_default_l2(number, l2):
+    assert convex_head.default_l2(number) == pytest.approx(l2)
 
 
 class TestObjective:
@@ -356,7 +341,7 @@ class TestHead:
 class TestBalancedSoftmax:
     def test_is_the_head_without_a_prior(self):
         found = balanced_softmax_head(FEATURES, LABELS, num_classes=7)
-        expected = fit_head(rows_of(), l2=default_l2(89)).head
+        expected = fit_head(rows_of(), l2=2e-5).head
         for part, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(part, other)
 

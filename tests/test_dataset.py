@@ -152,16 +152,51 @@ def test_hashes_of_changed_files_are_not_taken_from_records(converted):
     assert after[f"{FEATURES}/val_labels.npy"] == files.file_sha256(path)
 
 
-def test_recorded_hashes_save_reading(converted, monkeypatch):
+def test_files_are_hashed_once_in_a_process(converted, monkeypatch):
     read = []
     real = files.file_sha256
     monkeypatch.setattr(files, "file_sha256", lambda p: read.append(p.name) or real(p))
+    monkeypatch.setattr(files, "_HASHES", {})
     load(converted)
-    assert sorted(read) == ["few.txt", "m.npz", "many.txt", "medium.txt"]
-    for path in (converted.root / FEATURES).glob("*.json"):
-        path.unlink()
     load(converted)
-    assert len(read) == 4 + 10
+    arrays = [
+        f"{group}{end}.npy"
+        for group in ("train", "val", "test")
+        for end in ("", "_labels")
+    ]
+    assert sorted(read) == sorted(
+        ["few.txt", "m.npz", "many.txt", "medium.txt", *arrays]
+    )
+
+
+def test_a_converted_file_that_was_changed_is_not_believed(made, monkeypatch):
+    """Not even where its size and its time are as they were."""
+    before = load(made)[0]
+    features = np.array(before.train.features)
+    (path,) = made.root.glob(f"{CACHE}/**/train.npy")
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 0x80  # a sign
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    monkeypatch.setattr(files, "_HASHES", {})  # as another process would have it
+    again, lines = load(made)
+    assert any("converting" in line for line in lines)
+    np.testing.assert_array_equal(again.train.features, features)
+    assert again.file_hashes == before.file_hashes
+
+
+def test_a_cache_that_others_may_write_to_is_not_used(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    load(made)
+    cache = made.root / CACHE
+    assert not any(files.others_may_write(p) for p in cache.rglob("*") if p.is_dir())
+    (cache / FEATURES).chmod(0o777)
+    _, lines = load(made)
+    assert any(
+        line.startswith(f"not using {cache}: others may write to {cache / FEATURES};")
+        for line in lines
+    )
+    assert list(tmp_path.glob("own/**/train.npy"))
 
 
 def test_hashes_do_not_depend_on_the_place(made, tmp_path, monkeypatch):
@@ -718,7 +753,7 @@ def objects_in_labels(made):
     array(made, "test_labels", lambda x: x.astype(object))
 
 
-@breaks("test.npy: not a readable .npy file (mmap length is greater than file size)")
+@breaks("test.npy: not a readable .npy file (it says 192 bytes and holds 191)")
 def cut(made):
     path = made.root / FEATURES / "test.npy"
     path.write_bytes(path.read_bytes()[:-1])

@@ -477,7 +477,9 @@ def test_huge_shape_takes_no_memory(good_files):
     start = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117)
     content = start + b"\n" + b"\0" * 64
     (good_files / "a.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"\(mmap length is greater than file size\)"):
+    with pytest.raises(
+        UserError, match=r"\(it says 4393648464592896 bytes and holds 64\)"
+    ):
         files.open_npy(good_files / "a.npy")
     with zipfile.ZipFile(good_files / "a.npz", "w") as archive:
         archive.writestr("x.npy", content)

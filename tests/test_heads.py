@@ -10,9 +10,9 @@ import pytest
 import torch_writer
 from torch_writer import Unknown
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.data import heads
-from alphanet_jax.data.heads import HeadForm, contents, keys, list_tensors, read_head
+from alphanet_jax.data.heads import HeadForm, keys, list_tensors, read_head
 from alphanet_jax.errors import UserError
 
 C, D = 6, 10
@@ -685,7 +685,7 @@ class TestRefused:
 
 class TestHostile:
     def test_arrays_that_grow_are_not_read(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(contents, "_SMALL", 1 << 16)
+        monkeypatch.setattr(parsing, "FREE_BYTES", 1 << 16)
         with (tmp_path / "zeros.npz").open("wb") as file:
             np.savez_compressed(file, weight=np.zeros((2_000, 2_000), np.float32))
         fails(tmp_path / "zeros.npz", "takes 16,000,000 bytes", num_features=2_000,

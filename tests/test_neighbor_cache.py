@@ -9,7 +9,7 @@ from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax import files, scores
 from alphanet_jax.data import dataset
-from alphanet_jax.experiment import loop
+from alphanet_jax.experiment import loop, neighbor_cache
 from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 
@@ -24,6 +24,13 @@ RANDOM = dataclasses.replace(SETTINGS, nn_dist="random", nn_per_seed=True)
 def prepare(directory, data=DATA, settings=SETTINGS, seed=0):
     store = NeighborCache([directory], data)
     return problem_lib.prepare_all(data, [(settings, seed)], store=store)[0]
+
+
+def forge(path, **arrays):
+    """Changes what a file holds, and its hash with it."""
+    arrays = files.open_npz(path) | arrays
+    digest = neighbor_cache._digest(arrays["classes"], arrays["distances"])
+    files.write_npz(path, arrays | {"sha256": np.asarray(digest)})
 
 
 def count(directory):
@@ -45,7 +52,7 @@ class TestCache:
             again.neighbor_distances, first.neighbor_distances
         )
         swapped = first.neighbors[:, ::-1].copy()  # it is the file that is read
-        files.write_npz(path, {**files.open_npz(path), "classes": swapped})
+        forge(path, classes=swapped)
         np.testing.assert_array_equal(prepare(tmp_path).neighbors, swapped)
 
     @pytest.mark.parametrize(
@@ -82,6 +89,36 @@ class TestCache:
             seed,
         )
         assert count(tmp_path) == 1 + is_new
+
+    @pytest.mark.parametrize("damage", ["sign", "twice", "nan", "order", "negative"])
+    def test_what_cannot_be_right_is_found_again(self, tmp_path, damage):
+        first = prepare(tmp_path)
+        (path,) = tmp_path.glob("*.npz")
+        classes, distances = first.neighbors.copy(), first.neighbor_distances.copy()
+        if damage == "sign":  # not by somebody who knows of the hash
+            distances[0, 0] *= -1
+            files.write_npz(path, files.open_npz(path) | {"distances": distances})
+        elif damage == "twice":
+            classes[:, 1] = classes[:, 0]
+        elif damage == "nan":
+            distances[0, -1] = np.nan
+        else:
+            distances = -distances if damage == "negative" else distances[:, ::-1]
+        if damage != "sign":
+            forge(path, classes=classes, distances=np.ascontiguousarray(distances))
+        again = prepare(tmp_path)
+        np.testing.assert_array_equal(again.neighbors, first.neighbors)
+        np.testing.assert_array_equal(
+            again.neighbor_distances, first.neighbor_distances
+        )
+
+    def test_others_may_write_there(self, tmp_path):
+        first = prepare(tmp_path)
+        (path,) = tmp_path.glob("*.npz")
+        forge(path, classes=first.neighbors[:, ::-1].copy())
+        tmp_path.chmod(0o777)
+        again = prepare(tmp_path)
+        np.testing.assert_array_equal(again.neighbors, first.neighbors)
 
     @pytest.mark.parametrize("damage", ["bytes", "shape", "class"])
     def test_a_file_that_is_wrong_is_replaced(self, tmp_path, damage):

@@ -290,3 +290,76 @@ class TestMakeSources:
     def test_what_does_not_fit(self, shape, classes, message):
         with pytest.raises(ValueError, match=message):
             make_sources(np.ones(shape), classes)
+
+
+class TestMeansOfAnySize:
+    MEANS = np.random.default_rng(3).normal(size=(30, 8))
+    ORDINARY = nn_search.find_neighbors_on_host(
+        MEANS, np.arange(5), np.arange(5, 30), num_neighbors=4
+    )
+
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+    def test_ordinary_ones_are_taken_as_they_are(self, metric):
+        options = {"num_neighbors": 4, "metric": metric}
+        means = self.MEANS.astype(np.float32)
+        wanted = nn_search.find_neighbors(
+            means, np.arange(5), np.arange(5, 30), **options
+        )
+        found = nn_search.find_neighbors_on_host(
+            self.MEANS, np.arange(5), np.arange(5, 30), **options
+        )
+        np.testing.assert_array_equal(found.classes, wanted.classes)
+        np.testing.assert_array_equal(found.distances, wanted.distances)
+
+    @pytest.mark.parametrize(
+        ("factor", "offset"),
+        [(1e-22, 0.0), (1e20, 0.0), (1.0, 1e6), (1e-8, 1.0), (1e-30, 1e-24)],
+    )
+    def test_others_have_the_same_neighbors(self, factor, offset):
+        found = nn_search.find_neighbors_on_host(
+            self.MEANS * factor + offset,
+            np.arange(5),
+            np.arange(5, 30),
+            num_neighbors=4,
+        )
+        np.testing.assert_array_equal(found.classes, self.ORDINARY.classes)
+        np.testing.assert_allclose(
+            found.distances, factor * self.ORDINARY.distances, rtol=1e-5
+        )
+
+    @pytest.mark.parametrize("factor", [1e-22, 1e20, 1e-300, 1e300])
+    def test_cosine(self, factor):
+        wanted, found = (
+            nn_search.find_neighbors_on_host(
+                means,
+                np.arange(5),
+                np.arange(5, 30),
+                num_neighbors=4,
+                metric="cosine",
+            )
+            for means in (self.MEANS, self.MEANS * factor)
+        )
+        np.testing.assert_array_equal(found.classes, wanted.classes)
+        np.testing.assert_allclose(found.distances, wanted.distances, rtol=1e-5)
+
+    def test_cosine_of_directions_that_are_nearly_one(self):
+        means = self.MEANS + 1e6
+        unit = means / np.linalg.norm(means, axis=1, keepdims=True)
+        squared = ((unit[:5, None] - unit[None, 5:]) ** 2).sum(axis=2)
+        found = nn_search.find_neighbors_on_host(
+            means, np.arange(5), np.arange(5, 30), num_neighbors=4, metric="cosine"
+        )
+        order = np.argsort(squared, axis=1)[:, :4]
+        np.testing.assert_array_equal(found.classes, 5 + order)
+        np.testing.assert_allclose(
+            found.distances, 0.5 * np.take_along_axis(squared, order, 1), rtol=1e-4
+        )
+
+    def test_distances_that_do_not_fit(self):
+        with pytest.raises(ValueError, match="must fit float32, got 4"):
+            nn_search.find_neighbors_on_host(
+                np.array([[0.0], [4e38], [-4e38], [5e38]]),
+                [0],
+                [3, 2, 1],
+                num_neighbors=2,
+            )

@@ -114,7 +114,11 @@ class TestKnob:
     @pytest.mark.slow
     def test_alphanet_plus_has_defaults(self, made):
         found = fit(made, "alphanet+", val=False)
-        plus = posthoc.alphanet_plus(*made["train"], num_classes=CLASSES)
+        plus = posthoc.alphanet_plus(
+            *made["train"],
+            num_classes=CLASSES,
+            classifier=posthoc.Linear(made["weight"], made["bias"]),
+        )
         np.testing.assert_allclose(found.weight, plus.head.weight, atol=2e-2)
         assert (found.method, found.knob) == ("alphanet_plus", 0.0)
         assert found.options == {"covariance_shrinkage": 0.3, "l2_factor": 1.0}
@@ -187,7 +191,7 @@ def test_refit_is_a_fit_on_both(made):
         np.concatenate([made[group][place] for group in ("train", "val")])
         for place in (0, 1)
     )
-    usual = found.options["l2_factor"] * posthoc.convex_head.default_l2(len(labels))
+    usual = found.options["l2_factor"] * posthoc.convex_head.default_l2(len(COUNTS))
     plus = posthoc.alphanet_plus(
         rows,
         labels,

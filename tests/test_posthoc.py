@@ -555,7 +555,7 @@ def test_alphanet_plus_of_the_table_is_the_function(small, with_val):
     inputs["on_step"] = steps.append
     for factor in (1.0, 2.0):
         found = posthoc.apply(METHODS["alphanet_plus"], inputs, l2_factor=factor)
-        l2 = factor * convex_head.default_l2(len(small["labels"]))
+        l2 = factor * convex_head.default_l2(8)
         wanted = posthoc.alphanet_plus(
             **given, val=val, l2=l2, tau=0.0, classifier=head
         ).head
@@ -566,7 +566,7 @@ def test_alphanet_plus_of_the_table_is_the_function(small, with_val):
         one = posthoc.apply(METHODS["balanced_softmax_head"], inputs, tau)
         own = posthoc.balanced_softmax_head(
             **given,
-            l2=0.5 * convex_head.default_l2(len(small["labels"])),
+            l2=0.5 * convex_head.default_l2(8),
             classifier=head,
         )
         close(one.weight, own.weight)

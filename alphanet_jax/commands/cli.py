@@ -17,6 +17,7 @@ import importlib
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 from absl import flags
 
 from alphanet_jax import bundled, outputs, stopping
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 from alphanet_jax.version import __version__
 
 __all__ = ["COMMANDS", "SECTIONS", "main", "run_program"]
@@ -95,6 +96,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         ),
     },
 }
+_MOST_SHOWN = 300  # letters of a path or a message
 COMMANDS = {
     name: command for section in SECTIONS.values() for name, command in section.items()
 }
@@ -151,6 +153,12 @@ def run_program(
     flags.DEFINE_bool(
         "help", False, "show this help", short_name="h", flag_values=values
     )
+    flags.DEFINE_bool(
+        "debug",
+        False,
+        "show where in the program an error is from",
+        flag_values=values,
+    )
 
     def run() -> None:
         if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
@@ -170,9 +178,10 @@ def run_program(
         if hasattr(module, "what_next"):
             print(module.what_next(values, program), file=sys.stderr)
 
+    debug = bool({"--debug", "-debug"} & set(argv[1:]))
     with stopping.listening(lambda: _goes_on(values)):
         try:
-            return _guard(run)
+            return _guard(run, debug=debug)
         except flags.UnrecognizedFlagError as error:
             flag = error.flagname.partition("=")[0]
             return _fail(_unknown_flag(flag, module, values))
@@ -209,7 +218,7 @@ def _try_outputs(values: flags.FlagValues) -> None:
                 outputs.check_file(name, Path(text))
 
 
-def _guard(run: Callable[[], None]) -> int:
+def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
     """Runs and flushes the output; returns the exit status, errors being shown."""
     _print_anything()
     try:
@@ -220,17 +229,67 @@ def _guard(run: Callable[[], None]) -> int:
         # the rest when it ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except UserError as error:
-        return _fail(str(error))
+    except flags.UnrecognizedFlagError:
+        raise
+    # Nothing is let out but one line, whatever it is; `--debug` shows the rest.
+    except Exception as error:
+        if stopping.was_asked():  # it may be what a library made of a signal
+            raise
+        if debug:
+            traceback.print_exc()
+        return _fail(_one_line(error))
     return 0
+
+
+def _one_line(error: Exception) -> str:
+    """Says what went wrong, for what no part of the program has said better."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice ({text or 'out of memory'}); see --help"
+    if isinstance(error, RecursionError):
+        return f"something is nested too deep ({text}); --debug shows where"
+    if isinstance(error, OSError):
+        place = " -> ".join(
+            _shorten(str(name)) for name in (error.filename, error.filename2) if name
+        )
+        reason = error.strerror or text or type(error).__name__
+        return f"{place}: {reason}" if place else reason
+    if isinstance(error, UnicodeError):
+        return f"text that cannot be read or written ({_shorten(text)})"
+    if _is_from_jax(error):
+        hint = (
+            f"; JAX_PLATFORMS is {platforms!r}"
+            if (platforms := os.environ.get("JAX_PLATFORMS"))
+            else ""
+        )
+        reason = _shorten(text) or type(error).__name__
+        return f"JAX: {reason}{hint}; --debug shows where"
+    reason = f"{type(error).__name__}: {_shorten(text)}" if text else repr(error)
+    return f"unexpected, please report it: {reason}; --debug shows where"
+
+
+def _is_from_jax(error: Exception) -> bool:
+    """Returns whether an error comes from JAX, such as from its start."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in
+              traceback.walk_tb(error.__traceback__)]  # fmt: skip
+    names = (type(error).__module__, frames[-1] if frames else "")
+    return any(name.partition(".")[0] in ("jax", "jaxlib") for name in names)
+
+
+def _shorten(text: str) -> str:
+    """Cuts what would fill the screen."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _print_anything() -> None:
     """Makes standard output spell what its encoding does not have."""
     codecs.register_error("alphanet_jax", _spell)
     # A stream that somebody put in its place may have no encoding.
-    if getattr(sys.stdout, "errors", None) == "strict":
-        sys.stdout.reconfigure(errors="alphanet_jax")  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) in ("strict", "backslashreplace"):
+            stream.reconfigure(errors="alphanet_jax")  # type: ignore[union-attr]
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
@@ -320,7 +379,8 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 def _fail(message: str, *, status: int = 1) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    lines = map(printable, message.split("\n"))
+    print("error: " + "\n".join(lines), file=sys.stderr)
     return status
 
 

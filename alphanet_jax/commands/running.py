@@ -14,7 +14,7 @@ from alphanet_jax import bundled, outputs
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 
 __all__ = [
     "check_config",
@@ -151,7 +151,7 @@ def fields() -> list[tuple[str, Any, str]]:
 
 def say(line: str) -> None:
     """Shows progress; standard output is for the table."""
-    print(line, file=sys.stderr, flush=True)
+    print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
 
 
 def own_directory(name: str) -> Path | None:
@@ -299,5 +299,14 @@ def hold(values: flags.FlagValues, workdir: Path) -> None:
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:
-    """Computes the bytes that may be used; None where --memory_gib is not given."""
-    return None if values.memory_gib is None else int(values.memory_gib * 2**30)
+    """Computes the bytes that may be used; None where --memory_gib is not given.
+
+    Raises:
+      UserError: If it is no positive number.
+    """
+    given = values.memory_gib
+    if given is None:
+        return None
+    if not 0 < given < float("inf"):
+        raise UserError(f"--memory_gib must be a positive number, got {given:g}")
+    return int(given * 2**30)

@@ -1,7 +1,9 @@
 """The one function that compares: a dataset and names of methods in, a document out."""
 
+import dataclasses
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from alphanet_jax.comparison import document, kept
 from alphanet_jax.comparison.choosing import Target, choose
 from alphanet_jax.comparison.corrections import Judge
 from alphanet_jax.comparison.judging import Curve, Samples
-from alphanet_jax.comparison.setup import prepare
+from alphanet_jax.comparison.setup import Setup, prepare
 from alphanet_jax.comparison.sweep import AlphaNetSweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
@@ -107,29 +109,13 @@ def compare(
     Raises:
       UserError: If anything is not right, or all methods fail.
     """
-    names = method_names([*methods, reference] if methods else ())
-    if reference not in names:
-        names = method_names([*names, reference])
-    if not rhos:
-        raise UserError("rhos must have at least one value of rho")
-    if most_per_class is not None and most_per_class < 1:
-        raise UserError(f"most_per_class must be at least 1, got {most_per_class}")
+    names = _check(methods, reference, rhos, most_per_class)
     settings = Settings(dataset=data.name) if settings is None else settings
     setup = prepare(data, num_folds=num_folds, seed=seed)
     report(f"{len(names)} methods on {data.proper_name}: {setup.describe()}")
     for note in setup.notes:
         report(f"note: {note}")
-    shared: dict[str, Any] = {
-        "val": setup.val,
-        "test": setup.test,
-        "fold_of": setup.fold_of,
-        "products": setup.products,
-        "oracle": oracle,
-    }
     root = None if workdir is None else Path(workdir)
-    judge = Judge(
-        data, **shared, seed=seed, report=report, most_per_class=most_per_class
-    )
     alphanet = AlphaNetSweep(
         settings,
         rhos,
@@ -138,26 +124,9 @@ def compare(
         neighbors=neighbors,
         report=report,
     )
-    facts = {
-        "version": __version__,
-        "file_hashes": dict(data.file_hashes),
-        "num_folds": None if setup.fold_of is None else num_folds,
-        "seed": seed,
-        "oracle": oracle,
-    }
-
-    def curve(name: str) -> Curve:
-        def judged() -> Curve:
-            if name == ALPHANET:
-                return alphanet.curve(data, **shared)
-            return judge.curve(METHODS[name])
-
-        if root is None:
-            return judged()
-        own = _facts_of(name, settings, rhos, most_per_class)
-        key = kept.key_of(facts | own)
-        return kept.load_or_make(root / "methods" / f"{name}.npz", key, judged)
-
+    folds = None if setup.fold_of is None else num_folds
+    facts = {"num_folds": folds, "seed": seed, "oracle": oracle}
+    curve = _Curves(data, setup, alphanet, facts, root, most_per_class, report)
     curves, failed = _run(names, curve, report)
     if reference in failed:
         raise UserError(f"the reference {reference} failed: {failed[reference]}")
@@ -173,14 +142,101 @@ def compare(
     return _document(
         data,
         settings,
-        knobs_by=setup.knobs_by,
+        setup,
         reference=reference,
         level=level,
-        notes=setup.notes,
         methods=entries,
         choice=_choose(curves, setup.val, targets),
         failed=failed,
     )
+
+
+def _check(
+    methods: Sequence[str],
+    reference: str,
+    rhos: Sequence[float],
+    most_per_class: int | None,
+) -> list[str]:
+    """Lists the methods to compare, the reference among them; checks numbers."""
+    names = method_names([*methods, reference] if methods else ())
+    if reference not in names:
+        names = method_names([*names, reference])
+    if not rhos:
+        raise UserError("rhos must have at least one value of rho")
+    if most_per_class is not None and most_per_class < 1:
+        raise UserError(f"most_per_class must be at least 1, got {most_per_class}")
+    return names
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curves:
+    """Judges methods, each once: curves that are done are kept, and found again.
+
+    Attributes:
+      data: The dataset.
+      setup: What methods are judged on.
+      alphanet: Judges AlphaNet.
+      facts: What all curves depend on besides the data.
+      root: Where curves are kept; None for nowhere.
+      most_per_class: Most samples of a class that heads are fitted to; None for all.
+      report: Takes lines of text about progress.
+    """
+
+    data: Dataset
+    setup: Setup
+    alphanet: AlphaNetSweep
+    facts: Mapping[str, Any]
+    root: Path | None
+    most_per_class: int | None
+    report: Report
+
+    def __call__(self, name: str) -> Curve:
+        """Returns the curve of a method."""
+        if self.root is None:
+            return self._judged(name)
+        hashes = dict(self.data.file_hashes)
+        facts = {"version": __version__, "file_hashes": hashes, **self.facts}
+        key = kept.key_of(facts | self._facts_of(name))
+        path = self.root / "methods" / f"{name}.npz"
+        return kept.load_or_make(path, key, lambda: self._judged(name))
+
+    @functools.cached_property
+    def _shared(self) -> dict[str, Any]:
+        return {
+            "val": self.setup.val,
+            "test": self.setup.test,
+            "fold_of": self.setup.fold_of,
+            "products": self.setup.products,
+            "oracle": self.facts["oracle"],
+        }
+
+    @functools.cached_property
+    def _judge(self) -> Judge:
+        # One for all methods: what several need is made once.
+        return Judge(
+            self.data,
+            **self._shared,
+            seed=self.facts["seed"],
+            report=self.report,
+            most_per_class=self.most_per_class,
+        )
+
+    def _judged(self, name: str) -> Curve:
+        if name == ALPHANET:
+            return self.alphanet.curve(self.data, **self._shared)
+        return self._judge.curve(METHODS[name])
+
+    def _facts_of(self, name: str) -> dict[str, Any]:
+        """Lists what a method's curve depends on besides what all do."""
+        if name == ALPHANET:
+            config = self.alphanet.settings.as_config()
+            return {"config": config, "rhos": list(self.alphanet.rhos)}
+        method = METHODS[name]
+        choices = [dict(choice) for choice in method.choices]
+        facts: dict[str, Any] = {"name": name, "grid": method.grid, "choices": choices}
+        if self.most_per_class is not None and any(method.heads):
+            facts["most_per_class"] = self.most_per_class
+        return facts
 
 
 def _choose(
@@ -205,7 +261,9 @@ def _choose(
     }
 
 
-def _document(data: Dataset, settings: Settings, **facts: Any) -> dict[str, Any]:
+def _document(
+    data: Dataset, settings: Settings, setup: Setup, **facts: Any
+) -> dict[str, Any]:
     """Makes the content of the file."""
     found: dict[str, Any] = document.plain(
         {
@@ -213,29 +271,14 @@ def _document(data: Dataset, settings: Settings, **facts: Any) -> dict[str, Any]
             "dataset": data.name,
             "proper_name": data.proper_name,
             "alphanet_seeds": settings.seeds,
+            "knobs_by": setup.knobs_by,
+            "notes": setup.notes,
             **facts,
             "config": settings.as_config(),
             "file_hashes": dict(data.file_hashes),
         }
     )
     return found
-
-
-def _facts_of(
-    name: str,
-    settings: Settings,
-    rhos: Sequence[float],
-    most_per_class: int | None,
-) -> dict[str, Any]:
-    """Lists what a method's curve depends on besides the data."""
-    if name == ALPHANET:
-        return {"config": settings.as_config(), "rhos": list(rhos)}
-    method = METHODS[name]
-    choices = [dict(choice) for choice in method.choices]
-    facts: dict[str, Any] = {"name": name, "grid": method.grid, "choices": choices}
-    if most_per_class is not None and any(method.heads):
-        facts["most_per_class"] = most_per_class
-    return facts
 
 
 def _run(

@@ -57,7 +57,6 @@ def compared(
         for name in scores[reference]
     }
     corrected = {name: significance.holm(each.p_value) for name, each in found.items()}
-    first = own.chosen["overall"].correct
     for place, curve in enumerate(others):
         entries[curve.name]["difference"] = {
             name: {
@@ -68,17 +67,24 @@ def compared(
             }
             for name, each in found.items()
         }
-        tests = significance.mcnemar_per_split(
-            curve.chosen["overall"].correct, first, test.labels, test.splits
+        entries[curve.name]["mcnemar"] = {}
+    own_correct = own.chosen["overall"].correct
+    tests = [
+        significance.mcnemar_per_split(
+            curve.chosen["overall"].correct, own_correct, test.labels, test.splits
         )
-        entries[curve.name]["mcnemar"] = {
-            name: {
+        for curve in others
+    ]
+    for part in accuracy.PARTS:
+        of_part = [each[part] for each in tests]
+        by_holm = significance.holm([each.p_value for each in of_part])
+        for curve, each, p_value in zip(others, of_part, by_holm, strict=True):
+            entries[curve.name]["mcnemar"][part] = {
                 "only_method": each.only_first,
                 "only_reference": each.only_second,
                 "p_value": each.p_value,
+                "corrected": p_value,
             }
-            for name, each in tests.items()
-        }
     return entries
 
 

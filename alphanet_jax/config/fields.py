@@ -44,6 +44,10 @@ Compiles = Literal["nothing", "shape", "value"]
 _ORDER = ("nothing", "shape", "value")
 
 
+# Of one run of the program; more would fill the memory before they began.
+MOST_SEEDS, MOST_EPOCHS = 100_000, 1_000_000
+
+
 @dataclasses.dataclass(frozen=True)
 class _Declared:
     """What is declared about a field beside its type and default."""
@@ -269,8 +273,9 @@ class Settings:
         Raises:
           UserError: If there are none, or they are not in 0..2**32-1.
         """
-        if self.seeds < 1:
-            raise UserError(f"config.seeds must be at least 1, got {self.seeds}")
+        if not 1 <= self.seeds <= MOST_SEEDS:
+            least = "at least 1" if self.seeds < 1 else f"at most {MOST_SEEDS}"
+            raise UserError(f"config.seeds must be {least}, got {self.seeds}")
         first, last = self.seed, self.seed + self.seeds - 1
         if first < 0 or last >= 2**32:
             raise UserError(f"seeds must be in 0..2**32-1, got {first} to {last}")

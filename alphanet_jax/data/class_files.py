@@ -1,7 +1,9 @@
 """Reads the text files about classes: their splits and their names."""
 
+import array
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,14 @@ def write_splits(directory: Path, splits: Mapping[str, np.ndarray]) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def _rows_of_counts(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the numbers and the fields of lines that are no comments."""
+    for row, line in enumerate(files.read_lines(path), start=1):
+        fields = [field for field in _BETWEEN.split(line) if field]
+        if fields and not fields[0].startswith("#"):
+            yield row, fields
+
+
 def read_counts(
     entry: DatasetEntry, data_root: Path, *, num_classes: int
 ) -> np.ndarray | None:
@@ -127,16 +137,18 @@ def read_counts(
         return None
     path = find_path(data_root, entry.counts_file)
     # Names of files may hold anything, spaces too.
-    rows = [
-        (row, fields)
-        for row, line in enumerate(files.read_lines(path), start=1)
-        if (fields := [field for field in _BETWEEN.split(line) if field])
-        and not fields[0].startswith("#")
-    ]
-    if len(rows) == 1 and len(rows[0][1]) == num_classes:  # all counts in one line
-        rows = [(rows[0][0], [field]) for field in rows[0][1]]
-    are_samples = bool(rows) and len(rows[0][1]) > 1
-    numbers = []
+    rows = _rows_of_counts(path)
+    first = next(rows, (0, []))
+    second = next(rows, None)
+    rows = itertools.chain(
+        [first] if first[1] else [], [second] if second else [], rows
+    )
+    if second is None and len(first[1]) == num_classes:  # all counts in one line
+        rows = ((first[0], [field]) for field in first[1])
+        are_samples = False
+    else:
+        are_samples = len(first[1]) > 1
+    numbers = array.array("q")
     for row, fields in rows:
         number = _whole_number(fields[-1])
         if number is None or number < 0 or (len(fields) > 1) != are_samples:

@@ -1,5 +1,6 @@
 """What is in a file of any form that is read, as Python objects and arrays."""
 
+import reprlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,10 +9,27 @@ import numpy as np
 from alphanet_jax import files
 from alphanet_jax.data import safetensors, torch_files
 
-__all__ = ["as_array", "brief", "describe", "load_content"]
+__all__ = ["as_array", "brief", "describe", "is_overlapping", "load_content"]
 
 _MAX_MORE: Final = 1_000_000
-_MAX_CHARACTERS: Final = 10_000_000
+_MAX_CHARACTERS: Final = 2_000_000
+_BRIEF: Final = 61
+
+
+class _ShortRepr(reprlib.Repr):
+    """Writes the beginning of containers, in ASCII."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, list | tuple | dict | set | frozenset):
+            return super().repr1(x, level)
+        return brief(x)
+
+
+_SHORT: Final = _ShortRepr()
 _DEEP: Final = (list, tuple, dict, np.ndarray, str, bytes)
 
 
@@ -38,10 +56,29 @@ def as_array(values: Any) -> np.ndarray:
     """
     if isinstance(values, list | tuple) and not _is_affordable(values):
         return np.asarray(None)
+    if isinstance(values, np.ndarray) and is_overlapping(values):
+        return np.asarray(None)
     try:
         return np.asarray(values)
     except (TypeError, ValueError, OverflowError):
         return np.asarray(None)
+
+
+def is_overlapping(array: np.ndarray) -> bool:
+    """Returns whether an array has more elements than the memory that it views.
+
+    A tensor that torch expanded is one, or windows that overlap: a copy may take far
+    more than the file.
+
+    Examples:
+      >>> is_overlapping(np.broadcast_to(np.zeros(3), (2, 3)))
+      True
+      >>> is_overlapping(np.zeros((4, 6))[::2, 1:])
+      False
+    """
+    steps = zip(array.shape, array.strides, strict=True)
+    spanned = sum((size - 1) * abs(step) for size, step in steps) + array.itemsize
+    return bool(array.size) and array.nbytes > spanned
 
 
 def _is_affordable(values: list[Any] | tuple[Any, ...]) -> bool:
@@ -49,9 +86,9 @@ def _is_affordable(values: list[Any] | tuple[Any, ...]) -> bool:
     longest, more = 0, 0  # characters of a text; elements beyond one an item
     for item in values:
         if isinstance(item, np.ndarray):
-            more += item.size - 1
+            more += max(item.size - 1, 0)
         elif isinstance(item, list | tuple):
-            more += len(item) - 1
+            more += max(len(item) - 1, 0)
             if more <= _MAX_MORE and any(isinstance(x, _DEEP) for x in item):
                 return False
         elif isinstance(item, str | bytes):
@@ -76,5 +113,11 @@ def describe(content: Any) -> str:
 
 def brief(value: Any) -> str:
     """Formats a value from a file in about 60 printable characters."""
-    text = ascii(value)
+    if isinstance(value, str | bytes):
+        value = value[:_BRIEF]
+    if isinstance(value, list | tuple | dict | set | frozenset):
+        # A list of lists that are one and the same would be written 2^n times.
+        text = _SHORT.repr(value)
+    else:
+        text = ascii(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -49,6 +49,7 @@ from alphanet_jax.data.paths import (
 )
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
+from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "FEATURE_DTYPES",
@@ -283,6 +284,8 @@ def _convert_classifier(job: _Job) -> Classifier:
     elif records.is_fresh(record, [path], list(sources), options):
         job.report(f"  classifier: unchanged, {job.shown(path)}")
     else:
+        if job.warns_for:
+            _check_not_of_another(record, path, list(sources))
         output = job.place(path)
         files.write_npz(output, {"weight": weight, "bias": bias})
         job.write_record(
@@ -298,6 +301,23 @@ def _convert_classifier(job: _Job) -> Classifier:
         for remark in remarks if job.warns_for else ():  # loading says it, too
             job.report(f"  note: {remark}")
     return classifier
+
+
+def _check_not_of_another(record: Path, path: Path, sources: Sequence[Path]) -> None:
+    """Checks that a conversion does not take the place of that of another file.
+
+    Raises:
+      UserError: If there is one, and the file that it was made of is still there.
+    """
+    made_of = records.recorded_sources(record, [path]) or set()
+    others = made_of - {source.name for source in sources}
+    for name in sorted(others):
+        if (sources[0].parent / name).is_file():
+            raise UserError(
+                f"{path}: was made of {name}, which is still there, and "
+                f"{sources[0].name} would be converted to the same file; give one of "
+                "them another name, or remove what is old"
+            )
 
 
 def _copy_texts(job: _Job) -> None:
@@ -318,6 +338,38 @@ def _copy_texts(job: _Job) -> None:
         if not path.is_file() or path.read_bytes() != content:
             job.place(path).write_bytes(content)
             job.report(f"  -> {job.shown(path)}")
+
+
+def _check_outputs(entry: DatasetEntry, groups: Sequence[str]) -> None:
+    """Checks that no two files of a dataset would be converted to one.
+
+    Raises:
+      UserError: If two would be; names both.
+    """
+    classifier = inside(str(plain_classifier(entry.classifier_file)))
+    outputs = {
+        classifier: "classifier_file",
+        classifier.with_suffix(".json"): "the record of classifier_file",
+    }
+    texts = {
+        inside(entry.split_files_dir or "") / f"{split}.txt": f"the split {split!r}"
+        for split in (SPLITS if entry.split_files_dir is not None else ())
+    }
+    for key in ("label_names_file", "counts_file", "synsets_file"):
+        if name := getattr(entry, key):
+            # One list may serve as two.
+            texts.setdefault(inside(name), key)
+    made = list(texts.items())
+    for group in groups:
+        paths = array_paths(inside(entry.feature_files_dir), group)
+        made += [(path, f"group {group!r}") for path in paths]
+    for path, what in made:
+        if path in outputs and outputs[path] != what:
+            raise UserError(
+                f"dataset {entry.name!r}: {what} and {outputs[path]} would both be "
+                f"converted to {path}; give one of them another name"
+            )
+        outputs[path] = what
 
 
 def convert_dataset(
@@ -361,6 +413,7 @@ def convert_dataset(
         )
     labels_by = agreement.check_reading("labels_by", labels_by or entry.labels_by)
     groups = tuple(dict.fromkeys(entry.datagrps if groups is None else groups))
+    _check_outputs(entry, groups)
     if not groups:
         raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
     report(f"{entry.name}: {data_root} -> {out_root}")

@@ -113,10 +113,10 @@ def ensure_converted(
     Raises:
       UserError: If files are missing, damaged or not right.
     """
-    caches = cache_roots(data_root)
+    features_dir = inside(entry.feature_files_dir)
+    caches = _trusted(cache_roots(data_root), features_dir, report)
     for root in (data_root, *caches):
         files.recover(root)
-    features_dir = inside(entry.feature_files_dir)
     found: dict[str, ArrayPaths] = {}
     missing = []
     for group in groups:
@@ -139,8 +139,32 @@ def ensure_converted(
             warn=False,  # loading does
             report=report,
         )
+        files.keep_others_out(cache)
         found |= {group: array_paths(cache / features_dir, group) for group in missing}
     return found
+
+
+def _trusted(caches: Sequence[Path], inner: Path, report: Report) -> list[Path]:
+    """Leaves out caches that others may write to, and says so.
+
+    Raises:
+      UserError: If none is left.
+    """
+    left = []
+    for cache in caches:
+        within = [cache, *(cache / part for part in reversed([inner, *inner.parents]))]
+        open_to_all = [d for d in within if d.is_dir() and files.others_may_write(d)]
+        if not open_to_all:
+            left.append(cache)
+            continue
+        advice = f"chmod -R go-w {cache} makes it yours alone, where it is yours"
+        report(f"not using {cache}: others may write to {open_to_all[0]}; {advice}")
+    if not left:
+        raise UserError(
+            f"{caches[-1]}: others may write to all places for converted files; "
+            f"{advice}"
+        )
+    return left
 
 
 def _find_converted(

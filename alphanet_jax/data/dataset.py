@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from alphanet_jax import files, streaming
-from alphanet_jax.data import agreement, checks, classifiers, hints, records
+from alphanet_jax.data import agreement, checks, classifiers, hints
 from alphanet_jax.data.class_files import (
     read_counts,
     read_label_names,
@@ -202,17 +202,25 @@ class Dataset:
         """Number of training samples of every class, with shape `[C]`."""
         return np.bincount(self.train.labels, minlength=self.num_classes)
 
-    def class_means(self) -> np.ndarray:
+    def class_means(self, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Computes the mean training feature of every class, with shape `[C, d]`.
 
-        They are computed once, and cannot be written to.
+        They are computed once, in float64, and cannot be written to.
+
+        Args:
+          dtype: Of the means.
         """
-        return self._class_means
+        means = self._class_means.astype(dtype, copy=False)
+        means.setflags(write=False)
+        return means
 
     @functools.cached_property
     def _class_means(self) -> np.ndarray:
         means = streaming.class_means(
-            self.train.features, self.train.labels, num_classes=self.num_classes
+            self.train.features,
+            self.train.labels,
+            num_classes=self.num_classes,
+            dtype=np.float64,
         )
         means.setflags(write=False)
         return means
@@ -495,10 +503,7 @@ def _splits_of_counts(
 
 def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
     """Hashes files and the arrays of groups, but for those that records have."""
-    known: dict[Path, str] = {}
     wanted = list(paths)
     for group in converted:
-        known |= records.known_hashes(group)
         wanted += [group.features, group.labels]
-    known |= files.file_hashes([path for path in wanted if path not in known])
-    return {path: known[path] for path in wanted}
+    return files.file_hashes(wanted)

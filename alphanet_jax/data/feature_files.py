@@ -7,7 +7,12 @@ import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.data import checks, spelling
-from alphanet_jax.data.contents import as_array, describe, load_content
+from alphanet_jax.data.contents import (
+    as_array,
+    describe,
+    is_overlapping,
+    load_content,
+)
 from alphanet_jax.data.group_files import Part
 from alphanet_jax.errors import UserError
 
@@ -176,8 +181,7 @@ def _checked_features(path: Path, features: Any, *, num_features: int) -> np.nda
             f"{step if isinstance(features, list | tuple) and features else ''}"
         )
     checks.check_feature_shape(str(path), features, num_features=num_features)
-    steps = zip(features.shape, features.strides, strict=True)
-    if any(size > 1 and stride == 0 for size, stride in steps):
+    if is_overlapping(features):
         # A small file could fill the disk.
         raise UserError(f"{path}: feats must not be an expanded tensor: clone it")
     return features

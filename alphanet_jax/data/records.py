@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphanet_jax import files
-from alphanet_jax.data.paths import ArrayPaths
+from alphanet_jax import files, parsing
 
 __all__ = [
     "RecordedHead",
     "is_fresh",
-    "known_hashes",
     "labels_read",
     "reading_fits",
     "recorded_head",
@@ -25,6 +23,7 @@ __all__ = [
 ]
 
 _FORMAT = 1  # of the records
+_MAX_BYTES = 16 << 20  # of a record, which lists files
 
 
 def _note_files(
@@ -110,7 +109,9 @@ class RecordedHead(NamedTuple):
 def _read_record(path: Path) -> _Record:
     """Reads a record; one that cannot be read is empty."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError
+        record = parsing.parse_json(path.read_bytes())
         if record["format"] != _FORMAT:
             raise ValueError
         outputs, sources = (
@@ -124,7 +125,7 @@ def _read_record(path: Path) -> _Record:
         forms = tuple(map(dict, record.get("forms", ())))
         notes = tuple(_notes(record))
         return _Record(options, outputs, sources, read, forms, notes)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return _Record({}, [], [])
 
 
@@ -132,26 +133,29 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     return [str(note) for note in record.get("notes", [])]
 
 
-def _known_hash(path: Path, noted: Mapping[str, Any]) -> str | None:
-    """Returns the recorded hash of a file whose size and time are still the same."""
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    same = (stat.st_size, stat.st_mtime_ns) == (
-        noted.get("size"),
-        noted.get("mtime_ns"),
-    )
-    return noted.get("sha256") if same else None
+def _is_same(path: Path, noted: Mapping[str, Any], *, trusted: bool) -> bool:
+    """Returns whether a file has the recorded content.
+
+    Args:
+      path: The file.
+      noted: What was recorded of it.
+      trusted: Whether the same size and time are enough, as for a file that somebody
+        else keeps; what this package made is read, once in a process.
+    """
+    if not path.is_file() or noted.get("size") != (stat := path.stat()).st_size:
+        return False
+    if trusted and noted.get("mtime_ns") == stat.st_mtime_ns:
+        return True
+    return bool(noted.get("sha256") == files.content_hash(path))
 
 
-def _unchanged(paths: Sequence[Path], noted: Sequence[Mapping[str, Any]]) -> bool:
+def _unchanged(
+    paths: Sequence[Path], noted: Sequence[Mapping[str, Any]], *, trusted: bool = False
+) -> bool:
     """Returns whether files have the recorded names and content."""
     return len(paths) == len(noted) and all(
-        path.is_file()
-        and item.get("name") == os.path.relpath(path, paths[0].parent)
-        and item.get("size") == path.stat().st_size
-        # Same size and time: not read again. Otherwise the content decides.
-        and item.get("sha256") == (_known_hash(path, item) or files.file_sha256(path))
+        item.get("name") == os.path.relpath(path, paths[0].parent)
+        and _is_same(path, item, trusted=trusted)
         for path, item in zip(paths, noted, strict=True)
     )
 
@@ -176,26 +180,9 @@ def is_fresh(
     record = _read_record(record_path)
     return (
         (options is None or record.options == options)
+        and _unchanged(sources, record.sources, trusted=True)
         and _unchanged(outputs, record.outputs)
-        and _unchanged(sources, record.sources)
     )
-
-
-def known_hashes(paths: ArrayPaths) -> dict[Path, str]:
-    """Takes the hashes of the converted files of a group from their record.
-
-    Args:
-      paths: The files.
-
-    Returns:
-      SHA-256 by path, of those files that were not touched since they were recorded.
-    """
-    noted = {item.get("name"): item for item in _read_record(paths.record).outputs}
-    hashes = {
-        path: _known_hash(path, noted.get(path.name, {}))
-        for path in (paths.features, paths.labels)
-    }
-    return {path: sha256 for path, sha256 in hashes.items() if sha256}
 
 
 def recorded_sources(record_path: Path, outputs: Sequence[Path]) -> set[str] | None:

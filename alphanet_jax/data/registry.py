@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax import files, parsing
+from alphanet_jax.data.contents import brief
+from alphanet_jax.errors import UserError, did_you_mean, printable
 
 __all__ = [
     "LINEAR",
@@ -158,27 +158,33 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     for key, value in table.items():
         if key not in fields:
             raise UserError(
-                f"{where}: unknown key {key!r}; {did_you_mean(key, fields)}"
+                f"{where}: unknown key {brief(key)}; {did_you_mean(key, fields)}"
             )
         if key == "datagrps":
             if not isinstance(value, list) or not all(
                 isinstance(group, str) and group for group in value
             ):
-                raise UserError(f"{where}: datagrps must be a list of names: {value!r}")
+                raise UserError(
+                    f"{where}: datagrps must be a list of names: {brief(value)}"
+                )
         elif key in _FILES_OF_GROUPS:
             arguments[key] = _files_of_groups(f"{where}: {key}", value)
         elif key in _SWITCHES:
             if not isinstance(value, bool):
-                raise UserError(f"{where}: {key} must be true or false, got {value!r}")
+                raise UserError(
+                    f"{where}: {key} must be true or false, got {brief(value)}"
+                )
         elif key in _THRESHOLDS and type(value) in (int, float):
             arguments[key] = str(value)
         elif key in _THRESHOLDS and (not isinstance(value, str) or not value):
             raise UserError(
                 f"{where}: {key} must be a number of samples or a quantile such as "
-                f"'25%', got {value!r}"
+                f"'25%', got {brief(value)}"
             )
         elif not isinstance(value, str) or not value:
-            raise UserError(f"{where}: {key} must be a non-empty string, got {value!r}")
+            raise UserError(
+                f"{where}: {key} must be a non-empty string, got {brief(value)}"
+            )
     for key in fields:
         if key in _REQUIRED and key not in table:
             raise UserError(f"{where}: {key} is missing")
@@ -186,7 +192,7 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     if loader not in LOADERS:
         raise UserError(
             f"{where}: classifier_loader must be one of {', '.join(LOADERS)}, "
-            f"got {loader!r}"
+            f"got {brief(loader)}"
         )
     if "split_files_dir" in table and any(key in table for key in _COUNTED):
         raise UserError(
@@ -204,7 +210,7 @@ def _files_of_groups(where: str, value: Any) -> dict[str, tuple[str, ...]]:
     """Checks the files of groups: a name for each, or a list of names."""
     error = UserError(
         f'{where} must be a table such as {{train = "train_all.pkl"}}, with a file or '
-        f"a list of files for each group, got {value!r}"
+        f"a list of files for each group, got {brief(value)}"
     )
     if not isinstance(value, dict):
         raise error
@@ -232,14 +238,16 @@ def load_registry(path: Path) -> dict[str, dict[str, Any]]:
       UserError: If the file is missing or is not TOML with one table a dataset.
     """
     try:
-        tables = tomllib.loads(files.decode_text(path.read_bytes()))
+        tables = parsing.parse_toml(files.decode_text(path.read_bytes()))
     except OSError as error:
         raise UserError(f"{path}: cannot read registry: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a TOML file: {error}") from None
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise UserError(f"{path}: {name!r} is not a table; write it as [{name}]")
+            raise UserError(
+                f"{path}: {brief(name)} is not a table; write it as [{printable(name)}]"
+            )
     return tables
 
 

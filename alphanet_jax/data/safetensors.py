@@ -9,6 +9,7 @@ from typing import Final
 import ml_dtypes
 import numpy as np
 
+from alphanet_jax import parsing
 from alphanet_jax.data.untrusted import (
     Refused,
     blame,
@@ -116,15 +117,11 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> Non
 
 
 def _parse_header(text: bytes) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        made = dict(pairs)
-        if len(made) != len(pairs):
-            raise Refused("has two entries of one name in its header")
-        return made
-
     try:
-        header = json.loads(text.decode(), object_pairs_hook=unique)
-    except (ValueError, RecursionError):
+        header = parsing.parse_json(text)
+    except ValueError as error:
+        if "two entries" in str(error):
+            raise Refused("has two entries of one name in its header") from None
         raise Refused("is no safetensors file: its header is not JSON") from None
     if type(header) is not dict:
         raise Refused("is no safetensors file: its header is not a JSON object")

@@ -6,18 +6,20 @@ makes it one line that names the file.
 """
 
 import contextlib
+import gc
 import math
 import mmap
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, printable
 
 __all__ = [
+    "Allowance",
     "FileFormatError",
     "Refused",
     "blame",
@@ -30,6 +32,8 @@ __all__ = [
     "whole_array",
 ]
 
+BYTES_OF_A_BYTE: Final = 28
+FREE_BYTES: Final = 12 << 20
 _MAX_DIMS: Final = 64  # NumPy's own limit
 _MAX_ARRAY_BYTES: Final = (1 << 63) - 1
 _T = TypeVar("_T")
@@ -46,6 +50,45 @@ class Refused(Exception):  # noqa: N818 (never leaves the readers)
     """The reason to refuse a file; `blame` turns it into a `FileFormatError`."""
 
 
+class Allowance:
+    """The memory that what is made of a file may take, in bytes.
+
+    A file of n bytes may become objects of `BYTES_OF_A_BYTE` n bytes and `FREE_BYTES`
+    more, as they are estimated before or when they are made; the content of arrays,
+    which stays in the file, is not counted. What a file makes and throws away counts.
+
+    Attributes:
+      left: Bytes that are left.
+    """
+
+    __slots__ = ("_size", "left")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.left = 0
+        self.renew()
+
+    def renew(self) -> None:
+        """Begins anew, as what was made so far is not needed any more."""
+        whole = BYTES_OF_A_BYTE * self._size + FREE_BYTES
+        if self.left and whole - self.left > FREE_BYTES // 2:
+            gc.collect()  # lists within themselves stay until then
+        self.left = whole
+
+    def take(self, amount: int) -> None:
+        """Counts memory that is about to be taken."""
+        self.left -= amount
+        if self.left < 0:
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Refuses the file, as there is nothing left."""
+        raise Refused(
+            f"makes more objects than a file of {self._size} bytes may: they take "
+            f"{BYTES_OF_A_BYTE} times its size and {FREE_BYTES >> 20} MB"
+        )
+
+
 def quote(text: str | bytes) -> str:
     """Quotes text from a file, shortened and in ASCII."""
     return ascii(text[:120])
@@ -58,7 +101,7 @@ def blame(path: str) -> Iterator[None]:
         yield
     except (Refused, OSError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        line = "".join(c if c.isprintable() else "?" for c in f"{path}: {reason}")
+        line = printable(f"{path}: {reason}")
         kind = FileFormatError if isinstance(error, Refused) else UserError
         raise kind(line) from None
 

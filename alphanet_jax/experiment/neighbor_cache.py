@@ -23,6 +23,11 @@ __all__ = ["NeighborCache"]
 _FORMAT = 1  # of how neighbors are computed and kept
 
 
+def _digest(classes: np.ndarray, distances: np.ndarray) -> str:
+    """Hashes what neighbors are."""
+    return hashlib.sha256(classes.tobytes() + distances.tobytes()).hexdigest()
+
+
 class NeighborCache:
     """Keeps the neighbors of a dataset; a `NeighborStore` of `problem.prepare_all`.
 
@@ -58,19 +63,25 @@ class NeighborCache:
         shape = (len(self._dataset.few_classes), settings.n_neighbors)
         for directory in self._directories:
             path = directory / self._name(settings, seed)
-            if not path.is_file():
+            if not path.is_file() or files.others_may_write(directory):
                 continue
             try:
-                arrays = files.open_npz(path, ("classes", "distances"))
+                arrays = files.open_npz(path)
                 classes, distances = arrays["classes"], arrays["distances"]
+                digest = str(arrays["sha256"])
             except (UserError, KeyError):
                 continue
             # A file that anybody may have put there: only what can be right is used.
             if (
-                classes.shape == distances.shape == shape
+                digest == _digest(classes, distances)
+                and classes.shape == distances.shape == shape
                 and classes.dtype == np.int32
                 and distances.dtype == np.float32
                 and np.isin(classes, self._dataset.base_classes).all()
+                and (np.diff(np.sort(classes, axis=1), axis=1) > 0).all()
+                and np.isfinite(distances).all()
+                and (distances >= 0).all()
+                and (np.diff(distances, axis=1) >= 0).all()
             ):
                 return Neighbors(jnp.asarray(classes), jnp.asarray(distances))
         return None
@@ -84,6 +95,7 @@ class NeighborCache:
             "distances": np.asarray(neighbors.distances),
             "few_classes": self._dataset.few_classes,
         }
+        arrays["sha256"] = np.asarray(_digest(arrays["classes"], arrays["distances"]))
         for directory in self._directories:
             if not files.is_writable(directory):
                 continue

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
-from alphanet_jax.config.fields import Settings
+from alphanet_jax.config.fields import MOST_EPOCHS, Settings
 from alphanet_jax.data import agreement
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
@@ -78,6 +78,10 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
             raise UserError(
                 f"{name} must be at least {least}, got {getattr(settings, name)}"
             )
+    if settings.train_epochs > MOST_EPOCHS:
+        raise UserError(
+            f"train_epochs must be at most {MOST_EPOCHS}, got {settings.train_epochs}"
+        )
     if not 0 < settings.pred_scale < float("inf"):
         raise UserError(f"pred_scale must be positive, got {settings.pred_scale}")
     num_base = len(dataset.base_classes)
@@ -116,24 +120,25 @@ def find_neighbors(
     Returns:
       The neighbors.
     """
-    means = dataset.class_means()
+    means = dataset.class_means(np.float64)
     return _neighbors_from_means(means, dataset, settings, seed)
 
 
 def _neighbors_from_means(
     means: np.ndarray, dataset: Dataset, settings: Settings, seed: int
 ) -> nn_search.Neighbors:
-    found: nn_search.Neighbors = jax.device_get(
-        _find_neighbors(
+    try:
+        return nn_search.find_neighbors_on_host(
             means,
             dataset.few_classes,
             dataset.base_classes,
+            find=_find_neighbors,
             num_neighbors=settings.n_neighbors,
             metric=settings.nn_dist,
             key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH),
         )
-    )
-    return found
+    except ValueError as error:
+        raise UserError(f"{dataset.name}: {error}") from None
 
 
 def prepare(
@@ -238,7 +243,9 @@ class _NeighborFinder:
         store: NeighborStore | None,
     ) -> None:
         self._dataset, self._neighbors, self._store = dataset, neighbors, store
-        self._class_means = functools.cache(dataset.class_means)
+        self._class_means = functools.cache(
+            functools.partial(dataset.class_means, np.float64)
+        )
         self._found: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
 
     def find(

@@ -17,7 +17,6 @@ from alphanet_jax.posthoc.linear import Linear
 __all__ = ["VARIANTS", "ClassMeans", "nearest_class_mean"]
 
 VARIANTS = ("un", "l2n", "cl2n", "cosine")
-_LEAST_NORM = 1e-12
 
 
 @struct.dataclass
@@ -101,12 +100,18 @@ def _distance_head(means: jax.Array) -> Linear:
     return Linear(2.0 * means, -jnp.sum(means**2, axis=1))
 
 
+# Rows are scaled by a power of two before, which is exact: squares of small numbers
+# would be zero, those of large ones infinite. Rows of zeros stay.
 def _unit(rows: jax.Array) -> jax.Array:
+    exponent = jnp.frexp(jnp.max(jnp.abs(rows), axis=1, keepdims=True))[1]
+    rows = rows * jnp.ldexp(jnp.ones_like(rows[:, :1]), -jnp.clip(exponent, -126, 126))
     norms = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / jnp.maximum(norms, _LEAST_NORM)
+    return rows / jnp.where(norms > 0, norms, 1.0)
 
 
 def _unit_rows(rows: np.ndarray, center: np.ndarray) -> np.ndarray:
     rows = rows.astype(np.float32) - center
+    exponent = np.frexp(np.max(np.abs(rows), axis=1, keepdims=True, initial=0.0))[1]
+    rows = rows * np.ldexp(np.float32(1), -np.clip(exponent, -126, 126))
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(norms, _LEAST_NORM))
+    return np.asarray(rows / np.where(norms > 0, norms, np.float32(1)))

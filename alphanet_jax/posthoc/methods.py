@@ -276,8 +276,8 @@ def _logit_adjustment(weight: jax.Array, bias: jax.Array, counts: ArrayLike) -> 
 def _prior_from_predictions(
     features: ArrayLike, weight: jax.Array, bias: jax.Array
 ) -> Family:
-    prior = offsets.prior_from_predictions(features, weight, bias)
-    return lambda tau: adjusted(Linear(weight, bias), prior, tau)
+    log_prior = offsets.log_prior_from_predictions(features, weight, bias)
+    return lambda tau: Linear(weight, bias - tau * log_prior)
 
 
 def _tau_normalization(

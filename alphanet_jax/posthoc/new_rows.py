@@ -286,7 +286,7 @@ def fit_new_rows(
       statistics: Those of `features`, where they are known.
       covariance_shrinkage: a, see `prior_of_new`; so is `kappa`.
       kappa: See `prior_of_new`.
-      l2: w, the weight of the prior; by default `default_l2` of the samples.
+      l2: w, the weight of the prior; by default `default_l2` of the known classes.
       tau: Factor of the log prior that was taken from the logits of `head`, and will
         be from those of new rows.
       num_neighbors: Classes that a class borrows from.
@@ -308,7 +308,7 @@ def fit_new_rows(
         features, labels, num_classes=num_classes, statistics=statistics
     )
     known = rows.statistics
-    l2 = default_l2(known.counts.sum()) if l2 is None else l2
+    l2 = default_l2(num_classes) if l2 is None else l2
     if not l2 > 0:
         raise ValueError(f"l2 must be positive, got {l2}.")
     means = streaming.class_means(new, truth, num_classes=num_new)

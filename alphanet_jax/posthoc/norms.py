@@ -22,7 +22,11 @@ def _read(weight: ArrayLike, bias: ArrayLike) -> tuple[jax.Array, jax.Array, jax
         raise ValueError(
             f"weight must be (C, d) and bias (C,), got {weight.shape} and {bias.shape}."
         )
-    return weight, bias, jnp.linalg.norm(weight, axis=1, keepdims=True)
+    # In units, powers of two, of their largest numbers: squares of small numbers would
+    # be zero, those of large ones infinite.
+    exponent = jnp.frexp(jnp.max(jnp.abs(weight), axis=1, keepdims=True))[1]
+    norms = jnp.linalg.norm(jnp.ldexp(weight, -exponent), axis=1, keepdims=True)
+    return weight, bias, jnp.ldexp(norms, exponent)
 
 
 def tau_normalization(

@@ -21,6 +21,7 @@ __all__ = [
     "drops",
     "few_offset",
     "log_prior",
+    "log_prior_from_predictions",
     "logit_adjustment",
     "prior_from_predictions",
 ]
@@ -137,20 +138,32 @@ def prior_from_predictions(
       >>> prior.tolist()
       [0.25, 0.75]
     """
+    return jnp.exp(log_prior_from_predictions(features, weight, bias))
+
+
+def log_prior_from_predictions(
+    features: ArrayLike, weight: ArrayLike, bias: ArrayLike
+) -> jax.Array:
+    """Computes the logarithm of `prior_from_predictions`.
+
+    It is finite also for a class whose probabilities are too small for float32.
+    """
     checks.classifier(features, weight, bias)
     weight, bias = jnp.asarray(weight, float), jnp.asarray(bias, float)
-    total = np.zeros(weight.shape[0])
+    total = np.full(weight.shape[0], -np.inf)
     for chunk in streaming.float_chunks(features, width=weight.shape[0]):
-        total += np.asarray(_sum_of_softmax(chunk, weight, bias))
-    return jnp.asarray(total / np.shape(features)[0], float)
+        added = np.asarray(_log_sum_of_softmax(chunk, weight, bias), np.float64)
+        total = np.logaddexp(total, added)
+    return jnp.asarray(total - np.log(np.shape(features)[0]), float)
 
 
 @jax.jit
-def _sum_of_softmax(
+def _log_sum_of_softmax(
     features: jax.Array, weight: jax.Array, bias: jax.Array
 ) -> jax.Array:
     logits = jnp.matmul(features, weight.T, precision="highest") + bias[None, :]
-    return jnp.sum(jax.nn.softmax(logits, axis=1), axis=0)
+    log_shares = jax.nn.log_softmax(logits, axis=1)
+    return jax.scipy.special.logsumexp(log_shares, axis=0)
 
 
 def drops(

@@ -55,8 +55,10 @@ __all__ = [
     "choose_tau",
 ]
 
-L2_FACTORS = (1.0, 2.0)  # of the default
-USUAL_PASSES = 40  # over the samples, for a head
+# Of the default. A small weight is best for features of a network that was trained on
+# the same samples, a large one where there are few samples of many classes.
+L2_FACTORS = (1.0, 4.0, 0.25, 16.0)
+USUAL_PASSES = 20  # over the samples, for a head of a large dataset
 TAU_GRID = tuple(step / 10 for step in range(-10, 26))
 
 
@@ -265,8 +267,8 @@ def alphanet_plus(
       val: Validation features and labels, by which what is None below is chosen.
       covariance_shrinkage: a of the Gaussian scores, in (0, 1]; without validation
         data 0.3.
-      l2: w, the weight of the prior; without validation data `default_l2` of the
-        number of samples, which is also that of the head it starts at.
+      l2: w, the weight of the prior; without validation data `default_l2` of these
+        classes, which is also that of the head it starts at.
       tau: Factor of the log prior that is taken from logits; without validation data
         0.
       num_neighbors: Number of classes k that a class borrows from; all others where
@@ -310,8 +312,8 @@ def alphanet_plus(
         most_per_class=most_per_class,
         seed=seed,
     )
-    usual = default_l2(counts.sum())
-    l2s = [usual] if l2 is None else [l2]
+    usual = default_l2(num_classes)
+    l2s = [usual if l2 is None else l2]
     if l2 is None and val is not None:
         l2s = [factor * usual for factor in L2_FACTORS]
     num_heads = len(l2s) + (balanced is None)

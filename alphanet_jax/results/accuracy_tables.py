@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alphanet_jax.errors import printable
 from alphanet_jax.results import accuracy, corrected, tables
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table
@@ -164,7 +165,7 @@ def training_table(
 
     made = [row(name, arrays, "test") for name, arrays in rows.items()]
     made += [_row(each.title, each.fractions[None]) for each in controls]
-    title = str(baseline["proper_name"])
+    title = printable(str(baseline["proper_name"]))
     table = _table(title, [row("Baseline", baseline, "baseline_test"), *made])
     told = {
         name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alphanet_jax.errors import count_of
+from alphanet_jax.errors import count_of, printable
 from alphanet_jax.results import accuracy
 from alphanet_jax.splits import SPLITS
 
@@ -58,7 +58,7 @@ def describe_changes(arrays: Mapping[str, np.ndarray], *, num_listed: int = 3) -
     names = arrays["label_names"]
 
     def line(label: int) -> str:
-        name = str(names[label]) if len(names) else f"class {label}"
+        name = printable(str(names[label])) if len(names) else f"class {label}"
         size = count_of(int(counts[label]), "sample")
         return (
             f"{name} ({split_of[label]}, {size}) "

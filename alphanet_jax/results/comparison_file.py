@@ -13,8 +13,9 @@
       difference from the reference of tradeoff, few and overall: estimate, low, high
                  (all intervals of a statistic together cover with `level`), and
                  p_value, corrected by Holm's procedure
-      mcnemar    exact tests at the points chosen by overall accuracy, by split; of
-                 AlphaNet, its first seed
+      mcnemar    exact tests at the points chosen by overall accuracy, by split:
+                 samples that one of both alone has right, p_value, and corrected, the
+                 same by Holm's procedure over the methods; of AlphaNet, its first seed
     choice       a point of all that keeps `targets` on validation data, if any does:
                  method, index of its point, knob, options, targets, whether they held
                  ('surely', 'likely' or 'not'), and lines that say what, why and how
@@ -30,8 +31,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files
-from alphanet_jax.errors import UserError
+from alphanet_jax import files, parsing
+from alphanet_jax.errors import UserError, printable
 from alphanet_jax.results import accuracy, tables
 
 __all__ = ["FILE_NAME", "load", "save", "table", "tables_of"]
@@ -69,7 +70,7 @@ def load(path: Path) -> dict[str, Any]:
       UserError: If the file cannot be read, or is not one.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsing.parse_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -119,7 +120,8 @@ def _choice(choice: Mapping[str, Any]) -> list[str]:
     few, medium, many, overall = map(_percent, choice["test"])
     parts = {"few": few, "medium": medium, "many": many, "overall": overall}
     said = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
-    return [*choice["lines"], f"on test data: {said}"]
+    lines = [printable(str(line)) for line in choice["lines"]]
+    return [*lines, f"on test data: {said}"]
 
 
 def _has(found: Mapping[str, Any], criterion: str) -> bool:
@@ -158,7 +160,7 @@ def _cells(
         if with_tradeoff:
             row += [_percent(entry["tradeoff"]), _difference(entry)]
         rows.append(row)
-    title = f"{found['proper_name']}, {_TITLES[criterion]}"
+    title = f"{printable(str(found['proper_name']))}, {_TITLES[criterion]}"
     if criterion == "overall":
         title = f"{title} ({found['knobs_by']})"
     return title, header, rows

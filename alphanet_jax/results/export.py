@@ -14,7 +14,7 @@ from alphanet_jax import files, streaming
 from alphanet_jax.data import checkpoint_copies, classifiers
 from alphanet_jax.data.checkpoint_copies import Checkpoint
 from alphanet_jax.data.heads import FoundHead
-from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import accuracy, corrected, saved_heads
 from alphanet_jax.results.corrected import Head, Which
 from alphanet_jax.results.datasets import DataFinder
@@ -335,8 +335,7 @@ def _changes(
     order = np.argsort(-moved[few], kind="stable")
     for place in order[:_MOST_LISTED]:
         label = few[place]
-        name = f" {names[label]}" if len(names) else ""
-        name = "".join(c if c.isprintable() else "?" for c in name)
+        name = f" {printable(str(names[label]))}" if len(names) else ""
         lines.append(
             f"  class {label}{name}: moves by {moved[label]:.3g} of at most "
             f"{limits[place]:.3g}, its largest neighbor's norm"

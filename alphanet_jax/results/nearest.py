@@ -32,7 +32,7 @@ def _rows(means: ArrayLike, metric: str) -> np.ndarray:
     rows = np.asarray(means, np.float64)
     if metric == "cosine":
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = rows / np.maximum(norms, 1e-12)
+        rows = rows / np.where(norms > 0, norms, 1.0)
     return rows
 
 
@@ -111,13 +111,22 @@ def nearest_among(
         slack = 1e-9 * (np.max(squares, initial=0.0) + (part**2).sum(axis=1))
         for place, query in enumerate(part):
             maybe = np.flatnonzero(rough[place] <= last[place] + slack[place])
-            exact = ((near[maybe] - query) ** 2).sum(axis=1).astype(np.float32)
-            order = np.argsort(exact, kind="stable")[:num_neighbors]
+            exact = ((near[maybe] - query) ** 2).sum(axis=1)
+            # Equal ones are those that float32 cannot tell apart, in units, a power of
+            # two, of what they are away: it has no squares of small and large numbers.
+            least = np.partition(exact, num_neighbors - 1)[num_neighbors - 1]
+            exponent = np.frexp(least)[1] // 2
+            with np.errstate(over="ignore"):  # what is so far away is not among them
+                rounded = np.ldexp(exact, -2 * exponent).astype(np.float32)
+            order = np.argsort(rounded, kind="stable")[:num_neighbors]
             classes[start + place] = candidates[maybe[order]]
-            distances[start + place] = exact[order]
-    if metric == "cosine":
-        return Nearest(classes, np.float32(0.5) * distances)
-    return Nearest(classes, np.sqrt(distances))
+            found = (
+                np.ldexp(np.float32(0.5) * rounded[order], 2 * exponent)
+                if metric == "cosine"
+                else np.ldexp(np.sqrt(rounded[order]), exponent)
+            )
+            distances[start + place] = found
+    return Nearest(classes, distances)
 
 
 def nearest_others(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from alphanet_jax.config.compare import setting_key
-from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import schema
 from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
@@ -166,7 +166,7 @@ class ResultSet:
     @property
     def proper_name(self) -> str:
         """The dataset's display name."""
-        return _shown(str(self.common("proper_name")))
+        return printable(str(self.common("proper_name")))
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
@@ -189,7 +189,7 @@ class ResultSet:
     def label_name(self, label: int) -> str:
         """Returns the display name of a class: its number where it has no name."""
         names = self.common("label_names")
-        return _shown(str(names[label])) if len(names) else f"class {label}"
+        return printable(str(names[label])) if len(names) else f"class {label}"
 
     def common(self, name: str) -> np.ndarray:
         """Returns an array that is the same in all files, such as 'test_labels'."""
@@ -220,11 +220,6 @@ class ResultSet:
             if value not in values:
                 values.append(value)
         return values
-
-
-def _shown(name: str) -> str:
-    """Replaces characters of a name that a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
 def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:

@@ -5,7 +5,6 @@ State dicts have dots in their keys already, so it does not show which is which,
 need not: `state_dict.fc.weight` is the same whether `fc.weight` is one key or two.
 """
 
-import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.data import safetensors, torch_files
-from alphanet_jax.data.contents import brief
+from alphanet_jax.data.contents import brief, is_overlapping
 from alphanet_jax.data.torch_files import FileFormatError, Placeholder
 from alphanet_jax.errors import UserError
 
@@ -24,8 +23,8 @@ __all__ = [
     "NONE",
     "Contents",
     "Tensor",
-    "check_memory",
     "is_index",
+    "load_tensor",
     "read_contents",
 ]
 
@@ -37,10 +36,8 @@ _MAX_DEPTH: Final = 32
 _MAX_KEY: Final = 512
 _MAX_ITEMS: Final = 1_000  # of a list
 _MAX_FOUND: Final = 100_000
+_MAX_CHARACTERS: Final = 4_000_000  # of all the paths
 _SMALL_DICT: Final = 100  # its items are shown, though there are no tensors
-# An array that is far larger than its file is one number repeated.
-_SMALL: Final = 256 << 20
-_MOST_UNPACKED: Final = 20
 
 
 class Tensor(NamedTuple):
@@ -157,10 +154,10 @@ def _read_parts(path: Path) -> Contents:
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise UserError(f"{path}: is too large for the index of a checkpoint")
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = parsing.parse_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise UserError(f"{path}: is not JSON, so no index of a checkpoint") from None
     where = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(where, dict) or not all(
@@ -174,9 +171,11 @@ def _read_parts(path: Path) -> Contents:
             "beside the index"
         )
     found = Contents(path, None, {}, {}, {}, {})
-    for name in dict.fromkeys(where.values()):
+    keys_of: dict[str, list[str]] = {}
+    for key, name in where.items():
+        keys_of.setdefault(name, []).append(key)
+    for name, keys in keys_of.items():
         part = path.parent / name
-        keys = [key for key, file in where.items() if file == name]
         if not part.is_file():
             found.objects.update(dict.fromkeys(keys, f"tensor of {name}, missing"))
             continue
@@ -190,11 +189,22 @@ def _read_parts(path: Path) -> Contents:
 def _walk(found: Contents, root: Any) -> None:
     """Collects what is in an object, every container once, in order."""
     first: dict[int, str] = {}
-    pending: list[tuple[str, int, Any]] = [("", 0, root)]
+    # What is still to be looked at in the containers above, the innermost last.
+    pending: list[tuple[str, Iterator[tuple[str, Any]]]] = [("", iter([("", root)]))]
+    characters = 0
     while pending:
-        key, depth, value = pending.pop()
+        above, items = pending[-1]
+        name, value = next(items, (None, None))
+        if name is None:
+            pending.pop()
+            continue
+        if len(above) + len(name) >= _MAX_KEY:
+            continue
+        key = f"{above}.{name}" if above else name
+        characters += len(key)
         full = len(found.tensors) + len(found.others) + len(found.aliases)
-        if full + len(found.objects) >= _MAX_FOUND:
+        full += len(found.objects)
+        if full >= _MAX_FOUND or characters > _MAX_CHARACTERS:
             break
         if isinstance(value, np.ndarray):
             _add_array(found, key, value)
@@ -205,22 +215,19 @@ def _walk(found: Contents, root: Any) -> None:
                 found.aliases[key] = first[id(value)]
                 continue
             first[id(value)] = key
-            items = list(_items(value))
             small = isinstance(value, dict) and 0 < len(value) <= _SMALL_DICT
-            deep = small or any(_is_deep(item) for _, item in items)
-            if depth >= _MAX_DEPTH or not deep:
+            deep = small or any(_is_deep(item) for _, item in _items(value))
+            if len(pending) > _MAX_DEPTH or not deep:
                 found.others[key] = _describe(value)
             else:
-                pending += [
-                    (f"{key}.{name}" if key else name, depth + 1, item)
-                    for name, item in reversed(items)
-                    if len(key) + len(name) < _MAX_KEY
-                ]
+                pending.append((key, _items(value)))
         else:
             found.others[key] = _describe(value)
 
 
-def _items(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+def _items(
+    value: dict[Any, Any] | list[Any] | tuple[Any, ...],
+) -> Iterator[tuple[str, Any]]:
     """Yields the names and the values in a container."""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -254,16 +261,21 @@ def _add_array(found: Contents, key: str, array: np.ndarray) -> None:
     found.tensors[key] = Tensor(key, array.shape, array.dtype, found.path, load)
 
 
-def check_memory(tensor: Tensor) -> None:
-    """Refuses an array that is far larger than its file.
+def load_tensor(tensor: Tensor) -> np.ndarray:
+    """Loads a tensor that is not far larger than its file.
 
     Raises:
-      FileFormatError: If it is one: a tensor that torch expanded, or packed zeros.
+      FileFormatError: If it is: one that torch expanded, or packed zeros.
     """
     size = tensor.size * tensor.dtype.itemsize
-    if size > max(_SMALL, _MOST_UNPACKED * tensor.source.stat().st_size):
+    packed = tensor.source.stat().st_size
+    array = None
+    if size <= parsing.TIMES_PACKED * packed + parsing.FREE_BYTES:
+        array = tensor.load()
+    if array is None or is_overlapping(array):
         raise FileFormatError(
             f"{tensor.source}: {tensor.key!r} of shape {tensor.shape} takes {size:,} "
             "bytes, far more than the file has: if it is an expanded tensor, clone it "
             "before it is saved"
         )
+    return array

@@ -8,8 +8,9 @@ from typing import Final, NoReturn
 
 import numpy as np
 
+from alphanet_jax import parsing
 from alphanet_jax.data import checks
-from alphanet_jax.data.contents import describe
+from alphanet_jax.data.contents import describe, is_overlapping
 from alphanet_jax.data.heads import keys
 from alphanet_jax.data.heads.candidates import (
     Candidate,
@@ -19,7 +20,7 @@ from alphanet_jax.data.heads.candidates import (
     is_reparametrized,
     make_candidate,
 )
-from alphanet_jax.data.heads.contents import Contents, Tensor, check_memory, is_index
+from alphanet_jax.data.heads.contents import Contents, Tensor, is_index, load_tensor
 from alphanet_jax.data.heads.forms import FoundHead, Sides
 from alphanet_jax.data.heads.reading import mean_of_experts, read_candidate
 from alphanet_jax.data.torch_files import advice
@@ -28,6 +29,7 @@ from alphanet_jax.errors import UserError
 __all__ = ["candidate_keys", "find_head"]
 
 _MOST_LISTED: Final = 20
+_MOST_EXPERTS: Final = 256
 _MOST_COMPARED: Final = 16
 _MOST_OBJECTS: Final = 3
 _UNDO: Final = (
@@ -104,8 +106,7 @@ def _check_plain(contents: Contents) -> None:
     if not isinstance(named, dict):  # a file of arrays
         named = {}
         for name in {"weight", "bias"} & contents.tensors.keys():
-            check_memory(contents.tensors[name])
-            named[name] = contents.tensors[name].load()
+            named[name] = load_tensor(contents.tensors[name])
     if "weight" not in named:
         return
     weight, bias = named["weight"], named.get("bias")
@@ -116,6 +117,10 @@ def _check_plain(contents: Contents) -> None:
             raise UserError(
                 f"{contents.path}: {name} must be a tensor or array, got "
                 f"{describe(array)}"
+            )
+        if is_overlapping(array):
+            raise UserError(
+                f"{contents.path}: {name} must not be an expanded tensor: clone it"
             )
         checks.check_floats(str(contents.path), name, array)
     checks.check_classifier(str(contents.path), weight, bias)
@@ -242,6 +247,21 @@ class _Search:
         return self.read(candidate)
 
     def _read_experts(self, experts: Experts, *, shares_features: bool) -> FoundHead:
+        # All may be one and the same storage, many times.
+        size = sum(member.weight.size for member in experts.members) * 4
+        packed = sum(
+            path.stat().st_size
+            for path in {member.weight.source for member in experts.members}
+        )
+        if (
+            len(experts.members) > _MOST_EXPERTS
+            or size > parsing.TIMES_PACKED * packed + parsing.FREE_BYTES
+        ):
+            raise UserError(
+                f"{self.contents.path}: {len(experts.members)} experts "
+                f"{keys.shown(experts.key)} take {size:,} bytes; at most "
+                f"{_MOST_EXPERTS} that are not far larger than the file are read"
+            )
         return mean_of_experts(
             [self.read(member) for member in experts.members],
             shares_features=shares_features,

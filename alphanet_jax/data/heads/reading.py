@@ -12,7 +12,7 @@ import numpy as np
 from alphanet_jax.data import checks
 from alphanet_jax.data.heads import keys
 from alphanet_jax.data.heads.candidates import Candidate, is_vector, scales_of
-from alphanet_jax.data.heads.contents import NONE, Contents, Tensor, check_memory
+from alphanet_jax.data.heads.contents import NONE, Contents, Tensor, load_tensor
 from alphanet_jax.data.heads.forms import FoundHead, HeadForm
 from alphanet_jax.errors import UserError
 
@@ -27,8 +27,7 @@ def _read(tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
       UserError: If a number is not finite, or too large.
     """
-    check_memory(tensor)
-    stored = tensor.load()
+    stored = load_tensor(tensor)
     with np.errstate(over="ignore"):
         values = np.asarray(stored, np.float32)
     if not np.isfinite(values).all():

@@ -1,7 +1,7 @@
 """What lies around the pickles: the zip archive and the older stream of torch.save."""
 
-import functools
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,7 +15,7 @@ from alphanet_jax.data.torch_files.tensors import (
 )
 from alphanet_jax.data.torch_files.unpickler import Machine
 from alphanet_jax.data.torch_files.values import check_plain
-from alphanet_jax.data.untrusted import Refused, expect, quote
+from alphanet_jax.data.untrusted import Allowance, Refused, expect, quote
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
@@ -30,12 +30,12 @@ _FOREIGN: Final = (
 _ZIP_START: Final = b"PK\x03\x04"
 
 
-def read(data: memoryview, *, nested: bool = False) -> object:
+def read(data: memoryview, *, parent: Machine | None = None) -> object:
     """Reads a buffer of any of the three kinds.
 
     Args:
       data: The buffer.
-      nested: Whether it is a byte string of another pickle: a storage.
+      parent: The machine of the pickle that it is a byte string of: a storage.
 
     Returns:
       What was saved.
@@ -43,21 +43,27 @@ def read(data: memoryview, *, nested: bool = False) -> object:
     Raises:
       Refused: If it is damaged, or holds anything but plain data.
     """
+    allowance = Allowance(len(data)) if parent is None else parent.allowance
+    nested = parent is not None
     if bytes(data[: len(_ZIP_START)]) == _ZIP_START:
-        return _read_zip(data, nested)
+        return _read_zip(data, allowance, nested)
     for at, magic, what in _FOREIGN:
         if data[at : at + len(magic)] == magic:
             raise Refused(f"is {what}; allowed are files of torch.save and pickles")
-    root, end = _unpickle(data, 0, None, nested)
+    root, end = _unpickle(data, 0, None, allowance, nested)
     if type(root) is int and root == _LEGACY_MAGIC:
-        return _read_legacy(data, end, nested)
+        return _read_legacy(data, end, allowance, nested)
     if end != len(data):
         raise Refused(f"goes on for {len(data) - end} bytes after the pickled object")
     return root
 
 
 def _unpickle(
-    data: memoryview, start: int, find_storage: FindStorage | None, nested: bool
+    data: memoryview,
+    start: int,
+    find_storage: FindStorage | None,
+    allowance: Allowance,
+    nested: bool,
 ) -> tuple[object, int]:
     """Runs one pickle; returns its object and where it ends."""
 
@@ -68,7 +74,8 @@ def _unpickle(
             names=NAMES,
             find_storage=find_storage,
             plain_bytes=plain_bytes,
-            read_nested=None if nested else functools.partial(read, nested=True),
+            allowance=allowance,
+            read_nested=None if nested else _read_nested,
         )
         return operations.run(machine), machine.pos
 
@@ -78,16 +85,24 @@ def _unpickle(
         # Long byte strings are rare outside of arrays. Where there are some, a
         # second run makes them bytes, now that it is known which ones to copy.
         del root
+        allowance.renew()
         root, end = run(plain_bytes)
     return root, end
 
 
-def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
+def _read_nested(machine: Machine, data: memoryview) -> object:
+    """Reads a byte string of a pickle that is a file itself."""
+    return read(data, parent=machine)
+
+
+def _read_legacy(
+    data: memoryview, start: int, allowance: Allowance, nested: bool
+) -> object:
     """Reads what comes after the magic number of the older torch.save format."""
-    version, start = _unpickle(data, start, None, nested)
+    version, start = _unpickle(data, start, None, allowance, nested)
     if type(version) is not int or version != _LEGACY_PROTOCOL:
         raise Refused("is of an unknown version of the older torch.save format")
-    _, start = _unpickle(data, start, None, nested)
+    _, start = _unpickle(data, start, None, allowance, nested)
 
     # The storages come after the object, at places that depend on their types, which
     # only the object has. So it is read twice: to find them, and then to make it.
@@ -99,8 +114,10 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
             raise Refused(f"describes storage {quote(spec.key)} in two ways")
         return Storage(spec.kind.dtype, None)
 
-    _, end = _unpickle(data, start, note, nested)
-    keys, end = _unpickle(data, end, None, nested)
+    _, end = _unpickle(data, start, note, allowance, nested)
+    if not nested:
+        allowance.renew()
+    keys, end = _unpickle(data, end, None, allowance, nested)
     contents: dict[str, memoryview] = {}
     for key in expect(keys, list, "the list of storages"):
         if type(key) is not str or key not in known or key in contents:
@@ -122,12 +139,12 @@ def _read_legacy(data: memoryview, start: int, nested: bool) -> object:
             raise Refused(f"does not hold its storage {quote(spec.key)}")
         return slice_storage(spec, contents[spec.key])
 
-    return _unpickle(data, start, find, nested)[0]
+    return _unpickle(data, start, find, allowance, nested)[0]
 
 
-def _read_zip(data: memoryview, nested: bool) -> object:
+def _read_zip(data: memoryview, allowance: Allowance, nested: bool) -> object:
     """Reads the archive that torch.save writes."""
-    entries = _zip_entries(data)
+    entries = _zip_entries(data, allowance)
     suffix = "/data.pkl"
     roots = [name.removesuffix(suffix) for name in entries if name.endswith(suffix)]
     if len(roots) != 1 or "/" in roots[0]:
@@ -146,7 +163,7 @@ def _read_zip(data: memoryview, nested: bool) -> object:
         return slice_storage(spec, content)
 
     pickled = entries[f"{root}/data.pkl"]
-    result, end = _unpickle(pickled, 0, find, nested)
+    result, end = _unpickle(pickled, 0, find, allowance, nested)
     if end != len(pickled):
         raise Refused("goes on after the pickled object")
     return result
@@ -161,21 +178,24 @@ _ZIP_EXTRA: Final = struct.Struct("<2H")
 _ZIP_MAX_COMMENT: Final = 0xFFFF
 _ZIP_IN_EXTRA: Final = 0xFFFFFFFF  # the real number is in the zip64 extra field
 _ZIP_ENCRYPTED: Final = 1
+_BYTES_OF_AN_ENTRY: Final = 500  # of memory: a view, and its place in dicts
 
 
-def _zip_entries(data: memoryview) -> dict[str, memoryview]:
+def _zip_entries(data: memoryview, allowance: Allowance) -> dict[str, memoryview]:
     """Maps the names in a zip archive to the content of the entries.
 
     Only uncompressed entries are taken: torch.save writes no others, and nothing
     that has to be unpacked can grow beyond the file.
     """
     try:
-        return dict(_walk_zip(data))
+        return dict(_walk_zip(data, allowance))
     except struct.error:
         raise Refused("is a zip archive that ends early or is damaged") from None
 
 
-def _walk_zip(data: memoryview) -> Iterator[tuple[str, memoryview]]:
+def _walk_zip(
+    data: memoryview, allowance: Allowance
+) -> Iterator[tuple[str, memoryview]]:
     """Yields the name and the content of every entry."""
     position, end, count = _zip_directory(data)
     names = set()
@@ -191,6 +211,7 @@ def _walk_zip(data: memoryview) -> Iterator[tuple[str, memoryview]]:
         if magic != b"PK\x01\x02" or position > end:
             raise Refused("is a zip archive whose directory is damaged")
         name = str(data[name_at:extra_at], "utf-8", "replace")
+        allowance.take(_BYTES_OF_AN_ENTRY + 2 * sys.getsizeof(name))
         if name in names:
             raise Refused(f"is a zip archive with two entries {quote(name)}")
         names.add(name)

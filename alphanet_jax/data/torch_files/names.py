@@ -257,7 +257,7 @@ def _load_from_bytes(machine: Machine, content: object) -> object:
         raise Refused("holds a storage within a storage")
     data = bytes_of(content)
     machine.spend(len(data))
-    storage = machine.read_nested(data)
+    storage = machine.read_nested(machine, data)
     if type(storage) is Placeholder:
         return storage
     return expect(storage, Storage, "a tensor's storage")

@@ -3,10 +3,16 @@
 import collections
 import re
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from alphanet_jax.data.torch_files.unpickler import Machine, decode, instance
+from alphanet_jax.data.torch_files.unpickler import (
+    BYTES_OF_A_MARK,
+    Machine,
+    decode,
+    instance,
+)
 from alphanet_jax.data.torch_files.values import (
     DICTS,
     PLAIN_DATA,
@@ -33,11 +39,14 @@ _STOP: Final = ord(".")
 
 def run(machine: Machine) -> object:
     """Runs a pickle to its end and returns the object that it makes."""
-    data = machine.data
+    data, allowance = machine.data, machine.allowance
     try:
         while True:
             code = data[machine.pos]
             machine.pos += 1
+            allowance.left -= _COSTS[code]
+            if allowance.left < 0:
+                allowance.refuse()
             if code == _STOP:
                 return machine.stack.pop()
             _HANDLERS[code](machine)
@@ -62,8 +71,10 @@ def _put_items(machine: Machine, target: object, items: list[Any]) -> object:
     if type(target) not in DICTS or len(items) % 2:
         raise Refused("sets items of something that is not a dict")
     assert isinstance(target, dict)
+    before = sys.getsizeof(target)
     for i in range(0, len(items), 2):
         target[machine.check_key(items[i])] = items[i + 1]
+    machine.allowance.take(sys.getsizeof(target) - before)
     return target
 
 
@@ -123,8 +134,9 @@ def _float(machine: Machine) -> None:
 
 
 def _unicode(machine: Machine) -> None:
-    line = machine.line(len(machine.data))
-    machine.stack.append(decode(line, "raw-unicode-escape"))
+    text = decode(machine.line(len(machine.data)), "raw-unicode-escape")
+    machine.allowance.take(sys.getsizeof(text))
+    machine.stack.append(text)
 
 
 def _tuple_1(machine: Machine) -> None:
@@ -150,6 +162,7 @@ def _append(machine: Machine) -> None:
 
 def _appends(machine: Machine) -> None:
     items = machine.pop_mark()
+    machine.allowance.take(_SLOT * len(items))
     if type(machine.stack[-1]) is not Placeholder:
         expect(machine.stack[-1], list, "what values are appended to").extend(items)
 
@@ -169,7 +182,10 @@ def _add_items(machine: Machine) -> None:
     members = map(machine.check_key, machine.pop_mark())
     if type(machine.stack[-1]) is Placeholder:
         return
-    expect(machine.stack[-1], set, "what members are added to").update(members)
+    target = expect(machine.stack[-1], set, "what members are added to")
+    before = sys.getsizeof(target)
+    target.update(members)
+    machine.allowance.take(sys.getsizeof(target) - before)
 
 
 def _pop(machine: Machine) -> None:
@@ -304,7 +320,7 @@ _OPERATIONS: Final[dict[bytes, _Handler]] = {
     b"p": lambda m: m.store(_integer(m.line())),
     b"q": lambda m: m.store(m.byte()),
     b"r": lambda m: m.store(m.number(_UINT32)),
-    b"\x94": lambda m: m.store(len(m.memo)),
+    b"\x94": lambda m: m.store_next(),
     # Names, calls and storages.
     b"c": _global,
     b"\x93": _stack_global,
@@ -320,4 +336,26 @@ _OPERATIONS: Final[dict[bytes, _Handler]] = {
     b"\x83": _refuse("use the extension registry (EXT2)"),
     b"\x84": _refuse("use the extension registry (EXT4)"),
 }
+# What an operation makes takes about so many bytes of memory; what depends on its
+# arguments is counted where it is made. A container takes more when the result is
+# walked.
+_SLOT: Final = 9  # of a stack, which is a list that grows
+_WALKED: Final = 70
+_BYTES: Final[dict[bytes, int]] = {
+    b"MJIL\x8a\x8b": 40,
+    b"GF": 24,
+    b"(": BYTES_OF_A_MARK,
+    b"]": 72 + _WALKED,
+    b"}": 80 + _WALKED,
+    b"tl": 72 + _WALKED,
+    b"d": 80 + _WALKED,
+    b"\x85\x86\x87": 80 + _WALKED,
+    b"\x81\x92io": 64,
+    # The memory of calls: views of the file, or what is to become one.
+    b"RQb": 600,
+}
+_COSTS: Final = [
+    _SLOT + sum(size for codes, size in _BYTES.items() if code in codes)
+    for code in range(256)
+]
 _HANDLERS: Final = [_OPERATIONS.get(bytes([code]), _unknown) for code in range(256)]

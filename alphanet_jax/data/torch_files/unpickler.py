@@ -1,6 +1,7 @@
 """The machine that runs a pickle, with nothing in reach but a table of names."""
 
 import struct
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -21,7 +22,13 @@ from alphanet_jax.data.torch_files.values import (
     check_key,
     find_placeholder,
 )
-from alphanet_jax.data.untrusted import Refused, expect, expect_size, quote
+from alphanet_jax.data.untrusted import (
+    Allowance,
+    Refused,
+    expect,
+    expect_size,
+    quote,
+)
 
 # The magic number takes ten bytes and labels take eight at most. Python's time for
 # a long integer grows with the square of its length.
@@ -30,6 +37,12 @@ _Set = TypeVar("_Set", set[object], frozenset[object])
 _MAX_TUPLE_KEYS: Final = 4096
 _MIN_SETS: Final = 1000
 _BYTES_OF_A_SET: Final = 4  # of the file
+# Of memory, about.
+BYTES_OF_A_MARK: Final = 80
+_BYTES_OF_BYTES: Final = 33
+_BYTES_OF_A_NAME: Final = 64
+_BYTES_OF_AN_ITEM: Final = 130  # of a dict, with its key
+_BYTES_OF_A_SLOT: Final = 9  # of a list or stack
 
 
 class Machine:
@@ -38,10 +51,10 @@ class Machine:
     Attributes:
       data: The buffer.
       pos: Where the machine reads next.
+      allowance: What is left of the memory that the file may take.
       read_nested: Reads a byte string of the pickle that is a file itself; None where
         the buffer is such a byte string.
       stack: The values above the newest mark.
-      memo: The values that the pickle has numbered for later use.
     """
 
     def __init__(
@@ -52,13 +65,16 @@ class Machine:
         names: Mapping[tuple[object, object], object],
         find_storage: FindStorage | None,
         plain_bytes: frozenset[int],
-        read_nested: Callable[[memoryview], object] | None,
+        allowance: Allowance,
+        read_nested: "Callable[[Machine, memoryview], object] | None",
     ) -> None:
         self.data = data
         self.pos = start
+        self.allowance = allowance
         self.read_nested = read_nested
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self._memo: list[Any] = []
+        self._more_memo: dict[int, Any] = {}  # numbers with gaps before them
         self._below: list[list[Any]] = []  # the stacks under the open marks
         self._names = names
         self._find_storage = find_storage
@@ -94,7 +110,9 @@ class Machine:
         self._sets += 1
         if self._sets > _MIN_SETS + len(self.data) // _BYTES_OF_A_SET:
             raise Refused("has more sets than a file of its size can fill")
-        return kind(map(self.check_key, members))
+        made = kind(map(self.check_key, members))
+        self.allowance.take(sys.getsizeof(made))
+        return made
 
     def call(self, function: object, args: object) -> object:
         """Calls one of the functions of the table with arguments from the file.
@@ -151,12 +169,15 @@ class Machine:
 
     def push_text(self, length: int) -> None:
         """Pushes text that takes the next so many bytes."""
-        self.stack.append(decode(self.skip(length), "utf-8"))
+        text = decode(self.skip(length), "utf-8")
+        self.allowance.take(sys.getsizeof(text))
+        self.stack.append(text)
 
     def push_bytes(self, length: int) -> None:
         """Pushes the next so many bytes."""
         start, content = self.pos, self.skip(length)
         if length < LONG_BYTES or start in self._plain_bytes:
+            self.allowance.take(_BYTES_OF_BYTES + length)
             self.stack.append(bytes(content))
         else:
             self.stack.append(LongBytes(start, content))
@@ -168,6 +189,7 @@ class Machine:
                 f"has a whole number of {length} bytes; {_MAX_INT_BYTES} are allowed"
             )
         content = self.skip(length)
+        self.allowance.take(2 * length)
         self.stack.append(int.from_bytes(content, "little", signed=True))
 
     def push_mark(self) -> None:
@@ -179,22 +201,38 @@ class Machine:
         """Goes back to the stack under the newest mark; returns what was above."""
         items = self.stack
         self.stack = self._below.pop()
+        self.allowance.left += BYTES_OF_A_MARK
         return items
 
     def collect(self, make: Callable[[list[Any]], object]) -> None:
         """Replaces the newest mark, and all above it, by one value made of it."""
         items = self.pop_mark()
+        self.allowance.take(_BYTES_OF_A_SLOT * len(items))
         self.stack.append(make(items))
 
     def store(self, key: int) -> None:
         """Numbers the topmost value."""
-        self.memo[key] = self.stack[-1]
+        if key < len(self._memo):
+            self._memo[key] = self.stack[-1]
+        elif key == len(self._memo):
+            self._memo.append(self.stack[-1])
+            self._more_memo.pop(key, None)
+        else:
+            self.allowance.take(_BYTES_OF_AN_ITEM)
+            self._more_memo[key] = self.stack[-1]
+
+    def store_next(self) -> None:
+        """Numbers the topmost value by how many have a number."""
+        self.store(len(self._memo) + len(self._more_memo))
 
     def push_memo(self, key: int) -> None:
         """Pushes a numbered value once more."""
-        if key not in self.memo:
+        if 0 <= key < len(self._memo):
+            value = self._memo[key]
+        elif key in self._more_memo:
+            value = self._more_memo[key]
+        else:
             raise Refused(f"refers to a value {key} that was never stored")
-        value = self.memo[key]
         if type(value) is Shell:
             value = value.value
             if value is None:
@@ -210,6 +248,7 @@ class Machine:
         else:
             full = f"{module[:MAX_NAME]}.{name[:MAX_NAME]}"
             self.spend(len(full))  # two short operations make a new long name
+            self.allowance.take(_BYTES_OF_A_NAME + sys.getsizeof(full))
             self.stack.append(Placeholder(full))
 
     def open_storage(self, spec: object) -> Storage | Placeholder:
