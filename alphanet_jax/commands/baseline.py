@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from alphanet_jax import bundled
+from alphanet_jax import bundled, outputs
 from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config.sweep import Point
@@ -77,6 +77,8 @@ def run(values: flags.FlagValues) -> None:
 
     entry = registry.get_entry(Path(settings.registry), settings.dataset)
     path = _path(values, entry, Path(settings.data_root))
+    if devices.is_first_process():
+        outputs.check_file("out", path)
     data = training.load_data(settings, report=running.say)
     try:
         (trained,) = training.train(
@@ -94,6 +96,6 @@ def run(values: flags.FlagValues) -> None:
         ) from None
     if not devices.is_first_process():
         return
-    running.say(f"saved {path}\n")
+    running.say(f"saved {trained.path}\n" if trained.path else "")
     print(accuracy_tables.training_table({}, baseline=trained.arrays()))
     training.check_saved([trained])
