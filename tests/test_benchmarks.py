@@ -15,6 +15,7 @@ import pytest
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment import loop
 from alphanet_jax.experiment import problem as problem_lib
+from alphanet_jax.posthoc.plus import L2_FACTORS
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -360,7 +361,9 @@ def test_alphanet_plus_is_measured(
     measuring.main([*arguments, "--val"])
     found = json.loads(record.read_text())["alphanet_plus"]
     assert found["converged"]
-    assert {step[0] for step in found["steps"]} == {0, 1, 2, 3}  # heads
+    # The balanced head, and one for every weight of the prior.
+    heads = set(range(1 + len(L2_FACTORS)))
+    assert {step[0] for step in found["steps"]} == heads
     assert found["accuracy"]["alphanet+"]["few"] > found["accuracy"]["unchanged"]["few"]
     assert "passes over training samples" in capsys.readouterr().out
     assert {*measuring.CLOSED_FORMS, "alphanet+, as announced"} <= set(found["seconds"])
