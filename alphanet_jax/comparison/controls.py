@@ -10,7 +10,6 @@ from alphanet_jax.comparison.choosing import choose
 from alphanet_jax.comparison.corrections import Judge
 from alphanet_jax.comparison.setup import prepare
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.errors import UserError
 from alphanet_jax.posthoc import Linear
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.accuracy_tables import Control
@@ -58,12 +57,9 @@ def _heads(data: Dataset) -> list[tuple[str, Linear]]:
         assert isinstance(outcome, Linear)
         return _TITLES[name].format(knob), outcome
 
-    if data.val is None:
-        return [head(_ADJUSTMENT, _TAU)]
-    try:
-        setup = prepare(data, num_folds=2, seed=0, tests=False)
-    except UserError:  # no samples of few classes to choose by
-        return [head(_ADJUSTMENT, _TAU)]
+    if data.val is None or not np.isin(data.val.labels, data.few_classes).any():
+        return [head(_ADJUSTMENT, _TAU)]  # nothing to choose an offset by
+    setup = prepare(data, num_folds=2, seed=0, tests=False)
     judge = Judge(
         data,
         val=setup.val,

@@ -18,7 +18,6 @@ from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "COLUMNS",
-    "CONTROLS_NOTE",
     "FULL_COLUMNS",
     "VALIDATION",
     "AccuracyReport",
@@ -127,9 +126,17 @@ class Control(NamedTuple):
     fractions: np.ndarray  # shape=(4,): accuracy of few, medium, many and all.
 
 
-CONTROLS_NOTE = (
-    "The offset and logit adjustment need no training{}; see also `compare`."
-)
+def _note_on(controls: Sequence[Control]) -> str:
+    """Says what controls are, and where there are more."""
+    if len(controls) > 1:
+        return (
+            "The offset and logit adjustment need no training: one number, by val; see "
+            "also `compare`."
+        )
+    return (
+        "Logit adjustment needs no training; without val samples of few classes tau is "
+        "1, and no offset is chosen."
+    )
 
 
 def training_table(
@@ -171,10 +178,7 @@ def training_table(
         name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}
     }
     harm = corrected.remark_on_harms(told)
-    note = None
-    if controls:
-        chosen = np.isfinite(baseline.get("baseline_val_accuracy", np.nan))
-        note = CONTROLS_NOTE.format(": one number, by val" * bool(chosen))
+    note = _note_on(controls) if controls else None
     shown = [tables.render(table, "plain"), note, harm]
     return "\n".join(filter(None, shown))
 
