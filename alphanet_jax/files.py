@@ -380,7 +380,7 @@ def open_npz(
                     raise ValueError(f"two members {name!a}")
                 wanted[name] = info
         size = sum(info.file_size for info in wanted.values())
-        parsing.check_unpacked(size, path.stat().st_size, "its arrays")
+        parsing.check_unpacked(size, os.stat(path).st_size, "its arrays")
         for name, info in wanted.items():
             arrays[name] = parsing.read_array(archive, info)
     return arrays

@@ -495,7 +495,7 @@ class TestOutput:
         pathlib.Path("file").write_text("precious")
         for out, message in (
             ("res", "--out: res is a directory"),
-            ("file/x", "--out: file/x: "),
+            ("file/x", "--out: file is a file; name a file elsewhere"),
         ):
             assert main("--base_res_dir=res", f"--out={out}") == 1
             said = capsys.readouterr()

@@ -80,7 +80,10 @@ def test_a_workdir_that_is_a_file(capsys, made, tmp_path):
     path = tmp_path / "out"
     path.write_text("mine")
     status, _, err = run(capsys, made, f"--workdir={path}")
-    assert (status, err) == (1, f"error: --workdir: {path} is a file\n")
+    assert (status, err) == (
+        1,
+        f"error: --workdir: {path} is a file; choose another directory\n",
+    )
     assert path.read_text() == "mine"
 
 

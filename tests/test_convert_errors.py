@@ -682,8 +682,8 @@ def test_error(name, made, out, converted):
         (["--groups=val,/val"], "groups of samples must have plain names, got '/val'"),
         (["extra"], "unexpected argument 'extra'; see --help"),
         (["--out={root}/datasets.toml"], "{root}/datasets.toml: File exists"),
-        (["--out={root}/datasets.toml/x"], "datasets.toml/x: Not a directory"),
-        (["--out=/dev/null/x"], "/dev/null/x: Not a directory"),
+        (["--out={root}/datasets.toml/x"], "toml is a file; name a file elsewhere"),
+        (["--out=/dev/null/x"], "/dev/null is a file; name a file elsewhere"),
     ],
 )  # fmt: skip
 def test_error_of_flags(flags, expected, made, out):

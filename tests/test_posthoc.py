@@ -431,10 +431,10 @@ class TestTable:
 
     def test_what_does_not_depend_on_the_knob_is_done_once(self, small, monkeypatch):
         calls = []
-        kept = methods.offsets.prior_from_predictions
+        kept = methods.offsets.log_prior_from_predictions
         monkeypatch.setattr(
             methods.offsets,
-            "prior_from_predictions",
+            "log_prior_from_predictions",
             lambda *args: calls.append(1) or kept(*args),
         )
         assert len(list(posthoc.sweep(METHODS["prior_from_predictions"], small))) > 20

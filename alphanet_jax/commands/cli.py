@@ -434,8 +434,10 @@ def _help(module: Any, usage: str, values: flags.FlagValues, intro: str) -> str:
     own = [
         _describe(name, values[name].default, values[name].help)
         for name in values
-        if name not in ("help", "h") and values[name].help
+        if name not in ("help", "h", "debug") and values[name].help
     ]
+    if own:
+        own.append(_describe("debug", None, values["debug"].help))
     parts = [f"usage: {usage}", module.DESCRIPTION, intro]
     if own:
         parts.append("Flags, with [defaults]:\n" + "\n".join(own))
