@@ -20,6 +20,17 @@ METADATA = {
 }
 
 
+# Of Jupyter's own making, in versions other than the newest: not errors.
+OF_JUPYTER = [
+    pytest.mark.filterwarnings(
+        "ignore:Jupyter is migrating its paths:DeprecationWarning",
+        r"ignore:datetime\.datetime\.utc:DeprecationWarning",
+        r"ignore:'asyncio\..*' is deprecated:DeprecationWarning",
+        "ignore:There is no current event loop:DeprecationWarning",
+        "ignore:Proactor event loop does not implement:RuntimeWarning",
+    )
+]
+
 # Before the first cell: a warning that the notebook or the package causes is an error.
 STRICT = r"""
 import warnings

@@ -19,16 +19,7 @@ print(json.dumps({
 }))
 """
 
-# Of Jupyter's own making, in versions other than the newest.
-pytestmark = [
-    pytest.mark.filterwarnings(
-        "ignore:Jupyter is migrating its paths:DeprecationWarning",
-        r"ignore:datetime\.datetime\.utc:DeprecationWarning",
-        r"ignore:'asyncio\..*' is deprecated:DeprecationWarning",
-        "ignore:There is no current event loop:DeprecationWarning",
-        "ignore:Proactor event loop does not implement:RuntimeWarning",
-    )
-]
+pytestmark = notebooks.OF_JUPYTER
 
 
 @pytest.mark.slow

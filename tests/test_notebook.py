@@ -29,6 +29,9 @@ print(json.dumps({
 """
 
 
+pytestmark = notebooks.OF_JUPYTER
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jupyter")
@@ -40,14 +43,6 @@ def results(executed):
     return executed[1]
 
 
-# Of Jupyter's own making, in versions other than the newest.
-@pytest.mark.filterwarnings(
-    "ignore:Jupyter is migrating its paths:DeprecationWarning",
-    r"ignore:datetime\.datetime\.utc:DeprecationWarning",
-    r"ignore:'asyncio\..*' is deprecated:DeprecationWarning",
-    "ignore:There is no current event loop:DeprecationWarning",
-    "ignore:Proactor event loop does not implement:RuntimeWarning",
-)
 @pytest.mark.slow
 class TestRun:
     @pytest.mark.slow

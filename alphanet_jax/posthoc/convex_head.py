@@ -244,27 +244,34 @@ class _Sums(NamedTuple):
     curvature: jax.Array  # shape=(C,): of p (1 - p).
 
 
+class _Frame(NamedTuple):
+    """What all pieces of samples share."""
+
+    centre: jax.Array  # shape=(d,)
+    spread: float
+    log_prior: jax.Array  # shape=(C,)
+    class_weights: jax.Array  # shape=(C,)
+
+
 @partial(jax.jit, donate_argnames="sums")
 def _add_piece(
     sums: _Sums,
     point: jax.Array,
     features: jax.Array,
     labels: jax.Array,
-    centre: jax.Array,
-    spread: jax.Array,
-    log_prior: jax.Array,
-    class_weights: jax.Array,
+    frame: _Frame,
 ) -> tuple[_Sums, jax.Array]:
     """Adds a piece of samples, and computes the sum of their cross-entropy."""
-    scaled = (features.astype(jnp.float32) - centre[None, :]) / spread
-    bias = point[:, -1] + log_prior
+    offsets = features.astype(jnp.float32) - frame.centre[None, :]
+    scaled = offsets / frame.spread
+    bias = point[:, -1] + frame.log_prior
     logits = jnp.matmul(scaled, point[:, :-1].T, precision="highest") + bias[None, :]
     is_row = labels >= 0
     log_shares = jax.nn.log_softmax(logits, axis=1)
     at_label = jnp.take_along_axis(
         log_shares, jnp.where(is_row, labels, 0)[:, None], axis=1
     )[:, 0]
-    times = jnp.where(is_row, class_weights[labels], 0.0)
+    times = jnp.where(is_row, frame.class_weights[labels], 0.0)
     shares = jnp.exp(log_shares)
     hits = jax.nn.one_hot(labels, len(bias), dtype=shares.dtype)
     residuals = times[:, None] * (shares - hits)
@@ -284,16 +291,8 @@ def _add(
     features: jax.Array,
     labels: jax.Array,
 ) -> tuple[_Sums, jax.Array]:
-    added: tuple[_Sums, jax.Array] = _add_piece(
-        sums,
-        point,
-        features,
-        labels,
-        rows.centre,
-        rows.spread,
-        rows.log_prior,
-        rows.class_weights,
-    )
+    frame = _Frame(rows.centre, rows.spread, rows.log_prior, rows.class_weights)
+    added: tuple[_Sums, jax.Array] = _add_piece(sums, point, features, labels, frame)
     return added
 
 
@@ -330,10 +329,7 @@ def try_piece(
         point,
         _piece(rows, None, 0, size),
         jnp.asarray(some),
-        jnp.zeros(dim),
-        1.0,
-        jnp.zeros(num_classes),
-        ones,
+        _Frame(jnp.zeros(dim), 1.0, jnp.zeros(num_classes), ones),
     )
     jax.block_until_ready((sums, loss))
     return -(-number // size)

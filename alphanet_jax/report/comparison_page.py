@@ -72,7 +72,7 @@ def _mcnemar(found: Mapping[str, Any]) -> str:
             [escape(name)]
             + [
                 f"{test['only_method']} : {test['only_reference']}"
-                + tag("small", f" p {test['p_value']:.2g}")
+                + tag("small", f" p {test.get('corrected', test['p_value']):.2g}")
                 for test in tests.values()
             ]
         )
