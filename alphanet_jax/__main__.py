@@ -15,7 +15,10 @@ def main() -> int:
             from alphanet_jax.commands import cli
 
             status = cli.main(sys.argv)
-        except KeyboardInterrupt as error:
+        except BaseException as error:
+            # A library may have made something else of what a signal raised.
+            if not isinstance(error, KeyboardInterrupt) and not stopping.was_asked():
+                raise
             status = stopping.status_of(error)
             print(f"error: {stopping.line(status)}", file=sys.stderr)
         return stopping.leave(status)

@@ -46,6 +46,9 @@ class _State:
     def __init__(self) -> None:
         self.asked: int | None = None  # number of the first signal
         self.said = False  # whether its line is on standard error
+        self.raised = False  # whether the main thread has been told
+        self.status: int | None = None  # the exit status, once all is done
+        self.log_level: int | None = None  # what logs were silent at before
         self.listens = False
         self.describe: Callable[[], str] = str
 
@@ -120,34 +123,83 @@ def _hearing() -> Iterator[None]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     _STATE.asked, _STATE.said, _STATE.listens = None, False, True
+    _STATE.raised, _STATE.status = False, None
+    unhook = _be_silent()
     old_wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, _raise) for number in heard}
     thread = threading.Thread(target=_listen, args=(ours,), name="signals", daemon=True)
     thread.start()
-    old_hook = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        # Raised where Python drops it, in a finalizer: `check` raises it again.
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-            old_hook(unraisable)
-
-    sys.unraisablehook = hook
     try:
         yield
     finally:
-        if sys.unraisablehook is hook:
-            sys.unraisablehook = old_hook
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        # Once all is done, `_raise` stays until Python has ended.
+        if _STATE.status is None:
+            for number, handler in old.items():
+                signal.signal(number, handler)
         signal.set_wakeup_fd(old_wakeup)
         theirs.close()  # the thread reads the end of it, and ends
         thread.join(1.0)
         ours.close()
-        _STATE.asked, _STATE.listens = None, False
+        if _STATE.status is None:
+            unhook()
+            _STATE.asked, _STATE.listens = None, False
 
 
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    _STATE.asked = number
+def _be_silent() -> Callable[[], None]:
+    """Keeps tracebacks of what a signal interrupted from being shown.
+
+    Python shows those of finalizers and callbacks, whose errors nobody gets (`check`
+    raises the signal's again); libraries show those that they catch, and those of their
+    threads, which fail when the main one has left.
+
+    Returns:
+      A function that takes that back.
+    """
+    unraisable, of_thread, uncaught = (
+        sys.unraisablehook,
+        threading.excepthook,
+        sys.excepthook,
+    )
+
+    def drop(shown: Any) -> None:
+        by_signal = isinstance(shown.exc_value, KeyboardInterrupt)
+        if not (by_signal or was_asked()):
+            unraisable(shown)
+
+    def drop_of_thread(shown: Any) -> None:
+        if not was_asked():
+            of_thread(shown)
+
+    def drop_uncaught(*shown: Any) -> None:
+        if not was_asked():
+            uncaught(*shown)
+
+    def undo() -> None:
+        if _STATE.log_level is not None:
+            sys.modules["logging"].disable(_STATE.log_level)
+            _STATE.log_level = None
+        if sys.unraisablehook is drop:
+            sys.unraisablehook = unraisable
+        if threading.excepthook is drop_of_thread:
+            threading.excepthook = of_thread
+        if sys.excepthook is drop_uncaught:
+            sys.excepthook = uncaught
+
+    sys.unraisablehook = drop
+    threading.excepthook = drop_of_thread
+    sys.excepthook = drop_uncaught
+    return undo
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    if _STATE.status is not None:
+        os._exit(_STATE.status)  # all was done and said
+    if _STATE.raised:
+        end_at_once(128 + (_STATE.asked or number))
+    _STATE.asked, _STATE.raised = _STATE.asked or number, True
+    if (logging := sys.modules.get("logging")) is not None:
+        _STATE.log_level = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)  # libraries log what they catch
     raise _error(number)
 
 
@@ -156,6 +208,8 @@ def _listen(source: socket.socket) -> None:
     first = _next_signal(source)
     if first is None:
         return
+    if _STATE.status is not None:
+        os._exit(_STATE.status)
     _STATE.asked = first
     source.settimeout(SECONDS_TO_END)
     try:
@@ -191,13 +245,16 @@ def end_at_once(status: int) -> NoReturn:
 
 
 def leave(status: int) -> int:
-    """Returns an exit status; after a signal the process ends here.
+    """Returns an exit status, the last that the program does; or ends the process here.
 
-    Threads of libraries that wait for something would keep Python from ending.
+    That is after a signal: threads of libraries that wait for something would keep
+    Python from ending. From now on a signal ends the process with that status.
     """
     if status in _ENDINGS:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status)
+    if _STATE.listens:
+        _STATE.status = status
     return status

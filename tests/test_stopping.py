@@ -50,6 +50,31 @@ BODIES = {
     final = Final()
     del final
     time.sleep(60)""",
+    "is in a callback whose errors Python shows": """
+    import gc
+    gc.callbacks.append(lambda *_: time.sleep(60))
+    gc.collect()
+    time.sleep(60)""",
+    "logs what it catches": """
+    import logging
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        logging.getLogger("x").exception("failed")
+        raise""",
+    "has a thread that fails when the main one leaves": """
+    import threading
+    gone = threading.Event()
+    def wait():
+        gone.wait()
+        raise RuntimeError("from a thread")
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        time.sleep(60)
+    finally:
+        gone.set()
+        thread.join()""",
     "does not come back to Python": "import ctypes; ctypes.CDLL(None).sleep(60)",
     "has a thread that does not end": """
     import threading
@@ -106,6 +131,56 @@ class TestEnds:
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
         assert done.returncode == 0
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_when_all_is_done(self, number):
+        """While Python ends: the status is that of the command."""
+        code = (
+            "import atexit, sys, time; sys.argv = ['alphanet', 'help']\n"
+            "def late():\n"
+            "    print('late', flush=True); time.sleep(60)\n"
+            "atexit.register(late)\n"
+            "from alphanet_jax.__main__ import main\n"
+            "sys.exit(main())"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        while process.stdout.readline() != "late\n":
+            assert process.poll() is None
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (0, "")
+
+    def test_an_import_that_makes_another_error_of_it(self):
+        code = (
+            "import sys, time; sys.argv = ['alphanet', 'help']\n"
+            "class Slow:\n"
+            "    def find_spec(self, name, *rest):\n"
+            "        if name == 'alphanet_jax.commands.cli':\n"
+            "            print('runs', flush=True)\n"
+            "            try:\n"
+            "                time.sleep(60)\n"
+            "            except KeyboardInterrupt:\n"
+            "                raise ImportError(name)\n"
+            "from alphanet_jax.__main__ import main\n"
+            "sys.meta_path.insert(0, Slow()); sys.exit(main())"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert process.stdout.readline() == "runs\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+        assert (process.returncode, err) == (143, "error: terminated\n")
 
     def test_while_modules_are_imported(self):
         """From the first moment that the program is its own."""
