@@ -22,6 +22,7 @@ from alphanet_jax import parsing
 from alphanet_jax.errors import UserError
 
 __all__ = [
+    "STAGE_PREFIX",
     "content_hash",
     "decode_text",
     "file_hashes",
@@ -40,10 +41,9 @@ __all__ = [
     "write_npz",
 ]
 
-# No clock in a file: equal contents give equal bytes.
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock in a file: equal contents, equal bytes
 _HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
-_STAGE_PREFIX = ".staging-"
+STAGE_PREFIX = ".staging-"
 _MOVES = "moves.json"  # there once all of a stage is written, until all is moved
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 _PICKLED = (
@@ -176,7 +176,7 @@ def staging(root: Path) -> Iterator[Callable[[Path], Path]]:
         with _lock(root) as locked:
             if locked:
                 _recover(root)
-            stage = Path(tempfile.mkdtemp(prefix=_STAGE_PREFIX, dir=root))
+            stage = Path(tempfile.mkdtemp(prefix=STAGE_PREFIX, dir=root))
 
             def place(path: Path) -> Path:
                 staged = stage / "new" / path.relative_to(root)
@@ -200,7 +200,7 @@ def recover(root: Path) -> None:
     files cannot be moved.
     """
     with contextlib.suppress(OSError):
-        if any(root.glob(f"{_STAGE_PREFIX}*/{_MOVES}")):
+        if any(root.glob(f"{STAGE_PREFIX}*/{_MOVES}")):
             with _lock(root) as locked:
                 if locked:
                     _recover(root)
@@ -212,7 +212,7 @@ def _recover(root: Path) -> None:
     Raises:
       OSError: If it cannot; nothing is cleared away then.
     """
-    for stage in sorted(root.glob(f"{_STAGE_PREFIX}*")):
+    for stage in sorted(root.glob(f"{STAGE_PREFIX}*")):
         if (stage / _MOVES).exists():
             moves = _read_moves(root, stage)
             if moves is None:

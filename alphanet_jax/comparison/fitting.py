@@ -6,7 +6,6 @@ Notation: n samples, d feature dimensions, C classes, F 'few' classes.
 import contextlib
 import dataclasses
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import posthoc, streaming
+from alphanet_jax import posthoc, scratch, streaming
 from alphanet_jax.comparison.announce import Announced
 from alphanet_jax.comparison.choosing import Choice, Target, choose
 from alphanet_jax.comparison.corrections import Candidates, Judge
@@ -346,9 +345,9 @@ def _joined(first: Group, second: Group) -> Iterator[Group]:
     if sum(part.nbytes for part in parts) <= _IN_MEMORY_BYTES:
         yield Group(np.concatenate([part.astype(dtype) for part in parts]), labels)
         return
-    with tempfile.TemporaryDirectory() as directory:
+    with scratch.directory() as directory:
         copy = np.lib.format.open_memmap(
-            Path(directory) / "joined.npy",
+            directory / "joined.npy",
             mode="w+",
             dtype=dtype,
             shape=(len(labels), parts[0].shape[1]),

@@ -4,14 +4,12 @@ Notation: n samples, d feature dimensions.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import streaming
+from alphanet_jax import scratch, streaming
 
 __all__ = ["NEVER", "draw_folds", "take_rows"]
 
@@ -81,8 +79,8 @@ def take_rows(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     if wanted <= _IN_MEMORY_BYTES:
         yield np.asarray(features)[rows]
         return
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "rows.npy"
+    with scratch.directory() as directory:
+        path = directory / "rows.npy"
         shape = (len(rows), *features.shape[1:])
         copy = np.lib.format.open_memmap(
             path, mode="w+", dtype=features.dtype, shape=shape
