@@ -3,6 +3,7 @@
 import csv
 import html.parser
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import results_of_data
 
+from alphanet_jax import files
 from alphanet_jax.commands import cli
 from alphanet_jax.figures import one_file
 from alphanet_jax.report import changes, result_page
@@ -148,6 +150,41 @@ class TestPage:
         assert "is not empty and not a report" in capsys.readouterr().err
         assert [path.name for path in other.iterdir()] == ["mine.txt"]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out", "r"]
+
+    def test_a_killed_one_is_ended_by_the_next(self, runs, tmp_path, monkeypatch):
+        """Whatever was there before is there until all of the new one is written."""
+        out = tmp_path / "out"
+        assert report(f"--result={tmp_path / 'r'}", f"--out={out}") == 0
+        (out / "of_an_older_one.svg").write_text("x")
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        real, moved = os.replace, []
+
+        class Killed(BaseException):
+            pass
+
+        def replace(path, target):
+            # Not while it is written, which is all in one place.
+            if (".staging-" in str(path)) != (".staging-" in str(target)):
+                moved.append(target)
+                if len(moved) == 4:  # some of the older one are out of the way
+                    raise Killed
+            return real(path, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr(files, "_move_back", lambda *_: None)
+        monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            report(f"--result={tmp_path / 'r'}", f"--out={out}")
+        monkeypatch.undo()
+        assert set(before) - {path.name for path in out.iterdir()}
+        # Also by one that fails, as its result is not there.
+        assert report(f"--result={tmp_path / 'no'}", f"--out={out}") == 1
+        ended = {path.name: path.read_bytes() for path in out.iterdir()}
+        assert ended == before
+        assert report(f"--result={tmp_path / 'r'}", f"--out={out}") == 0
+        after = {path.name: path.read_bytes() for path in out.iterdir()}
+        del before["of_an_older_one.svg"]
+        assert after == before
 
     def test_names_of_strangers(self, tmp_path):
         name = "<script>alert(1)</script>\x1b[31m"

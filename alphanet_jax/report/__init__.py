@@ -4,6 +4,6 @@
 and `writing` writes it, with figures and files of the numbers beside it.
 """
 
-from alphanet_jax.report.writing import write_report
+from alphanet_jax.report.writing import check_place, write_report
 
-__all__ = ["write_report"]
+__all__ = ["check_place", "write_report"]

@@ -4,11 +4,11 @@ import csv
 import io
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alphanet_jax import files, outputs
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import one_file, saving
 from alphanet_jax.figures.numbers import Sources
@@ -18,7 +18,7 @@ from alphanet_jax.results import comparison_file
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultSet
 
-__all__ = ["PAGE", "write_report"]
+__all__ = ["PAGE", "check_place", "write_report"]
 
 PAGE = "index.html"
 _STYLES = ("web_light", "web_dark")
@@ -68,34 +68,57 @@ def write_report(
       UserError: If the directory holds something else, or cannot be written.
     """
     saving.check_matplotlib()
-    _check_place(out)
+    check_place(out)
     finder = finder or DataFinder()
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(
-            dir=out.parent, prefix=f".{out.name}."
-        ) as place:
-            made = Path(place) / "report"
-            made.mkdir()
-            _write(sets, comparison, made, finder, report)
-            if out.is_dir():
-                shutil.rmtree(out)
-            made.rename(out)
+        with files.staging(out) as place:
+            mark = place(out / _MARK)
+            _write(sets, comparison, mark.parent, finder, report)
+            made = {path.name for path in mark.parent.iterdir()}
+            # The mark is the first to come and the last to go: with it, what is there
+            # may be replaced.
+            for name in sorted(made - {_MARK}):
+                place(out / name)
+        _clear(out, made)
     except OSError as error:
         raise UserError(f"{out}: cannot write: {error.strerror or error}") from None
     return out / PAGE
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: Path) -> None:
+    """Checks whether a report may be written; ends one whose process was killed.
+
+    Raises:
+      UserError: If the place is a file, or holds something else.
+    """
     if not out.exists():
         return
     if not out.is_dir():
         raise UserError(f"{out} is a file; --out is a directory")
-    if any(out.iterdir()) and not (out / _MARK).is_file():
+    files.recover(out)
+    if not (out / _MARK).is_file() and any(
+        not _is_passing(path) for path in out.iterdir()
+    ):
         raise UserError(
             f"{out} is not empty and not a report, so nothing is written there; name "
             "another directory"
         )
+
+
+def _is_passing(path: Path) -> bool:
+    """Returns whether a file is of a process that writes a report, or was killed."""
+    return path.name == outputs.LOCK_NAME or path.name.startswith(files.STAGE_PREFIX)
+
+
+def _clear(out: Path, made: Collection[str]) -> None:
+    """Removes what an earlier report had that this one has not."""
+    for path in out.iterdir():
+        if path.name in made or _is_passing(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 _MARK = ".report"
