@@ -362,6 +362,38 @@ def test_all_or_nothing(tmp_path):
     assert (tmp_path / "f.png").read_text() == (tmp_path / "f.csv").read_text() == "old"
 
 
+def test_one_style_of_several_fails(tmp_path):
+    failed = []
+
+    def fail_in_dark(numbers, look):
+        figure = draw_line(numbers, look)
+        if look.name == "web_dark":
+            raise UserError("too dark")
+        return figure
+
+    def save(names):
+        looks = [style.STYLES[name] for name in names]
+        return saving.save_figure(
+            NUMBERS,
+            fail_in_dark,
+            tmp_path / "f",
+            looks,
+            on_failure=lambda look, error: failed.append((look.name, str(error))),
+        )
+
+    paths = save(["web_dark", "png"])
+    assert [path.name for path in paths] == ["f.png.png", "f.csv", "f.more.csv"]
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+    assert failed == [("web_dark", "too dark")]
+    for path in paths:
+        path.unlink()
+    with pytest.raises(UserError, match="too dark"):
+        save(["web_dark"])
+    assert not any(tmp_path.iterdir())
+    assert len(failed) == 1
+    assert not plt.get_fignums()
+
+
 def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/f: (Not a directory|File exists)"):
@@ -957,6 +989,57 @@ def test_commands_that_are_refused(capsys, tmp_path, monkeypatch, flags, said):
     assert err.startswith(f"error: {said}")
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+class TestMissingTools:
+    @pytest.fixture(autouse=True)
+    def _none(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(style.shutil, "which", lambda name: None)
+
+    def test_is_found_before_anything_is_read(self, capsys, tmp_path):
+        for flags in (["--style=paper"], ["--out=a.pgf"]):
+            status, out, err = plot(
+                capsys, "accuracy_vs_rho", "--base_res_dir=no", *flags
+            )
+            assert (status, out) == (1, "")
+            assert err.startswith("error: a figure in pgf needs LaTeX (xelatex")
+            assert err.count("\n") == 1
+        assert not any(tmp_path.iterdir())
+
+    @pytest.mark.slow
+    def test_other_styles_are_drawn(self, capsys, tmp_path):
+        made_results.make_result(tmp_path / "r/result.npz")
+        status, out, err = plot(
+            capsys,
+            *("class_changes", "--base_res_dir=r", "--style", "paper", "png"),
+            "--out=f",
+        )
+        assert (status, out) == (1, "")
+        lines = err.splitlines()
+        said = "not drawn in style paper: a figure in pgf needs LaTeX"
+        assert lines[0].startswith(f"failed: {said}")
+        assert lines[-1].startswith(f"error: {said}")
+        assert (tmp_path / "f.png.png").is_file()
+        assert "saved f.png.png" in lines
+        assert not list(tmp_path.glob("*.pgf"))
+
+    def test_packages(self, capsys, monkeypatch):
+        monkeypatch.setitem(sys.modules, "sklearn", None)
+        status, _, err = plot(capsys, "template_embedding", "--res_file=no")
+        assert status == 1
+        assert err == (
+            "error: figure template_embedding needs sklearn: pip install "
+            "'alphanet_jax[plots]'\n"
+        )
+
+    @pytest.mark.parametrize("name", KINDS)
+    def test_a_kind_lists_what_it_imports(self, name):
+        """The module `embedding` is the one that needs more than matplotlib."""
+        kind = load_kind(name)
+        kind.check_packages()
+        module = sys.modules[f"alphanet_jax.figures.kinds.{name}"]
+        assert ("sklearn" in kind.packages) == hasattr(module, "embed")
 
 
 def test_the_place_of_a_legend_is_checked_before_anything_is_written(sweep, capsys):

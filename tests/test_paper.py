@@ -983,7 +983,7 @@ class TestFigures:
     def test_several_datasets_share_a_figure(self, ran, tmp_path, monkeypatch):
         plans = []
         monkeypatch.setattr(
-            paper_figures, "_draw", lambda each, *_: plans.append(each) or []
+            paper_figures, "_draw", lambda each, *_: (plans.append(each) or [], [])
         )
         monkeypatch.setattr(paper_figures, "plan", lambda *_: [])
         monkeypatch.setattr(pieces, "figure", lambda *_: "")
@@ -996,6 +996,41 @@ class TestFigures:
             "imagenetlt_resnext50_crt",
             "my <data>",
         }
+
+    @pytest.mark.slow
+    def test_a_style_without_its_program(self, ran, capsys, tmp_path, monkeypatch):
+        shutil.copytree(ran / "w", tmp_path / "w")
+        monkeypatch.setattr("shutil.which", lambda name: None)
+        flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
+        assert main(*flags, "--styles", "paper") == 1
+        lines = capsys.readouterr().err.splitlines()
+        said = "--styles: no figures in style paper: a figure in pgf needs LaTeX"
+        assert lines[0].startswith(f"failed: {said}")  # before all else
+        assert lines[-1].startswith(f"error: {said}")
+        text = " ".join(check_page(tmp_path / "w" / "index.html").texts)
+        assert said in text
+
+    def test_a_style_that_fails_for_a_figure(self, tmp_path, monkeypatch):
+        """The page's styles are drawn, and it is tried again the next time."""
+        from alphanet_jax.figures import style
+
+        def save(*arguments, on_failure, **options):
+            on_failure(style.STYLES["paper"], UserError("LaTeX fails"))
+            return [tmp_path / "f.svg"]
+
+        monkeypatch.setattr("alphanet_jax.figures.saving.save_figure", save)
+        kind = types.SimpleNamespace(
+            numbers=lambda *_: {}, draw=None, numbers_options=()
+        )
+        monkeypatch.setattr(paper_figures, "load_kind", lambda name: kind)
+        each = types.SimpleNamespace(
+            kind="x", wide=False, data_options={}, sets=[], drawing_options={}, name="f"
+        )
+        results = types.SimpleNamespace(finder=None, wordnet=None)
+        names = [*paper_figures.PAGE_STYLES, "paper"]
+        paths, lost = paper_figures._draw(each, results, tmp_path / "f", names, 5)
+        assert paths == [tmp_path / "f.svg"]
+        assert lost == ["figure f is not drawn in style paper: LaTeX fails"]
 
     @pytest.mark.slow
     def test_without_matplotlib_there_are_tables(

@@ -91,8 +91,12 @@ def run(values: flags.FlagValues) -> None:
         raise UserError("--into has the classifier: --classifier cannot be given")
     if values.classifier_key and not (values.into or values.classifier):
         raise UserError("--classifier_key has no effect without --into or --classifier")
-    from alphanet_jax.results import export
+    from alphanet_jax.data import checkpoint_copies
+    from alphanet_jax.results import export, saved_heads
 
+    if not values.into:  # before anything is read
+        saved_heads.check_ending(Path(values.out))
+        checkpoint_copies.check_new(Path(values.out))
     export.export_result(
         results.load_file(result_path(Path(values.result))),
         Path(values.out),

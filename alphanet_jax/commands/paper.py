@@ -140,6 +140,7 @@ class _Chosen(NamedTuple):
     parts: tuple[str, ...]
     rhos: tuple[float, ...]
     neighbors: tuple[int, ...]
+    styles: tuple[str, ...]  # those whose programs are installed
 
 
 def _check(values: flags.FlagValues) -> _Chosen:
@@ -155,7 +156,8 @@ def _check(values: flags.FlagValues) -> _Chosen:
             raise UserError(
                 f"--formats must be of {', '.join(TABLE_FORMATS)}, got {format!r}"
             )
-    _check_styles(values.styles or ())
+    styles = values.styles or ()
+    _check_styles(styles)
     root = bundled.root_of(bundled.REGISTRY)
     return _Chosen(
         workdir=workdir,
@@ -167,6 +169,7 @@ def _check(values: flags.FlagValues) -> _Chosen:
         neighbors=tuple(
             int(_number("neighbors", text, int, 1)) for text in values.neighbors or ()
         ),
+        styles=tuple(dict.fromkeys(styles)),
     )
 
 
@@ -178,6 +181,30 @@ def _check_styles(names: Sequence[str]) -> None:
             raise UserError(
                 f"--styles must be of {', '.join(style.STYLES)}, got {name!r}"
             )
+
+
+def _missing_tools(values: flags.FlagValues, names: Sequence[str]) -> dict[str, str]:
+    """Returns styles whose programs are not installed, and what is missing.
+
+    That figures need matplotlib is said now, too: what takes hours would end without.
+    """
+    from alphanet_jax.figures import saving, style
+
+    if not values.figures:
+        return {}
+    try:
+        saving.check_matplotlib()
+    except UserError as error:
+        say(f"note: no figures: {error}")
+        return {}
+    missing = {}
+    for name in names:
+        try:
+            style.check_tools(style.STYLES[name])
+        except UserError as error:
+            missing[name] = f"--styles: no figures in style {name}: {error}"
+            say(f"failed: {missing[name]}; all else is done")
+    return missing
 
 
 def _number(flag: str, text: str, kind: type, low: float) -> float:
@@ -199,10 +226,13 @@ def run(values: flags.FlagValues) -> None:
         and reported first.
     """
     chosen = _check(values)
+    missing = _missing_tools(values, chosen.styles)
+    failed = list(missing.values())
+    left = tuple(name for name in chosen.styles if name not in missing)
+    chosen = chosen._replace(styles=left)
     running.keep_programs(values)
     running.hold(values, chosen.workdir)
     found = _find_datasets(chosen, must_be_there=values.train)
-    failed: list[str] = []
     asked: list[grid.GridPoint] = []
     datasets: dict[str, Dataset] = {}
     from alphanet_jax.experiment import training
@@ -393,7 +423,7 @@ def _report(
     asked: Sequence[grid.GridPoint],
     datasets: "Mapping[str, Dataset]",
     found: _Found,
-    failed: Sequence[str],
+    failed: list[str],
 ) -> None:
     """Writes tables, figures and the page of all results that are there."""
     from alphanet_jax.comparison.controls import find_controls
@@ -432,11 +462,12 @@ def _report(
         datasets=datasets,
         names=published.names() | names,
         reasons=found.reasons,
-        failed=failed,
+        failed=tuple(failed),
         formats=values.formats,
         figures=values.figures,
-        styles=values.styles or (),
+        styles=chosen.styles,
         n_boot=values.n_boot,
         report=say,
+        on_failure=failed.append,
     )
     print(path)

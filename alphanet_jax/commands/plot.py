@@ -1,6 +1,6 @@
 """Draws one kind of figure from results; a command for each kind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,13 +102,23 @@ class _Command:
         """Draws the figure.
 
         Raises:
-          UserError: If anything is not right; nothing is written.
+          UserError: If anything is not right, and nothing is written; or a style of
+            several failed, when the others are.
         """
         from alphanet_jax.figures import saving
 
         kind = self.kind
         saving.check_matplotlib()
+        kind.check_packages()
         stem, styles = _styles(values)
+        several = len(styles) > 1
+        failed: list[str] = []
+
+        def on_failure(look: style.Style, error: UserError) -> None:
+            failed.append(f"not drawn in style {look.name}: {error}")
+            reading.say(f"failed: {failed[-1]}")
+
+        styles = _usable(styles, on_failure)
         given, looks = (
             _given(values, declared(options))
             for options in (kind.numbers_options, kind.draw_options)
@@ -120,9 +130,18 @@ class _Command:
             chosen = more.options(**_given(values, declared(more.options)))
             texts = more.texts(sources, kind.numbers_options(**given), chosen)
         for path in saving.save_figure(
-            numbers, kind.draw, stem, styles, options=looks, more_files=texts
+            numbers,
+            kind.draw,
+            stem,
+            styles,
+            options=looks,
+            name_styles=several,
+            more_files=texts,
+            on_failure=on_failure,
         ):
             reading.say(f"saved {path}")
+        if failed:
+            raise UserError("; ".join(failed))
 
     def _sources(self, values: flags.FlagValues) -> "Sources":
         """Returns what the figure is made from, by the flags."""
@@ -229,6 +248,30 @@ def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
             )
     changes = {name: _style_value(name, values[name].value) for name in _STYLE_FLAGS}
     return stem, [style.make_style(name, **changes) for name in names]
+
+
+def _usable(
+    styles: Sequence[style.Style],
+    on_failure: Callable[[style.Style, UserError], None],
+) -> list[style.Style]:
+    """Returns the styles whose programs are installed.
+
+    Raises:
+      UserError: If there are none.
+    """
+    found, missing = [], []
+    for look in styles:
+        try:
+            style.check_tools(look)
+        except UserError as error:
+            missing.append((look, error))
+        else:
+            found.append(look)
+    if not found:
+        raise missing[0][1]
+    for look, reason in missing:
+        on_failure(look, reason)
+    return found
 
 
 def _style_value(name: str, text: Any) -> Any:

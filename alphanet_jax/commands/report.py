@@ -57,9 +57,13 @@ def run(values: flags.FlagValues) -> None:
     if not values.out:
         raise UserError("--out is missing, for example --out=results/report")
 
-    from alphanet_jax.report import write_report
+    from alphanet_jax.figures import saving
+    from alphanet_jax.report import check_place, write_report
     from alphanet_jax.results import comparison_file, originals, sets
 
+    # Before anything is read.
+    saving.check_matplotlib()
+    check_place(Path(values.out))
     comparison = None
     if values.compare is not None:
         path = Path(values.compare)

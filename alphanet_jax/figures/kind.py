@@ -98,6 +98,8 @@ class Kind(Generic[N, D]):
       needs_data: Whether it may need the datasets themselves.
       needs_wordnet: Whether it may need WordNet.
       more_files: Files that are written beside it.
+      packages: Packages that it needs besides matplotlib, by the names that they are
+        imported by; the extra 'plots' has them.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Kind(Generic[N, D]):
     needs_data: bool = False
     needs_wordnet: bool = False
     more_files: MoreFiles[N, Any] | None = None
+    packages: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -121,6 +124,21 @@ class Kind(Generic[N, D]):
         """All options: of the numbers, of the drawing, of more files."""
         more = declared(self.more_files.options) if self.more_files else ()
         return (*declared(self.numbers_options), *declared(self.draw_options), *more)
+
+    def check_packages(self) -> None:
+        """Checks that all packages that it needs are installed.
+
+        Raises:
+          UserError: If one is not.
+        """
+        for name in self.packages:
+            try:
+                importlib.import_module(name)
+            except ImportError:
+                raise UserError(
+                    f"figure {self.name} needs {name}: pip install "
+                    "'alphanet_jax[plots]'"
+                ) from None
 
     def numbers(self, sources: Sources, **options: Any) -> Numbers:
         """Computes the numbers of a figure.

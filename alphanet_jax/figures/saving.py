@@ -2,13 +2,12 @@
 
 import contextlib
 import shutil
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files
+from alphanet_jax import files, scratch
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.numbers import Numbers, csv_text
 from alphanet_jax.figures.style import Style
@@ -47,6 +46,7 @@ def save_figure(
     options: Mapping[str, Any] | None = None,
     name_styles: bool | None = None,
     more_files: Mapping[Path, str] | None = None,
+    on_failure: Callable[[Style, UserError], None] | None = None,
 ) -> list[Path]:
     """Draws numbers in some styles, and writes them as CSV.
 
@@ -60,6 +60,9 @@ def save_figure(
       name_styles: Whether file names hold that of the style; by default where there
         are several.
       more_files: Texts of other files to write along, by their paths.
+      on_failure: Takes each style that the figure cannot be drawn in, and why, where
+        it can be drawn in another; the rest is written. By default one that fails is
+        an error, and nothing is written.
 
     Returns:
       The files, those of numbers and others last. All are written, or none. Images in
@@ -71,18 +74,24 @@ def save_figure(
     import matplotlib.pyplot as plt
 
     several = len(styles) > 1 if name_styles is None else name_styles
-    written = []
+    written: list[Path] = []
+    failed: list[tuple[Style, UserError]] = []
     with contextlib.ExitStack() as stack:
         try:
             for style in styles:
                 end = f".{style.name}" if several else ""
                 path = stem.with_name(f"{stem.name}{end}.{style.format}")
-                scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                empty = stack.enter_context(scratch.directory())
                 others = plt.get_fignums()
                 try:
                     with style.applied(), _latex_errors(path, style):
                         figure = draw(numbers, style, **(options or {}))
-                        made = _write(figure, path, style.format, scratch)
+                        made = _write(figure, path, style.format, empty)
+                except UserError as error:
+                    if on_failure is None:
+                        raise
+                    failed.append((style, error))
+                    continue
                 finally:  # also a figure that could not be drawn to its end
                     for number in set(plt.get_fignums()).difference(others):
                         plt.close(number)
@@ -91,6 +100,8 @@ def save_figure(
                     temporary = stack.enter_context(files.replacing(target))
                     shutil.copyfile(file, temporary)
                     written.append(target)
+            if failed and len(failed) == len(styles):
+                raise failed[0][1]
             for name, columns in numbers.items():
                 end = f".{name}" if name else ""
                 path = stem.with_name(f"{stem.name}{end}.csv")
@@ -105,6 +116,9 @@ def save_figure(
                 written.append(path)
         except OSError as error:
             raise UserError(f"{stem}: {error.strerror or error}") from None
+    if on_failure is not None:
+        for style, reason in failed:
+            on_failure(style, reason)
     return written
 
 

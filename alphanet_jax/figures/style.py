@@ -13,7 +13,16 @@ from typing import Annotated, Any
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.options import About
 
-__all__ = ["CONTEXTS", "FORMATS", "STYLES", "THEMES", "Style", "make_style"]
+__all__ = [
+    "CONTEXTS",
+    "FORMATS",
+    "STYLES",
+    "THEMES",
+    "Style",
+    "check_tools",
+    "make_style",
+    "tex_system",
+]
 
 THEMES = {
     # background, foreground, secondary (grids, guides, notes)
@@ -234,6 +243,16 @@ def _known_font(name: str) -> str:
             "the name of a font that is installed"
         ) from None
     return name
+
+
+def check_tools(style: Style) -> None:
+    """Checks that the programs that a style needs are installed.
+
+    Raises:
+      UserError: If one is not.
+    """
+    if style.format == "pgf":
+        tex_system()
 
 
 def tex_system() -> str:

@@ -35,6 +35,7 @@ def draw_figures(
     styles: Sequence[str] = (),
     n_boot: int = 1000,
     report: Callable[[str], None] = lambda line: None,
+    on_failure: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[PageFigure], list[str]]:
     """Draws the figures of all results, below `figures/` of a directory.
 
@@ -45,6 +46,8 @@ def draw_figures(
       styles: Styles to draw in beside `PAGE_STYLES`.
       n_boot: Number of bootstrap samples.
       report: Takes lines of text about progress.
+      on_failure: Takes a line about each figure that could not be drawn in one of
+        `styles`; it is drawn in the others.
 
     Returns:
       The figures, and what could not be drawn and why.
@@ -66,12 +69,16 @@ def draw_figures(
         if paths is None:
             report(f"figure {number} of {len(plans)}: {each.name}")
             try:
-                paths = _draw(each, results, stem, style_names, n_boot)
+                paths, lost = _draw(each, results, stem, style_names, n_boot)
             except UserError as error:
                 remarks.append(f"no figure {each.name}: {error}")
                 report(f"failed: {remarks[-1]}")
                 continue
-            kept.put(each.name, key, paths)
+            for line in lost:
+                remarks.append(line)
+                on_failure(line)
+            if not lost:
+                kept.put(each.name, key, paths)
         light, dark = (stem.parent / f"{each.name}.{name}.svg" for name in PAGE_STYLES)
         figures.append(
             PageFigure(
@@ -96,7 +103,12 @@ def _draw(
     stem: Path,
     style_names: Sequence[str],
     n_boot: int,
-) -> list[Path]:
+) -> tuple[list[Path], list[str]]:
+    """Draws a figure; returns its files, and lines about styles that failed.
+
+    Raises:
+      UserError: If one of the page's is among those, or all are.
+    """
     kind = load_kind(each.kind)
     width = "full" if each.wide else "half"
     styles = [style.make_style(name, width=width) for name in style_names]
@@ -105,9 +117,23 @@ def _draw(
         options["n_boot"] = n_boot
     sources = Sources(each.sets, results.finder, wordnet=results.wordnet)
     numbers = kind.numbers(sources, **options)
-    return saving.save_figure(
-        numbers, kind.draw, stem, styles, options=each.drawing_options, name_styles=True
+    lost = []
+
+    def on_failure(look: style.Style, error: UserError) -> None:
+        if look.name in PAGE_STYLES:
+            raise error
+        lost.append(f"figure {each.name} is not drawn in style {look.name}: {error}")
+
+    paths = saving.save_figure(
+        numbers,
+        kind.draw,
+        stem,
+        styles,
+        options=each.drawing_options,
+        name_styles=True,
+        on_failure=on_failure,
     )
+    return paths, lost
 
 
 def _key(each: FigurePlan, styles: Sequence[str], n_boot: int) -> str:

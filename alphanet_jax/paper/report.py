@@ -37,6 +37,7 @@ def write_report(
     styles: Sequence[str] = (),
     n_boot: int = 1000,
     report: Callable[[str], None] = lambda line: None,
+    on_failure: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Writes `tables/`, `figures/` and `index.html`, which shows them.
 
@@ -53,6 +54,7 @@ def write_report(
       styles: Styles to draw in beside those of the page.
       n_boot: Number of bootstrap samples for intervals of figures.
       report: Takes lines of text about progress.
+      on_failure: Takes a line about each figure that could not be drawn in a style.
 
     Returns:
       Path of the page.
@@ -70,7 +72,13 @@ def write_report(
     remarks: list[str] = []
     if figures:
         drawn, remarks = draw_figures(
-            results, names, workdir, styles=styles, n_boot=n_boot, report=report
+            results,
+            names,
+            workdir,
+            styles=styles,
+            n_boot=n_boot,
+            report=report,
+            on_failure=on_failure,
         )
     content = page.Content(
         settings=_settings(results),

@@ -402,4 +402,5 @@ KIND = Kind(
     draw_options=LegendOptions,
     render=_render,
     needs_data=True,
+    packages=("sklearn",),
 )
