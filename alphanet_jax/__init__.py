@@ -10,6 +10,7 @@ go the same way:
     version          of the package, which results record
     parsing          JSON, TOML and `.npy` as strangers may have written them
     outputs          places for output: tried before work, held by one program at a time
+    scratch          directories for a while, which no killed process leaves
     stopping         Ctrl-C and SIGTERM
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
