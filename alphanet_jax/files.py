@@ -232,15 +232,15 @@ def _read_moves(root: Path, stage: Path) -> _Moves | None:
     try:
         listed = json.loads((stage / _MOVES).read_text(encoding="utf-8"))
         moves = [(Path(name), was_there is True) for name, was_there in listed]
+        inside = root.resolve()
+        for name, _ in moves:
+            if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+                return None
+            if not (root / name).parent.resolve().is_relative_to(inside):
+                return None
     # It may have come with data of others: neither its form nor its paths are sure.
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, RecursionError, RuntimeError):
         return None
-    inside = root.resolve()
-    for name, _ in moves:
-        if name.is_absolute() or ".." in name.parts:
-            return None
-        if not (root / name).parent.resolve().is_relative_to(inside):
-            return None
     return [(str(name), was_there) for name, was_there in moves]
 
 

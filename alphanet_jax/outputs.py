@@ -242,7 +242,7 @@ def _holder(path: Path) -> str:
             f"process {int(who['process'])} on {who['host']} ({who['command']}, since "
             f"{who['since']})"
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return "another program"
     return "".join(c if c.isprintable() else "?" for c in text)[:400]
 

@@ -30,6 +30,7 @@ FREE_BYTES: Final = 8 << 20
 _MAX_HEADER: Final = 10_000  # NumPy's own limit, in bytes
 _MAX_DIMS: Final = 64
 _CHUNK: Final = 1 << 22
+_MAX_JSON_LEVELS: Final = 100
 _MAX_TOML_BYTES: Final = 1 << 20
 _MAX_TOML_PARTS: Final = 20_000  # keys, tables, lists and parts of keys
 _MAX_KEY_PARTS: Final = 64
@@ -65,12 +66,25 @@ def parse_json(text: str | bytes) -> Any:
         return made
 
     try:
-        return json.loads(
+        found = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
             object_pairs_hook=unique,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
+    # What Python can just read, others could not walk over, or write again.
+    level = [found]
+    for _ in range(_MAX_JSON_LEVELS):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return found
+    raise ValueError("nested too deep")
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.comparison.judging import Chosen, Curve
 from alphanet_jax.errors import UserError
 
@@ -45,7 +45,7 @@ def load(path: Path, key: str) -> Curve | None:
     """Reads a curve; None if there is none, or one of anything else."""
     try:
         arrays = files.open_npz(path)
-        facts = json.loads(str(arrays["facts"]))
+        facts = parsing.parse_json(str(arrays["facts"]))
         if facts["key"] != key:
             return None
         chosen = {

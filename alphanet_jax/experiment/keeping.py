@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from alphanet_jax import files, outputs
+from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.cohorts import Cohort
 from alphanet_jax.experiment.hooks import Checkpoints, RunName
-from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.experiment.memory import Plan, plan_from_record
 from alphanet_jax.experiment.outcome import Outcome
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.tb_logs import TensorBoardLogs
@@ -213,7 +213,7 @@ class PlanRecord:
         if self._path is None or not self._path.is_file():
             return None
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = parsing.parse_json(self._path.read_bytes())
             fits = (
                 record["format"] == _RECORD_FORMAT
                 and record["jax"] == jax.__version__
@@ -225,17 +225,9 @@ class PlanRecord:
                     for name, config in record["configs"].items()
                 )
             )
-            plans = [Plan(**plan) for plan in record["plans"]]
-            whole = all(
-                type(p.runs_at_a_time) is int
-                and 1 <= p.runs_at_a_time <= 2**16
-                and type(p.shared_table) is bool
-                for p in plans
-            )
-            return (list(record["configs"]), plans) if fits and whole else None
+            plans = [plan_from_record(plan) for plan in record["plans"]]
+            return (list(record["configs"]), plans) if fits else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-        except RecursionError:
             return None
 
     def write(self, names: Sequence[str], plans: Sequence[Plan]) -> None:

@@ -9,12 +9,21 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from alphanet_jax.errors import UserError, count_of
 
-__all__ = ["Needs", "Plan", "available_bytes", "make_plan", "round_up"]
+__all__ = [
+    "Needs",
+    "Plan",
+    "available_bytes",
+    "make_plan",
+    "plan_from_record",
+    "round_up",
+]
 
 _GIB = 2**30
+_MOST_RUNS = 2**16  # at a time, in a record
 _FLOAT = 4
 # Of a run's parameters: themselves, two moments, a gradient, those of the selected
 # epoch, and two that are on their way.
@@ -151,6 +160,31 @@ class Plan:
             f"memory: about {self.total / _GIB:.1f} of {self.limit / _GIB:.1f} GiB "
             f"({parts}), {count_of(self.runs_at_a_time, 'run')} at a time"
         )
+
+
+def plan_from_record(facts: Any) -> Plan:
+    """Makes the plan that a record has, as `dataclasses.asdict` wrote it.
+
+    Raises:
+      ValueError: If it is none that training could have had.
+    """
+
+    def is_count(value: Any) -> bool:
+        return type(value) is int and 0 <= value < 2**63
+
+    try:
+        plan = Plan(**facts)
+        right = (
+            is_count(plan.runs_at_a_time)
+            and 1 <= plan.runs_at_a_time <= _MOST_RUNS
+            and type(plan.shared_table) is bool
+            and all(map(is_count, (plan.table_rows, plan.limit, *plan.parts.values())))
+        )
+    except (TypeError, AttributeError):
+        right = False
+    if not right:
+        raise ValueError("not a plan of training")
+    return plan
 
 
 def available_bytes(platform: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphanet_jax import figures as figures_package
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import load_kind, saving, style
 from alphanet_jax.figures.numbers import Sources
@@ -140,7 +140,7 @@ class _Kept:
         self._path = path
         self._known: dict[str, Any] = {}
         try:
-            loaded = json.loads(path.read_text())
+            loaded = parsing.parse_json(path.read_bytes())
         except (OSError, ValueError):
             return  # none, or what is left of one
         if isinstance(loaded, dict):
@@ -151,7 +151,12 @@ class _Kept:
         record = self._known.get(name)
         if not isinstance(record, dict) or record.get("key") != key:
             return None
-        paths = [directory / file for file in record["files"]]
+        names = record.get("files")
+        if not isinstance(names, list) or not all(
+            isinstance(one, str) and Path(one).name == one for one in names
+        ):
+            return None
+        paths = [directory / one for one in names]
         return paths if all(path.is_file() for path in paths) else None
 
     def put(self, name: str, key: str, paths: Sequence[Path]) -> None:

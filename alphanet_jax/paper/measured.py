@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
@@ -189,11 +189,13 @@ class Results:
         """Computes top-5 accuracy from the features, or reads it where it was kept."""
         path = self._cache / f"top5_{_digest(file)}.json"
         try:
-            kept = json.loads(path.read_text())
-            found = _Fractions(np.asarray(kept["runs"]), np.asarray(kept["baseline"]))
+            kept = parsing.parse_json(path.read_bytes())
+            found = _Fractions(
+                np.asarray(kept["runs"], float), np.asarray(kept["baseline"], float)
+            )
             if found.runs.shape == (file.num_runs, 4) and found.baseline.shape == (4,):
                 return found
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)

@@ -1,6 +1,5 @@
 """The part of the page that shows one result."""
 
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -313,7 +312,7 @@ def _made(content: Content) -> str:
         for line in config_differences(defaults, file.config)
         if not line.startswith(_NOT_SETTINGS)
     ]
-    versions = json.loads(str(file.array("versions")))
+    versions = file.facts("versions")
     facts = [
         ("Method", file.method),
         ("Settings that differ from the defaults", "; ".join(changed) or "none"),
@@ -325,7 +324,7 @@ def _made(content: Content) -> str:
         ),
     ]
     if "method_options" in file.arrays:
-        options = json.loads(str(file.arrays["method_options"]))
+        options = file.facts("method_options")
         facts.insert(
             1, ("Options", "; ".join(f"{k}: {_text(v)}" for k, v in options.items()))
         )

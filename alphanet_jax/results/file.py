@@ -6,20 +6,19 @@ than AlphaNet names it as `method`, has one seed, and `weight` and `bias` of all
 classes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import schema
 from alphanet_jax.version import __version__
 
-__all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
+__all__ = ["FILE_NAME", "differences", "facts_of", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
 # What the result of another correction than AlphaNet has in place of alphas.
@@ -50,17 +49,40 @@ def differences(
         return None
     try:
         arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
-        found = {name: json.loads(str(array)) for name, array in arrays.items()}
+        found = {name: facts_of(path, arrays, name) for name in arrays}
         listed = config_differences(found["config"], config)
-        made_with = found["versions"]["alphanet_jax"]
-        old_hashes = sorted(found["file_hashes"].values())
-    except (UserError, ValueError, KeyError):
+        made_with = str(found["versions"]["alphanet_jax"])[:50]
+        old_hashes = sorted(map(str, found["file_hashes"].values()))
+    except (UserError, KeyError):
         return ["the file cannot be read"]
     if old_hashes != sorted(file_hashes.values()):
         listed.append("other input files")
     if made_with != __version__:
         listed.append(f"alphanet_jax {made_with}, now {__version__}")
     return listed
+
+
+def facts_of(path: Path, arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Parses one of the texts of a result that are in JSON, such as `config`.
+
+    Args:
+      path: The file, to be named.
+      arrays: Its arrays.
+      name: Name of the text.
+
+    Returns:
+      The object that it is.
+
+    Raises:
+      UserError: If it is none.
+    """
+    try:
+        facts = parsing.parse_json(str(arrays[name]))
+    except ValueError:
+        facts = None
+    if not isinstance(facts, dict):
+        raise UserError(f"{path}: not a result: its {name} is not a JSON object")
+    return facts
 
 
 def load_result(
