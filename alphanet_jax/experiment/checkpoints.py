@@ -245,7 +245,8 @@ def _check_record(
     if told:
         raise UserError(
             f"the checkpoints in {path.parent} are of another experiment: "
-            f"{_shortened('; '.join(told))}; choose another --ckpt_dir, or --load_from_ckpt=false"
+            f"{_shortened('; '.join(told))}; choose another --ckpt_dir, or "
+            "--load_from_ckpt=false"
         )
     made_by = record.get("jax", "")
     return (

@@ -1,4 +1,4 @@
-"""Small files to begin with, made by code: some that are right, and some that are not."""
+"""Small files to begin with, made by code: some that are right, some that are not."""
 
 import functools
 import io

@@ -7,6 +7,7 @@
 - nothing was written, removed, imported, started or executed.
 """
 
+import codecs
 import os
 import sys
 import time
@@ -123,6 +124,8 @@ class Watch:
         self.target, self.directory = target, Path(directory)
         self.memory = _Memory()
         self.audit = _start_audit()
+        for name in ("raw_unicode_escape", "utf-16", "latin1", "ascii", "cp437"):
+            codecs.lookup(name)  # Python imports these when they are first used
         target.prepare(self.directory)
         for data in target.seeds():  # what is imported when first needed
             self.read(data, armed=False)
