@@ -16,6 +16,17 @@ __all__ = ["key_of", "load", "load_or_make", "save"]
 
 _ARRAYS = ("knobs", "val", "test", "correct", "val_correct")
 _TEXTS = ("name", "linear", "source", "knob_name", "choices")
+_FORM = {
+    "key": str,
+    "name": str,
+    "linear": bool,
+    "source": str,
+    "knob_name": str,
+    "choices": [dict],
+    "chosen": parsing.Each(
+        {"index": int, "metrics": parsing.Each((float, type(None)))}
+    ),
+}
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -46,6 +57,7 @@ def load(path: Path, key: str) -> Curve | None:
     try:
         arrays = files.open_npz(path)
         facts = parsing.parse_json(str(arrays["facts"]))
+        parsing.check_form(facts, _FORM)
         if facts["key"] != key:
             return None
         chosen = {

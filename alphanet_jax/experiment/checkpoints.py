@@ -23,15 +23,21 @@ import numpy as np
 
 from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config import compare
-from alphanet_jax.data.contents import brief
-from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.experiment.memory import Plan, plan_from_record
+from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.experiment import memory
+from alphanet_jax.experiment.memory import Plan
 
 __all__ = ["CheckpointStore", "open_store"]
 
 _RECORD = "run.json"
 _FORMAT = 2
-_LONGEST = 1000  # characters of what differs, in a message
+_FORM = {
+    "format": int,
+    "configs": parsing.Each(dict),
+    "file_hashes": parsing.Each(str),
+    "plans": [dict],
+    "jax?": str,
+}
 
 
 class CheckpointStore:
@@ -195,11 +201,6 @@ def _ignore_closed_loops() -> None:
     sys.unraisablehook = hook
 
 
-def _shortened(text: str) -> str:
-    """Shortens text from a record to what a line has room for, and can show."""
-    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
-
-
 def _check_record(
     path: Path,
     configs: Mapping[str, Mapping[str, Any]],
@@ -209,21 +210,20 @@ def _check_record(
     """Checks a record; returns its plans, and the jax that it was made by."""
     try:
         record = parsing.parse_json(path.read_bytes())
+        parsing.check_form(record, {"format": int})
         format = record["format"]
         if format == _FORMAT:
-            old_configs = {
-                name: dict(config.items()) for name, config in record["configs"].items()
-            }
-            old_hashes = {k: str(v) for k, v in record["file_hashes"].items()}
-            old_plans = [plan_from_record(plan) for plan in record["plans"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            parsing.check_form(record, _FORM)
+            old_configs, old_hashes = record["configs"], record["file_hashes"]
+            old_plans = [memory.read_plan(plan) for plan in record["plans"]]
+    except (OSError, ValueError, TypeError):
         raise UserError(
             f"{path}: not a record of checkpoints; --load_from_ckpt=false starts anew"
         ) from None
     if format != _FORMAT:
         raise UserError(
             f"{path}: checkpoints of another version of this program (format "
-            f"{brief(format)}, now {_FORMAT}); --load_from_ckpt=false starts anew"
+            f"{format!r}, now {_FORMAT}); --load_from_ckpt=false starts anew"
         )
     told = []
     for name in dict.fromkeys([*old_configs, *configs]):
@@ -245,8 +245,7 @@ def _check_record(
     if told:
         raise UserError(
             f"the checkpoints in {path.parent} are of another experiment: "
-            f"{_shortened('; '.join(told))}; choose another --ckpt_dir, or "
-            "--load_from_ckpt=false"
+            f"{'; '.join(told)}; choose another --ckpt_dir, or --load_from_ckpt=false"
         )
     made_by = record.get("jax", "")
     return (

@@ -11,19 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alphanet_jax import parsing
 from alphanet_jax.errors import UserError, count_of
 
 __all__ = [
     "Needs",
     "Plan",
     "available_bytes",
+    "fits",
     "make_plan",
-    "plan_from_record",
+    "read_plan",
     "round_up",
 ]
 
 _GIB = 2**30
-_MOST_RUNS = 2**16  # at a time, in a record
 _FLOAT = 4
 # Of a run's parameters: themselves, two moments, a gradient, those of the selected
 # epoch, and two that are on their way.
@@ -162,29 +163,41 @@ class Plan:
         )
 
 
-def plan_from_record(facts: Any) -> Plan:
-    """Makes the plan that a record has, as `dataclasses.asdict` wrote it.
+_FORM = {
+    "runs_at_a_time": int,
+    "shared_table": bool,
+    "table_rows": int,
+    "parts": parsing.Each(int),
+    "limit": int,
+}
+
+
+def read_plan(record: Any) -> Plan:
+    """Reads a plan that a file has.
+
+    Args:
+      record: What `dataclasses.asdict` made of it, back from JSON.
 
     Raises:
-      ValueError: If it is none that training could have had.
+      ValueError: If it is none.
     """
+    parsing.check_form(record, _FORM, "plan")
+    return Plan(**{name: record[name] for name in _FORM})
 
-    def is_count(value: Any) -> bool:
-        return type(value) is int and 0 <= value < 2**63
 
-    try:
-        plan = Plan(**facts)
-        right = (
-            is_count(plan.runs_at_a_time)
-            and 1 <= plan.runs_at_a_time <= _MOST_RUNS
-            and type(plan.shared_table) is bool
-            and all(map(is_count, (plan.table_rows, plan.limit, *plan.parts.values())))
-        )
-    except (TypeError, AttributeError):
-        right = False
-    if not right:
-        raise ValueError("not a plan of training")
-    return plan
+def fits(plan: Plan, needs: Needs, *, num_devices: int = 1) -> bool:
+    """Returns whether a plan can be one for such sizes.
+
+    Examples:
+      >>> fits(Plan(10**9, True, 0, {}, 0), Needs(*range(1, 19)))
+      False
+    """
+    runs = plan.runs_at_a_time
+    if not 1 <= runs < needs.num_runs + num_devices:
+        return False
+    return plan.table_rows == needs.table_rows(
+        needs.num_runs if plan.shared_table else runs
+    )
 
 
 def available_bytes(platform: str) -> int:

@@ -141,22 +141,17 @@ class _Kept:
         self._known: dict[str, Any] = {}
         try:
             loaded = parsing.parse_json(path.read_bytes())
+            parsing.check_form(loaded, parsing.Each({"key": str, "files": [str]}))
         except (OSError, ValueError):
             return  # none, or what is left of one
-        if isinstance(loaded, dict):
-            self._known = loaded
+        self._known = loaded
 
     def get(self, name: str, key: str, directory: Path) -> list[Path] | None:
         """Returns the files of a figure, if all are there."""
         record = self._known.get(name)
-        if not isinstance(record, dict) or record.get("key") != key:
+        if record is None or record["key"] != key:
             return None
-        names = record.get("files")
-        if not isinstance(names, list) or not all(
-            isinstance(one, str) and Path(one).name == one for one in names
-        ):
-            return None
-        paths = [directory / one for one in names]
+        paths = [directory / Path(file).name for file in record["files"]]
         return paths if all(path.is_file() for path in paths) else None
 
     def put(self, name: str, key: str, paths: Sequence[Path]) -> None:

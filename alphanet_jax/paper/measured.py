@@ -190,19 +190,26 @@ class Results:
         path = self._cache / f"top5_{_digest(file)}.json"
         try:
             kept = parsing.parse_json(path.read_bytes())
-            found = _Fractions(
-                np.asarray(kept["runs"], float), np.asarray(kept["baseline"], float)
+            numbers = [(float, type(None))]
+            parsing.check_form(kept, {"runs": [numbers], "baseline": numbers})
+            runs, baseline = (
+                np.asarray(kept[name], float) for name in ("runs", "baseline")
             )
+            found = _Fractions(runs, baseline)
             if found.runs.shape == (file.num_runs, 4) and found.baseline.shape == (4,):
                 return found
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError):
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)
         found = _fractions(file, *top_k.top_k_hits(data, file, k=5))
         with files.replacing(path) as temporary:
-            lists = {name: array.tolist() for name, array in found._asdict().items()}
-            temporary.write_text(json.dumps(lists))
+            # JSON has null for what is not a number.
+            lists = {
+                name: np.where(np.isnan(array), None, np.asarray(array, object))
+                for name, array in found._asdict().items()
+            }
+            temporary.write_text(json.dumps(lists, default=np.ndarray.tolist))
         return found
 
 

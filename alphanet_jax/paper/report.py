@@ -131,7 +131,10 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         runs.files[0] for name in results.datasets() for runs in results.all_of(name)
     ]
     selections = dict.fromkeys(str(file.setting("selection")) for file in made)
-    versions = {str(file.array("versions")): file.facts("versions") for file in made}
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in file.versions.items())
+        for file in made
+    )
     seeds = sorted({file.num_runs for file in made})
     tested = [_SELECTIONS[name] for name in selections]
     if any(not file.setting("training.val_datagrp") for file in made):
@@ -146,10 +149,6 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         ("Tested", "; ".join(tested) or "-"),
         (
             "Versions",
-            "; ".join(
-                ", ".join(f"{name} {version}" for name, version in each.items())
-                for each in versions.values()
-            )
-            or "-",
+            "; ".join(versions) or "-",
         ),
     ]

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files, parsing
+from alphanet_jax import files
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import schema
+from alphanet_jax.results import recorded, schema
 from alphanet_jax.version import __version__
 
-__all__ = ["FILE_NAME", "differences", "facts_of", "load_result", "save_result"]
+__all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
 # What the result of another correction than AlphaNet has in place of alphas.
@@ -49,40 +49,16 @@ def differences(
         return None
     try:
         arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
-        found = {name: facts_of(path, arrays, name) for name in arrays}
-        listed = config_differences(found["config"], config)
-        made_with = str(found["versions"]["alphanet_jax"])[:50]
-        old_hashes = sorted(map(str, found["file_hashes"].values()))
-    except (UserError, KeyError):
+        listed = config_differences(recorded.config_of(str(arrays["config"])), config)
+        made_with = recorded.versions_of(str(arrays["versions"]))["alphanet_jax"]
+        old_hashes = sorted(recorded.hashes_of(str(arrays["file_hashes"])).values())
+    except (UserError, ValueError, KeyError):
         return ["the file cannot be read"]
     if old_hashes != sorted(file_hashes.values()):
         listed.append("other input files")
     if made_with != __version__:
         listed.append(f"alphanet_jax {made_with}, now {__version__}")
     return listed
-
-
-def facts_of(path: Path, arrays: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
-    """Parses one of the texts of a result that are in JSON, such as `config`.
-
-    Args:
-      path: The file, to be named.
-      arrays: Its arrays.
-      name: Name of the text.
-
-    Returns:
-      The object that it is.
-
-    Raises:
-      UserError: If it is none.
-    """
-    try:
-        facts = parsing.parse_json(str(arrays[name]))
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict):
-        raise UserError(f"{path}: not a result: its {name} is not a JSON object")
-    return facts
 
 
 def load_result(
@@ -111,6 +87,6 @@ def load_result(
         needed |= _OF_METHOD - set(without)
     if missing := needed - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    if misfit := schema.find_misfit(arrays):
-        raise UserError(f"{path}: {misfit}")
+    if wrong := schema.find_misfit(arrays) or recorded.find_wrong(arrays):
+        raise UserError(f"{path}: {wrong}")
     return arrays

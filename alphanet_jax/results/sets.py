@@ -5,7 +5,6 @@ F 'few' classes, C classes, k neighbors.
 """
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import schema
-from alphanet_jax.results.file import FILE_NAME, facts_of, load_result
+from alphanet_jax.results import recorded, schema
+from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -110,18 +109,12 @@ class ResultFile:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256, by path, of the files that the result depends on."""
-        hashes = self.facts("file_hashes")
-        if not all(isinstance(one, str) for one in hashes.values()):
-            raise UserError(f"{self.path}: not a result: its file_hashes are not text")
-        return hashes
+        return recorded.hashes_of(str(self.array("file_hashes")))
 
-    def facts(self, name: str) -> dict[str, Any]:
-        """Parses one of its texts that are in JSON, such as `versions`.
-
-        Raises:
-          UserError: If there is none of that name, or it is not a JSON object.
-        """
-        return facts_of(self.path, {name: self.array(name)}, name)
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions, by name, of the software that made it."""
+        return recorded.versions_of(str(self.array("versions")))
 
     @property
     def rho(self) -> float:
@@ -129,20 +122,8 @@ class ResultFile:
 
         As in the original, this is `r` of the second sampler's arguments, if given.
         """
-        arguments = self.setting("training.sampler_builder.sampler_args")
-        found = self.setting("rho")
-        try:
-            text = arguments[-1] if len(arguments) < 2 else arguments[1]
-            for part in text.split(","):
-                name, _, value = part.partition("=")
-                if name.strip() == "r":
-                    found = value
-                    break
-            rho = float(found)
-        except (TypeError, ValueError, LookupError, AttributeError, OverflowError):
-            rho = math.nan
-        if not math.isfinite(rho):
-            raise UserError(f"{self.path}: its config has no number for rho")
+        if (rho := recorded.rho_of(self.config)) is None:
+            raise UserError(f"{self.path}: its config has no field 'rho'")
         return rho
 
     def setting(self, name: str) -> Any:
@@ -287,7 +268,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     settings: dict[str, list[Path]] = {}
     for path in paths:
-        config = facts_of(path, load_result(path, ["config"]), "config")
+        config = recorded.config_of(str(load_result(path, ["config"])["config"]))
         settings.setdefault(setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in those]))
@@ -413,7 +394,7 @@ def load_file(path: Path) -> ResultFile:
     arrays = load_result(path, without=[*_LATER, *_FOR_NEW_CLASSES])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    return ResultFile(path, arrays, facts_of(path, arrays, "config"))
+    return ResultFile(path, arrays, recorded.config_of(str(arrays["config"])))
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
