@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from alphanet_jax import parsing
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, printable
 
 __all__ = [
     "content_hash",
@@ -44,6 +44,7 @@ __all__ = [
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 _STAGE_PREFIX = ".staging-"
+_LONGEST = 300  # characters of a reason, which may quote the file
 _MOVES = "moves.json"  # there once all of a stage is written, until all is moved
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 _PICKLED = (
@@ -234,7 +235,7 @@ def _read_moves(root: Path, stage: Path) -> _Moves | None:
         moves = [(Path(name), was_there is True) for name, was_there in listed]
         inside = root.resolve()
         for name, _ in moves:
-            if name.is_absolute() or ".." in name.parts or "\0" in str(name):
+            if name.is_absolute() or ".." in name.parts or b"\0" in os.fsencode(name):
                 return None
             if not (root / name).parent.resolve().is_relative_to(inside):
                 return None
@@ -495,5 +496,6 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if "allow_pickle=False" in (reason or ""):
             reason = _PICKLED
-        reason = " ".join((reason or type(error).__name__).split())
+        reason = printable(" ".join((reason or type(error).__name__).split()))
+        reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}..."
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

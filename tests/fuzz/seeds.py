@@ -15,8 +15,8 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 import hostile  # noqa: E402
-import made_results  # noqa: E402
 import made_checkpoints  # noqa: E402
+import made_results  # noqa: E402
 
 SMALL = 4096  # bytes of a seed at most; longer ones are cut
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import seeds as made
 
-from alphanet_jax import files, parsing
+from alphanet_jax import files, outputs, parsing
 from alphanet_jax.comparison import kept
 from alphanet_jax.config import fields as config_lib
 from alphanet_jax.data import class_files, contents, records, registry, zip_members
@@ -113,23 +113,28 @@ def members(path):
 
 
 ARRAYS = (take, look, samples, head)
-PICKLE_WORDS = tuple(
-    f"{name}".encode()
+_NAMES = tuple(
+    name.encode()
     for name in (
         *("ctorch._utils\n_rebuild_tensor_v2\n", "ctorch._utils\n_rebuild_parameter\n"),
-        *("ctorch\nFloatStorage\n", "ctorch\nLongStorage\n", "ctorch\nBFloat16Storage\n"),
-        *("ctorch\nSize\n", "ctorch\ndevice\n", "ctorch\nfloat16\n"),
+        *("ctorch\nFloatStorage\n", "ctorch\nLongStorage\n"),
+        *("ctorch\nBFloat16Storage\n", "ctorch\nSize\n"),
+        *("ctorch\ndevice\n", "ctorch\nfloat16\n"),
         *("ccollections\nOrderedDict\n", "ccollections\nCounter\n"),
         *("cnumpy.core.multiarray\n_reconstruct\n", "cnumpy\nndarray\n"),
         *("cnumpy\ndtype\n", "cnumpy.core.multiarray\nscalar\n", "c_codecs\nencode\n"),
         *("cnumpy._core.numeric\n_frombuffer\n", "cbuiltins\nset\n", "cos\nsystem\n"),
-        *("ccopyreg\n_reconstructor\n", "cbuiltins\ncomplex\n", "cbuiltins\nbytearray\n"),
+        *("ccopyreg\n_reconstructor\n", "cbuiltins\ncomplex\n"),
+        "cbuiltins\nbytearray\n",
         *("q\x00", "h\x00", "K\x01", "M\x00\x01", "J\x00\x00\x00\x01", "(", "t", "R"),
         *("X\x05\x00\x00\x00feats", "X\x06\x00\x00\x00labels", "X\x01\x00\x00\x000"),
-        *("X\x07\x00\x00\x00storage", "X\x03\x00\x00\x00cpu", "X\x06\x00\x00\x00weight"),
+        *("X\x07\x00\x00\x00storage", "X\x03\x00\x00\x00cpu"),
+        "X\x06\x00\x00\x00weight",
         *("}", "]", ")", "u", "s", "e", "a", "b", "Q", "0", "2", "N", ".", "l", "d"),
     )
-) + (b"\x80\x02", b"\x8a\x02\x00\x01", b"\x8c\x02f4", b"\x94", b"\x8f", b"\x90",
+)
+PICKLE_WORDS = (
+     *_NAMES, b"\x80\x02", b"\x8a\x02\x00\x01", b"\x8c\x02f4", b"\x94", b"\x8f", b"\x90",
      b"\x91", b"\x85", b"\x86", b"\x87", b"\x88", b"\x89", b"\x81", b"\x93",
      b"\x95\x08\x00\x00\x00\x00\x00\x00\x00", b"\x96\x02\x00\x00\x00\x00\x00\x00\x00",
      b"\x97", b"\x98", b"\x8e\x02\x00\x00\x00\x00\x00\x00\x00", b"B\x02\x00\x00\x00",
@@ -192,7 +197,9 @@ def as_json(path):
 
 def comparison(path):
     found = comparison_file.load(path)
-    return comparison_file.table(found) and comparison_file.tables_of(found)
+    text = comparison_file.table(found)
+    assert all(line.isprintable() for line in text.split("\n")), text
+    return text and comparison_file.tables_of(found)
 
 
 def index(path):
@@ -232,8 +239,9 @@ JSON_WORDS = (b"null", b"true", b"NaN", b"1e999", b"-1", b"[]", b"{}", b'""', b'
               b"\\u0000", b"\\ud800", b"[[[[[[[[", b"9" * 40, b"0.5")  # fmt: skip
 TOML_WORDS = (
     b"[ds]\n", b"[[ds]]\n", b"ds = ", b"feature_files_dir = ", b"classifier_file = ",
-    b"split_files_dir = ", b"classifier_loader = ", b"classifier_key = ", b"datagrps = ",
-    b"classifier_normalize = true\n", b"label_names_file = ", b"labels_by = 'idxs'\n",
+    b"split_files_dir = ", b"classifier_loader = ", b"classifier_key = ",
+    b"datagrps = ", b"classifier_normalize = true\n", b"label_names_file = ",
+    b"labels_by = 'idxs'\n",
     b"few_below = 1\n", b"many_above = nan\n", b"feature_files = ", b"label_files = ",
     b"counts_file = ", b'"""', b"'''", b"1979-05-27", b"{train = 'a'}", b"['a', 'b']",
     b"\\U0010ffff", b"inf", b"0x1f", b"a.b.c = 1\n",
@@ -404,6 +412,13 @@ def checkpoint(path):
     return plans
 
 
+def lock(path):
+    """Describes who holds a directory, by what the file in it says."""
+    found = outputs._holder(path)
+    assert found.isprintable(), found
+    return found != "another program"
+
+
 def plan_record(path):
     note = keeping.PlanRecord(
         path.parent, configs={"": {"rho": 0.1}}, file_hashes=_HASHES
@@ -472,12 +487,18 @@ TARGETS = {
                       b'"metrics":', b'"choices":')),
         Target("moves", ".staging-1/moves.json",
                made.with_json([["a/b.npy", True], ["c", False]], [["../a", True]],
-                              [["/etc/passwd", 1]], [["a\x00", 1]], [[1, 2]], {"ab": 1}),
+                              [["/etc/passwd", 1]], [["a\x00", 1]], [[1, 2]],
+                              [["\ud800", 1]], {"ab": 1}),
                (moves,), words=(*JSON_WORDS, b'"../x"', b'"/x"', b'"a/../../x"')),
         Target("checkpoint_record", "run.json", _checkpoint_records, (checkpoint,),
                words=(*JSON_WORDS, b'"format": 2', b'"configs":', b'"file_hashes":',
                       b'"plans":', b'"runs_at_a_time":', b'"shared_table":',
                       b'"table_rows":', b'"parts":', b'"limit":')),
+        Target("lock", outputs.LOCK_NAME, made.with_json(
+            {"process": 7, "host": "a", "command": "b", "since": "c"},
+            {"process": 1e999, "host": "", "command": "", "since": ""},
+            {"process": "1\n", "host": "\x1b", "command": [], "since": {}},
+        ), (lock,), words=(*JSON_WORDS, b'"process":', b'"host":')),
         Target("plan_record", keeping._PLANS, _checkpoint_records, (plan_record,),
                words=(*JSON_WORDS, b'"configs":', b'"devices":', b'"plans":')),
     )
