@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path[:1] = [str(HERE.parents[1]), str(HERE.parent)]
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 INSTRUMENTED = ["alphanet_jax", "zipfile", "tomllib", "json"]
@@ -54,8 +54,7 @@ def _fuzz(args, name, corpus):
 
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         with atheris.instrument_imports(include=INSTRUMENTED):
-            import targets
-            import watch
+            from fuzz import targets, watch
 
             target = targets.TARGETS[name]
             watched = watch.Watch(target, scratch)
@@ -127,8 +126,7 @@ def _start(args, name):
 
 
 def _replay(args):
-    import targets
-    import watch
+    from fuzz import targets, watch
 
     for name in args.target or []:
         with tempfile.TemporaryDirectory() as scratch:
@@ -145,7 +143,7 @@ def main():
         return _fuzz(args, args.target[0], args.corpus)
     if args.replay:
         return _replay(args)
-    import targets
+    from fuzz import targets
 
     names = args.target or list(targets.TARGETS)
     results = []

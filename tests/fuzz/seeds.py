@@ -5,18 +5,14 @@ import io
 import json
 import os
 import struct
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+import hostile
+import made_checkpoints
+import made_results
 import numpy as np
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
-
-import hostile  # noqa: E402
-import made_checkpoints  # noqa: E402
-import made_results  # noqa: E402
 
 SMALL = 4096  # bytes of a seed at most; longer ones are cut
 
@@ -98,19 +94,25 @@ def in_safetensors(header):
 _CONTENT = bytes(40) + struct.pack("<q", 1) + bytes(16)
 
 
+def npy_of(array):
+    file = io.BytesIO()
+    np.save(file, np.asarray(array))
+    return file.getvalue()
+
+
 def npys():
     arrays = (FEATURES[:3], FEATURES.T, np.array(LABELS), np.array(["a", "bc"]))
-    made = _written(lambda path, array: np.save(path.open("wb"), array), *arrays)
     named = [hostile.NUMPY[n] for n in hostile.NUMPY if n.endswith(".npy")]
-    return made + [content[:SMALL] for content in named]
+    return [*map(npy_of, arrays), *(content[:SMALL] for content in named)]
 
 
 def npzs():
-    def save(path, value):
-        np.savez_compressed(path.open("wb"), **made_checkpoints.flat(value))
-
     labels = {"feats": FEATURES, "labels": np.array(LABELS)}
-    made = _written(save, labels, HEAD, STATE["state_dict"])
+    made = []
+    for value in (labels, HEAD, STATE["state_dict"]):
+        file = io.BytesIO()
+        np.savez_compressed(file, **made_checkpoints.flat(value))
+        made.append(file.getvalue())
     named = [hostile.NUMPY[n] for n in hostile.NUMPY if n.endswith(".npz")]
     return made + [content[:SMALL] for content in named]
 
@@ -122,12 +124,6 @@ def in_npz(content, name="feats.npy", *more):
         archive.writestr(name, content)
         for other, bytes_of_other in more:
             archive.writestr(other, bytes_of_other)
-    return file.getvalue()
-
-
-def npy_of(array):
-    file = io.BytesIO()
-    np.save(file, np.asarray(array))
     return file.getvalue()
 
 

@@ -118,23 +118,26 @@ class Watch:
     Args:
       target: The target; see `targets.Target`.
       directory: An empty directory of its own.
+      first: Inputs to read before, so that all is imported that is first needed then;
+        the seeds by default.
     """
 
-    def __init__(self, target, directory):
+    def __init__(self, target, directory, first=None):
         self.target, self.directory = target, Path(directory)
         self.memory = _Memory()
         self.audit = _start_audit()
         for name in ("raw_unicode_escape", "utf-16", "latin1", "ascii", "cp437"):
             codecs.lookup(name)  # Python imports these when they are first used
         target.prepare(self.directory)
-        for data in target.seeds():  # what is imported when first needed
+        for data in target.seeds() if first is None else first:
             self.read(data, armed=False)
 
     def read(self, data, *, armed=True):
         """Lets the target read an input.
 
         Returns:
-          The lines that its uses got, None where one read it.
+          The line that each of its uses got: None where it found something, and an
+          empty one where it found nothing, and said nothing.
 
         Raises:
           BrokenPromise: If anything was not as promised.
@@ -175,7 +178,7 @@ class Watch:
         """Lets one function read the file; returns the line that it got."""
         name = getattr(use, "__name__", str(use))
         try:
-            use(path)
+            found = use(path)
         except UserError as error:
             self._check_line(name, str(error))
             return str(error)
@@ -186,7 +189,7 @@ class Watch:
             kind = f"{name}: {type(error).__name__} at {', '.join(at)}"
             text = "".join(traceback.format_exception(error)[-6:])
             raise BrokenPromise(kind, f"{kind}\n{text}") from error
-        return None
+        return None if found else ""
 
     def _check_line(self, name, text):
         lines = text.split("\n")
