@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -65,11 +66,13 @@ def test_seeds_and_damaged_ones(watched, name):
 
 # What broke a promise: inputs that the fuzzer found, made short; and what is said now.
 FOUND = [
-    # A member of an archive whose header is said to be far behind the end.
-    ("torch_zip", lambda: _zip_with_far_header(), "is not a zip archive that is read"),
+    # A key that stands for an object whose name has control characters.
+    ("pickle", lambda: b"\x80\x02}ca\x1b[2J\nb\nNs.", "expected a dict of 'feats'"),
+    # An archive whose members are said to begin before it.
+    ("torch_zip", lambda: _zip_that_begins_before_itself(),
+     "is not a zip archive that is read"),
     # NumPy and zipfile quote what they do not know, whatever it is and however long.
-    ("npz_labels", lambda: b"\x93NUMPY\x01\x00\x0a\x00\x1b[2J\x07    \n",
-     "not a readable"),
+    ("npz_labels", lambda: _npy_of_unknown_format(), "not a readable .npz file"),
     ("npz", lambda: _zip_with_long_name(), "not a readable .npz file"),
     # Names that no file system takes.
     ("index", lambda: b'{"weight_map": {"a": "%s"}}' % (b"x" * 300), "no linear"),
@@ -104,17 +107,22 @@ FOUND = [
 ]  # fmt: skip
 
 
-def _zip_with_far_header():
+def _zip_that_begins_before_itself():
     content = bytearray(seeds.torch_zips()[0])
-    at = content.index(b"PK\x01\x02")
-    content[at + 42 : at + 46] = b"\xfe\xff\xff\xff"
+    at = content.rindex(b"PK\x05\x06") + 16  # where the directory is said to be
+    (start,) = struct.unpack_from("<I", content, at)
+    struct.pack_into("<I", content, at, start + 108)
     return bytes(content)
 
 
 def _zip_with_long_name():
-    content = bytearray(seeds.npzs()[0])
-    content[26:28] = b"\xf0\x00"  # of the name in the first header
+    content = bytearray(seeds.in_npz(bytes(4_000)))
+    content[26:28] = b"\x80\x0c"  # of the name in the first header: 3,200
     return bytes(content)
+
+
+def _npy_of_unknown_format():
+    return _changed(seeds.npys()[0], b"<f4", b"8\x1bf")
 
 
 def _changed(content, old, new):
