@@ -344,5 +344,28 @@ class TestFewLogits:
             )
 
 
+def test_arrays_of_the_same_shape_whatever_are_neighbors(usual):
+    few, classes = usual.few, np.unique(usual.base)
+    same = [np.tile(classes[:3], (len(few), 1)), np.tile(classes[:3], (len(few), 1))]
+    same[1][0] = classes[1:4]
+    made = [
+        make_frozen(usual.weight, usual.bias, few, each, same_shape=True)
+        for each in same
+    ]
+    shapes = [jax.tree.map(np.shape, one) for one in made]
+    assert shapes[0] == shapes[1]
+    for neighbors, frozen in zip(same, made, strict=True):
+        plain = make_frozen(usual.weight, usual.bias, few, neighbors)
+        assert jax.tree.map(np.shape, plain) != shapes[0]
+        for one in (plain, frozen):
+            places = zip(one.sources.weights, one.sources.rows.T, strict=True)
+            weights = [weight[rows] for weight, rows in places]
+            sources = np.asarray(one.source_classes)[np.asarray(one.source_index)]
+            np.testing.assert_array_equal(
+                np.stack(weights, axis=1), usual.weight[sources]
+            )
+            np.testing.assert_array_equal(sources[:, 1:], neighbors)
+
+
 def test_top_is_five():
     assert TOP == 5
