@@ -7,7 +7,7 @@
 A mutant is a copy of the tree in which one operator, comparison, condition, constant,
 axis or function of a pure module is another. The tests of that module run on it, quick
 ones first. A mutant that fails none of them survives: a gap, or a change that changes
-nothing. Those that are known to change nothing are listed below with the reason.
+nothing. Those that are known to change nothing are in `same_mutants.toml`, and why.
 Which mutants are drawn depends on the seed and the modules alone.
 """
 
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -61,8 +62,8 @@ MODULES = {
                      ("tests/test_alphanet_plus.py",)],
 }  # fmt: skip
 
-# What is found again by these may be the same function; why it is.
-EQUIVALENT: dict[str, str] = {}
+# Those that change nothing that is promised, and why.
+SAME = tomllib.loads(Path(__file__).with_name("same_mutants.toml").read_text())["same"]
 
 _OTHER = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -94,10 +95,21 @@ class Mutant(NamedTuple):
     stop: int
     before: str
     after: str
+    text: str  # of its line
 
     @property
     def name(self):
         return f"{self.module}:{self.line}:{self.column}:{self.kind}"
+
+    @property
+    def why_same(self):
+        """Why it changes nothing that is promised; None where that is not known."""
+        change = f"{self.before} -> {self.after}"
+        for one in SAME:
+            here = one["module"] == self.module and one["line"] in self.text
+            if here and change in one["changes"]:
+                return one["why"]
+        return None
 
 
 def path_of(module, root=ROOT):
@@ -199,7 +211,8 @@ def _add(found, module, content, starts, node, kind, text):
     before = content[start:stop].decode()
     after = f"({text})" if kind != "function" else text
     place = node.lineno, node.col_offset
-    found.append(Mutant(module, *place, kind, start, stop, before, after))
+    text = content[starts[place[0] - 1] : starts[place[0]]].decode().strip()
+    found.append(Mutant(module, *place, kind, start, stop, before, after, text))
 
 
 def sample(modules, size, seed):
@@ -330,7 +343,7 @@ def main():
         for mutant, outcome in pool.map(try_one, chosen):
             outcomes[mutant] = outcome
             if outcome == "survived" or args.mutant:
-                why = EQUIVALENT.get(mutant.name, "")
+                why = f"[{mutant.why_same}]" if mutant.why_same else ""
                 change = f"{mutant.before} -> {mutant.after}"
                 print(f"{outcome} {mutant.name}  {change}  {why}", flush=True)
             if args.json:
@@ -344,7 +357,7 @@ def _report(outcomes):
     totals = collections.Counter()
     rows = {module: collections.Counter() for module in MODULES}
     for mutant, outcome in outcomes.items():
-        same = outcome == "survived" and mutant.name in EQUIVALENT
+        same = outcome == "survived" and mutant.why_same is not None
         kind = "same" if same else "missed" if outcome == "survived" else "found"
         rows[mutant.module][kind] += 1
         totals[kind] += 1
