@@ -44,7 +44,6 @@ __all__ = [
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 _STAGE_PREFIX = ".staging-"
-_LONGEST = 300  # characters of a reason, which may quote the file
 _MOVES = "moves.json"  # there once all of a stage is written, until all is moved
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 _PICKLED = (
@@ -240,7 +239,7 @@ def _read_moves(root: Path, stage: Path) -> _Moves | None:
             if not (root / name).parent.resolve().is_relative_to(inside):
                 return None
     # It may have come with data of others: neither its form nor its paths are sure.
-    except (OSError, ValueError, TypeError, RecursionError, RuntimeError):
+    except (OSError, ValueError, TypeError, RuntimeError):
         return None
     return [(str(name), was_there) for name, was_there in moves]
 
@@ -491,11 +490,11 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
+    # Damaged files raise all sorts of errors from deep within NumPy and zipfile, which
+    # may quote them at any length.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if "allow_pickle=False" in (reason or ""):
             reason = _PICKLED
-        reason = printable(" ".join((reason or type(error).__name__).split()))
-        reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}..."
+        reason = printable(" ".join((reason or type(error).__name__).split())[:300])
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None
