@@ -2,7 +2,7 @@
 
     python tests/mutants.py --sample=40 --seed=1 --json=mutants.json
     python tests/mutants.py --module=model --sample=0         # all that there are
-    python tests/mutants.py --mutant=model:142:23:add         # one, shown and tested
+    python tests/mutants.py --mutant=model:71:25+14:lt         # one, shown and tested
 
 A mutant is a copy of the tree in which one operator, comparison, condition, constant,
 axis or function of a pure module is another. The tests of that module run on it, quick
@@ -99,7 +99,8 @@ class Mutant(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.module}:{self.line}:{self.column}:{self.kind}"
+        size = self.stop - self.start
+        return f"{self.module}:{self.line}:{self.column}+{size}:{self.kind}"
 
     @property
     def why_same(self):

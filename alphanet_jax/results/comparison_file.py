@@ -64,7 +64,16 @@ _TEST = {
     "p_value": float,
     "corrected?": float,
 }
-# What is read of a file; there may be more in it.
+# What is read of a file; there may be more in it. First what figures need.
+_POINTS = {
+    "methods": parsing.Each(
+        {
+            "curve": [_POINT],
+            "chosen": {"overall": _POINT, "harmonic": _POINT, "oracle?": _POINT},
+        }
+    ),
+    "choice?": ({"method?": str, "index?": int}, type(None)),
+}
 _FORM = {
     "methods": parsing.Each(
         {
@@ -99,8 +108,16 @@ def save(path: Path, found: Mapping[str, Any]) -> None:
         )
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, points_only: bool = False) -> dict[str, Any]:
     """Reads a comparison.
+
+    Args:
+      path: The file.
+      points_only: Whether the curves and the chosen points are enough, and nothing
+        else that tables show need be there.
+
+    Returns:
+      What is in it, of the form that is read.
 
     Raises:
       UserError: If the file cannot be read, or is not one.
@@ -116,13 +133,17 @@ def load(path: Path) -> dict[str, Any]:
     try:
         if isinstance(found, dict) and found.get("methods") == {}:
             raise ValueError("no methods")
-        parsing.check_form(found, _FORM)
-        lists = [found["choice"]["test"]] if found.get("choice") else []
+        parsing.check_form(found, _POINTS)
+        lists = []
+        if not points_only:
+            parsing.check_form(found, _FORM)
+            lists = [found["choice"]["test"]] if found.get("choice") else []
         for name, entry in found["methods"].items():
             if not entry["curve"]:
                 raise ValueError(f"{name} has no points")
             points = [*entry["curve"], *entry["chosen"].values()]
-            lists += [point[group] for point in points for group in ("val", "test")]
+            for point in points:
+                lists += [point[k] for k in ("val", "test", "test_error") if k in point]
         if any(len(one) != len(accuracy.PARTS) for one in lists):
             raise ValueError(f"accuracies must be {len(accuracy.PARTS)} numbers")
     except ValueError as error:

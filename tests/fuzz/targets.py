@@ -27,6 +27,7 @@ from alphanet_jax.data.untrusted import Refused
 from alphanet_jax.errors import UserError, printable
 from alphanet_jax.experiment import checkpoints, keeping, neighbor_cache
 from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.figures.kinds import tradeoff as tradeoff_figure
 from alphanet_jax.results import accuracy_tables, changes, comparison_file, sets
 from alphanet_jax.results import file as results
 from fuzz import seeds as made
@@ -167,6 +168,11 @@ def comparison(path):
     text = comparison_file.table(found)
     assert all(line.isprintable() for line in text.split("\n")), text
     return text and comparison_file.tables_of(found)
+
+
+def tradeoff(path):
+    options = tradeoff_figure._NumbersOptions(compare=str(path))
+    return tradeoff_figure._compute(None, options)
 
 
 def index(path):
@@ -407,7 +413,7 @@ TARGETS = {
                words=TOML_WORDS),
         Target("json", "a.json", lambda: list(made.JSONS), (as_json,),
                words=JSON_WORDS),
-        Target("comparison", "compare.json", made.comparisons, (comparison,),
+        Target("comparison", "compare.json", made.comparisons, (comparison, tradeoff),
                words=(*JSON_WORDS, b'"methods":', b'"curve":', b'"chosen":',
                       b'"overall":', b'"harmonic":', b'"knob":', b'"val":',
                       b'"test":', b'"choice":', b'"lines":')),
