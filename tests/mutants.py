@@ -29,8 +29,8 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "alphanet_jax"
-QUICK, ALL = ("-m", "not slow"), ()
+COPIED = ("alphanet_jax", "tests", "configs", "data", "docs", "examples")
+QUICK = ("-m", "not slow")
 LEAST_SECONDS, TIMES_LONGER = 60, 8  # until a mutant counts as one that never ends
 
 _FORMULAS = [("tests/test_closed_forms.py", *QUICK), ("tests/test_posthoc.py", *QUICK),
@@ -113,8 +113,13 @@ class Mutant(NamedTuple):
         return None
 
 
-def path_of(module, root=ROOT):
-    return root / "alphanet_jax" / f"{module}.py"
+def path_of(module, root=None):
+    return (root or ROOT) / "alphanet_jax" / f"{module}.py"
+
+
+def changed(mutant, content):
+    """Makes the change in the content of the module."""
+    return content[: mutant.start] + mutant.after.encode() + content[mutant.stop :]
 
 
 def _variants(node):
@@ -231,7 +236,7 @@ def sample(modules, size, seed):
 def copy_tree(target):
     """Copies what tests need."""
     ignore = shutil.ignore_patterns("__pycache__", ".*")
-    for name in ("alphanet_jax", "tests", "configs", "data", "docs", "examples"):
+    for name in COPIED:
         shutil.copytree(ROOT / name, target / name, ignore=ignore)
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*.toml"), *ROOT.glob("*.md")]:
         shutil.copy(path, target / path.name)
@@ -279,10 +284,7 @@ class Bench:
         path = path_of(mutant.module, self.root)
         content = path_of(mutant.module).read_bytes()
         limits = [self.limit(tests) for tests in MODULES[mutant.module]]
-        changed = (
-            content[: mutant.start] + mutant.after.encode() + content[mutant.stop :]
-        )
-        path.write_bytes(changed)
+        path.write_bytes(changed(mutant, content))
         try:
             for tests, limit in zip(MODULES[mutant.module], limits, strict=True):
                 passed = self.run(tests, limit)
