@@ -93,6 +93,9 @@ FOUND = [
     ("comparison", lambda: _comparison(b'"proper_name": "Made"', b'"proper_name": []'),
      "proper_name must be text, got []"),
     ("comparison", lambda: _comparison(b'{"tau":', b'{"\\u001b[2J":'), None),
+    ("comparison", lambda: _comparison(b'{"tau": {', b'{"t\\ud800\\u001b": {"no": 1, ')
+     .replace(b'"tradeoff": 0.4, ', b""),
+     r"methods.'t\ud800\x1b'.tradeoff is missing"),
     # Texts of results of another form.
     ("result_texts", lambda: b'\x00{"seeds": ' + b"[" * 3000, "config"),
     ("result_texts", lambda: b"\x00[]", "config"),
