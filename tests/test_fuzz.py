@@ -106,6 +106,10 @@ FOUND = [
      "run.json"),
     ("checkpoint_record", lambda: _checkpoint(b'"runs_at_a_time": 4',
                                               b'"runs_at_a_time": "%d"'), "run.json"),
+    ("checkpoint_record", lambda: _checkpoint(b'"rho"', b'"\\u007fr\\u001b[2J"'),
+     "are of another experiment"),
+    ("checkpoint_record", lambda: _checkpoint(b'"rho"', b'"%s"' % (b"x" * 3000)),
+     "are of another experiment"),
     ("curve_cache", lambda: b"[" * 3000, None),
 ]  # fmt: skip
 
