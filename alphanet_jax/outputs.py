@@ -237,7 +237,7 @@ def _same(descriptor: int, path: Path) -> bool:
 def _holder(path: Path) -> str:
     """Describes who holds a lock."""
     try:
-        who = json.loads(path.read_bytes()[:4096])
+        who = json.loads(path.read_bytes()[:4096].decode())
         text = (
             f"process {int(who['process'])} on {who['host']} ({who['command']}, since "
             f"{who['since']})"

@@ -79,6 +79,7 @@ FOUND = [
     ("moves", lambda: b'[["\\ud800", true]]', None),
     ("moves", lambda: b'[["a\\u0000", true]]', None),
     ("lock", lambda: b'{"process": 1e999, "host": 1, "command": 2, "since": 3}', None),
+    ("lock", lambda: b'{"process": 1}'.decode().encode("utf-32"), None),
     # Comparisons without what their table shows.
     ("comparison", lambda: _comparison(b'"tradeoff": 0.4', b'"tradeoff": "x"'),
      "methods.tau.tradeoff must be a number, got 'x'"),

@@ -13,6 +13,7 @@ from alphanet_jax.scores import (
     Frozen,
     ScoreTable,
     few_logits,
+    few_logits_by_source,
     make_frozen,
     score_table,
     take_rows,
@@ -342,6 +343,18 @@ class TestFewLogits:
             np.testing.assert_allclose(
                 few_logits(one, *rest), seed, rtol=1e-5, atol=1e-6
             )
+
+
+def test_few_logits_one_source_at_a_time(usual, rng):
+    coefficients = rng.normal(size=usual.sources.shape).astype(np.float32)
+    rest = (
+        oracle.score_columns(usual, dtype=np.float32)["source_scores"],
+        oracle.frozen_columns(usual, np.float32)["source_index"],
+        oracle.frozen_columns(usual, np.float32)["few_bias"],
+    )
+    wanted = few_logits(coefficients, *rest)
+    found = few_logits_by_source(coefficients, rest[0].T, *rest[1:])
+    np.testing.assert_allclose(found.T, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_arrays_of_the_same_shape_whatever_are_neighbors(usual):
