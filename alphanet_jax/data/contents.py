@@ -121,5 +121,5 @@ def brief(value: Any) -> str:
     else:
         text = ascii(value)
     if not text.isprintable():  # as of an object, whose name may hold anything
-        text = text.encode("unicode_escape").decode()
+        text = ascii(text)[1:-1]
     return text if len(text) <= 60 else f"{text[:60]}..."
