@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from alphanet_jax import parsing
-from alphanet_jax.errors import UserError
+from alphanet_jax.errors import UserError, printable
 
 __all__ = [
     "STAGE_PREFIX",
@@ -232,15 +232,15 @@ def _read_moves(root: Path, stage: Path) -> _Moves | None:
     try:
         listed = json.loads((stage / _MOVES).read_text(encoding="utf-8"))
         moves = [(Path(name), was_there is True) for name, was_there in listed]
+        inside = root.resolve()
+        for name, _ in moves:
+            if name.is_absolute() or ".." in name.parts or b"\0" in os.fsencode(name):
+                return None
+            if not (root / name).parent.resolve().is_relative_to(inside):
+                return None
     # It may have come with data of others: neither its form nor its paths are sure.
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, RuntimeError):
         return None
-    inside = root.resolve()
-    for name, _ in moves:
-        if name.is_absolute() or ".." in name.parts:
-            return None
-        if not (root / name).parent.resolve().is_relative_to(inside):
-            return None
     return [(str(name), was_there) for name, was_there in moves]
 
 
@@ -490,10 +490,11 @@ def _blame(path: Path, kind: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    # Damaged files raise all sorts of errors from deep within NumPy and zipfile.
+    # Damaged files raise all sorts of errors from deep within NumPy and zipfile, which
+    # may quote them at any length.
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if "allow_pickle=False" in (reason or ""):
             reason = _PICKLED
-        reason = " ".join((reason or type(error).__name__).split())
+        reason = printable(" ".join((reason or type(error).__name__).split())[:300])
         raise UserError(f"{path}: not a readable {kind} file ({reason})") from None

@@ -237,12 +237,12 @@ def _same(descriptor: int, path: Path) -> bool:
 def _holder(path: Path) -> str:
     """Describes who holds a lock."""
     try:
-        who = json.loads(path.read_bytes()[:4096])
+        who = json.loads(path.read_bytes()[:4096].decode())
         text = (
             f"process {int(who['process'])} on {who['host']} ({who['command']}, since "
             f"{who['since']})"
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return "another program"
     return "".join(c if c.isprintable() else "?" for c in text)[:400]
 

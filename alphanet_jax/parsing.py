@@ -154,8 +154,9 @@ def check_form(value: Any, form: Any, name: str = "it") -> None:
         )
         for key, inner in entries.items():
             bare = key if isinstance(form, Each) else key.removesuffix("?")
-            if bare in value:
-                check_form(value[bare], inner, f"{before}{bare}")
+            if bare in value:  # a name that the file chose may hold anything
+                shown = bare[:60] if bare.isprintable() else ascii(bare[:60])
+                check_form(value[bare], inner, f"{before}{shown}")
             elif bare == key:
                 raise ValueError(f"{before}{key} is missing")
     return None

@@ -475,7 +475,7 @@ def test_data_without_few_samples():
         ("{", "not a comparison"),
         ("[]", "not a comparison"),
         ('{"methods": {}}', "no methods"),
-        ('{"methods": {"a": {"curve": []}}}', "'chosen' is missing"),
+        ('{"methods": {"a": {"curve": []}}}', "methods.a.chosen is missing"),
     ],
 )
 def test_a_file_that_is_no_comparison(tmp_path, content, said):

@@ -146,6 +146,27 @@ def test_steps_go_down_and_are_counted():
     assert found.step.evaluations == len(values)
 
 
+def test_what_steps_expect():
+    """Of a parabola with curvature 1 a step along the gradient gets to its end."""
+    steps = []
+
+    def half_square(point):
+        return Evaluation(0.5 * float(jnp.sum(point**2)), point, None)
+
+    minimize(half_square, jnp.array([3.0, 4.0]), on_step=steps.append)
+    assert [step.expected for step in steps] == [12.5, 0.0]
+
+
+@pytest.mark.parametrize("size", [0.1, 1.0, 10.0])
+def test_a_direction_that_goes_up_is_no_minimum(size):
+    """As of a matrix that is not positive; the slope may be small, or large."""
+    found = minimize(
+        softplus, jnp.full(3, 3.0), precondition=lambda vector, _: -size * vector
+    )
+    assert not found.converged
+    assert found.point.tolist() == [3.0] * 3
+
+
 def test_the_first_evaluation_may_be_given():
     start = jnp.full(3, 4.0)
     calls = []

@@ -147,3 +147,7 @@ class TestTradeoff:
     def test_shapes(self):
         with pytest.raises(ValueError, match=r"\(2, 4\) and \(3, 4\)"):
             measures.tradeoff(np.zeros((2, 4)), np.zeros((3, 4)))
+
+
+def test_weights_of_the_trade_off_are_those_that_are_documented():
+    assert measures.LAMBDAS == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)

@@ -387,6 +387,14 @@ class TestParamsFromTorch:
         arrays = dict(sorted(original_names(problem).items()))
         assert_params_equal(params_from_torch(arrays), to_params(problem.params))
 
+    def test_one_layer_after_the_first(self):
+        problem = oracle.random_problem(4, hidden=(3,))
+        arrays = original_names(problem)
+        assert_params_equal(params_from_torch(arrays), to_params(problem.params))
+        del arrays["linear_layer__seq.0.weight"], arrays["linear_layer__seq.0.bias"]
+        with pytest.raises(ValueError, match=r"0\.bias', .*0\.weight'\] missing; got"):
+            params_from_torch(arrays)
+
     def test_dtype_is_float32(self, usual):
         arrays = {n: x.astype(np.float64) for n, x in original_names(usual).items()}
         assert_params_equal(params_from_torch(arrays), to_params(usual.params))
@@ -475,3 +483,8 @@ class TestParamsToTorch:
     def test_is_the_inverse(self, problem):
         params = to_params(problem.params)
         assert_params_equal(params_from_torch(params_to_torch(params)), params)
+
+
+def test_the_smallest_sizes():
+    sizes = {"num_features": 1, "num_neighbors": 1}
+    assert check_sizes(**sizes, hidden_dims=(1,)) == (2, 1, 1)

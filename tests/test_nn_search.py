@@ -298,15 +298,16 @@ class TestMeansOfAnySize:
         MEANS, np.arange(5), np.arange(5, 30), num_neighbors=4
     )
 
+    @pytest.mark.parametrize("size", [1.0, 1e5, 1e-5])
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-    def test_ordinary_ones_are_taken_as_they_are(self, metric):
+    def test_ordinary_ones_are_taken_as_they_are(self, metric, size):
         options = {"num_neighbors": 4, "metric": metric}
-        means = self.MEANS.astype(np.float32)
+        means = (size * self.MEANS).astype(np.float32)
         wanted = nn_search.find_neighbors(
             means, np.arange(5), np.arange(5, 30), **options
         )
         found = nn_search.find_neighbors_on_host(
-            self.MEANS, np.arange(5), np.arange(5, 30), **options
+            size * self.MEANS, np.arange(5), np.arange(5, 30), **options
         )
         np.testing.assert_array_equal(found.classes, wanted.classes)
         np.testing.assert_array_equal(found.distances, wanted.distances)
@@ -354,6 +355,20 @@ class TestMeansOfAnySize:
         np.testing.assert_allclose(
             found.distances, 0.5 * np.take_along_axis(squared, order, 1), rtol=1e-4
         )
+
+    def test_one_distance_that_does_not_fit(self):
+        means = np.array([[-3e38], [-3e38 + 1e37], [3e38], [2.9e38]])
+        with pytest.raises(ValueError, match=r"must fit float32, got 5\.9e\+38"):
+            nn_search.find_neighbors_on_host(means, [0], [1, 2, 3], num_neighbors=2)
+
+    def test_directions_of_the_largest_means(self):
+        """Whose powers of two have no inverse that is an ordinary number."""
+        means = self.MEANS / np.abs(self.MEANS).max(axis=1, keepdims=True)
+        arguments = np.arange(5), np.arange(5, 30)
+        wanted = find(means, *arguments, num_neighbors=4, metric="cosine")
+        large = find(3e38 * means, *arguments, num_neighbors=4, metric="cosine")
+        np.testing.assert_array_equal(large.classes, wanted.classes)
+        np.testing.assert_allclose(large.distances, wanted.distances, rtol=1e-5)
 
     def test_distances_that_do_not_fit(self):
         with pytest.raises(ValueError, match="must fit float32, got 4"):

@@ -222,6 +222,12 @@ class TestNorms:
         close(found.bias, bias)
         assert (lengths < most).any()  # some were left alone
 
+    def test_usual_power_of_weights_without_biases(self, rng):
+        weight, bias = rng.normal(size=(5, 3)), rng.normal(size=5)
+        found = posthoc.tau_normalization(weight, bias)
+        close(np.linalg.norm(found.weight, axis=1), np.ones(5), atol=1e-6)
+        assert not np.asarray(found.bias).any()
+
     @pytest.mark.parametrize("name", ["tau_normalization", "max_norm"])
     def test_shapes(self, name):
         options = {"threshold": 1.0} if name == "max_norm" else {}
@@ -276,6 +282,37 @@ class TestNearestClassMean:
         )
         assert posthoc.logits(plain, [[2.0, 1.0]]).argmax() == 0
         assert posthoc.logits(angle, [[2.0, 1.0]]).argmax() == 1
+
+    @pytest.mark.parametrize("variant", ["l2n", "cosine"])
+    def test_lengths_do_not_count(self, small, variant):
+        """Not even of rows whose squares are zero, or infinite, beside zeros."""
+        features = small["features"] * (np.arange(4) > 0)  # a zero in every row
+        labels, queries = small["labels"], small["val_features"]
+
+        queries = queries * (np.arange(4) > 0)
+
+        def find(rows, asked):
+            found = posthoc.nearest_class_mean(
+                rows.astype(np.float32), labels, num_classes=5, variant=variant
+            )
+            return np.asarray(posthoc.logits(found, np.float32(asked)))
+
+        wanted = find(features, queries)
+        for factor in (1e-30, 1e37):
+            close(find(factor * features, queries), wanted, atol=1e-5)
+            if variant == "l2n":
+                close(find(features, factor * queries), wanted, atol=1e-5)
+
+    @pytest.mark.parametrize("variant", ["l2n", "cosine"])
+    def test_rows_of_zeros(self, variant):
+        features, labels = [[0.0, 0.0], [0.0, 0.0], [0.0, 3.0]], [0, 0, 1]
+        found = posthoc.nearest_class_mean(
+            features, labels, num_classes=2, variant=variant
+        )
+        logits = posthoc.logits(found, [[0.0, 1.0], [0.0, 0.0]])
+        scale = 1.0 if variant == "cosine" else 2.0
+        shift = 0.0 if variant == "cosine" else -1.0
+        close(logits, [[0.0, scale + shift], [0.0, shift]], atol=1e-6)
 
     def test_padding_does_not_count(self, small):
         features = np.concatenate([small["features"], np.full((3, 4), 9.0)])

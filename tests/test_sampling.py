@@ -620,6 +620,11 @@ class TestSplitIntoBatches:
         assert batches.rows.dtype == jnp.int32
         assert batches.valid.dtype == jnp.bool_
 
+    def test_batches_of_one(self):
+        batches = split_into_batches([7, 5], batch_size=1)
+        assert batches.rows.tolist() == [[7], [5]]
+        assert batches.valid.all()
+
     def test_full_batches_and_one_batch(self):
         assert split_into_batches([1, 2, 3, 4], batch_size=2).valid.all()
         batches = split_into_batches([1, 2], batch_size=5)

@@ -13,6 +13,7 @@ from alphanet_jax.scores import (
     Frozen,
     ScoreTable,
     few_logits,
+    few_logits_by_source,
     make_frozen,
     score_table,
     take_rows,
@@ -342,6 +343,41 @@ class TestFewLogits:
             np.testing.assert_allclose(
                 few_logits(one, *rest), seed, rtol=1e-5, atol=1e-6
             )
+
+
+def test_few_logits_one_source_at_a_time(usual, rng):
+    coefficients = rng.normal(size=usual.sources.shape).astype(np.float32)
+    rest = (
+        oracle.score_columns(usual, dtype=np.float32)["source_scores"],
+        oracle.frozen_columns(usual, np.float32)["source_index"],
+        oracle.frozen_columns(usual, np.float32)["few_bias"],
+    )
+    wanted = few_logits(coefficients, *rest)
+    found = few_logits_by_source(coefficients, rest[0].T, *rest[1:])
+    np.testing.assert_allclose(found.T, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_arrays_of_the_same_shape_whatever_are_neighbors(usual):
+    few, classes = usual.few, np.unique(usual.base)
+    same = [np.tile(classes[:3], (len(few), 1)), np.tile(classes[:3], (len(few), 1))]
+    same[1][0] = classes[1:4]
+    made = [
+        make_frozen(usual.weight, usual.bias, few, each, same_shape=True)
+        for each in same
+    ]
+    shapes = [jax.tree.map(np.shape, one) for one in made]
+    assert shapes[0] == shapes[1]
+    for neighbors, frozen in zip(same, made, strict=True):
+        plain = make_frozen(usual.weight, usual.bias, few, neighbors)
+        assert jax.tree.map(np.shape, plain) != shapes[0]
+        for one in (plain, frozen):
+            places = zip(one.sources.weights, one.sources.rows.T, strict=True)
+            weights = [weight[rows] for weight, rows in places]
+            sources = np.asarray(one.source_classes)[np.asarray(one.source_index)]
+            np.testing.assert_array_equal(
+                np.stack(weights, axis=1), usual.weight[sources]
+            )
+            np.testing.assert_array_equal(sources[:, 1:], neighbors)
 
 
 def test_top_is_five():

@@ -114,6 +114,15 @@ def test_row_chunks(rows, small_pieces):
         np.testing.assert_array_equal(np.concatenate([c for _, c in chunks]), features)
 
 
+def test_row_chunks_are_released(small_pieces, monkeypatch):
+    released = []
+    monkeypatch.setattr(
+        streaming.files, "release_rows", lambda *args: released.append(args[1:])
+    )
+    list(streaming.row_chunks(np.zeros((7, 4), np.float32)))
+    assert released == [(0, 3), (3, 6), (6, 7)]
+
+
 def test_row_chunks_of_rows_larger_than_a_chunk(small_pieces):
     features = np.ones((3, 100), np.float32)
     assert [len(chunk) for _, chunk in streaming.row_chunks(features)] == [1, 1, 1]

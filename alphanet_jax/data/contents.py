@@ -120,4 +120,6 @@ def brief(value: Any) -> str:
         text = _SHORT.repr(value)
     else:
         text = ascii(value)
+    if not text.isprintable():  # as of an object, whose name may hold anything
+        text = ascii(text)[1:-1]
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -25,6 +25,14 @@ _CENTRAL_PACKED: Final = 20
 _CENTRAL_OFFSET: Final = 42
 _END_DIRECTORY: Final = 16
 _CHUNK: Final = 1 << 24
+# What reading a damaged archive raises; of an offset that is no place, OSError.
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    struct.error,
+    ValueError,
+    NotImplementedError,
+    OSError,
+)
 
 
 class Member(NamedTuple):
@@ -70,7 +78,7 @@ def find_members(path: Path) -> list[Member]:
                     )
                 )
                 position += _CENTRAL.size + sum(fields[10:13])
-    except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise Refused(f"is not a zip archive that is read ({error})") from None
     return members
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config import compare
-from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.experiment import memory
 from alphanet_jax.experiment.memory import Plan
 
@@ -31,6 +31,7 @@ __all__ = ["CheckpointStore", "open_store"]
 
 _RECORD = "run.json"
 _FORMAT = 2
+_LONGEST = 1000  # characters of what differs, in a message
 _FORM = {
     "format": int,
     "configs": parsing.Each(dict),
@@ -201,6 +202,11 @@ def _ignore_closed_loops() -> None:
     sys.unraisablehook = hook
 
 
+def _shortened(text: str) -> str:
+    """Shortens text from a record to what a line has room for, and can show."""
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
 def _check_record(
     path: Path,
     configs: Mapping[str, Mapping[str, Any]],
@@ -223,7 +229,8 @@ def _check_record(
     if format != _FORMAT:
         raise UserError(
             f"{path}: checkpoints of another version of this program (format "
-            f"{format!r}, now {_FORMAT}); --load_from_ckpt=false starts anew"
+            f"{_shortened(repr(format))}, now {_FORMAT}); --load_from_ckpt=false "
+            "starts anew"
         )
     told = []
     for name in dict.fromkeys([*old_configs, *configs]):
@@ -245,7 +252,8 @@ def _check_record(
     if told:
         raise UserError(
             f"the checkpoints in {path.parent} are of another experiment: "
-            f"{'; '.join(told)}; choose another --ckpt_dir, or --load_from_ckpt=false"
+            f"{_shortened('; '.join(told))}; choose another --ckpt_dir, or "
+            "--load_from_ckpt=false"
         )
     made_by = record.get("jax", "")
     return (

@@ -48,6 +48,51 @@ _COLUMNS = (
     ("Worst", "worst_decile"),
     ("ECE", "ece"),
 )
+_FRACTION = (float, type(None))
+_POINT = {
+    "knob": float,
+    "val": [_FRACTION],
+    "test": [_FRACTION],
+    "test_error?": [_FRACTION],
+    "options?": parsing.Each(float),
+}
+_CHOSEN = _POINT | {name: _FRACTION for _, name in _COLUMNS} | {"nll": _FRACTION}
+_INTERVAL = {"estimate": float, "low": float, "high": float}
+_TEST = {
+    "only_method": int,
+    "only_reference": int,
+    "p_value": float,
+    "corrected?": float,
+}
+# What is read of a file; there may be more in it. First what figures need.
+_POINTS = {
+    "methods": parsing.Each(
+        {
+            "curve": [_POINT],
+            "chosen": {"overall": _POINT, "harmonic": _POINT, "oracle?": _POINT},
+        }
+    ),
+    "choice?": ({"method?": str, "index?": int}, type(None)),
+}
+_FORM = {
+    "methods": parsing.Each(
+        {
+            "knob": str,
+            "curve": [_POINT],
+            "chosen": {"overall": _CHOSEN, "harmonic": _CHOSEN, "oracle?": _CHOSEN},
+            "tradeoff": _FRACTION,
+            "difference?": {"tradeoff": _INTERVAL},
+            "mcnemar?": parsing.Each(_TEST),
+        }
+    ),
+    "reference": str,
+    "proper_name": str,
+    "knobs_by": str,
+    "level": float,
+    "choice?": ({"lines": [str], "test": [_FRACTION]}, type(None)),
+    "failed?": parsing.Each(str),
+    "notes?": [str],
+}
 _TITLES = {
     "overall": "knob chosen by overall accuracy",
     "harmonic": "knob chosen by the harmonic mean of the splits",
@@ -63,8 +108,16 @@ def save(path: Path, found: Mapping[str, Any]) -> None:
         )
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, points_only: bool = False) -> dict[str, Any]:
     """Reads a comparison.
+
+    Args:
+      path: The file.
+      points_only: Whether the curves and the chosen points are enough, and nothing
+        else that tables show need be there.
+
+    Returns:
+      What is in it, of the form that is read.
 
     Raises:
       UserError: If the file cannot be read, or is not one.
@@ -78,22 +131,23 @@ def load(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: not a comparison ({error})") from None
     try:
-        if not found["methods"]:
+        if isinstance(found, dict) and found.get("methods") == {}:
             raise ValueError("no methods")
+        parsing.check_form(found, _POINTS)
+        lists = []
+        if not points_only:
+            parsing.check_form(found, _FORM)
+            lists = [found["choice"]["test"]] if found.get("choice") else []
         for name, entry in found["methods"].items():
-            points = [*entry["curve"], *entry["chosen"].values()]
-            if not entry["curve"] or not {"overall", "harmonic"} <= set(
-                entry["chosen"]
-            ):
+            if not entry["curve"]:
                 raise ValueError(f"{name} has no points")
+            points = [*entry["curve"], *entry["chosen"].values()]
             for point in points:
-                float(point["knob"])
-                for group in ("val", "test"):
-                    if len(point[group]) != len(accuracy.PARTS):
-                        raise ValueError(f"{name}: {group} must have 4 numbers")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path}: not a comparison ({reason})") from None
+                lists += [point[k] for k in ("val", "test", "test_error") if k in point]
+        if any(len(one) != len(accuracy.PARTS) for one in lists):
+            raise ValueError(f"accuracies must be {len(accuracy.PARTS)} numbers")
+    except ValueError as error:
+        raise UserError(f"{path}: not a comparison ({error})") from None
     loaded: dict[str, Any] = found
     return loaded
 
@@ -125,7 +179,9 @@ def _choice(choice: Mapping[str, Any]) -> list[str]:
 
 
 def _has(found: Mapping[str, Any], criterion: str) -> bool:
-    return any(criterion in entry["chosen"] for entry in found["methods"].values())
+    return bool(found["methods"]) and all(
+        criterion in entry["chosen"] for entry in found["methods"].values()
+    )
 
 
 def tables_of(
@@ -150,7 +206,7 @@ def _cells(
     header = ["Method", "Knob", *(title for title, _ in _COLUMNS), "NLL"]
     reference = found["reference"]
     if with_tradeoff:
-        header += ["S", f"S - {reference}"]
+        header += ["S", printable(f"S - {reference}")]
     rows = []
     for name, entry in found["methods"].items():
         point = entry["chosen"][criterion]
@@ -159,10 +215,10 @@ def _cells(
         row.append(_number(point["nll"], 2))
         if with_tradeoff:
             row += [_percent(entry["tradeoff"]), _difference(entry)]
-        rows.append(row)
+        rows.append(list(map(printable, row)))
     title = f"{printable(str(found['proper_name']))}, {_TITLES[criterion]}"
     if criterion == "overall":
-        title = f"{title} ({found['knobs_by']})"
+        title = f"{title} ({printable(found['knobs_by'])})"
     return title, header, rows
 
 

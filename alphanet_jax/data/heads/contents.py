@@ -176,7 +176,7 @@ def _read_parts(path: Path) -> Contents:
         keys_of.setdefault(name, []).append(key)
     for name, keys in keys_of.items():
         part = path.parent / name
-        if not part.is_file():
+        if not _is_file(part):
             found.objects.update(dict.fromkeys(keys, f"tensor of {name}, missing"))
             continue
         inside = read_contents(part)
@@ -184,6 +184,14 @@ def _read_parts(path: Path) -> Contents:
             if key in inside.tensors:
                 found.tensors[key] = inside.tensors[key]
     return found
+
+
+def _is_file(path: Path) -> bool:
+    """Returns whether there is such a file; a name may be longer than any."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _walk(found: Contents, root: Any) -> None:

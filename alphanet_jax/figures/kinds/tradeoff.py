@@ -75,7 +75,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
             "--compare is missing, for example "
             "--compare=results/compare_quickstart/compare.json"
         )
-    found = comparison_file.load(Path(options.compare))
+    found = comparison_file.load(Path(options.compare), points_only=True)
     methods = found["methods"]
     names = list(methods) if options.methods is None else list(options.methods)
     for name in names:
@@ -110,8 +110,10 @@ def _rows(
         criteria += ["targets"] * (index == taken)
         if point.get("options") != by_overall.get("options") and not criteria:
             continue
-        few, overall = (100.0 * point["test"][part] for part in (0, 3))
-        reach = 100.0 * _Z * point.get("test_error", [0.0] * 4)[3]
+        # NaN for what is not there, as of a split without samples.
+        few, *_, overall = (100.0 * np.array(point["test"], float)).tolist()
+        *_, error = np.array(point.get("test_error", [0.0]), float).tolist()
+        reach = 100.0 * _Z * error
         rows.append(
             (
                 name,
