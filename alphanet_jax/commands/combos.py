@@ -25,6 +25,7 @@ smallest number comes first.
   python main.py combos --base_res_dir=results/quickstart --classes rose "sweet pepper"
   python main.py combos --base_res_dir=results/quickstart --select_n=1 --mistake_n=3"""
 
+_ONLY_ORIGINALS = "results of the original (.pth)"
 _SELECTING = ("select_by", "select_max", "select_n")
 
 
@@ -77,6 +78,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
     )
     reading.define_out(values, "report")
+    reading.define_data_flags(values)
+    reading.define_baseline_flag(values)
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -116,14 +119,16 @@ def run(values: flags.FlagValues) -> None:
 def _one_set(values: flags.FlagValues) -> "ResultSet":
     """Loads all results as one set, which must be of one dataset."""
     sets = reading.load_sets(values)
+    reading.check_data_flags(values, sets, _ONLY_ORIGINALS)
     if len(sets) > 1:
         raise UserError(
             f"results of several datasets below {values.base_res_dir}: "
             f"{', '.join(each.dataset for each in sets)}; choose those of one with "
             "--res_files_pattern"
         )
+    base = Path(values.base_res_dir)
     settings = results.group_by_setting(
-        [file.path for file in sets[0].files], Path(values.base_res_dir)
+        [file.path for file in sets[0].files], base.parent if base.is_file() else base
     )
     if len(settings) > 1:
         reading.say(

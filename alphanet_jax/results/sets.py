@@ -5,6 +5,7 @@ F 'few' classes, C classes, k neighbors.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +16,16 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import schema
-from alphanet_jax.results.file import FILE_NAME, load_result
+from alphanet_jax.results import pytorch, schema
+from alphanet_jax.results.file import FILE_NAME, is_npz, load_result
+from alphanet_jax.results.pytorch import LazyArrays, recorded
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "ALPHANET",
+    "ORIGINAL_PATTERN",
     "PATTERN",
+    "Recompute",
     "ResultFile",
     "ResultSet",
     "find_results",
@@ -31,6 +35,8 @@ __all__ = [
 ]
 
 PATTERN = f"**/{FILE_NAME}"
+# The original's, where there are none of ours.
+ORIGINAL_PATTERN = "**/*.pth"
 ALPHANET = "alphanet"
 
 # What must be the same for results to be of one dataset and one classifier.
@@ -62,7 +68,7 @@ class ResultFile:
       path: Where it is; what to call it, where it is in memory alone.
       arrays: Its arrays, as `schema.SCHEMA` lists them; those of a file without
         the weights of classifiers, which are loaded when they are needed, and without
-        the network.
+        the network. Of a result of the original's, some are made when they are needed.
       config: The configuration that it was made with.
     """
 
@@ -74,6 +80,12 @@ class ResultFile:
     def num_runs(self) -> int:
         """Number of seeds S."""
         return len(self.arrays["seeds"])
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is a result of the original's, imported or not."""
+        versions = str(self.arrays["versions"]) if "versions" in self.arrays else ""
+        return f'"{pytorch.ORIGINAL}"' in versions
 
     @property
     def method(self) -> str:
@@ -88,7 +100,7 @@ class ResultFile:
         """
         if name in self.arrays:
             return self.arrays[name]
-        if name in _LATER:
+        if name in _LATER and is_npz(self.path):
             return load_result(self.path, [name])[name]
         if self.method != ALPHANET and name in _OF_ALPHANET:
             raise UserError(
@@ -193,7 +205,9 @@ class ResultSet:
 
     def common(self, name: str) -> np.ndarray:
         """Returns an array that is the same in all files, such as 'test_labels'."""
-        return self.files[0].array(name)
+        # Where the original's are among them, what need not be made is not.
+        known = (file for file in self.files if name in recorded(file.arrays))
+        return next(known, self.files[0]).array(name)
 
     def runs(self, name: str) -> np.ndarray:
         """Returns an array of every run, with shape `[R, ...]`.
@@ -210,7 +224,19 @@ class ResultSet:
                     f"{name} is {parts[0].shape} and {part.shape}; choose files with "
                     "--res_files_pattern"
                 )
+        if name == "test_pred":
+            self._check_labels()
         return np.concatenate(parts)
+
+    def _check_labels(self) -> None:
+        """Checks the labels that are not recorded, once predictions are wanted."""
+        labels = self.common("test_labels")
+        for file in self.files:
+            if not np.array_equal(file.array("test_labels"), labels):
+                raise UserError(
+                    f"{file.path} was tested on other samples than {self.name}: "
+                    "test_labels differs"
+                )
 
     def settings(self, name: str) -> list[Any]:
         """Lists the different values that a field of the config has in the files."""
@@ -222,17 +248,28 @@ class ResultSet:
         return values
 
 
-def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:
+# Makes an array that a result of the original's does not record.
+Recompute = Callable[[ResultFile, str], np.ndarray]
+
+
+def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
     """Lists the files below a directory that match a pattern, sorted.
 
     Args:
-      directory: Where to look.
-      pattern: Glob pattern relative to the directory; `**` is any directories.
+      directory: Where to look; a file stands for itself.
+      pattern: Glob pattern relative to the directory; `**` is any directories. By
+        default our own results are found, and where there are none the original's.
 
     Raises:
       UserError: If there is no such directory, the pattern is none, or nothing
         matches.
     """
+    if directory.is_file():
+        return [directory]
+    if pattern is None:
+        ours = any(path.is_file() for path in directory.glob(PATTERN))
+        theirs = any(path.is_file() for path in directory.glob(ORIGINAL_PATTERN))
+        pattern = PATTERN if ours or not theirs else ORIGINAL_PATTERN
     if not directory.is_dir():
         raise UserError(f"no such directory: {directory}")
     if not pattern or Path(pattern).anchor:
@@ -269,8 +306,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     settings: dict[str, list[Path]] = {}
     for path in paths:
-        config = _config(path, load_result(path, ["config"]))
-        settings.setdefault(setting_key(config), []).append(path)
+        settings.setdefault(setting_key(_read_config(path)), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in those]))
         for those in settings.values()
@@ -293,12 +329,14 @@ def load_sets(
     experiments: Mapping[str, Sequence[Path]],
     *,
     report: Callable[[str], None] = lambda line: None,
+    recompute: Recompute | None = None,
 ) -> list[ResultSet]:
     """Loads experiments; one with results of several datasets makes several sets.
 
     Args:
-      experiments: Result files by the experiment's name.
+      experiments: Result files by the experiment's name, ours or the original's.
       report: Takes lines of text about progress.
+      recompute: As `load_file` takes it.
 
     Returns:
       The sets, in the order of the experiments.
@@ -312,7 +350,7 @@ def load_sets(
     for number, (name, paths) in enumerate(experiments.items(), 1):
         by_dataset: dict[str, list[ResultFile]] = {}
         for path in paths:
-            file = load_file(path)
+            file = load_file(path, recompute=recompute)
             dataset = str(file.arrays["dataset"])
             _check_same_data(firsts.setdefault(dataset, file), file)
             by_dataset.setdefault(dataset, []).append(file)
@@ -358,11 +396,10 @@ def _without_copies(
 
 def _is_copy(first: ResultFile, second: ResultFile) -> bool:
     """Returns whether two results are of the same runs, with the same outcome."""
-    names = (first.arrays.keys() | second.arrays.keys()) - _OF_MACHINE
+    one, other = recorded(first.arrays), recorded(second.arrays)
+    names = (one.keys() | other.keys()) - _OF_MACHINE
     return all(
-        name in first.arrays
-        and name in second.arrays
-        and _is_equal(first.arrays[name], second.arrays[name])
+        name in one and name in other and _is_equal(one[name], other[name])
         for name in names
     )
 
@@ -376,6 +413,8 @@ def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
     """Reports runs that are there twice: they count as two."""
     seen: dict[tuple[str, int], Path] = {}
     for file in runs.files:
+        if file.is_original:  # which has no seeds
+            continue
         for seed in file.arrays["seeds"].tolist():
             other = seen.setdefault((setting_key(file.config), seed), file.path)
             if other != file.path:
@@ -386,16 +425,50 @@ def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
                 return
 
 
-def load_file(path: Path) -> ResultFile:
-    """Loads one result file.
+def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
+    """Loads one result file, ours or the original's.
+
+    Args:
+      path: The file; what it is is told by its content.
+      recompute: Makes what a result of the original's does not record, such as a
+        `recomputed.Recomputation`.
 
     Raises:
       UserError: If it is missing, damaged or no result.
     """
-    arrays = load_result(path, without=[*_LATER, *_FOR_NEW_CLASSES])
-    if missing := {*_NEEDED, *_COMMON} - arrays.keys():
-        raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    return ResultFile(path, arrays, _config(path, arrays))
+    if is_npz(path):
+        arrays: Mapping[str, np.ndarray] = load_result(
+            path, without=[*_LATER, *_FOR_NEW_CLASSES]
+        )
+        file = ResultFile(path, arrays, _config(path, arrays))
+        if not file.is_original:
+            if missing := {*_NEEDED, *_COMMON} - arrays.keys():
+                raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+            return file
+        file = dataclasses.replace(file, arrays=LazyArrays(arrays, {}))
+    else:
+        arrays = pytorch.open_arrays(pytorch.load_record(path))
+        file = ResultFile(path, arrays, _config(path, arrays))
+    assert isinstance(file.arrays, LazyArrays)
+    for name in pytorch.LATER:
+        file.arrays.makers[name] = functools.partial(_make, file, name, recompute)
+    return file
+
+
+def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarray:
+    """Makes an array that a result of the original's does not record."""
+    if recompute is None:
+        raise UserError(
+            f"{file.path} is a result of the original, which does not record {name}; "
+            "load it with recompute=Recomputation(), which needs its data"
+        )
+    return recompute(file, name)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if is_npz(path):
+        return _config(path, load_result(path, ["config"]))
+    return pytorch.load_record(path).settings.as_config()
 
 
 def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -409,8 +482,11 @@ def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
+    one, other = recorded(first.arrays), recorded(file.arrays)
     for name in _COMMON:
-        if not np.array_equal(first.arrays[name], file.arrays[name]):
+        if name not in one or name not in other:
+            continue
+        if not np.array_equal(one[name], other[name]):
             raise UserError(
                 f"{first.path} and {file.path} are of the same dataset "
                 f"{str(file.arrays['dataset'])!r}, but of other data: {name} differs"
