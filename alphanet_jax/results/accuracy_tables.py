@@ -12,7 +12,7 @@ import numpy as np
 
 from alphanet_jax.errors import printable
 from alphanet_jax.results import accuracy, corrected, tables
-from alphanet_jax.results.pytorch import recorded
+from alphanet_jax.results.pytorch import recorded_arrays
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table
 from alphanet_jax.splits import SPLITS
@@ -88,7 +88,7 @@ def hits_of_predictions(
       mask: Where given, neighbors of the true class count too; shape `[C, C]`.
       kind: What the mask depends on.
     """
-    if mask is None and "test_pred" not in recorded(file.arrays):
+    if mask is None and "test_pred" not in recorded_arrays(file.arrays):
         return Fractions(file, kind)
     labels = file.arrays["test_labels"]
     runs, baseline = (

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from alphanet_jax.results.combos import Combination, Confusion, Term
-from alphanet_jax.results.pytorch import NO_SEED
 from alphanet_jax.results.sets import ALPHANET, ResultSet
 from alphanet_jax.results.tables import finite_or_none
 
@@ -71,7 +70,7 @@ def json_values(
         "dataset": runs.dataset,
         "proper_name": runs.proper_name,
         "runs": [
-            {"file": str(file.path), "seed": None if seed == NO_SEED else seed}
+            {"file": str(file.path), "seed": None if file.is_original else seed}
             for file in runs.files
             for seed in file.arrays["seeds"].tolist()
         ],

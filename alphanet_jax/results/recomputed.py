@@ -20,7 +20,7 @@ from alphanet_jax.errors import UserError, printable
 from alphanet_jax.results import accuracy, corrected, predictions, sets
 from alphanet_jax.results.corrected import Head
 from alphanet_jax.results.datasets import DataFinder
-from alphanet_jax.results.pytorch import recorded
+from alphanet_jax.results.pytorch import recorded_arrays
 from alphanet_jax.results.sets import ResultFile
 from alphanet_jax.splits import SPLITS
 
@@ -78,6 +78,8 @@ class Recomputation:
         if name in ("val_accuracy", "val_acc_per_split"):
             shape = (file.num_runs, 0) + (3,) * (name != "val_accuracy")
             return np.zeros(shape)
+        if name == "neighbor_distances":
+            return np.full(file.arrays["neighbors"].shape, np.nan, np.float32)
         if name in NEEDS_DATA:
             return self._of_data(file, name)
         if name.startswith(_OF_BASELINE):
@@ -156,7 +158,7 @@ class Recomputation:
         baseline = self._find_baseline(file)
         if baseline is None:
             return None
-        arrays = recorded(baseline.arrays)
+        arrays = recorded_arrays(baseline.arrays)
         for own in (f"{_OF_BASELINE}{name}", name):
             if own in arrays:
                 array = np.asarray(arrays[own])
@@ -192,7 +194,7 @@ class Recomputation:
 
     def _load_baseline(self, path: Path) -> ResultFile:
         found = sets.load_file(path)
-        is_ours = f"{_OF_BASELINE}test_accuracy" in recorded(found.arrays)
+        is_ours = f"{_OF_BASELINE}test_accuracy" in recorded_arrays(found.arrays)
         if not is_ours and not found.config.get("alphanet", {}).get("dummy_mode"):
             raise UserError(
                 f"{path} is no baseline: it was trained (its alphanet.dummy_mode is "
@@ -227,7 +229,7 @@ def _check_predictions(file: ResultFile, data: Dataset, predicted: np.ndarray) -
       UserError: If they do not, by more than samples of nearly equal scores: the test
         samples are others.
     """
-    labels, arrays = np.asarray(data.test.labels), recorded(file.arrays)
+    labels, arrays = np.asarray(data.test.labels), recorded_arrays(file.arrays)
     allowed = max(_FEW_SAMPLES, round(_FEW_OF_ALL * len(labels)))
     where = printable(str(data.name))
     if "test_acc_per_class" in arrays:

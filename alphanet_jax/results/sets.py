@@ -6,7 +6,6 @@ F 'few' classes, C classes, k neighbors.
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import pytorch, schema
+from alphanet_jax.results import pytorch, recorded, schema
 from alphanet_jax.results.file import FILE_NAME, is_npz, load_result
-from alphanet_jax.results.pytorch import LazyArrays, recorded
+from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -84,8 +83,7 @@ class ResultFile:
     @property
     def is_original(self) -> bool:
         """Whether it is a result of the original's, imported or not."""
-        versions = str(self.arrays["versions"]) if "versions" in self.arrays else ""
-        return f'"{pytorch.ORIGINAL}"' in versions
+        return "versions" in self.arrays and pytorch.ORIGINAL in self.versions
 
     @property
     def method(self) -> str:
@@ -122,8 +120,12 @@ class ResultFile:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256, by path, of the files that the result depends on."""
-        hashes: dict[str, str] = json.loads(str(self.array("file_hashes")))
-        return hashes
+        return recorded.hashes_of(str(self.array("file_hashes")))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions, by name, of the software that made it."""
+        return recorded.versions_of(str(self.array("versions")))
 
     @property
     def rho(self) -> float:
@@ -131,13 +133,9 @@ class ResultFile:
 
         As in the original, this is `r` of the second sampler's arguments, if given.
         """
-        arguments = self.setting("training.sampler_builder.sampler_args")
-        text = arguments[-1] if len(arguments) < 2 else arguments[1]
-        for part in text.split(","):
-            name, _, value = part.partition("=")
-            if name.strip() == "r":
-                return float(value)
-        return float(self.setting("rho"))
+        if (rho := recorded.rho_of(self.config)) is None:
+            raise UserError(f"{self.path}: its config has no field 'rho'")
+        return rho
 
     def setting(self, name: str) -> Any:
         """Looks up a field of the config by its dotted name, such as 'rho'.
@@ -206,7 +204,7 @@ class ResultSet:
     def common(self, name: str) -> np.ndarray:
         """Returns an array that is the same in all files, such as 'test_labels'."""
         # Where the original's are among them, what need not be made is not.
-        known = (file for file in self.files if name in recorded(file.arrays))
+        known = (file for file in self.files if name in recorded_arrays(file.arrays))
         return next(known, self.files[0]).array(name)
 
     def runs(self, name: str) -> np.ndarray:
@@ -396,7 +394,7 @@ def _without_copies(
 
 def _is_copy(first: ResultFile, second: ResultFile) -> bool:
     """Returns whether two results are of the same runs, with the same outcome."""
-    one, other = recorded(first.arrays), recorded(second.arrays)
+    one, other = recorded_arrays(first.arrays), recorded_arrays(second.arrays)
     names = (one.keys() | other.keys()) - _OF_MACHINE
     return all(
         name in one and name in other and _is_equal(one[name], other[name])
@@ -440,19 +438,24 @@ def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
         arrays: Mapping[str, np.ndarray] = load_result(
             path, without=[*_LATER, *_FOR_NEW_CLASSES]
         )
-        file = ResultFile(path, arrays, _config(path, arrays))
+        file = _with_config(path, arrays)
         if not file.is_original:
             if missing := {*_NEEDED, *_COMMON} - arrays.keys():
                 raise UserError(f"{path}: not a result: {sorted(missing)} missing")
             return file
-        file = dataclasses.replace(file, arrays=LazyArrays(arrays, {}))
+        made = LazyArrays(arrays, {})
     else:
-        arrays = pytorch.open_arrays(pytorch.load_record(path))
-        file = ResultFile(path, arrays, _config(path, arrays))
-    assert isinstance(file.arrays, LazyArrays)
+        made = pytorch.open_arrays(pytorch.load_record(path))
+    file = _with_config(path, made)
     for name in pytorch.LATER:
-        file.arrays.makers[name] = functools.partial(_make, file, name, recompute)
+        made.makers[name] = functools.partial(_make, file, name, recompute)
     return file
+
+
+def _with_config(path: Path, arrays: Mapping[str, np.ndarray]) -> ResultFile:
+    if "config" not in arrays:
+        raise UserError(f"{path}: not a result: its config is missing")
+    return ResultFile(path, arrays, recorded.config_of(str(arrays["config"])))
 
 
 def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarray:
@@ -467,22 +470,12 @@ def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarra
 
 def _read_config(path: Path) -> dict[str, Any]:
     if is_npz(path):
-        return _config(path, load_result(path, ["config"]))
+        return recorded.config_of(str(load_result(path, ["config"])["config"]))
     return pytorch.load_record(path).settings.as_config()
 
 
-def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    try:
-        config = json.loads(str(arrays["config"]))
-    except ValueError:
-        config = None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: not a result: its config is not a JSON object")
-    return config
-
-
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
-    one, other = recorded(first.arrays), recorded(file.arrays)
+    one, other = recorded_arrays(first.arrays), recorded_arrays(file.arrays)
     for name in _COMMON:
         if name not in one or name not in other:
             continue

@@ -9,7 +9,7 @@ predictions, is for `results.recomputed`.
 """
 
 from alphanet_jax.results.pytorch.arrays import LATER, NO_SEED, ORIGINAL, open_arrays
-from alphanet_jax.results.pytorch.lazily import LazyArrays, recorded
+from alphanet_jax.results.pytorch.lazily import LazyArrays, recorded_arrays
 from alphanet_jax.results.pytorch.record import Record, load_record
 
 __all__ = [
@@ -20,5 +20,5 @@ __all__ = [
     "Record",
     "load_record",
     "open_arrays",
-    "recorded",
+    "recorded_arrays",
 ]

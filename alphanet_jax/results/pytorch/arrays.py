@@ -18,12 +18,13 @@ from alphanet_jax.version import __version__
 __all__ = ["LATER", "NO_SEED", "ORIGINAL", "open_arrays"]
 
 # In place of a seed: the original has none.
-NO_SEED = -1
+NO_SEED = 0
 # Key of the versions of a result that is not ours.
 ORIGINAL = "alphanet of PyTorch"
 # What the original does not record, and its data has, or what it was tested with.
 LATER = (
     *("proper_name", "label_names", "class_means", "test_labels", "test_pred"),
+    "neighbor_distances",
     *("val_accuracy", "val_acc_per_split"),
     *("test_accuracy", "test_acc_per_split", "test_acc_per_class"),
     *("baseline_val_accuracy", "baseline_test_pred"),
@@ -98,13 +99,14 @@ def _combine(alphas: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def _of_data(record: Record) -> dict[str, np.ndarray]:
-    return {
+    distances = _distances(record)
+    known = {} if distances is None else {"neighbor_distances": distances}
+    return known | {
         "seeds": np.array([NO_SEED], np.int64),
         "dataset": np.asarray(record.dataset),
         "class_counts": record.class_counts,
         **{f"{split}_classes": record.splits[split] for split in SPLITS},
         "neighbors": record.neighbors,
-        "neighbor_distances": _distances(record),
         "original_weight": record.weight,
         "original_bias": record.bias,
     }
@@ -127,16 +129,16 @@ def _of_training(record: Record) -> dict[str, np.ndarray]:
     return {name: array[None] for name, array in found.items() if array is not None}
 
 
-def _distances(record: Record) -> np.ndarray:
+def _distances(record: Record) -> np.ndarray | None:
     """Computes the distances of neighbors, from the recorded means of classes.
 
     Returns:
-      The distances, with shape `[F, k]`; NaN where neighbors are random, or there are
+      The distances, with shape `[F, k]`; None where neighbors are random, or there are
       no means.
     """
     metric = record.settings.nn_dist
     if record.means is None or metric == "random":
-        return np.full(record.neighbors.shape, np.nan, np.float32)
+        return None
     means = record.means.astype(np.float64)
     own, others = means[:, :1], means[:, 1:]
     if metric == "euclidean":

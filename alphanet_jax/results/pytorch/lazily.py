@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-__all__ = ["LazyArrays", "recorded"]
+__all__ = ["LazyArrays", "recorded_arrays"]
 
 
 class LazyArrays(Mapping[str, np.ndarray]):
@@ -16,7 +16,7 @@ class LazyArrays(Mapping[str, np.ndarray]):
 
     Examples:
       >>> arrays = LazyArrays({"a": np.arange(3)}, {"sum": lambda: np.asarray(3)})
-      >>> sorted(arrays), int(arrays["sum"]), sorted(recorded(arrays))
+      >>> sorted(arrays), int(arrays["sum"]), sorted(recorded_arrays(arrays))
       (['a', 'sum'], 3, ['a'])
     """
 
@@ -47,6 +47,6 @@ class LazyArrays(Mapping[str, np.ndarray]):
         return len({*self.recorded, *self.makers})
 
 
-def recorded(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def recorded_arrays(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """Returns the arrays that a file records, without those that can be made."""
     return arrays.recorded if isinstance(arrays, LazyArrays) else arrays

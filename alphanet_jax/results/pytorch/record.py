@@ -247,6 +247,9 @@ def _neighbors(
         info.allowance.take(8 * len(row))
         rows.append([fields.class_id(n, num_classes, info.name + key) for n in row])
     neighbors = np.asarray(rows, np.int32)
+    ordered = np.sort(neighbors, axis=1)
+    if (ordered[:, 1:] == ordered[:, :-1]).any():
+        raise Refused(f"{info.name}{key} has a neighbor twice for one class")
     if np.isin(neighbors, splits["few"]).any():
         raise Refused(f"{info.name}{key} has few classes among the neighbors")
     name = "nn_mean_feat__mat__per__fclass"
@@ -328,14 +331,18 @@ def _epochs(whole: Fields, num_neighbors: int, num_classes: int) -> Epochs:
             total = float(np.rint(right[counts > 0]).sum() / max(counts.sum(), 1.0))
             overall.append(total if known else np.nan)
 
-    def whole_only(values: list[Any]) -> np.ndarray | None:
-        return np.stack(values) if values and len(values) == len(listed) else None
+    def whole_only(values: list[Any], *, finite: bool = True) -> np.ndarray | None:
+        if not values or len(values) != len(listed):
+            return None
+        # What is no number, in a run that came apart, is not taken.
+        array = np.stack(values)
+        return array if not finite or np.isfinite(array).all() else None
 
     return Epochs(
         len(listed),
         whole_only(losses),
         whole_only(alphas),
-        whole_only(splits),
+        whole_only(splits, finite=False),
         whole_only(overall),
     )
 
@@ -406,8 +413,8 @@ def _settings(whole: Fields, num_neighbors: int, best_epoch: int | None) -> Sett
         "dataset": dataset,
         "registry": registry_file,
         "data_root": data_root,
-        # The original has no seeds.
-        "seed": -1,
+        # The original has no seeds: 0 stands for none.
+        "seed": 0,
         "seeds": 1,
         # What its samplers take where their arguments have no r.
         "rho": 1.0,
