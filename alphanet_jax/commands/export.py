@@ -93,14 +93,19 @@ def run(values: flags.FlagValues) -> None:
         raise UserError("--classifier_key has no effect without --into or --classifier")
     from alphanet_jax.results import export
 
+    from alphanet_jax.results.recomputed import Recomputation
+
+    finder = reading.data_finder(values)
     export.export_result(
-        results.load_file(result_path(Path(values.result))),
+        results.load_file(
+            result_path(Path(values.result)), recompute=Recomputation(finder)
+        ),
         Path(values.out),
         seed=read_seed(values.seed),
         into=[Path(path) for path in values.into or ()],
         key=values.classifier_key or "",
         classifier=Path(values.classifier) if values.classifier else None,
-        finder=reading.data_finder(values),
+        finder=finder,
         report=print,
     )
 

@@ -54,6 +54,11 @@ class DataFinder:
         """Returns what the paths of the dataset of a result are relative to."""
         return self._data_root or Path(file.setting("data_root"))
 
+    def places(self, file: ResultFile) -> dict[str, str]:
+        """Returns the fields of a config that say where the data of a result is."""
+        registry_file = self._registry or Path(file.setting("registry"))
+        return {"registry": str(registry_file), "data_root": str(self.root(file))}
+
     def dataset(self, file: ResultFile) -> Dataset:
         """Loads the dataset that a result was made with.
 

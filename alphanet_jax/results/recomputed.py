@@ -57,6 +57,7 @@ class Recomputation:
         self._baseline, self._report = baseline, report
         self._baselines: dict[Path, ResultFile] = {}
         self._before: dict[int, np.ndarray] = {}
+        self._no_data: dict[Path, str] = {}
 
     def __call__(self, file: ResultFile, name: str) -> np.ndarray:
         """Makes one array.
@@ -110,13 +111,18 @@ class Recomputation:
         return np.asarray(names or (), np.str_)
 
     def _of_data(self, file: ResultFile, name: str) -> np.ndarray:
-        try:
-            data = self._finder.dataset(file)
-        except UserError as error:
+        if file.path not in self._no_data:
+            try:
+                data = self._finder.dataset(file)
+            except UserError as error:
+                self._no_data[file.path] = str(error)
+        if file.path in self._no_data:
+            reason = self._no_data[file.path]
+            reason = reason.removeprefix(f"the data of {file.path} is needed: ")
             raise UserError(
                 f"{file.path} is a result of the original, which does not record "
-                f"{name}: {str(error).removeprefix(f'the data of {file.path} is needed: ')}"
-            ) from None
+                f"{name}: {reason}"
+            )
         if name == "class_means":
             return np.asarray(self._finder.class_means(data), np.float32)
         if name == "test_labels":
@@ -142,8 +148,6 @@ class Recomputation:
         arrays: Mapping[str, np.ndarray] = {
             name: file.array(name) for name in ("seeds", "few_classes", "weight_few")
         }
-        if not np.isfinite(arrays["weight_few"]).all():
-            raise UserError(f"{file.path}: its coefficients are not finite")
         return np.stack(
             [
                 predictions.predict(

@@ -31,6 +31,7 @@ __all__ = [
     "group_by_setting",
     "load_file",
     "load_sets",
+    "with_makers",
 ]
 
 PATTERN = f"**/{FILE_NAME}"
@@ -443,12 +444,23 @@ def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
             if missing := {*_NEEDED, *_COMMON} - arrays.keys():
                 raise UserError(f"{path}: not a result: {sorted(missing)} missing")
             return file
-        made = LazyArrays(arrays, {})
-    else:
-        made = pytorch.open_arrays(pytorch.load_record(path))
-    file = _with_config(path, made)
+        return with_makers(path, LazyArrays(arrays, {}), recompute)
+    return with_makers(path, pytorch.open_arrays(pytorch.load_record(path)), recompute)
+
+
+def with_makers(
+    path: Path, arrays: LazyArrays, recompute: Recompute | None
+) -> ResultFile:
+    """Makes a result of the original's of what is recorded, and of what makes the rest.
+
+    Args:
+      path: Its file.
+      arrays: What is recorded.
+      recompute: As `load_file` takes it.
+    """
+    file = _with_config(path, arrays)
     for name in pytorch.LATER:
-        made.makers[name] = functools.partial(_make, file, name, recompute)
+        arrays.makers[name] = functools.partial(_make, file, name, recompute)
     return file
 
 

@@ -15,7 +15,7 @@ from alphanet_jax.results.pytorch.record import Record
 from alphanet_jax.splits import SPLITS
 from alphanet_jax.version import __version__
 
-__all__ = ["LATER", "NO_SEED", "ORIGINAL", "open_arrays"]
+__all__ = ["LATER", "NO_SEED", "ORIGINAL", "json_array", "open_arrays"]
 
 # In place of a seed: the original has none.
 NO_SEED = 0
@@ -47,9 +47,9 @@ def open_arrays(record: Record) -> LazyArrays:
     made = _of_data(record) | _of_training(record)
     made |= {name: array[None] for name, array in record.test.items()}
     made |= {
-        "config": _json(record.settings.as_config()),
-        "versions": _json({ORIGINAL: f"imported by alphanet_jax {__version__}"}),
-        "file_hashes": _json({}),
+        "config": json_array(record.settings.as_config()),
+        "versions": json_array({ORIGINAL: f"imported by alphanet_jax {__version__}"}),
+        "file_hashes": json_array({}),
     }
 
     def alphas() -> np.ndarray:
@@ -87,9 +87,12 @@ def compute_alphas(record: Record) -> np.ndarray:
     params = model.params_from_torch(record.network)
     hact = record.settings.hact
     try:
-        return np.asarray(model.apply(params, sources, activation=hact))
+        alphas = np.asarray(model.apply(params, sources, activation=hact))
     except ValueError as error:
         raise UserError(f"{record.path}: its alphanet.hact: {error}") from None
+    if not np.isfinite(alphas).all():
+        raise UserError(f"{record.path}: its network gives coefficients that are NaN")
+    return alphas
 
 
 def _combine(alphas: np.ndarray, sources: np.ndarray) -> np.ndarray:
@@ -149,5 +152,6 @@ def _distances(record: Record) -> np.ndarray | None:
     return (1.0 - products / (norms[:, :1] * norms[:, 1:])).astype(np.float32)
 
 
-def _json(value: Any) -> np.ndarray:
+def json_array(value: Any) -> np.ndarray:
+    """Writes a value as the text that a result holds."""
     return np.asarray(json.dumps(value, sort_keys=True))
