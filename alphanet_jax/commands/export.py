@@ -92,7 +92,6 @@ def run(values: flags.FlagValues) -> None:
     if values.classifier_key and not (values.into or values.classifier):
         raise UserError("--classifier_key has no effect without --into or --classifier")
     from alphanet_jax.results import export
-
     from alphanet_jax.results.recomputed import Recomputation
 
     finder = reading.data_finder(values)

@@ -221,7 +221,12 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes the metric that the flags choose."""
     from alphanet_jax.results import semantic, top_k
-    from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
+    from alphanet_jax.results.accuracy_tables import (
+        Hits,
+        Metric,
+        hits_of_predictions,
+        hits_or_fractions,
+    )
 
     finder = reading.data_finder(values)
     k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
@@ -251,7 +256,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
     if k != 1:
         return Metric(best_k, f"top-{k} accuracy", f", top-{k}")
     if not values.show_adjusted_acc:
-        return Metric(hits_of_predictions)
+        return Metric(hits_or_fractions)
     if values.adjusted_acc_semantic:
         name = f"semantic neighbors (level {level})"
         return Metric(in_wordnet, f"accuracy with {name}", f", with {name}")

@@ -27,6 +27,7 @@ __all__ = [
     "Hits",
     "Metric",
     "hits_of_predictions",
+    "hits_or_fractions",
     "make_accuracy_tables",
     "training_table",
 ]
@@ -78,24 +79,30 @@ class Metric:
 
 def hits_of_predictions(
     file: ResultFile, mask: np.ndarray | None = None, kind: str = ""
-) -> Hits | Fractions:
+) -> Hits:
     """Counts the predictions of a result.
-
-    A result of the original's has none, but the accuracies of them.
 
     Args:
       file: The result.
       mask: Where given, neighbors of the true class count too; shape `[C, C]`.
       kind: What the mask depends on.
     """
-    if mask is None and "test_pred" not in recorded_arrays(file.arrays):
-        return Fractions(file, kind)
     labels = file.arrays["test_labels"]
     runs, baseline = (
         accuracy.is_correct(file.arrays[name], labels, mask)
         for name in ("test_pred", "baseline_test_pred")
     )
     return Hits(runs, baseline, kind)
+
+
+def hits_or_fractions(file: ResultFile) -> Hits | Fractions:
+    """Counts what is predicted right, or takes what is recorded of it.
+
+    A result of the original's records no predictions, but their accuracy.
+    """
+    if "test_pred" not in recorded_arrays(file.arrays):
+        return Fractions(file)
+    return hits_of_predictions(file)
 
 
 def make_accuracy_tables(
@@ -117,7 +124,7 @@ def make_accuracy_tables(
       The tables: mean and sample standard deviation over runs, in percent, of few,
       medium and many, and overall.
     """
-    metric = Metric(hits_of_predictions) if metric is None else metric
+    metric = Metric(hits_or_fractions) if metric is None else metric
     by_dataset: dict[str, list[ResultSet]] = {}
     for each in sets:
         by_dataset.setdefault(each.dataset, []).append(each)

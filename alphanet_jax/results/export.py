@@ -137,9 +137,7 @@ def export_result(
     return Export(made[0], None if which == "mean" else int(which), measured or None)
 
 
-def _load(
-    file: ResultFile, seed: Which
-) -> tuple[Mapping[str, np.ndarray], int | None]:
+def _load(file: ResultFile, seed: Which) -> tuple[Mapping[str, np.ndarray], int | None]:
     """Loads the arrays of a result, and chooses a seed; None is the mean."""
     of_method = ("alphas",) if file.method == ALPHANET else ("method",)
     names = (*_NEEDED, *of_method, *corrected.classifier_arrays(file.method))

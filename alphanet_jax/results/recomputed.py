@@ -245,15 +245,17 @@ def _check_predictions(file: ResultFile, data: Dataset, predicted: np.ndarray) -
         others = np.nan_to_num(differ, nan=1.0) * counts[counts > 0]
         if others.sum(axis=1).max() > allowed + 0.5:
             worst = np.flatnonzero(counts)[int(others.max(axis=0).argmax())]
+            recorded = float(arrays["test_acc_per_class"][0, worst])
             raise UserError(
                 f"the test samples of {where} are not those that {file.path} was "
-                f"tested on: of class {worst}, {100 * found[0, worst]:.1f} % are right, "
-                "and by the result "
-                f"{100 * float(arrays['test_acc_per_class'][0, worst]):.1f} %"
+                f"tested on: of class {worst}, {100 * found[0, worst]:.1f} % are "
+                f"right, and by the result {100 * recorded:.1f} %"
             )
     elif "test_accuracy" in arrays:
         found = (predicted == labels).mean(axis=1)
-        if (np.abs(found - arrays["test_accuracy"]) * len(labels)).max() > allowed + 0.5:
+        if (
+            np.abs(found - arrays["test_accuracy"]) * len(labels)
+        ).max() > allowed + 0.5:
             raise UserError(
                 f"the test samples of {where} are not those that {file.path} was "
                 f"tested on: {100 * found[0]:.1f} % are right, and by the result "

@@ -8,7 +8,13 @@ does not record, but the network that gives them. What needs the data, such as
 predictions, is for `results.recomputed`.
 """
 
-from alphanet_jax.results.pytorch.arrays import LATER, NO_SEED, ORIGINAL, json_array, open_arrays
+from alphanet_jax.results.pytorch.arrays import (
+    LATER,
+    NO_SEED,
+    ORIGINAL,
+    json_array,
+    open_arrays,
+)
 from alphanet_jax.results.pytorch.lazily import LazyArrays, recorded_arrays
 from alphanet_jax.results.pytorch.record import Record, load_record
 

@@ -98,7 +98,7 @@ def compute_alphas(record: Record) -> np.ndarray:
 def _combine(alphas: np.ndarray, sources: np.ndarray) -> np.ndarray:
     """Computes the new rows of all few classes, with shape `[S, F, d]`."""
     made = np.einsum("sfk,fkd->sfd", alphas.astype(np.float64), sources, optimize=True)
-    return made.astype(np.float32)
+    return np.asarray(made, np.float32)
 
 
 def _of_data(record: Record) -> dict[str, np.ndarray]:
@@ -145,11 +145,11 @@ def _distances(record: Record) -> np.ndarray | None:
     means = record.means.astype(np.float64)
     own, others = means[:, :1], means[:, 1:]
     if metric == "euclidean":
-        return np.linalg.norm(own - others, axis=2).astype(np.float32)
+        return np.asarray(np.linalg.norm(own - others, axis=2), np.float32)
     norms = np.linalg.norm(means, axis=2)
     norms[norms == 0.0] = 1.0
     products = (own * others).sum(axis=2)
-    return (1.0 - products / (norms[:, :1] * norms[:, 1:])).astype(np.float32)
+    return np.asarray(1.0 - products / (norms[:, :1] * norms[:, 1:]), np.float32)
 
 
 def json_array(value: Any) -> np.ndarray:

@@ -78,9 +78,7 @@ class Fields:
             raise Refused(f"{self.name}{key} has a class twice")
         return np.asarray(found, np.int32)
 
-    def per_class(
-        self, key: str, num_classes: int, *, most: float = 1.0
-    ) -> np.ndarray:
+    def per_class(self, key: str, num_classes: int, *, most: float = 1.0) -> np.ndarray:
         """Returns an entry that is a dict of numbers by class; NaN where there is none.
 
         Returns:

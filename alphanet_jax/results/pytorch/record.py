@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax.config.fields import Settings
 from alphanet_jax import bundled
+from alphanet_jax.config.fields import Settings
 from alphanet_jax.data import registry, torch_files
 from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.data.untrusted import Allowance, FileFormatError, Refused, blame
@@ -110,14 +110,15 @@ def load_record(path: Path, *, checkpoint: bool = False) -> Record:
         reason = tell_text(path) or str(error).removeprefix(f"{path}: ")
         raise UserError(printable(f"{path}: no result: it {reason}; {_HINT}")) from None
     size = path.stat().st_size
-    is_checkpoint = isinstance(root, dict) and {"model", "train_result"} <= root.keys()
     with blame(str(path)):
+        whole, is_checkpoint = root, False
+        if isinstance(root, dict) and {"model", "train_result"} <= root.keys():
+            whole, is_checkpoint = _result_of_checkpoint(root), True
         if is_checkpoint and not checkpoint:
             raise Refused(
                 f"no result: {tell(root)}, which was not tested; import takes it, and "
                 f"{_HINT}"
             )
-        whole = root if not is_checkpoint else _result_of_checkpoint(root)
         if not isinstance(whole, dict) or any(whole.get(n) is None for n in RESULT):
             raise Refused(f"no result: {tell(whole)}; {_HINT}")
         return _read(path, Fields(whole, "", Allowance(size)), is_checkpoint)
@@ -215,9 +216,7 @@ def _splits(info: Fields, num_classes: int) -> dict[str, np.ndarray]:
     """Reads the classes of every split; a split without classes may be missing."""
     sets = info.inner("class__set__per__split")
     splits = {
-        name: sets.classes(name, num_classes)
-        if name in sets
-        else np.zeros(0, np.int32)
+        name: sets.classes(name, num_classes) if name in sets else np.zeros(0, np.int32)
         for name in SPLITS
     }
     together = np.sort(np.concatenate(list(splits.values())))
@@ -237,13 +236,15 @@ def _neighbors(
     """Reads the neighbors of every few class, and the mean features of these."""
     key = "nn_class__seq__per__fclass"
     lists, few = info.by_class(key), splits["few"].tolist()
-    rows = []
+    rows: list[list[int]] = []
     for label in few:
         row = lists.get(label)
         if not isinstance(row, list | tuple) or not row:
             raise Refused(f"{info.name}{key} has no list for class {label}")
         if rows and len(row) != len(rows[0]):
-            raise Refused(f"{info.name}{key} has lists of {len(rows[0])} and {len(row)}")
+            raise Refused(
+                f"{info.name}{key} has lists of {len(rows[0])} and {len(row)}"
+            )
         info.allowance.take(8 * len(row))
         rows.append([fields.class_id(n, num_classes, info.name + key) for n in row])
     neighbors = np.asarray(rows, np.int32)

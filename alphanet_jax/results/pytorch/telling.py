@@ -86,7 +86,9 @@ def _tell_dict(root: Mapping[Any, Any]) -> str:
         return f"it is a state dict of {count_of(len(root), 'tensor')}"
     names = [quote(str(key)) for key in list(root)[:_MOST_NAMED]]
     more = ", ..." if len(root) > _MOST_NAMED else ""
-    return f"it is a dict of {', '.join(names)}{more}" if names else "it is an empty dict"
+    return (
+        f"it is a dict of {', '.join(names)}{more}" if names else "it is an empty dict"
+    )
 
 
 def _article(noun: str) -> str:
