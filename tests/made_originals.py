@@ -4,6 +4,7 @@ What the network comes to is written down here once more, in plain NumPy.
 """
 
 import collections
+import copy
 import pickle
 
 import made_checkpoints
@@ -240,3 +241,22 @@ def checkpoint_of(content):
         "trainer": collections.OrderedDict(epoch_length=2, max_epochs=3, iteration=6),
         "train_result": kept | {"test_acc__per__class": None},
     }
+
+
+def without(value, *keys):
+    """A copy of nested dicts without an entry."""
+    made = copy.deepcopy(value)
+    node = made
+    for key in keys[:-1]:
+        node = node[key]
+    del node[keys[-1]]
+    return made
+
+
+def changed(value, new, *keys):
+    made = copy.deepcopy(value)
+    node = made
+    for key in keys[:-1]:
+        node = node[key]
+    node[keys[-1]] = new
+    return made

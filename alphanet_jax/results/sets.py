@@ -16,13 +16,13 @@ import numpy as np
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import pytorch, recorded, schema
-from alphanet_jax.results.file import FILE_NAME, is_npz, load_result
+from alphanet_jax.results.file import is_npz, load_result
+from alphanet_jax.results.finding import PATTERN, find_results
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "ALPHANET",
-    "ORIGINAL_PATTERN",
     "PATTERN",
     "Recompute",
     "ResultFile",
@@ -34,9 +34,6 @@ __all__ = [
     "with_makers",
 ]
 
-PATTERN = f"**/{FILE_NAME}"
-# The original's, where there are none of ours.
-ORIGINAL_PATTERN = "**/*.pth"
 ALPHANET = "alphanet"
 
 # What must be the same for results to be of one dataset and one classifier.
@@ -249,43 +246,6 @@ class ResultSet:
 
 # Makes an array that a result of the original's does not record.
 Recompute = Callable[[ResultFile, str], np.ndarray]
-
-
-def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
-    """Lists the files below a directory that match a pattern, sorted.
-
-    Args:
-      directory: Where to look; a file stands for itself.
-      pattern: Glob pattern relative to the directory; `**` is any directories. By
-        default our own results are found, and where there are none the original's.
-
-    Raises:
-      UserError: If there is no such directory, the pattern is none, or nothing
-        matches.
-    """
-    if directory.is_file():
-        return [directory]
-    if pattern is None:
-        ours = any(path.is_file() for path in directory.glob(PATTERN))
-        theirs = any(path.is_file() for path in directory.glob(ORIGINAL_PATTERN))
-        pattern = PATTERN if ours or not theirs else ORIGINAL_PATTERN
-    if not directory.is_dir():
-        raise UserError(f"no such directory: {directory}")
-    if not pattern or Path(pattern).anchor:
-        raise UserError(
-            "--res_files_pattern must be relative to the directory of results, as "
-            f"{PATTERN}, got {pattern!r}"
-        )
-    try:
-        found = sorted(path for path in directory.glob(pattern) if path.is_file())
-    except ValueError as error:  # such as ** in a part with something else
-        raise UserError(f"--res_files_pattern {pattern!r}: {error}") from None
-    if not found:
-        raise UserError(
-            f"no result matches {pattern!r} below {directory}; a result is made with "
-            f"python main.py --config=configs/quickstart.py --workdir={directory}"
-        )
-    return found
 
 
 def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
