@@ -314,10 +314,25 @@ class TestImport:
         told = run(capsys, "import", *flags, "--data_root=/nowhere", fails=True)
         assert "was not tested" in told
         assert not (tmp_path / "w/result.npz").exists()
+        # The newest, by its number.
+        (tmp_path / "checkpoint_12.pt").write_bytes(path.read_bytes())
+        path.write_bytes(b"")
+        flags[0] = f"--result={tmp_path}"
         run(capsys, "import", *flags, *places(made))
         arrays = results.load_result(tmp_path / "w/result.npz")
         np.testing.assert_array_equal(arrays["test_pred"][0], content[1])
         assert arrays["selected_epoch"].tolist() == [2]
+
+    @pytest.mark.slow
+    def test_training_says_where_checkpoints_go(self, made, content, tmp_path, capsys):
+        value = made_originals.checkpoint_of(content[0])
+        made_originals.save(tmp_path / "ckpts/checkpoint_3.pt", value)
+        config = "--config=configs/default.py"
+        flags = [f"--config.{flag[2:]}" for flag in places(made)]
+        flags += ["--config.dataset=made", "--config.training.n_neighbors=2"]
+        flags += [f"--workdir={tmp_path / 'w'}", f"--ckpt_dir={tmp_path / 'ckpts'}"]
+        told = run(capsys, "train", config, *flags, fails=True)
+        assert f"import --result={tmp_path / 'ckpts/checkpoint_3.pt'}" in told
 
     @pytest.mark.parametrize("flag", ["--result", "--workdir"])
     def test_missing_flags(self, tmp_path, capsys, flag):

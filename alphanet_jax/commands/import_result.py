@@ -20,14 +20,18 @@ not record, and its data does not give, is not in the result. A checkpoint_<n>.p
 --ckpt-dir is taken too: the network of that epoch, tested on the data.
 
   python main.py import --result=old/rep_1/result.pth --workdir=results/rep_1
-  python main.py import --result=old/ckpts/checkpoint_25.pt --workdir=results/last"""
+  python main.py import --result=old/rep_1/ckpts --workdir=results/last"""
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags, whatever the arguments are."""
     del argv
     for name, text in (
-        ("result", "result.pth of the original, or a checkpoint of its training"),
+        (
+            "result",
+            "result.pth of the original, or a checkpoint of its training; the newest, "
+            "where it is their directory",
+        ),
         ("workdir", "directory for the result"),
     ):
         flags.DEFINE_string(name, None, text, flag_values=values)
@@ -51,9 +55,16 @@ def run(values: flags.FlagValues) -> None:
         if not values[name].value:
             raise UserError(f"--{name} is missing; see --help")
     path, workdir = Path(values.result), Path(values.workdir)
+    from alphanet_jax.results import accuracy_tables, file, pytorch
+
     if path.is_dir():
-        raise UserError(f"--result: {path} is a directory; name the file")
-    from alphanet_jax.results import accuracy_tables, file
+        newest = pytorch.newest_checkpoint(path)
+        if newest is None:
+            raise UserError(
+                f"--result: {path} is a directory without checkpoint_<n>.pt; name the "
+                "file of a result"
+            )
+        path = newest
 
     if file.is_npz(path):
         raise UserError(f"--result: {path} is no file of the original's but .npz")

@@ -16,7 +16,7 @@ from alphanet_jax.results.pytorch.arrays import (
     open_arrays,
 )
 from alphanet_jax.results.pytorch.lazily import LazyArrays, recorded_arrays
-from alphanet_jax.results.pytorch.record import Record, load_record
+from alphanet_jax.results.pytorch.record import Record, load_record, newest_checkpoint
 
 __all__ = [
     "LATER",
@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "json_array",
     "load_record",
+    "newest_checkpoint",
     "open_arrays",
     "recorded_arrays",
 ]

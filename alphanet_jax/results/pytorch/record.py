@@ -24,7 +24,7 @@ from alphanet_jax.results.pytorch.settings import read_settings
 from alphanet_jax.results.pytorch.telling import RESULT, tell, tell_text
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["Epochs", "Record", "load_record", "network_of"]
+__all__ = ["Epochs", "Record", "load_record", "network_of", "newest_checkpoint"]
 
 _HINT = "a result of the original is what its --save-file was"
 _PREFIX = "alphanet."
@@ -118,6 +118,20 @@ def load_record(path: Path, *, checkpoint: bool = False) -> Record:
         if not isinstance(whole, dict) or any(whole.get(n) is None for n in RESULT):
             raise Refused(f"no result: {tell(whole)}; {_HINT}")
         return _read(path, Fields(whole, "", Allowance(size)), is_checkpoint)
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """Finds the newest checkpoint of the original's, by the number in its name.
+
+    Returns:
+      The file; None where the directory has none.
+    """
+    found = {
+        int(match[1]): path
+        for path in directory.glob("checkpoint_*.pt")
+        if (match := re.fullmatch(r"checkpoint_(\d{1,9})\.pt", path.name))
+    }
+    return found[max(found)] if found else None
 
 
 def _result_of_checkpoint(root: Mapping[Any, Any]) -> object:
