@@ -60,6 +60,11 @@ class TestHostileFiles:
             (float("inf"), ("training_config", "pred_scale"), "is inf"),
             ({"a b": 1}, ("training_config", "ptopt", "optim_params"), "for a name"),
             ([3], ("epoch_data__seq",), "not a dict"),
+            (
+                "much",
+                ("training_config", "sampler_builder", "sampler_args", 1, "r"),
+                "must be a number",
+            ),
         ],
     )
     def test_a_value(self, content, tmp_path, new, keys, told):
@@ -147,7 +152,7 @@ class TestHostileFiles:
             results.load_file(path)
 
     def test_no_file(self, tmp_path):
-        with pytest.raises(UserError, match="No such file"):
+        with pytest.raises(UserError, match="no such file"):
             results.load_file(tmp_path / "r.pth")
 
     def test_a_checkpoint_is_told(self, content, tmp_path):

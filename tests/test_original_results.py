@@ -340,6 +340,17 @@ class TestImport:
         kept = [each for each in flags if not each.startswith(flag)]
         assert f"{flag} is missing" in run(capsys, "import", *kept, fails=True)
 
+    def test_what_is_no_file_of_the_original(self, tmp_path, capsys):
+        ours = tmp_path / "result.npz"
+        ours.write_bytes(b"")
+        for path, told in (
+            (tmp_path / "none.pth", "no such file"),
+            (tmp_path, "is a directory without checkpoint_<n>.pt"),
+            (ours, "is no file of the original's but .npz"),
+        ):
+            flags = [f"--result={path}", f"--workdir={tmp_path / 'w'}"]
+            assert told in run(capsys, "import", *flags, fails=True)
+
     def test_nothing_is_written_of_a_bad_file(self, tmp_path, capsys):
         path = tmp_path / "r.pth"
         path.write_bytes(b"")

@@ -66,6 +66,8 @@ def run(values: flags.FlagValues) -> None:
             )
         path = newest
 
+    if not path.exists():
+        raise UserError(f"--result: no such file: {path}")
     if file.is_npz(path):
         raise UserError(f"--result: {path} is no file of the original's but .npz")
     out = workdir / file.FILE_NAME

@@ -63,15 +63,17 @@ def differences(
 
 
 def is_npz(path: Path) -> bool:
-    """Returns whether a file is to be read as `.npz`: by its name, or its content.
+    """Returns whether a file is to be read as `.npz`, by its name or its content.
 
-    A file that is not there is taken by its name, too, so that it is missed as such.
+    One that is not there is, so that it is missed as all files are.
     """
     if path.suffix == ".npz":
         return True
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_OF_ZIP)
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     # The name of the first member is in its header, at a fixed place.

@@ -1,5 +1,6 @@
 """The settings of a run of the original, in our words."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.data.untrusted import Refused
 from alphanet_jax.errors import UserError, printable
 from alphanet_jax.lookup.params import Params
+from alphanet_jax.results import recorded
 from alphanet_jax.results.pytorch import fields
 from alphanet_jax.results.pytorch.fields import Fields
 
@@ -87,9 +89,12 @@ def read_settings(
     if "sampler_builder" in training:
         given |= _samplers(training.inner("sampler_builder"))
     try:
-        return Settings(**given)
-    except UserError as error:
+        settings = Settings(**given)
+        # What could not be read again.
+        recorded.config_of(json.dumps(settings.as_config()))
+    except ValueError as error:  # UserError among them
         raise Refused(f"its training_config: {error}") from None
+    return settings
 
 
 def _optimizer(options: Fields) -> dict[str, Any]:
