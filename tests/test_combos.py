@@ -536,7 +536,7 @@ class TestErrors:
             (["--select_n=x"], "--select_n=x"),
             (["--mistake_n=-1"], "--mistake_n=-1"),
             (["--select_by=accuracy"], "<acc|acc_delta>"),
-            (["--format=yaml"], "<text|json>"),
+            (["--format=yaml"], "<text|original|json>"),
             (["--eval_batch_size=10"], "unknown flag --eval_batch_size"),
             (["--res_files_pattern=*.pth"], "no result matches '*.pth' below res"),
             (["--classes", "colie"], "in 'toy'; did you mean 'collie'?"),

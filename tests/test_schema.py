@@ -15,7 +15,9 @@ from alphanet_jax.results.schema import SCHEMA, find_misfit
 from alphanet_jax.results.sets import load_file, load_sets
 
 SPECS = {spec.name: spec for spec in SCHEMA}
-OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of != "others"}
+# Only what is imported has the classifier before training.
+_IMPORTED = {"original_weight", "original_bias"}
+OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of != "others"} - _IMPORTED
 HIDDEN = "network.conv_layer.weight"
 OWN = ["--config.training.nn_per_seed=True", "--config.training.nn_dist=random"]
 CHANGING = "--config.training.ptopt.lr_sched_params=max_lr=0.1,total_steps=2"

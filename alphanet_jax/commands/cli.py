@@ -90,6 +90,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.inspect",
             "show what is in a checkpoint or another file, without running any of it",
         ),
+        "import": (
+            "alphanet_jax.commands.import_result",
+            "turn a result.pth of the original program into a result.npz",
+        ),
         "convert": (
             "alphanet_jax.commands.convert",
             "turn a dataset of PyTorch files into plain arrays, without PyTorch",

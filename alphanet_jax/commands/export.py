@@ -93,18 +93,22 @@ def run(values: flags.FlagValues) -> None:
         raise UserError("--classifier_key has no effect without --into or --classifier")
     from alphanet_jax.data import checkpoint_copies
     from alphanet_jax.results import export, saved_heads
+    from alphanet_jax.results.recomputed import Recomputation
 
     if not values.into:  # before anything is read
         saved_heads.check_ending(Path(values.out))
         checkpoint_copies.check_new(Path(values.out))
+    finder = reading.data_finder(values)
     export.export_result(
-        results.load_file(result_path(Path(values.result))),
+        results.load_file(
+            result_path(Path(values.result)), recompute=Recomputation(finder)
+        ),
         Path(values.out),
         seed=read_seed(values.seed),
         into=[Path(path) for path in values.into or ()],
         key=values.classifier_key or "",
         classifier=Path(values.classifier) if values.classifier else None,
-        finder=reading.data_finder(values),
+        finder=finder,
         report=print,
     )
 

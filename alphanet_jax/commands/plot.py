@@ -73,8 +73,9 @@ class _Command:
             reading.define_result_flags(
                 values, DIRECTORIES if reads == "experiments" else None
             )
-        if self.kind.needs_data:
+        if reads != "nothing":
             reading.define_data_flags(values)
+            reading.define_baseline_flag(values)
         if self.kind.needs_wordnet:
             reading.define_wordnet_flags(values)
         for option in self.kind.options:
@@ -151,7 +152,7 @@ class _Command:
         kind = self.kind
         return Sources(
             () if kind.reads == "nothing" else self._load(values),
-            reading.data_finder(values) if kind.needs_data else DataFinder(),
+            DataFinder() if kind.reads == "nothing" else reading.data_finder(values),
             *(reading.wordnet_paths(values) if kind.needs_wordnet else ()),
         )
 
@@ -159,7 +160,7 @@ class _Command:
         """Loads the results that flags name."""
         if self.kind.reads != "file":
             listed = DIRECTORIES if self.kind.reads == "experiments" else None
-            return reading.load_sets(values, listed)
+            return self._checked(values, reading.load_sets(values, listed))
         from alphanet_jax.results import sets as result_sets
 
         if values.res_file is None:
@@ -169,7 +170,18 @@ class _Command:
             )
         path = Path(values.res_file)
         name = path.resolve().parent.name
-        return result_sets.load_sets({name: [path]}, report=reading.say)
+        made = result_sets.load_sets(
+            {name: [path]}, report=reading.say, recompute=reading.recomputation(values)
+        )
+        return self._checked(values, made)
+
+    def _checked(
+        self, values: flags.FlagValues, sets: "list[ResultSet]"
+    ) -> "list[ResultSet]":
+        """Returns results, once no flag says for nothing where their data is."""
+        needs = "" if self.kind.needs_data else "results of the original (.pth)"
+        reading.check_data_flags(values, sets, needs)
+        return sets
 
 
 def choose(name: str) -> Any:

@@ -13,10 +13,13 @@ from alphanet_jax.errors import UserError, count_of
 
 if TYPE_CHECKING:
     from alphanet_jax.results.datasets import DataFinder
+    from alphanet_jax.results.recomputed import Recomputation
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
+    "check_data_flags",
     "data_finder",
+    "define_baseline_flag",
     "define_data_flags",
     "define_list",
     "define_out",
@@ -27,6 +30,7 @@ __all__ = [
     "load_sets",
     "out_path",
     "print_or_save",
+    "recomputation",
     "say",
     "wordnet_paths",
 ]
@@ -138,6 +142,52 @@ def define_data_flags(values: flags.FlagValues) -> None:
         flags.DEFINE_string(name, None, text, flag_values=values)
 
 
+def define_baseline_flag(values: flags.FlagValues) -> None:
+    """Defines where the baseline is that results of the original were compared with."""
+    flags.DEFINE_string(
+        "baseline_file",
+        None,
+        "for results of the original (.pth): file with that of the unchanged "
+        "classifier [the registry's baseline_eval_file, or else computed]",
+        flag_values=values,
+    )
+
+
+def check_data_flags(
+    values: flags.FlagValues, sets: "Sequence[ResultSet]", needs: str
+) -> None:
+    """Refuses flags that say where data is, where no data is needed.
+
+    Args:
+      values: Parsed flags.
+      sets: The results; those of the original need data.
+      needs: What else does, for the error; empty where something of that is asked for.
+
+    Raises:
+      UserError: If one of the flags has no effect.
+    """
+    if any(file.is_original for each in sets for file in each.files):
+        return
+    for name in ("baseline_file", "registry", "data_root"):
+        if values[name].present and (needs or name == "baseline_file"):
+            who = "results of the original (.pth)"
+            if name != "baseline_file" and needs != who:
+                who = f"{needs}, or {who},"
+            raise UserError(f"--{name} has no effect here: only {who} need it")
+
+
+def recomputation(values: flags.FlagValues) -> "Recomputation":
+    """Makes what computes what results of the original do not record."""
+    from alphanet_jax.results.recomputed import Recomputation
+
+    path = values.baseline_file
+    if path is not None and not Path(path).is_file():
+        raise UserError(f"--baseline_file: no such file: {path}")
+    return Recomputation(
+        data_finder(values), baseline=None if path is None else Path(path), report=say
+    )
+
+
 def define_wordnet_flags(values: flags.FlagValues) -> None:
     """Defines where WordNet and the synsets of classes are."""
     for name, text in (
@@ -180,13 +230,14 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
         results below the base directory are one experiment.
     """
     flags.DEFINE_string(
-        "base_res_dir", None, "directory with the results", flag_values=values
+        "base_res_dir", None, "directory with the results, or one", flag_values=values
     )
     flags.DEFINE_string(
         "res_files_pattern",
-        "**/result.npz",
-        "glob pattern of result files, relative to "
-        + ("the directory of an experiment" if directories else "--base_res_dir"),
+        None,
+        "glob pattern of result files, ours or the original's, relative to "
+        + ("the directory of an experiment" if directories else "--base_res_dir")
+        + " [**/result.npz, or where there is none **/*.pth]",
         flag_values=values,
     )
     if directories is not None:
@@ -232,7 +283,8 @@ def experiments(
         )
     base, pattern = Path(values.base_res_dir), values.res_files_pattern
     if directories is None:
-        return {base.resolve().name: results.find_results(base, pattern)}
+        where = base.parent if base.is_file() else base
+        return {where.resolve().name: results.find_results(base, pattern)}
     given = values[directories].value
     if given:
         found = {
@@ -242,7 +294,8 @@ def experiments(
         if len(found) < len(given):
             raise UserError(f"--{directories} has a directory twice: {' '.join(given)}")
     else:
-        found = results.group_by_setting(results.find_results(base, pattern), base)
+        where = base.parent if base.is_file() else base
+        found = results.group_by_setting(results.find_results(base, pattern), where)
     names = values.exp_names
     if not names:
         return found
@@ -264,4 +317,6 @@ def load_sets(
     Raises:
       UserError: If there are none, or a file is no result.
     """
-    return results.load_sets(experiments(values, directories), report=say)
+    return results.load_sets(
+        experiments(values, directories), report=say, recompute=recomputation(values)
+    )

@@ -72,7 +72,7 @@ def run(values: flags.FlagValues) -> None:
     found = []
     for text in values.result:
         file = originals.open_result(Path(text))
-        name = file.path.parent.resolve().name if file.path.name == "result.npz" else ""
+        name = file.path.parent.resolve().name if file.path.stem == "result" else ""
         found.append(sets.ResultSet(name or file.path.stem, (file,)))
     page = write_report(found, comparison, Path(values.out), report=running.say)
     print(page)

@@ -44,6 +44,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     _define_text_flags(values)
     _define_accuracy_flags(values)
     reading.define_data_flags(values)
+    reading.define_baseline_flag(values)
 
 
 def _define_text_flags(values: flags.FlagValues) -> None:
@@ -213,9 +214,6 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
             *("adjusted_acc_semantic_nns_level", "synsets", "imagenet_data_root"),
             "wordnet",
         )
-        if not top_k and not values.show_adjusted_acc:
-            reason = "here: only --show_adjusted_acc, or another --acc_k, needs data"
-            _refuse(values, reason, "registry", "data_root")
     if not top_k:
         _refuse(values, "with --acc_k=1", "eval_batch_size")
 
@@ -223,7 +221,12 @@ def _check_accuracy_flags(values: flags.FlagValues) -> None:
 def _metric(values: flags.FlagValues) -> "Metric":
     """Makes the metric that the flags choose."""
     from alphanet_jax.results import semantic, top_k
-    from alphanet_jax.results.accuracy_tables import Hits, Metric, hits_of_predictions
+    from alphanet_jax.results.accuracy_tables import (
+        Hits,
+        Metric,
+        hits_of_predictions,
+        hits_or_fractions,
+    )
 
     finder = reading.data_finder(values)
     k, nn_dist = values.acc_k, values.adjusted_acc_nn_dist
@@ -253,7 +256,7 @@ def _metric(values: flags.FlagValues) -> "Metric":
     if k != 1:
         return Metric(best_k, f"top-{k} accuracy", f", top-{k}")
     if not values.show_adjusted_acc:
-        return Metric(hits_of_predictions)
+        return Metric(hits_or_fractions)
     if values.adjusted_acc_semantic:
         name = f"semantic neighbors (level {level})"
         return Metric(in_wordnet, f"accuracy with {name}", f", with {name}")
@@ -276,7 +279,12 @@ def run(values: flags.FlagValues) -> None:
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
-    sets = results.load_sets(named, report=reading.say)
+    sets = results.load_sets(
+        named, report=reading.say, recompute=reading.recomputation(values)
+    )
+    plain = values.acc_k == 1 and not values.show_adjusted_acc
+    needs = "--show_adjusted_acc, another --acc_k" if plain else ""
+    reading.check_data_flags(values, sets, needs)
     made = accuracy_tables.make_accuracy_tables(
         sets,
         _metric(values),

@@ -145,6 +145,13 @@ def open_store(
     is_ours = path.exists()
     others = {outputs.LOCK_NAME, _RECORD}
     if not is_ours and directory.exists() and {*os.listdir(directory)} - others:
+        from alphanet_jax.results import pytorch
+
+        if theirs := pytorch.newest_checkpoint(directory):
+            raise UserError(
+                f"--ckpt_dir: {directory} holds checkpoints of the original's; `import "
+                f"--result={theirs}` takes their network; choose another directory"
+            )
         raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
     if is_ours and not load:
         _remove(directory)

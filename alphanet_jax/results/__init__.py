@@ -1,15 +1,17 @@
 """Result files, and reports on them: tables, combinations, accuracies.
 
-`schema` lists the arrays of a file, `file` loads and saves it, `sets` takes several
-files together. `accuracy` counts predictions, `top_k` ranks classes, `nearest` finds
-near ones; `datasets` finds the data again that this needs. `significance` says how sure
-differences are; `comparison_file` has corrections side by side. `tables` lays tables
-out, `accuracy_tables` makes those of accuracy, `combos` and `combo_reports` explain
-single classes, `semantic` and `wordnet` find classes that are near in meaning.
-`corrected` chooses among the classifiers of a result, `originals` finds the one that
-they began with, and `predictions` has what one makes of features; `export` checks one
-and `saved_heads` writes it, alone or where it came from; `extended` has rows for
-classes that came later. All of it needs NumPy alone, not JAX.
+`schema` lists the arrays of a file, `file` loads and saves it, `finding` finds files,
+and `sets` takes several together. `pytorch` reads those of the original, `recomputed`
+makes what these do not record, and `importing` turns one into ours. `accuracy` counts
+predictions, `top_k` ranks classes, `nearest` finds near ones; `datasets` finds the data
+again that this needs. `significance` says how sure differences are; `comparison_file`
+has corrections side by side. `tables` lays tables out, `accuracy_tables` makes those of
+accuracy, `combos` and `combo_reports` explain single classes, `semantic` and `wordnet`
+find classes that are near in meaning. `corrected` chooses among the classifiers of a
+result, `originals` finds the one that they began with, and `predictions` has what one
+makes of features; `export` checks one and `saved_heads` writes it, alone or where it
+came from; `extended` has rows for classes that came later. All of it needs NumPy alone,
+not JAX, but the coefficients of the original's networks.
 
 The names in `__all__` are those that a notebook needs. Each is loaded when it is first
 used:
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
     from alphanet_jax.results.datasets import DataFinder
     from alphanet_jax.results.export import Export, export_result
     from alphanet_jax.results.file import FILE_NAME, load_result, save_result
+    from alphanet_jax.results.importing import import_result
     from alphanet_jax.results.nearest import nearest_others
+    from alphanet_jax.results.recomputed import Recomputation
     from alphanet_jax.results.schema import SCHEMA, ArraySpec
     from alphanet_jax.results.semantic import semantic_mask, visual_mask
     from alphanet_jax.results.sets import (
@@ -82,6 +86,7 @@ __all__ = [
     "Hits",
     "Layout",
     "Metric",
+    "Recomputation",
     "ResultFile",
     "ResultSet",
     "Row",
@@ -96,6 +101,7 @@ __all__ = [
     "find_results",
     "group_by_setting",
     "hits_of_predictions",
+    "import_result",
     "load_file",
     "load_result",
     "load_sets",
@@ -122,7 +128,9 @@ _PLACES = {
     "datasets": "DataFinder",
     "export": "Export export_result",
     "file": "FILE_NAME load_result save_result",
+    "importing": "import_result",
     "nearest": "nearest_others",
+    "recomputed": "Recomputation",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
     "sets": "ResultFile ResultSet find_results group_by_setting load_file load_sets",

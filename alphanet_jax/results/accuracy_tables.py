@@ -12,6 +12,7 @@ import numpy as np
 
 from alphanet_jax.errors import printable
 from alphanet_jax.results import accuracy, corrected, tables
+from alphanet_jax.results.pytorch import recorded_arrays
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table
 from alphanet_jax.splits import SPLITS
@@ -22,9 +23,11 @@ __all__ = [
     "VALIDATION",
     "AccuracyReport",
     "Control",
+    "Fractions",
     "Hits",
     "Metric",
     "hits_of_predictions",
+    "hits_or_fractions",
     "make_accuracy_tables",
     "training_table",
 ]
@@ -46,6 +49,19 @@ class Hits(NamedTuple):
     kind: str = ""
 
 
+class Fractions(NamedTuple):
+    """Accuracies that a result records, where it has no predictions."""
+
+    file: ResultFile
+    kind: str = ""
+
+    def of(self, prefix: str) -> np.ndarray:
+        """Returns those of 'test' or 'baseline_test', with shape `[S or 1, 4]`."""
+        splits = np.atleast_2d(self.file.array(f"{prefix}_acc_per_split"))
+        overall = np.atleast_1d(self.file.array(f"{prefix}_accuracy"))
+        return np.column_stack([splits, overall])
+
+
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """What counts as correct.
@@ -56,7 +72,7 @@ class Metric:
       title: What follows the dataset's name in a title.
     """
 
-    hits: Callable[[ResultFile], Hits]
+    hits: Callable[[ResultFile], Hits | Fractions]
     name: str = "accuracy"
     title: str = ""
 
@@ -79,6 +95,16 @@ def hits_of_predictions(
     return Hits(runs, baseline, kind)
 
 
+def hits_or_fractions(file: ResultFile) -> Hits | Fractions:
+    """Counts what is predicted right, or takes what is recorded of it.
+
+    A result of the original's records no predictions, but their accuracy.
+    """
+    if "test_pred" not in recorded_arrays(file.arrays):
+        return Fractions(file)
+    return hits_of_predictions(file)
+
+
 def make_accuracy_tables(
     sets: Sequence[ResultSet],
     metric: Metric | None = None,
@@ -98,14 +124,15 @@ def make_accuracy_tables(
       The tables: mean and sample standard deviation over runs, in percent, of few,
       medium and many, and overall.
     """
-    metric = Metric(hits_of_predictions) if metric is None else metric
+    metric = Metric(hits_or_fractions) if metric is None else metric
     by_dataset: dict[str, list[ResultSet]] = {}
     for each in sets:
         by_dataset.setdefault(each.dataset, []).append(each)
     made = []
     for of_dataset in by_dataset.values():
         baselines: dict[str, np.ndarray] = {}
-        rows = [_experiment(each, metric, baselines) for each in of_dataset]
+        shown = baselines if show_baselines else None
+        rows = [_experiment(each, metric, shown) for each in of_dataset]
         if show_baselines:
             rows = [*_baselines(of_dataset[0], metric, baselines), *rows]
         made.append(
@@ -224,14 +251,20 @@ def _row(
 
 
 def _experiment(
-    runs: ResultSet, metric: Metric, baselines: dict[str, np.ndarray]
+    runs: ResultSet, metric: Metric, baselines: dict[str, np.ndarray] | None
 ) -> Row:
-    """Makes a row, and adds baselines that were not seen yet."""
+    """Makes a row, and adds baselines that were not seen yet, where these are shown."""
     parts = []
     for file in runs.files:
         hits = metric.hits(file)
+        if isinstance(hits, Fractions):
+            parts.append(hits.of("test"))
+            if baselines is not None and hits.kind not in baselines:
+                baselines[hits.kind] = hits.of("baseline_test")
+            continue
         parts.append(_per_split(hits.runs, runs))
-        baselines.setdefault(hits.kind, _per_split(hits.baseline[None], runs))
+        if baselines is not None:
+            baselines.setdefault(hits.kind, _per_split(hits.baseline[None], runs))
     fractions = np.concatenate(parts)
     counts = {"files": len(parts), "runs": len(fractions)}
     return _row(runs.name, fractions, _facts(runs, metric, runs.name) | counts)

@@ -1,7 +1,7 @@
 """Reports on learned combinations, as text and for JSON."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from alphanet_jax.results.combos import Combination, Confusion, Term
 from alphanet_jax.results.sets import ALPHANET, ResultSet
@@ -10,23 +10,41 @@ from alphanet_jax.results.tables import finite_or_none
 __all__ = ["format_text", "json_values"]
 
 _RULE = "*" * 44
-_INDENT = " " * 8
+
+
+class _Style(NamedTuple):
+    """How a report is written."""
+
+    indent: str = " " * 8
+    digits: str = "#.2g"  # two, also where the second is a zero
+    none: str = "none"
+
+
+# What the original prints.
+_ORIGINAL = _Style("\t", ".2g", "")
 
 
 def format_text(
-    combinations: Sequence[Combination], *, mistake_n: int | None = None
+    combinations: Sequence[Combination],
+    *,
+    mistake_n: int | None = None,
+    original: bool = False,
 ) -> str:
     """Writes the report as text.
 
     Args:
       combinations: What to show.
       mistake_n: How many misclassifications to list for each; None for all.
+      original: Whether it is to be to the letter what the original prints: 0.2 for
+        0.20, tabs, and an empty line at the end.
 
     Returns:
       Text without a newline at its end.
     """
-    blocks = [_format_block(each, mistake_n) for each in combinations]
-    return "\n".join([_RULE, *(f"{block}\n{_RULE}" for block in blocks)])
+    style = _ORIGINAL if original else _Style()
+    blocks = [_format_block(each, mistake_n, style) for each in combinations]
+    lines = [_RULE, *(f"{block}\n{_RULE}" for block in blocks)]
+    return "\n".join([*lines, ""] if original else lines)
 
 
 def json_values(
@@ -52,7 +70,7 @@ def json_values(
         "dataset": runs.dataset,
         "proper_name": runs.proper_name,
         "runs": [
-            {"file": str(file.path), "seed": seed}
+            {"file": str(file.path), "seed": None if file.is_original else seed}
             for file in runs.files
             for seed in file.arrays["seeds"].tolist()
         ],
@@ -101,18 +119,18 @@ def _digits(number: float) -> str:
     return f"{number + 0.0:#.2g}"  # no minus before a zero
 
 
-def _coefficient(term: Term) -> str:
-    spread = "" if term.std is None else f"±{_digits(term.std)}"
-    return f"({_digits(term.mean)}{spread})"
+def _coefficient(term: Term, digits: str) -> str:
+    spread = "" if term.std is None else f"±{term.std:{digits}}"
+    return f"({term.mean + 0.0:{digits}}{spread})"
 
 
-def _format_block(found: Combination, mistake_n: int | None) -> str:
+def _format_block(found: Combination, mistake_n: int | None, style: _Style) -> str:
     of_alphanet = found.method == ALPHANET
     called = "AlphaNet" if of_alphanet else found.method
     mean = "mean " if of_alphanet else ""
     return "\n".join(
         [
-            *(_combined(found) if of_alphanet else _borrowed(found)),
+            *(_combined(found, style) if of_alphanet else _borrowed(found)),
             "",
             f"Training samples: {found.training_samples}",
             f"Baseline accuracy: {found.baseline_accuracy:.2f}",
@@ -123,19 +141,20 @@ def _format_block(found: Combination, mistake_n: int | None) -> str:
             f"and corresponding {mean}{called} misclassifications",
             f"(total {found.mistakes} mistakes / {found.num_predictions} predictions, "
             f"across {found.num_runs} repetition(s)):",
-            *_format_confusions(found, found.baseline_confusions, mistake_n),
+            *_format_confusions(found, found.baseline_confusions, mistake_n, style),
             "",
             f"Top {called} misclassifications:",
-            *_format_confusions(found, found.confusions, mistake_n),
+            *_format_confusions(found, found.confusions, mistake_n, style),
         ]
     )
 
 
-def _combined(found: Combination) -> list[str]:
+def _combined(found: Combination, style: _Style) -> list[str]:
     """Writes a class's new classifier as the combination that it is."""
     start = f"[{found.name}] = "
     terms = [
-        f"{' ' * len(start)}+ {_coefficient(term)}[{term.name}]" for term in found.terms
+        f"{' ' * len(start)}+ {_coefficient(term, style.digits)}[{term.name}]"
+        for term in found.terms
     ]
     return [f"{start}[{found.name}]", *terms]
 
@@ -164,10 +183,13 @@ def _borrowed(found: Combination) -> list[str]:
 
 
 def _format_confusions(
-    found: Combination, confusions: Sequence[Confusion], mistake_n: int | None
+    found: Combination,
+    confusions: Sequence[Confusion],
+    mistake_n: int | None,
+    style: _Style,
 ) -> list[str]:
     if not confusions:
-        return [f"{_INDENT}none"]
+        return [f"{style.indent}{style.none}"] if style.none else []
 
     def change(before: int, total: int) -> str:
         mean = total / found.num_runs
@@ -176,9 +198,9 @@ def _format_confusions(
     lines = []
     for each in confusions[:mistake_n]:
         lines += [
-            f"{_INDENT}{each.name} ({each.split!r} split): "
+            f"{style.indent}{each.name} ({each.split!r} split): "
             + change(each.baseline, each.total),
-            f"{_INDENT * 2}|-> as '{found.name}': "
+            f"{style.indent * 2}|-> as '{found.name}': "
             + change(each.reverse_baseline, each.reverse_total),
         ]
     return lines

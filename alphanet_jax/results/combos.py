@@ -250,13 +250,17 @@ def find_classes(
     return found
 
 
-def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combination:
+def combination(
+    runs: ResultSet, label: int, neighbors: np.ndarray, *, by_sample: bool = False
+) -> Combination:
     """Gathers what was learned for a class, and what that changed.
 
     Args:
       runs: The runs.
       label: A 'few' class with test samples.
       neighbors: Neighbors in all runs, of every 'few' class; shape `[F, k]`.
+      by_sample: Whether of equally frequent confusions the one comes first that does
+        among the test samples, as in the original, and not the smaller class.
 
     Returns:
       The combination, with all its confusions.
@@ -281,8 +285,12 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
         [_count_true(p == label, labels, size) for p in (base, predictions)]
     )
 
-    def confusions(counts: np.ndarray) -> tuple[Confusion, ...]:
-        order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    def confusions(counts: np.ndarray, predicted: np.ndarray) -> tuple[Confusion, ...]:
+        ties = np.arange(size)
+        if by_sample:
+            found, places = np.unique(predicted[..., own], return_index=True)
+            ties[found] = places - predicted.size  # before those that are not there
+        order = np.lexsort((ties, -counts))[: np.count_nonzero(counts)]
         return tuple(
             Confusion(
                 label=other,
@@ -315,8 +323,8 @@ def combination(runs: ResultSet, label: int, neighbors: np.ndarray) -> Combinati
         num_runs=len(predictions),
         baseline_mistakes=int(taken_for[0].sum()),
         mistakes=int(taken_for[1].sum()),
-        baseline_confusions=confusions(taken_for[0]),
-        confusions=confusions(taken_for[1]),
+        baseline_confusions=confusions(taken_for[0], base),
+        confusions=confusions(taken_for[1], predictions),
         method=method,
         kept=_kept(runs.files[0], label),
     )

@@ -54,6 +54,11 @@ class DataFinder:
         """Returns what the paths of the dataset of a result are relative to."""
         return self._data_root or Path(file.setting("data_root"))
 
+    def places(self, file: ResultFile) -> dict[str, str]:
+        """Returns the fields of a config that say where the data of a result is."""
+        registry_file = self._registry or Path(file.setting("registry"))
+        return {"registry": str(registry_file), "data_root": str(self.root(file))}
+
     def dataset(self, file: ResultFile) -> Dataset:
         """Loads the dataset that a result was made with.
 
@@ -61,7 +66,9 @@ class DataFinder:
           UserError: If it is no longer there, or has changed since.
         """
         data = self._given or self._load(file)
-        if sorted(data.file_hashes.values()) != sorted(file.file_hashes.values()):
+        if file.is_original and not file.file_hashes:
+            _check_original(data, file)
+        elif sorted(data.file_hashes.values()) != sorted(file.file_hashes.values()):
             raise UserError(
                 f"the data of {str(file.arrays['dataset'])!r} is not what {file.path} "
                 "was made with: its files have changed since"
@@ -137,3 +144,30 @@ class DataFinder:
                 metric=metric,
             )
         return self._nearest[key]
+
+
+def _check_original(data: Dataset, file: ResultFile) -> None:
+    """Checks data by what a result of the original's has of it; it has no hashes.
+
+    Raises:
+      UserError: If they are not of each other.
+    """
+    mine: dict[str, np.ndarray] = {
+        "class_counts": data.class_counts,
+        **{f"{name}_classes": classes for name, classes in data.splits.items()},
+    }
+    differ = next(
+        (name for name in mine if not np.array_equal(mine[name], file.array(name))), ""
+    )
+    for name, array in {"weight": data.weight, "bias": data.bias}.items():
+        recorded = file.array(f"original_{name}")
+        if not differ and (
+            array.shape != recorded.shape
+            or not np.allclose(array, recorded, rtol=1e-4, atol=1e-6)
+        ):
+            differ = f"the classifier's {name}"
+    if differ:
+        raise UserError(
+            f"the data of {str(file.arrays['dataset'])!r} is not what {file.path} was "
+            f"made with: {differ} differs"
+        )

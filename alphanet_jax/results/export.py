@@ -3,6 +3,7 @@
 Notation: S seeds, F 'few' classes, C classes, d feature dimensions, n test samples.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import accuracy, corrected, saved_heads
 from alphanet_jax.results.corrected import Head, Which
 from alphanet_jax.results.datasets import DataFinder
+from alphanet_jax.results.pytorch import LazyArrays
 from alphanet_jax.results.sets import ALPHANET, ResultFile
 from alphanet_jax.splits import SPLITS
 
@@ -101,7 +103,7 @@ def export_result(
         checkpoint_copies.check_new(out)
     finder = finder or DataFinder(report=report)
     found = _find_original(file, arrays, finder, into, key, classifier, report)
-    report(_describe_choice(arrays, seed, index))
+    report(_describe_choice(arrays, seed, index, file.is_original))
     if harm := corrected.remark_on_harm(arrays):
         report(harm)
     which: Which = "mean" if index is None else int(arrays["seeds"][index])
@@ -135,10 +137,13 @@ def export_result(
     return Export(made[0], None if which == "mean" else int(which), measured or None)
 
 
-def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | None]:
+def _load(file: ResultFile, seed: Which) -> tuple[Mapping[str, np.ndarray], int | None]:
     """Loads the arrays of a result, and chooses a seed; None is the mean."""
     of_method = ("alphas",) if file.method == ALPHANET else ("method",)
     names = (*_NEEDED, *of_method, *corrected.classifier_arrays(file.method))
+    if file.is_original:  # some of it needs data, which an export does not
+        makers = {name: functools.partial(file.array, name) for name in names}
+        return LazyArrays({}, makers), 0
     arrays = {name: file.array(name) for name in names}
     try:
         index = corrected.choose(arrays, seed)
@@ -182,6 +187,9 @@ def _find_original(
                 report(f"{paths[0].name}: {remark}")
         head = Head(checkpoint.head.weight, checkpoint.head.bias)
         return _Original(head, str(paths[0]), checkpoint, samples, reason)
+    if original is None and file.is_original:
+        names = ("original_weight", "original_bias")
+        original = Head(*(file.array(name) for name in names))
     if original is None:
         try:
             read = classifiers.read_classifier(finder.entry(file), finder.root(file))
@@ -243,9 +251,11 @@ def _another(file: ResultFile, what: str) -> str:
 
 
 def _describe_choice(
-    arrays: Mapping[str, np.ndarray], seed: Which, index: int | None
+    arrays: Mapping[str, np.ndarray], seed: Which, index: int | None, is_original: bool
 ) -> str:
     """Says which classifier is exported."""
+    if is_original:
+        return "the run of the original"
     if "method" in arrays:
         return _describe_method(arrays)
     number = len(arrays["seeds"])

@@ -18,9 +18,10 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.results import recorded, schema
 from alphanet_jax.version import __version__
 
-__all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
+__all__ = ["FILE_NAME", "differences", "is_npz", "load_result", "save_result"]
 
 FILE_NAME = "result.npz"
+_HEAD_OF_ZIP = 1024
 # What the result of another correction than AlphaNet has in place of alphas.
 _OF_METHOD = {"weight", "bias", "original_weight", "original_bias"}
 
@@ -59,6 +60,25 @@ def differences(
     if made_with != __version__:
         listed.append(f"alphanet_jax {made_with}, now {__version__}")
     return listed
+
+
+def is_npz(path: Path) -> bool:
+    """Returns whether a file is to be read as `.npz`, by its name or its content.
+
+    One that is not there is, so that it is missed as all files are.
+    """
+    if path.suffix == ".npz":
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_OF_ZIP)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    # The name of the first member is in its header, at a fixed place.
+    length = int.from_bytes(head[26:28], "little")
+    return head[:4] == b"PK\x03\x04" and head[30 : 30 + length].endswith(b".npy")
 
 
 def load_result(

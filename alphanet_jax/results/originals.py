@@ -18,6 +18,7 @@ from alphanet_jax.results import corrected, sets
 from alphanet_jax.results.corrected import Head
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.file import FILE_NAME, load_result
+from alphanet_jax.results.recomputed import Recomputation
 from alphanet_jax.results.sets import ResultFile
 
 __all__ = ["check", "data_finder", "find", "is_of_arrays", "open_result"]
@@ -63,7 +64,9 @@ def open_result(path: Path) -> ResultFile:
             some = ", ".join(str(found.parent) for found in below[:3])
             hint = f"; there are results in {some}" if below else ""
             raise UserError(f"{directory}: has no {FILE_NAME}{hint}")
-    file = sets.load_file(path)
+    file = sets.load_file(path, recompute=Recomputation())
+    if file.is_original:
+        return file
     others = sorted(files.list_npz(path).keys() - file.arrays.keys())
     later = load_result(path, others) if others else {}
     return dataclasses.replace(file, arrays={**file.arrays, **later})
@@ -136,9 +139,9 @@ def find(file: ResultFile, kept: Path) -> Head:
     Raises:
       UserError: If it is nowhere, or has changed since.
     """
-    if file.method != sets.ALPHANET:
+    if file.method != sets.ALPHANET or file.is_original:
         names = ("original_weight", "original_bias")
-        return Head(*(file.arrays[name] for name in names))
+        return Head(*(file.array(name) for name in names))
     if kept.exists():
         try:
             return check(file, **files.open_npz(kept, Head._fields))

@@ -106,8 +106,12 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "weight", ("C", "d"), "all weights of the corrected classifier", of="others"
     ),
     ArraySpec("bias", ("C",), "all biases of the corrected classifier", of="others"),
-    ArraySpec("original_weight", ("C", "d"), "all weights before", of="others"),
-    ArraySpec("original_bias", ("C",), "all biases before", of="others"),
+    ArraySpec(
+        "original_weight",
+        ("C", "d"),
+        "all weights before; of AlphaNet where a result of the PyTorch program has it",
+    ),
+    ArraySpec("original_bias", ("C",), "all biases before, where the weights are"),
     ArraySpec(
         "borrowed_from",
         ("C", "b"),

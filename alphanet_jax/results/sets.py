@@ -5,6 +5,7 @@ F 'few' classes, C classes, k neighbors.
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,22 +15,25 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import recorded, schema
-from alphanet_jax.results.file import FILE_NAME, load_result
+from alphanet_jax.results import pytorch, recorded, schema
+from alphanet_jax.results.file import is_npz, load_result
+from alphanet_jax.results.finding import PATTERN, find_results
+from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
     "ALPHANET",
     "PATTERN",
+    "Recompute",
     "ResultFile",
     "ResultSet",
     "find_results",
     "group_by_setting",
     "load_file",
     "load_sets",
+    "with_makers",
 ]
 
-PATTERN = f"**/{FILE_NAME}"
 ALPHANET = "alphanet"
 
 # What must be the same for results to be of one dataset and one classifier.
@@ -61,7 +65,7 @@ class ResultFile:
       path: Where it is; what to call it, where it is in memory alone.
       arrays: Its arrays, as `schema.SCHEMA` lists them; those of a file without
         the weights of classifiers, which are loaded when they are needed, and without
-        the network.
+        the network. Of a result of the original's, some are made when they are needed.
       config: The configuration that it was made with.
     """
 
@@ -73,6 +77,11 @@ class ResultFile:
     def num_runs(self) -> int:
         """Number of seeds S."""
         return len(self.arrays["seeds"])
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is a result of the original's, imported or not."""
+        return "versions" in self.arrays and pytorch.ORIGINAL in self.versions
 
     @property
     def method(self) -> str:
@@ -87,7 +96,7 @@ class ResultFile:
         """
         if name in self.arrays:
             return self.arrays[name]
-        if name in _LATER:
+        if name in _LATER and is_npz(self.path):
             return load_result(self.path, [name])[name]
         if self.method != ALPHANET and name in _OF_ALPHANET:
             raise UserError(
@@ -192,7 +201,9 @@ class ResultSet:
 
     def common(self, name: str) -> np.ndarray:
         """Returns an array that is the same in all files, such as 'test_labels'."""
-        return self.files[0].array(name)
+        # Where the original's are among them, what need not be made is not.
+        known = (file for file in self.files if name in recorded_arrays(file.arrays))
+        return next(known, self.files[0]).array(name)
 
     def runs(self, name: str) -> np.ndarray:
         """Returns an array of every run, with shape `[R, ...]`.
@@ -209,7 +220,19 @@ class ResultSet:
                     f"{name} is {parts[0].shape} and {part.shape}; choose files with "
                     "--res_files_pattern"
                 )
+        if name == "test_pred":
+            self._check_labels()
         return np.concatenate(parts)
+
+    def _check_labels(self) -> None:
+        """Checks the labels that are not recorded, once predictions are wanted."""
+        labels = self.common("test_labels")
+        for file in self.files:
+            if not np.array_equal(file.array("test_labels"), labels):
+                raise UserError(
+                    f"{file.path} was tested on other samples than {self.name}: "
+                    "test_labels differs"
+                )
 
     def settings(self, name: str) -> list[Any]:
         """Lists the different values that a field of the config has in the files."""
@@ -221,34 +244,8 @@ class ResultSet:
         return values
 
 
-def find_results(directory: Path, pattern: str = PATTERN) -> list[Path]:
-    """Lists the files below a directory that match a pattern, sorted.
-
-    Args:
-      directory: Where to look.
-      pattern: Glob pattern relative to the directory; `**` is any directories.
-
-    Raises:
-      UserError: If there is no such directory, the pattern is none, or nothing
-        matches.
-    """
-    if not directory.is_dir():
-        raise UserError(f"no such directory: {directory}")
-    if not pattern or Path(pattern).anchor:
-        raise UserError(
-            "--res_files_pattern must be relative to the directory of results, as "
-            f"{PATTERN}, got {pattern!r}"
-        )
-    try:
-        found = sorted(path for path in directory.glob(pattern) if path.is_file())
-    except ValueError as error:  # such as ** in a part with something else
-        raise UserError(f"--res_files_pattern {pattern!r}: {error}") from None
-    if not found:
-        raise UserError(
-            f"no result matches {pattern!r} below {directory}; a result is made with "
-            f"python main.py --config=configs/quickstart.py --workdir={directory}"
-        )
-    return found
+# Makes an array that a result of the original's does not record.
+Recompute = Callable[[ResultFile, str], np.ndarray]
 
 
 def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
@@ -268,8 +265,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     settings: dict[str, list[Path]] = {}
     for path in paths:
-        config = recorded.config_of(str(load_result(path, ["config"])["config"]))
-        settings.setdefault(setting_key(config), []).append(path)
+        settings.setdefault(setting_key(_read_config(path)), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in those]))
         for those in settings.values()
@@ -292,12 +288,14 @@ def load_sets(
     experiments: Mapping[str, Sequence[Path]],
     *,
     report: Callable[[str], None] = lambda line: None,
+    recompute: Recompute | None = None,
 ) -> list[ResultSet]:
     """Loads experiments; one with results of several datasets makes several sets.
 
     Args:
-      experiments: Result files by the experiment's name.
+      experiments: Result files by the experiment's name, ours or the original's.
       report: Takes lines of text about progress.
+      recompute: As `load_file` takes it.
 
     Returns:
       The sets, in the order of the experiments.
@@ -311,7 +309,7 @@ def load_sets(
     for number, (name, paths) in enumerate(experiments.items(), 1):
         by_dataset: dict[str, list[ResultFile]] = {}
         for path in paths:
-            file = load_file(path)
+            file = load_file(path, recompute=recompute)
             dataset = str(file.arrays["dataset"])
             _check_same_data(firsts.setdefault(dataset, file), file)
             by_dataset.setdefault(dataset, []).append(file)
@@ -357,11 +355,10 @@ def _without_copies(
 
 def _is_copy(first: ResultFile, second: ResultFile) -> bool:
     """Returns whether two results are of the same runs, with the same outcome."""
-    names = (first.arrays.keys() | second.arrays.keys()) - _OF_MACHINE
+    one, other = recorded_arrays(first.arrays), recorded_arrays(second.arrays)
+    names = (one.keys() | other.keys()) - _OF_MACHINE
     return all(
-        name in first.arrays
-        and name in second.arrays
-        and _is_equal(first.arrays[name], second.arrays[name])
+        name in one and name in other and _is_equal(one[name], other[name])
         for name in names
     )
 
@@ -375,6 +372,8 @@ def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
     """Reports runs that are there twice: they count as two."""
     seen: dict[tuple[str, int], Path] = {}
     for file in runs.files:
+        if file.is_original:  # which has no seeds
+            continue
         for seed in file.arrays["seeds"].tolist():
             other = seen.setdefault((setting_key(file.config), seed), file.path)
             if other != file.path:
@@ -385,21 +384,74 @@ def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
                 return
 
 
-def load_file(path: Path) -> ResultFile:
-    """Loads one result file.
+def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
+    """Loads one result file, ours or the original's.
+
+    Args:
+      path: The file; what it is is told by its content.
+      recompute: Makes what a result of the original's does not record, such as a
+        `recomputed.Recomputation`.
 
     Raises:
       UserError: If it is missing, damaged or no result.
     """
-    arrays = load_result(path, without=[*_LATER, *_FOR_NEW_CLASSES])
-    if missing := {*_NEEDED, *_COMMON} - arrays.keys():
-        raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+    if is_npz(path):
+        arrays: Mapping[str, np.ndarray] = load_result(
+            path, without=[*_LATER, *_FOR_NEW_CLASSES]
+        )
+        file = _with_config(path, arrays)
+        if not file.is_original:
+            if missing := {*_NEEDED, *_COMMON} - arrays.keys():
+                raise UserError(f"{path}: not a result: {sorted(missing)} missing")
+            return file
+        return with_makers(path, LazyArrays(arrays, {}), recompute)
+    return with_makers(path, pytorch.open_arrays(pytorch.load_record(path)), recompute)
+
+
+def with_makers(
+    path: Path, arrays: LazyArrays, recompute: Recompute | None
+) -> ResultFile:
+    """Makes a result of the original's of what is recorded, and of what makes the rest.
+
+    Args:
+      path: Its file.
+      arrays: What is recorded.
+      recompute: As `load_file` takes it.
+    """
+    file = _with_config(path, arrays)
+    for name in pytorch.LATER:
+        arrays.makers[name] = functools.partial(_make, file, name, recompute)
+    return file
+
+
+def _with_config(path: Path, arrays: Mapping[str, np.ndarray]) -> ResultFile:
+    if "config" not in arrays:
+        raise UserError(f"{path}: not a result: its config is missing")
     return ResultFile(path, arrays, recorded.config_of(str(arrays["config"])))
 
 
+def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarray:
+    """Makes an array that a result of the original's does not record."""
+    if recompute is None:
+        raise UserError(
+            f"{file.path} is a result of the original, which does not record {name}; "
+            "load it with recompute=Recomputation(), which needs its data"
+        )
+    return recompute(file, name)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if is_npz(path):
+        return recorded.config_of(str(load_result(path, ["config"])["config"]))
+    return pytorch.load_record(path).settings.as_config()
+
+
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
+    one, other = recorded_arrays(first.arrays), recorded_arrays(file.arrays)
     for name in _COMMON:
-        if not np.array_equal(first.arrays[name], file.arrays[name]):
+        if name not in one or name not in other:
+            continue
+        if not np.array_equal(one[name], other[name]):
             raise UserError(
                 f"{first.path} and {file.path} are of the same dataset "
                 f"{str(file.arrays['dataset'])!r}, but of other data: {name} differs"
