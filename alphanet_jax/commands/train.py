@@ -89,6 +89,13 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "mean, least and most",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "tb_subruns",
+        False,
+        "write each curve of --tb_logs that shares a chart as a run of its own, as the "
+        "original program does",
+        flag_values=values,
+    )
 
     flags.DEFINE_bool(
         "controls",
@@ -139,6 +146,7 @@ def train_points(
         n_ckpt=values.n_ckpt,
         load_from_ckpt=values.load_from_ckpt,
         tb_logs=values.tb_logs,
+        tb_subruns=values.tb_subruns,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(points[0].settings, data),
         report=report,

@@ -363,11 +363,13 @@ class _CohortLoop:
             self._failures.check_alphas(batch.runs, alphas, epoch)
             if self._failures.all_of(batch.runs):
                 break
-            # Stopped between the two, an epoch is logged twice, but never not at all.
             if self._watcher is not None:
                 names = self._names(batch)
                 self._watcher.epoch_ended(names, epoch, losses, alphas, val)
             if self._checkpoints is not None:
+                # What is in a checkpoint is not told of again.
+                if self._watcher is not None:
+                    self._watcher.flush()
                 self._checkpoints.save(batch.name, epoch + 1, (state, history))
             took = time.perf_counter() - started
             steps = int(cohorts.num_steps(batch.epochs[epoch]).max())
@@ -388,8 +390,18 @@ class _CohortLoop:
             self._failures.check_losses(batch.runs, losses, drawn, epoch)
             steps = cohorts.num_steps(drawn)
             self._progress.skip(int(steps.max()))
-            if self._watcher is not None:
-                self._watcher.skip_steps(self._names(batch), steps.tolist())
+        if self._watcher is not None:
+            done = slice(num_epochs)
+            val = None
+            if self._scores.val is not None:
+                counts = jax.tree.map(lambda column: column[:, done], history.val)
+                val = self._scores.metrics(counts)
+            self._watcher.resumed(
+                self._names(batch),
+                history.losses[:, done],
+                history.mean_alphas[:, done],
+                val,
+            )
 
     def _train_epoch(
         self, batch: _RunBatch, state: RunState, history: History, epoch: int
