@@ -8,6 +8,7 @@ as it is there.
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from alphanet_jax import stages
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
@@ -233,7 +234,8 @@ def load_data(
       UserError: If anything is missing or not right, naming the file.
     """
     devices.check_devices()
-    with devices.one_by_one():
+    reading = f"reading {entry.name if entry else settings.dataset}"
+    with stages.stage(report, reading), devices.one_by_one():
         return dataset.load_dataset(
             entry or registry.get_entry(Path(settings.registry), settings.dataset),
             Path(settings.data_root),

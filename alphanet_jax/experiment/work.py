@@ -30,6 +30,7 @@ from alphanet_jax.experiment.problem import NeighborStore, Problem
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.tb_logs import TensorBoardLogs
 from alphanet_jax.results import file as result_file
+from alphanet_jax.stages import stage
 
 __all__ = ["Trained", "Work", "path_of"]
 
@@ -118,7 +119,9 @@ class Work:
         numbers, plans = self._begun(record if kept.ckpt_dir is None else None)
         if kept.ckpt_dir:
             numbers = list(range(len(self._points)))
-        owners, parts = self._make_parts(numbers)
+        count = len(self._data.train.labels)
+        with stage(report, "neighbors", total=count, unit="samples"):
+            owners, parts = self._make_parts(numbers)
         now = cohorts.plan_parts(parts, memory_limit=memory_limit)
         plans = plans if len(plans) == len(now) else now
         waiting: dict[int, list[tuple[Problem, Outcome]]] = {
@@ -324,7 +327,8 @@ class Work:
         problems, outcomes = zip(*came, strict=True)
         whole = outcome.merge_seeds(outcomes)
         if watcher is not None:
-            watcher.point_ended(point.title, whole)
+            with stage(report, "writing logs"):
+                watcher.point_ended(point.title, whole)
         arrays = outcome.result_arrays(
             problems if _draws_neighbors_per_seed(point.settings) else problems[0],
             whole,
@@ -335,7 +339,8 @@ class Work:
             return Trained(point, kept=arrays), whole
         if not devices.is_first_process():
             return Trained(point, path), whole
-        place, problem = keeping.save_result(path, arrays, report)
+        with stage(report, f"saving {path}"):
+            place, problem = keeping.save_result(path, arrays, report)
         if not problem:
             return Trained(point, path), whole
         kept = arrays if place is None else None
