@@ -4,6 +4,7 @@ Their usual readers are right about what is right. These here stop before what i
 takes time or memory far beyond its size, and raise `ValueError` for all of it.
 """
 
+import dataclasses
 import io
 import json
 import math
@@ -11,12 +12,15 @@ import re
 import struct
 import tomllib
 import zipfile
+from collections.abc import Mapping
 from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 
 __all__ = [
     "ArrayHeader",
+    "Each",
+    "check_form",
     "check_unpacked",
     "parse_json",
     "parse_toml",
@@ -29,6 +33,7 @@ TIMES_PACKED: Final = 16
 FREE_BYTES: Final = 8 << 20
 _MAX_HEADER: Final = 10_000  # NumPy's own limit, in bytes
 _MAX_DIMS: Final = 64
+_MAX_LEVELS: Final = 64  # of JSON
 _CHUNK: Final = 1 << 22
 _MAX_TOML_BYTES: Final = 1 << 20
 _MAX_TOML_PARTS: Final = 20_000  # keys, tables, lists and parts of keys
@@ -65,12 +70,102 @@ def parse_json(text: str | bytes) -> Any:
         return made
 
     try:
-        return json.loads(
+        found = json.loads(
             text if isinstance(text, str) else text.decode("utf-8"),
             object_pairs_hook=unique,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
+    # Who uses it goes down by calls, of which Python allows fewer than JSON has levels.
+    level = [found] if isinstance(found, dict | list) else []
+    for _ in range(_MAX_LEVELS):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return found
+    raise ValueError("nested too deep")
+
+
+@dataclasses.dataclass(frozen=True)
+class Each:
+    """The form of every entry of an object, whatever their names."""
+
+    form: Any
+
+
+_CALLED: Final[Mapping[Any, str]] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+
+
+def check_form(value: Any, form: Any, name: str = "it") -> None:
+    """Checks that what was parsed has the form that its reader expects.
+
+    Args:
+      value: What JSON or TOML came to.
+      form: A type: `str`, `bool`, `int`, `float` (any finite number), `dict`, `list` or
+        `type(None)`; a tuple of forms, of which one must be right; a list of one form,
+        that of all items; `Each` of the form of all entries of an object; or a mapping
+        from names of entries to their forms. An entry whose name ends in a question
+        mark may be missing; unknown ones are left alone.
+      name: What to call the value.
+
+    Raises:
+      ValueError: If it has another form; the first wrong part is named.
+
+    Examples:
+      >>> check_form({"a": [1, 2]}, {"a": [int], "b?": str})
+      >>> check_form({"a": [1, "x"]}, {"a": [int]})
+      Traceback (most recent call last):
+      ValueError: a[1] must be a whole number, got 'x'
+    """
+    if isinstance(form, tuple):
+        reasons = []
+        for one in form:
+            try:
+                return check_form(value, one, name)
+            except ValueError as error:
+                reasons.append(str(error))
+        raise ValueError(reasons[0])
+    if isinstance(form, type):
+        if not _is_of(value, form):
+            shown = repr(value)
+            shown = shown if len(shown) <= 40 else f"{shown[:40]}..."
+            raise ValueError(f"{name} must be {_CALLED[form]}, got {shown}")
+    elif isinstance(form, list):
+        check_form(value, list, name)
+        for index, item in enumerate(value):
+            check_form(item, form[0], f"{name}[{index}]")
+    else:
+        check_form(value, dict, name)
+        before = "" if name == "it" else f"{name}."
+        entries = (
+            dict.fromkeys(value, form.form) if isinstance(form, Each) else dict(form)
+        )
+        for key, inner in entries.items():
+            bare = key if isinstance(form, Each) else key.removesuffix("?")
+            if bare in value:
+                check_form(value[bare], inner, f"{before}{bare}")
+            elif bare == key:
+                raise ValueError(f"{before}{key} is missing")
+    return None
+
+
+def _is_of(value: Any, form: type) -> bool:
+    if form is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    return type(value) is form
 
 
 def parse_toml(text: str) -> dict[str, Any]:

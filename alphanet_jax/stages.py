@@ -180,6 +180,16 @@ def _teller_of(report: Report) -> "Teller | None":
     return found if isinstance(found, Teller) else None
 
 
+def _fit(line: str, room: int) -> str:
+    """Shortens a line in its middle: how long it takes is said at its end."""
+    if len(line) > room:
+        line = " ".join(line.split())
+    if len(line) <= room:
+        return line
+    end = min(20, room // 3)
+    return f"{line[: max(room - end - 3, 0)]}...{line[len(line) - end :]}"[:room]
+
+
 class Teller:
     """Writes lines for people: a `Report` that may write a line again.
 
@@ -228,7 +238,7 @@ class Teller:
             with self._lock:
                 self._last = self._clock()
                 # A line of full width would wrap, and stay.
-                text = self._shown(line)[: max(self._columns() - 1, 1)]
+                text = _fit(self._shown(line), max(self._columns() - 1, 1))
                 self._out().write(f"\r{text}\x1b[K")
                 self._out().flush()
                 self._passing = True

@@ -602,11 +602,9 @@ class TestErrors:
         rows = case.arrays["weight_few"].copy()
         rows[2, 0, 0] = np.nan
         results_of_data.write(case.path, case.arrays, weight_few=rows)
-        message = r"the new rows of seeds \[8\] are not finite"
+        message = r"weight_few must hold finite numbers"
         self.refuse(case, message, "h.npz", seed=8)
         self.refuse(case, message, "h.npz", seed="mean")
-        case.export("h.npz")
-        case.check(case.root / "h.npz")
 
     def test_half_precision_too_small(self, tmp_path):
         case = Case(tmp_path)

@@ -186,7 +186,13 @@ class TestOnTerminal:
     def test_it_fits_its_width(self, clock, screen):
         teller = Teller(screen, width=lambda: 20, clock=clock)
         teller.passing("x" * 50)
-        assert screen.seen() == ["x" * 19]
+        assert screen.seen() == ["x" * 10 + "..." + "x" * 6]
+        clock.now += 1
+        teller.passing("epoch 5   loss 0.2,  9 s left")
+        assert screen.seen() == ["epoch 5 lo...s left"]
+        clock.now += 1
+        teller.passing("epoch   5   9 s left")
+        assert screen.seen() == ["epoch 5 9 s left"]
 
     def test_not_more_often_than_can_be_seen(self, clock, screen):
         teller = Teller(screen, clock=clock)

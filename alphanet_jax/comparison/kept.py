@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.comparison.judging import Chosen, Curve
 from alphanet_jax.errors import UserError
 
@@ -16,6 +16,17 @@ __all__ = ["key_of", "load", "load_or_make", "save"]
 
 _ARRAYS = ("knobs", "val", "test", "correct", "val_correct")
 _TEXTS = ("name", "linear", "source", "knob_name", "choices")
+_FORM = {
+    "key": str,
+    "name": str,
+    "linear": bool,
+    "source": str,
+    "knob_name": str,
+    "choices": [dict],
+    "chosen": parsing.Each(
+        {"index": int, "metrics": parsing.Each((float, type(None)))}
+    ),
+}
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -45,7 +56,8 @@ def load(path: Path, key: str) -> Curve | None:
     """Reads a curve; None if there is none, or one of anything else."""
     try:
         arrays = files.open_npz(path)
-        facts = json.loads(str(arrays["facts"]))
+        facts = parsing.parse_json(str(arrays["facts"]))
+        parsing.check_form(facts, _FORM)
         if facts["key"] != key:
             return None
         chosen = {

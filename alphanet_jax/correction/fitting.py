@@ -3,7 +3,6 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.experiment import devices, training
 from alphanet_jax.experiment.progress import Report
-from alphanet_jax.results import corrected
+from alphanet_jax.results import corrected, recorded
 from alphanet_jax.results.corrected import Head
 from alphanet_jax.results.sets import ALPHANET
 from alphanet_jax.stages import wrap
@@ -151,7 +150,7 @@ def fit(
             files.write_npz(temporary, original._asdict())
     if harm := corrected.remark_on_harm(result):
         say(harm)
-    config, has_val = json.loads(str(result["config"])), data.val is not None
+    config, has_val = recorded.config_of(str(result["config"])), data.val is not None
     return Correction(original, result, config, has_val, data, tuple(remarks))
 
 

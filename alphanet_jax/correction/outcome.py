@@ -5,7 +5,6 @@ k neighbors.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from alphanet_jax.results import (
     corrected,
     originals,
     predictions,
+    recorded,
     saved_heads,
 )
 from alphanet_jax.results.accuracy_tables import AccuracyReport
@@ -85,9 +85,7 @@ class Correction:
     @property
     def options(self) -> dict[str, Any]:
         """Further options of the method, and `chosen`: why it was, in three lines."""
-        text = str(self.result.get("method_options", "{}"))
-        found: dict[str, Any] = json.loads(text)
-        return found
+        return recorded.options_of(str(self.result.get("method_options", "{}")))
 
     @property
     def splits(self) -> dict[str, np.ndarray]:

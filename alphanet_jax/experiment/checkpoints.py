@@ -21,15 +21,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphanet_jax import files, outputs
+from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError, count_of
+from alphanet_jax.experiment import memory
 from alphanet_jax.experiment.memory import Plan
 
 __all__ = ["CheckpointStore", "open_store"]
 
 _RECORD = "run.json"
 _FORMAT = 2
+_FORM = {
+    "format": int,
+    "configs": parsing.Each(dict),
+    "file_hashes": parsing.Each(str),
+    "plans": [dict],
+    "jax?": str,
+}
 
 
 class CheckpointStore:
@@ -201,13 +209,14 @@ def _check_record(
 ) -> tuple[list[Plan], str]:
     """Checks a record; returns its plans, and the jax that it was made by."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parsing.parse_json(path.read_bytes())
+        parsing.check_form(record, {"format": int})
         format = record["format"]
         if format == _FORMAT:
-            old_configs = dict(record["configs"])
-            old_hashes = dict(record["file_hashes"])
-            old_plans = [Plan(**plan) for plan in record["plans"]]
-    except (OSError, ValueError, KeyError, TypeError):
+            parsing.check_form(record, _FORM)
+            old_configs, old_hashes = record["configs"], record["file_hashes"]
+            old_plans = [memory.read_plan(plan) for plan in record["plans"]]
+    except (OSError, ValueError, TypeError):
         raise UserError(
             f"{path}: not a record of checkpoints; --load_from_ckpt=false starts anew"
         ) from None

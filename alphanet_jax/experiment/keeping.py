@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from alphanet_jax import files, outputs
+from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment import tb_logs
 from alphanet_jax.experiment.cohorts import Cohort
 from alphanet_jax.experiment.hooks import Checkpoints, RunName
-from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.experiment.memory import Plan, read_plan
 from alphanet_jax.experiment.outcome import Outcome
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.tb_logs import TensorBoardLogs
@@ -41,6 +41,14 @@ __all__ = [
 
 _PLANS = ".unfinished.json"
 _RECORD_FORMAT = 1
+_RECORD_FORM = {
+    "format": int,
+    "jax": str,
+    "devices": int,
+    "configs": parsing.Each(dict),
+    "file_hashes": [str],
+    "plans": [dict],
+}
 _STATE_FILES = 2**17  # what Orbax writes beside the arrays of a state
 
 
@@ -221,7 +229,9 @@ class PlanRecord:
         if self._path is None or not self._path.is_file():
             return None
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = parsing.parse_json(self._path.read_bytes())
+            parsing.check_form(record, _RECORD_FORM)
+            plans = [read_plan(plan) for plan in record["plans"]]
             fits = (
                 record["format"] == _RECORD_FORMAT
                 and record["jax"] == jax.__version__
@@ -233,18 +243,9 @@ class PlanRecord:
                     for name, config in record["configs"].items()
                 )
             )
-            plans = [Plan(**plan) for plan in record["plans"]]
-            whole = all(
-                type(p.runs_at_a_time) is int
-                and 1 <= p.runs_at_a_time <= 2**16
-                and type(p.shared_table) is bool
-                for p in plans
-            )
-            return (list(record["configs"]), plans) if fits and whole else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError):
             return None
-        except RecursionError:
-            return None
+        return (list(record["configs"]), plans) if fits else None
 
     def write(self, names: Sequence[str], plans: Sequence[Plan]) -> None:
         """Notes which points are going to train together, and how."""

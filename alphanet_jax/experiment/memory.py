@@ -9,10 +9,20 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from alphanet_jax import parsing
 from alphanet_jax.errors import UserError, count_of
 
-__all__ = ["Needs", "Plan", "available_bytes", "make_plan", "round_up"]
+__all__ = [
+    "Needs",
+    "Plan",
+    "available_bytes",
+    "fits",
+    "make_plan",
+    "read_plan",
+    "round_up",
+]
 
 _GIB = 2**30
 _FLOAT = 4
@@ -151,6 +161,43 @@ class Plan:
             f"memory: about {self.total / _GIB:.1f} of {self.limit / _GIB:.1f} GiB "
             f"({parts}), {count_of(self.runs_at_a_time, 'run')} at a time"
         )
+
+
+_FORM = {
+    "runs_at_a_time": int,
+    "shared_table": bool,
+    "table_rows": int,
+    "parts": parsing.Each(int),
+    "limit": int,
+}
+
+
+def read_plan(record: Any) -> Plan:
+    """Reads a plan that a file has.
+
+    Args:
+      record: What `dataclasses.asdict` made of it, back from JSON.
+
+    Raises:
+      ValueError: If it is none.
+    """
+    parsing.check_form(record, _FORM, "plan")
+    return Plan(**{name: record[name] for name in _FORM})
+
+
+def fits(plan: Plan, needs: Needs, *, num_devices: int = 1) -> bool:
+    """Returns whether a plan can be one for such sizes.
+
+    Examples:
+      >>> fits(Plan(10**9, True, 0, {}, 0), Needs(*range(1, 19)))
+      False
+    """
+    runs = plan.runs_at_a_time
+    if not 1 <= runs < needs.num_runs + num_devices:
+        return False
+    return plan.table_rows == needs.table_rows(
+        needs.num_runs if plan.shared_table else runs
+    )
 
 
 def available_bytes(platform: str) -> int:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from alphanet_jax.config.fields import Settings
@@ -18,6 +19,7 @@ from alphanet_jax.experiment import (
     devices,
     keeping,
     loop,
+    memory,
     outcome,
     problem,
     progress,
@@ -123,7 +125,8 @@ class Work:
         with stage(report, "neighbors", total=count, unit="samples"):
             owners, parts = self._make_parts(numbers)
         now = cohorts.plan_parts(parts, memory_limit=memory_limit)
-        plans = plans if len(plans) == len(now) else now
+        made = cohorts.make_cohorts(parts)
+        plans = plans if _fit(plans, made) else now
         waiting: dict[int, list[tuple[Problem, Outcome]]] = {
             n: [] for n in numbers if n not in self._done
         }
@@ -135,9 +138,7 @@ class Work:
         for line in dict.fromkeys(remarks):
             report(f"note: {line}")
         report(str(max(plans, key=lambda plan: plan.total)))
-        keeping.check_space(
-            list(zip(cohorts.make_cohorts(parts), now, strict=True)), self._root, kept
-        )
+        keeping.check_space(list(zip(made, now, strict=True)), self._root, kept)
         self._write_splits()
         unsaved: dict[int, Trained] = {}
         last: tuple[int, Trained] | None = None
@@ -145,6 +146,11 @@ class Work:
             checkpoints, plans = self._open_checkpoints(
                 stack, kept, numbers, plans, report
             )
+            if not _fit(plans, made):
+                raise UserError(
+                    f"the record of checkpoints in {kept.ckpt_dir} does not fit the "
+                    "data; --load_from_ckpt=false starts anew"
+                )
             watcher = self._open_logs(stack, kept, numbers, report)
             if kept.ckpt_dir is None and devices.is_first_process():
                 record.write([self._points[n].title for n in numbers], plans)
@@ -345,6 +351,14 @@ class Work:
             return Trained(point, path), whole
         kept = arrays if place is None else None
         return Trained(point, place, kept=kept, unsaved=(problem,)), whole
+
+
+def _fit(plans: Sequence[Plan], made: Sequence[cohorts.Cohort]) -> bool:
+    """Returns whether plans, perhaps from a file, can be those of cohorts."""
+    return len(plans) == len(made) and all(
+        memory.fits(plan, cohorts.needs(cohort), num_devices=jax.device_count())
+        for plan, cohort in zip(plans, made, strict=True)
+    )
 
 
 def _seeds_that_share_neighbors(settings: Settings) -> list[tuple[int, ...]]:

@@ -59,7 +59,7 @@ def parse_params(text: str) -> dict[str, Any]:
         key = key.strip()
         try:
             value, end = decoder.raw_decode(rest.lstrip())
-        except ValueError:
+        except (ValueError, RecursionError):
             value, end = None, -1
         rest = rest.lstrip()[end:].lstrip()
         ends_well = not rest or (rest[0] == "," and rest[1:].strip())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphanet_jax import figures as figures_package
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import load_kind, saving, style
 from alphanet_jax.figures.numbers import Sources
@@ -140,18 +140,18 @@ class _Kept:
         self._path = path
         self._known: dict[str, Any] = {}
         try:
-            loaded = json.loads(path.read_text())
+            loaded = parsing.parse_json(path.read_bytes())
+            parsing.check_form(loaded, parsing.Each({"key": str, "files": [str]}))
         except (OSError, ValueError):
             return  # none, or what is left of one
-        if isinstance(loaded, dict):
-            self._known = loaded
+        self._known = loaded
 
     def get(self, name: str, key: str, directory: Path) -> list[Path] | None:
         """Returns the files of a figure, if all are there."""
         record = self._known.get(name)
-        if not isinstance(record, dict) or record.get("key") != key:
+        if record is None or record["key"] != key:
             return None
-        paths = [directory / file for file in record["files"]]
+        paths = [directory / Path(file).name for file in record["files"]]
         return paths if all(path.is_file() for path in paths) else None
 
     def put(self, name: str, key: str, paths: Sequence[Path]) -> None:

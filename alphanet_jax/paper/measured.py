@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, parsing
 from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.paper.grid import NUM_NEIGHBORS, GridPoint
@@ -189,18 +189,27 @@ class Results:
         """Computes top-5 accuracy from the features, or reads it where it was kept."""
         path = self._cache / f"top5_{_digest(file)}.json"
         try:
-            kept = json.loads(path.read_text())
-            found = _Fractions(np.asarray(kept["runs"]), np.asarray(kept["baseline"]))
+            kept = parsing.parse_json(path.read_bytes())
+            numbers = [(float, type(None))]
+            parsing.check_form(kept, {"runs": [numbers], "baseline": numbers})
+            runs, baseline = (
+                np.asarray(kept[name], float) for name in ("runs", "baseline")
+            )
+            found = _Fractions(runs, baseline)
             if found.runs.shape == (file.num_runs, 4) and found.baseline.shape == (4,):
                 return found
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError):
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)
         found = _fractions(file, *top_k.top_k_hits(data, file, k=5))
         with files.replacing(path) as temporary:
-            lists = {name: array.tolist() for name, array in found._asdict().items()}
-            temporary.write_text(json.dumps(lists))
+            # JSON has null for what is not a number.
+            lists = {
+                name: np.where(np.isnan(array), None, np.asarray(array, object))
+                for name, array in found._asdict().items()
+            }
+            temporary.write_text(json.dumps(lists, default=np.ndarray.tolist))
         return found
 
 

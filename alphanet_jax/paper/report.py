@@ -1,6 +1,5 @@
 """The whole report: tables, figures and the page of all results that are there."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -132,7 +131,10 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         runs.files[0] for name in results.datasets() for runs in results.all_of(name)
     ]
     selections = dict.fromkeys(str(file.setting("selection")) for file in made)
-    versions = dict.fromkeys(str(file.arrays["versions"]) for file in made)
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {version}" for name, version in file.versions.items())
+        for file in made
+    )
     seeds = sorted({file.num_runs for file in made})
     tested = [_SELECTIONS[name] for name in selections]
     if any(not file.setting("training.val_datagrp") for file in made):
@@ -147,10 +149,6 @@ def _settings(results: Results) -> list[tuple[str, str]]:
         ("Tested", "; ".join(tested) or "-"),
         (
             "Versions",
-            "; ".join(
-                ", ".join(f"{name} {version}" for name, version in each.items())
-                for each in map(json.loads, versions)
-            )
-            or "-",
+            "; ".join(versions) or "-",
         ),
     ]

@@ -1,6 +1,5 @@
 """The part of the page that shows one result."""
 
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -14,7 +13,7 @@ from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.pages import html
 from alphanet_jax.pages.html import tag
 from alphanet_jax.report.changes import Change, Flow, PartChange, worst
-from alphanet_jax.results import combos
+from alphanet_jax.results import combos, recorded
 from alphanet_jax.results.combos import Combination
 from alphanet_jax.results.sets import ALPHANET, ResultSet
 
@@ -313,11 +312,10 @@ def _made(content: Content) -> str:
         for line in config_differences(defaults, file.config)
         if not line.startswith(_NOT_SETTINGS)
     ]
-    versions = json.loads(str(file.array("versions")))
     facts = [
         ("Method", file.method),
         ("Settings that differ from the defaults", "; ".join(changed) or "none"),
-        ("Versions", ", ".join(f"{k} {v}" for k, v in versions.items())),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in file.versions.items())),
         ("Files", ", ".join(str(each.path) for each in content.runs.files)),
         (
             "Made of (SHA-256)",
@@ -325,7 +323,7 @@ def _made(content: Content) -> str:
         ),
     ]
     if "method_options" in file.arrays:
-        options = json.loads(str(file.arrays["method_options"]))
+        options = recorded.options_of(str(file.arrays["method_options"]))
         facts.insert(
             1, ("Options", "; ".join(f"{k}: {_text(v)}" for k, v in options.items()))
         )

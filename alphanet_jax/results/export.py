@@ -144,19 +144,6 @@ def _load(file: ResultFile, seed: Which) -> tuple[dict[str, np.ndarray], int | N
         index = corrected.choose(arrays, seed)
     except ValueError as error:
         raise UserError(f"{file.path}: {error}") from None
-    weights = (
-        [arrays["weight_few"]]
-        if "weight_few" in arrays
-        else [arrays["weight"][None], arrays["bias"][None, None]]
-    )
-    finite = np.all([np.isfinite(each).all(axis=(1, 2)) for each in weights], axis=0)
-    chosen = finite if index is None else finite[[index]]
-    if not chosen.all():
-        wrong = arrays["seeds"][~finite].tolist()
-        raise UserError(
-            f"{file.path}: the new rows of seeds {wrong} are not finite; choose "
-            "another seed"
-        )
     return arrays, index
 
 

@@ -6,7 +6,6 @@ than AlphaNet names it as `method`, has one seed, and `weight` and `bias` of all
 classes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from alphanet_jax import files
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
-from alphanet_jax.results import schema
+from alphanet_jax.results import recorded, schema
 from alphanet_jax.version import __version__
 
 __all__ = ["FILE_NAME", "differences", "load_result", "save_result"]
@@ -50,10 +49,9 @@ def differences(
         return None
     try:
         arrays = files.open_npz(path, ("config", "file_hashes", "versions"))
-        found = {name: json.loads(str(array)) for name, array in arrays.items()}
-        listed = config_differences(found["config"], config)
-        made_with = found["versions"]["alphanet_jax"]
-        old_hashes = sorted(found["file_hashes"].values())
+        listed = config_differences(recorded.config_of(str(arrays["config"])), config)
+        made_with = recorded.versions_of(str(arrays["versions"]))["alphanet_jax"]
+        old_hashes = sorted(recorded.hashes_of(str(arrays["file_hashes"])).values())
     except (UserError, ValueError, KeyError):
         return ["the file cannot be read"]
     if old_hashes != sorted(file_hashes.values()):
@@ -89,6 +87,6 @@ def load_result(
         needed |= _OF_METHOD - set(without)
     if missing := needed - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    if misfit := schema.find_misfit(arrays):
-        raise UserError(f"{path}: {misfit}")
+    if wrong := schema.find_misfit(arrays) or recorded.find_wrong(arrays):
+        raise UserError(f"{path}: {wrong}")
     return arrays

@@ -22,13 +22,18 @@ __all__ = ["NETWORK", "SCHEMA", "ArraySpec", "describe", "find_misfit"]
 NETWORK = "network."  # the names of a network's arrays begin so
 
 
+# Numbers are finite, counts whole and from 0 on, fractions from 0 to 1, or NaN where
+# there are no samples.
+Holds = Literal["numbers", "counts", "fractions", "class ids", "text"]
+
+
 class ArraySpec(NamedTuple):
     """The specification of an array of a result."""
 
     name: str
     shape: tuple[str, ...]  # a letter, a letter and a number, or a number for each axis
     meaning: str
-    holds: Literal["numbers", "class ids", "text"] = "numbers"
+    holds: Holds = "numbers"
     own: bool = False  # whether there may be an axis of seeds before these
     empty: bool = False  # whether it may be of length 0 instead
     of: Literal["all", "alphanet", "others"] = "all"  # corrections that have it
@@ -40,7 +45,7 @@ def _metrics(
     """Lists what is measured on a group of samples: the fields of `eval.Metrics`."""
     samples, splits = f"{group} samples", (*lead, str(len(SPLITS)))
     return tuple(
-        ArraySpec(f"{prefix}_{name}", shape, meaning + when)
+        ArraySpec(f"{prefix}_{name}", shape, meaning + when, "fractions")
         for name, shape, meaning in (
             ("accuracy", lead, f"fraction of {samples} predicted right"),
             ("top5", lead, f"fraction of {samples} with the class among the best five"),
@@ -53,10 +58,10 @@ def _metrics(
 
 # Arrays of the same letters fit each other. The first that is there sets its size.
 SCHEMA: tuple[ArraySpec, ...] = (
-    ArraySpec("seeds", ("S",), "seeds of the runs"),
+    ArraySpec("seeds", ("S",), "seeds of the runs", "counts"),
     ArraySpec("dataset", (), "name of the dataset in the registry", "text"),
     ArraySpec("proper_name", (), "display name of the dataset", "text"),
-    ArraySpec("class_counts", ("C",), "training samples of every class"),
+    ArraySpec("class_counts", ("C",), "training samples of every class", "counts"),
     ArraySpec("label_names", ("C",), "names of the classes", "text", empty=True),
     ArraySpec("few_classes", ("F",), "the 'few' classes, ascending", "class ids"),
     ArraySpec("medium_classes", ("medium",), "the 'medium' classes", "class ids"),
@@ -148,7 +153,9 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "mean training feature of every class, by which further classes find their "
         "neighbors (4 C d bytes)",
     ),
-    ArraySpec("selected_epoch", ("S",), "epoch that alphas come from, from 0"),
+    ArraySpec(
+        "selected_epoch", ("S",), "epoch that alphas come from, from 0", "counts"
+    ),
     ArraySpec("epoch_loss", ("S", "E"), "mean training loss", of="alphanet"),
     ArraySpec(
         "epoch_mean_alphas",
@@ -187,7 +194,13 @@ SCHEMA: tuple[ArraySpec, ...] = (
     ArraySpec("file_hashes", (), "SHA-256 of the input files, in JSON", "text"),
 )
 
-_KINDS = {"numbers": "iuf", "class ids": "iu", "text": "U"}
+_KINDS = {
+    "numbers": "iuf",
+    "counts": "iu",
+    "fractions": "f",
+    "class ids": "iu",
+    "text": "U",
+}
 
 
 def describe() -> str:
@@ -255,7 +268,7 @@ def find_misfit(arrays: Mapping[str, np.ndarray]) -> str | None:
             )
         if wrong := _find_wrong_values(spec, array, sizes.get("C")):
             return wrong
-    return None
+    return _find_contradiction(arrays)
 
 
 def _numbered(spec: ArraySpec, arrays: Mapping[str, np.ndarray]) -> Iterator[ArraySpec]:
@@ -280,13 +293,47 @@ def _find_wrong_values(
     if not array.size:
         return None
     right = array.dtype.kind in _KINDS[spec.holds]
-    if spec.holds != "class ids":
-        return None if right else f"{spec.name} must hold {spec.holds}"
-    if num_classes is None:
-        return None if right else f"{spec.name} must hold class ids"
-    if right and 0 <= array.min() <= array.max() < num_classes:
-        return None
-    return f"{spec.name} must hold class ids from 0 to {num_classes - 1}"
+    if spec.holds == "class ids":
+        if right and array.min() >= 0 and array.max() < (num_classes or np.inf):
+            return None
+        known = "" if num_classes is None else f" from 0 to {num_classes - 1}"
+        return f"{spec.name} must hold class ids{known}"
+    if not right:
+        return f"{spec.name} must hold {spec.holds}"
+    if spec.holds == "numbers" and not np.isfinite(array).all():
+        return f"{spec.name} must hold finite numbers"
+    if spec.holds == "counts" and array.min() < 0:
+        return f"{spec.name} must hold numbers from 0 on, got {array.min()}"
+    if spec.holds == "fractions" and ((array < 0) | (array > 1)).any():
+        wrong = array[(array < 0) | (array > 1)].flat[0]
+        return f"{spec.name} must hold fractions from 0 to 1, got {wrong:g}"
+    return None
+
+
+def _find_contradiction(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Finds what is right in itself, and does not go with the rest."""
+    if "seeds" in arrays and not len(arrays["seeds"]):
+        return "seeds must name at least one run"
+    names = [f"{split}_classes" for split in SPLITS]
+    if arrays.keys() >= {"class_counts", *names}:
+        classes = [arrays[name] for name in names]
+        times = np.bincount(
+            np.concatenate(classes).astype(int), minlength=len(arrays["class_counts"])
+        )
+        if (times != 1).any():
+            wrong = int(np.argmax(times != 1))
+            return f"class {wrong} is {times[wrong]} times in the splits, must be once"
+    if "few_classes" in arrays and "neighbors" in arrays and "method" not in arrays:
+        found = np.sort(arrays["neighbors"], axis=-1)
+        if (found[..., 1:] == found[..., :-1]).any():
+            return "neighbors of a class must be distinct"
+        if np.isin(found, arrays["few_classes"]).any():
+            return "neighbors must be base classes, and one is a 'few' class"
+    if "selected_epoch" in arrays and "epoch_loss" in arrays:
+        epochs, selected = arrays["epoch_loss"].shape[1], arrays["selected_epoch"]
+        if selected.max() >= max(epochs, 1):
+            return f"selected_epoch must be below {epochs}, got {selected.max()}"
+    return None
 
 
 def _text(axes: tuple[str, ...]) -> str:

@@ -5,7 +5,6 @@ F 'few' classes, C classes, k neighbors.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import schema
+from alphanet_jax.results import recorded, schema
 from alphanet_jax.results.file import FILE_NAME, load_result
 from alphanet_jax.splits import SPLITS
 
@@ -110,8 +109,12 @@ class ResultFile:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256, by path, of the files that the result depends on."""
-        hashes: dict[str, str] = json.loads(str(self.array("file_hashes")))
-        return hashes
+        return recorded.hashes_of(str(self.array("file_hashes")))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions, by name, of the software that made it."""
+        return recorded.versions_of(str(self.array("versions")))
 
     @property
     def rho(self) -> float:
@@ -119,13 +122,9 @@ class ResultFile:
 
         As in the original, this is `r` of the second sampler's arguments, if given.
         """
-        arguments = self.setting("training.sampler_builder.sampler_args")
-        text = arguments[-1] if len(arguments) < 2 else arguments[1]
-        for part in text.split(","):
-            name, _, value = part.partition("=")
-            if name.strip() == "r":
-                return float(value)
-        return float(self.setting("rho"))
+        if (rho := recorded.rho_of(self.config)) is None:
+            raise UserError(f"{self.path}: its config has no field 'rho'")
+        return rho
 
     def setting(self, name: str) -> Any:
         """Looks up a field of the config by its dotted name, such as 'rho'.
@@ -269,7 +268,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
     """
     settings: dict[str, list[Path]] = {}
     for path in paths:
-        config = _config(path, load_result(path, ["config"]))
+        config = recorded.config_of(str(load_result(path, ["config"])["config"]))
         settings.setdefault(setting_key(config), []).append(path)
     parents = [
         Path(os.path.commonpath([path.parent for path in those]))
@@ -395,17 +394,7 @@ def load_file(path: Path) -> ResultFile:
     arrays = load_result(path, without=[*_LATER, *_FOR_NEW_CLASSES])
     if missing := {*_NEEDED, *_COMMON} - arrays.keys():
         raise UserError(f"{path}: not a result: {sorted(missing)} missing")
-    return ResultFile(path, arrays, _config(path, arrays))
-
-
-def _config(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    try:
-        config = json.loads(str(arrays["config"]))
-    except ValueError:
-        config = None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: not a result: its config is not a JSON object")
-    return config
+    return ResultFile(path, arrays, recorded.config_of(str(arrays["config"])))
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
