@@ -132,14 +132,15 @@ def compare(
     if reference in failed:
         raise UserError(f"the reference {reference} failed: {failed[reference]}")
     report("drawing test samples, for intervals")
-    entries = document.compared(
-        curves,
-        setup.test,
-        reference=reference,
-        level=level,
-        num_draws=num_draws,
-        seed=seed,
-    )
+    with stage(report, "intervals"):
+        entries = document.compared(
+            curves,
+            setup.test,
+            reference=reference,
+            level=level,
+            num_draws=num_draws,
+            seed=seed,
+        )
     return _document(
         data,
         settings,
