@@ -12,6 +12,7 @@ go the same way:
     outputs          places for output: tried before work, held by one program at a time
     scratch          directories for a while, which no killed process leaves
     stopping         Ctrl-C and SIGTERM
+    stages           what people see while they wait, on a terminal and in a log
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
     measures         numbers that say how good predictions are

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from alphanet_jax import parsing
+from alphanet_jax import parsing, stages
 from alphanet_jax.errors import UserError, printable
 
 __all__ = [
@@ -73,6 +73,7 @@ def content_hash(path: Path) -> str:
     key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     if key not in _HASHES:
         _HASHES[key] = file_sha256(path)
+    stages.done(status.st_size / 1e6, "MB")
     return _HASHES[key]
 
 

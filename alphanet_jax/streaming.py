@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from alphanet_jax import files
+from alphanet_jax import files, stages
 
 __all__ = ["class_means", "float_chunks", "row_chunks", "rows_at_a_time"]
 
@@ -119,5 +119,6 @@ def class_means(
             sums[place] += row
         if isinstance(features, np.ndarray):
             files.release_rows(features, start, start + len(chunk))
+        stages.done(len(chunk), "samples")
     counts = np.bincount(places, minlength=num_classes + 1)
     return (sums / np.maximum(counts, 1)[:, None])[:num_classes].astype(dtype)

@@ -10,6 +10,7 @@ import pytest
 import tools
 from skipping import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
+from alphanet_jax import stages
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import wordnet
 
@@ -17,6 +18,10 @@ from alphanet_jax.results import wordnet
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 HALF_WRITTEN = "Error reading persistent compilation cache entry"
+
+
+# How long something takes here changes no lines that tests compare.
+stages.SHOWN_AFTER = 3600.0
 
 
 def pytest_configure(config):

@@ -389,3 +389,18 @@ def test_classes_that_come_later_are_measured(
         assert rows["fitted rows"]["new"] > 0
         assert rows["fitted rows"]["base"] <= rows["before"]["base"] + 1
     assert "all fitted again" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_logs_are_measured(
+    synthetic: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measuring = importlib.import_module("logs")
+    record = tmp_path / "record.json"
+    arguments = [f"--data={tmp_path / 'data'}", "--profile=tiny", f"--json={record}"]
+    measuring.main([*arguments, "--seeds=2", "--epochs=2", "--repeats=1"])
+    found = json.loads(record.read_text())["logs"]
+    assert found["runs"] == 5  # seeds, and the mean, the least and the most
+    assert 1000 < found["bytes"] < 100_000
+    assert [len(taken) for taken in found["seconds"].values()] == [1, 1]
+    assert "logs cost" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """What conversion makes of files of every kind."""
 
 import os
+import re
 import shutil
 
 import made_data
@@ -18,8 +19,8 @@ from converting import (
 )
 from made_data import CLASSIFIER, CONVERTED, FEATURES, GROUP_FILES, SIZES, snapshot
 
-from alphanet_jax import files, streaming
-from alphanet_jax.data import class_files, convert
+from alphanet_jax import files, stages, streaming
+from alphanet_jax.data import class_files
 
 
 @pytest.fixture
@@ -305,12 +306,14 @@ def test_arrays_that_are_not_contiguous(made, out):
 @pytest.mark.parametrize("size", [1, 7, 22, 23, 24])
 def test_chunks(size, made, out, monkeypatch):
     monkeypatch.setattr(streaming, "_CHUNK_BYTES", size * 4 * made_data.NUM_FEATURES)
-    monkeypatch.setattr(convert, "_PROGRESS_SECONDS", -1.0)
+    monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
     feats, labels = made.groups["train"].values()
     lines = good(made.convert(out))
     check_group(out, "train", feats, labels)
-    assert f"  {FEATURES}/train.pkl: 100%" in lines
-    assert (f"  {FEATURES}/train.pkl: 30%" in lines) == (size in (1, 7))
+    first, ended = (line for line in lines if line.startswith("  train: copying: "))
+    assert first.startswith(f"  train: copying: {min(size / len(labels), 1):.0%}, ")
+    assert re.search(r" samples/s, \d+ s left$", first)
+    assert re.search(r": done in \d+ s$", ended)
 
 
 @pytest.mark.parametrize(

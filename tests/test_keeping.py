@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from test_tb_logs import read_records
 from test_training import BASE, DATA, same, train
 
 from alphanet_jax import outputs
@@ -105,7 +106,7 @@ sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
 from test_training import BASE, DATA
 from alphanet_jax.experiment import training
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
 (one,) = training.train(BASE, DATA, workdir={str(tmp_path / "w")!r},
     ckpt_dir={str(tmp_path / "c")!r}, tb_logs={str(tmp_path / "t")!r})
 print(one.arrays()["test_accuracy"].shape, len(one.unsaved))
@@ -120,6 +121,9 @@ print(one.arrays()["test_accuracy"].shape, len(one.unsaved))
             assert len(told) == 1
             assert told[0].startswith("warning: ")
             assert "File too large" in told[0] or "checkpoints" in told[0]
+        # Logs have whole records only, or none.
+        for path in (tmp_path / "t").rglob("events.*"):
+            assert list(read_records(path))
 
 
 @pytest.mark.slow

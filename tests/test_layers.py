@@ -14,7 +14,7 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 # From the ground up. Folders and files of a layer do not know each other, but for the
 # files of a folder and those listed one by one, which import from left to right.
 LAYERS = [
-    ["errors", "version", "parsing"],
+    ["errors", "version", "parsing", "stages"],
     ["files", "bundled", "outputs", "scratch", "stopping"],
     ["splits", "streaming", "measures"],
     ["lookup"],
@@ -33,7 +33,8 @@ LAYERS = [
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
-NO_JAX = ("errors", "parsing", "files", "bundled", "outputs", "scratch", "stopping",
+NO_JAX = ("errors", "parsing", "stages", "files", "bundled", "outputs", "scratch",
+           "stopping",
           "splits", "streaming",
           "measures", "config", "data", "results", "pages", "figures", "paper",
           "report")  # fmt: skip

@@ -2,12 +2,13 @@
 
 import collections
 import dataclasses
-import gc
+import io
+import os
 import pathlib
+import re
 import struct
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from test_checkpoints import uneven
 from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax.commands import cli
-from alphanet_jax.experiment import checkpoints, cohorts, loop, tb_logs
+from alphanet_jax.errors import UserError
+from alphanet_jax.eval import Metrics
+from alphanet_jax.experiment import checkpoints, cohorts, event_files, loop, tb_logs
 from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.cohorts import Part
 from alphanet_jax.results import file as results
@@ -24,7 +27,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 QUICKSTART = f"--config={ROOT / 'configs' / 'quickstart.py'}"
 EPOCHS = 3
 SEEDS = (4, 9)
-TOP5 = "top-5_accuracy"  # tensorboardX puts it where a space was
+METRICS = ("accuracy", "top-5 accuracy", "f1")
+CURVES = ("few", "medium", "many", "overall")
 PLACES = SETTINGS.n_neighbors + 1
 # Epochs that differ in their number of steps, and seeds in theirs.
 BASE = dataclasses.replace(
@@ -38,29 +42,54 @@ BASE = dataclasses.replace(
 
 def read_records(path):
     """Yields the records of a file: each with its length before it, and two sums."""
+    from tensorboardX.record_writer import masked_crc32c
+
     content = path.read_bytes()
     at = 0
     while at < len(content):
-        (length,) = struct.unpack_from("<Q", content, at)
+        length, check = struct.unpack_from("<QI", content, at)
+        assert check == masked_crc32c(content[at : at + 8])
         record = content[at + 12 : at + 12 + length]
         assert len(record) == length, "cut off"
+        (check,) = struct.unpack_from("<I", content, at + 12 + length)
+        assert check == masked_crc32c(record)
         yield record
         at += 12 + length + 4
 
 
-def read(directory):
-    """Reads the files of a directory itself: lists of (step, value) by tag."""
+def read_events(directory):
+    """Yields the events of a directory, of its one file."""
     from tensorboardX.proto.event_pb2 import Event
 
+    (path,) = pathlib.Path(directory).glob("events.out.tfevents.*")
+    found = [Event.FromString(record) for record in read_records(path)]
+    assert found[0].file_version == "brain.Event:2"
+    assert not any(event.file_version for event in found[1:])
+    assert all(event.wall_time > 1.5e9 for event in found)
+    return found
+
+
+def read(directory):
+    """Reads the numbers of a directory: lists of (step, value) by tag."""
     found = collections.defaultdict(list)
-    for path in sorted(pathlib.Path(directory).glob("events.out.tfevents.*")):
-        for record in read_records(path):
-            event = Event.FromString(record)
-            for value in event.summary.value:
-                kind = value.WhichOneof("value")
-                assert kind in ("simple_value", "histo")
-                found[value.tag].append((event.step, getattr(value, kind)))
+    for event in read_events(directory):
+        for value in event.summary.value:
+            kind = value.WhichOneof("value")
+            if kind == "tensor":
+                assert value.tag == "custom_scalars__config__"
+                continue
+            assert kind in ("simple_value", "histo")
+            found[value.tag].append((event.step, getattr(value, kind)))
     return dict(found)
+
+
+def read_curve(run, tag, curve, *, subruns):
+    """Reads one of several curves of a tag, wherever it is."""
+    if not subruns:
+        return read(run)[f"{tag}/{curve}"]
+    found = read(run / tag / curve)
+    assert set(found) == {tag}
+    return found[tag]
 
 
 def directories(root):
@@ -90,24 +119,14 @@ class Recorder:
         self.to.epoch_ended(*arguments)
         self.hook()
 
-    def skip_steps(self, *arguments):
-        self.to.skip_steps(*arguments)
+    def resumed(self, *arguments):
+        self.to.resumed(*arguments)
+
+    def flush(self):
+        self.to.flush()
 
     def tested(self, *arguments):
         self.to.tested(*arguments)
-
-
-def assert_no_more_threads(before):
-    """Every writer that is open has some; those of a closed one end soon."""
-    most = time.monotonic() + 10
-    while left := {
-        type(thread).__module__ + "." + thread.name
-        for thread in set(threading.enumerate()) - before
-        if "tensorboardX" in type(thread).__module__ or "Queue" in thread.name
-    }:
-        gc.collect()
-        assert time.monotonic() < most, left
-        time.sleep(0.05)
 
 
 def make_points(*changes, val=True, seeds=SEEDS):
@@ -118,10 +137,10 @@ def make_points(*changes, val=True, seeds=SEEDS):
     return [Part(p, seeds, f"point {n}") for n, p in enumerate(problems)]
 
 
-def train(root, points, **arguments):
+def train(root, points, *, subruns=False, **arguments):
     """Trains points with logs; gives their outcomes and what the logs were told."""
     names = {p.name: p.name.replace(" ", "/") for p in points}
-    logs = tb_logs.TensorBoardLogs(root, names)
+    logs = tb_logs.TensorBoardLogs(root, names, subruns=subruns)
     watcher = Recorder(logs)
     found = {}
     try:
@@ -133,13 +152,19 @@ def train(root, points, **arguments):
     return found, watcher
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["runs", "subruns"])
+def subruns(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory):
+def logged(tmp_path_factory, subruns):
     """A point with validation data."""
     root = tmp_path_factory.mktemp("logs")
     before = set(threading.enumerate())
-    found, watcher = train(root, make_points({}))
-    assert_no_more_threads(before)
+    found, watcher = train(root, make_points({}), subruns=subruns)
+    assert not {t for t in set(threading.enumerate()) - before if "tensorboardX" in
+                type(t).__module__}  # fmt: skip
     return root / "point" / "0", found[0], watcher
 
 
@@ -149,43 +174,99 @@ def same(found, wanted):
     )
 
 
+def tags_of(*, subruns, with_alphas):
+    """The tags of a run's own directory."""
+    several = [f"{group}/per_split_acc" for group in ("validation", "test")]
+    found = {f"{group}/{name}" for group in ("validation", "test") for name in METRICS}
+    found |= {"batch_loss"}
+    if not subruns:
+        found |= {f"{tag}/{curve}" for tag in several for curve in CURVES}
+    if with_alphas:
+        found |= {f"alphas/alpha_{place}_hist" for place in range(PLACES)}
+        if not subruns:
+            found |= {
+                f"alphas/{kind}/{place}"
+                for kind in ("mean", "min", "max")
+                for place in range(PLACES)
+            }
+    return found
+
+
 @pytest.mark.slow
 class TestSeeds:
-    @pytest.mark.slow
-    def test_directories(self, logged):
+    def test_directories(self, logged, subruns):
         root, _, _ = logged
-        split_runs = {"few", "medium", "many", "overall"}
-        of_metrics = {
-            f"{group}/per_split_acc/{run}"
-            for group in ("validation", "test")
-            for run in split_runs
-        }
-        of_alphas = {
-            f"alphas/{kind}/{place}"
-            for kind in ("mean", "min", "max")
-            for place in range(PLACES)
-        }
-        expected = set()
-        for seed in SEEDS:
-            expected |= {f"seed_{seed}"}
-            expected |= {f"seed_{seed}/{run}" for run in of_metrics | of_alphas}
-        for kind in ("mean", "min", "max"):
-            expected |= {kind} | {f"{kind}/{run}" for run in of_metrics}
+        expected = {f"seed_{seed}" for seed in SEEDS} | {"mean", "min", "max"}
+        if subruns:
+            of_metrics = {
+                f"{group}/per_split_acc/{curve}"
+                for group in ("validation", "test")
+                for curve in CURVES
+            }
+            of_alphas = {
+                f"alphas/{kind}/{place}"
+                for kind in ("mean", "min", "max")
+                for place in range(PLACES)
+            }
+            for run in list(expected):
+                below = of_metrics | (of_alphas if "seed" in run else set())
+                expected |= {f"{run}/{name}" for name in below}
         assert directories(root) == expected
 
-    def test_tags(self, logged):
+    def test_tags(self, logged, subruns):
         root, _, _ = logged
-        metrics = {
-            f"{group}/{name}"
-            for group in ("validation", "test")
-            for name in ("accuracy", TOP5, "f1")
-        }
-        histograms = {f"alphas/alpha_{place}_hist" for place in range(PLACES)}
         for seed in SEEDS:
             found = read(root / f"seed_{seed}")
-            assert set(found) == {"batch_loss"} | metrics | histograms
+            assert set(found) == tags_of(subruns=subruns, with_alphas=True)
         for kind in ("mean", "min", "max"):
-            assert set(read(root / kind)) == {"batch_loss"} | metrics
+            found = read(root / kind)
+            assert set(found) == tags_of(subruns=subruns, with_alphas=False)
+
+    def test_the_layout_has_few_medium_and_many_in_one_chart(self, logged, subruns):
+        from tensorboardX.proto.layout_pb2 import Layout
+
+        root, _, _ = logged
+        for run in root.iterdir():
+            made = [
+                value
+                for event in read_events(run)
+                for value in event.summary.value
+                if value.tag == "custom_scalars__config__"
+            ]
+            if subruns:  # sub-runs share a chart by themselves
+                assert not made
+                continue
+            (value,) = made
+            assert value.metadata.plugin_data.plugin_name == "custom_scalars"
+            layout = Layout.FromString(value.tensor.string_val[0])
+            charts = [chart for c in layout.category for chart in c.chart]
+            tags = tags_of(subruns=False, with_alphas=True)
+            shown = [
+                {tag for tag in tags for regex in chart.multiline.tag
+                 if re.match(regex, tag)}
+                for chart in charts
+            ]  # fmt: skip
+            for group in ("validation", "test"):
+                assert {f"{group}/per_split_acc/{c}" for c in CURVES} in shown
+            for kind in ("mean", "min", "max"):
+                assert {f"alphas/{kind}/{p}" for p in range(PLACES)} in shown
+            assert len({chart.title for chart in charts}) == len(shown) == 5
+
+    def test_size(self, logged, subruns):
+        """Little more than the numbers, their names and a frame."""
+        root, outcome, _ = logged
+        (path,) = (root / f"seed_{SEEDS[0]}").glob("events.*")
+        num_steps = max(losses.shape[1] for losses in outcome.step_loss)
+        few = outcome.alphas.shape[1]
+        most = tb_logs.bytes_of_run(
+            num_epochs=EPOCHS, num_steps=num_steps, places=PLACES, few=few
+        )
+        assert path.stat().st_size < most < 30_000
+        losses = sum(
+            len(record) + 16 for record in read_records(path) if b"batch_loss" in record
+        )
+        real = np.concatenate([x[0] for x in outcome.step_loss])
+        assert losses <= 50 * np.count_nonzero(~np.isnan(real))
 
     @pytest.mark.parametrize("index", [0, 1])
     def test_losses(self, logged, index):
@@ -202,7 +283,7 @@ class TestSeeds:
         assert len({int(n) for n in np.ravel(lengths)}) > 1
 
     @pytest.mark.parametrize("index", [0, 1])
-    def test_alphas(self, logged, index):
+    def test_alphas(self, logged, index, subruns):
         root, outcome, watcher = logged
         run = root / f"seed_{SEEDS[index]}"
         alphas = np.stack([epoch[3][index] for epoch in watcher.epochs])  # (E, F, k+1)
@@ -212,9 +293,7 @@ class TestSeeds:
         for place in range(PLACES):
             column = alphas[:, :, place]
             for kind in ("mean", "min", "max"):
-                found = read(run / "alphas" / kind / str(place))
-                assert set(found) == {f"alphas/{kind}"}
-                series = found[f"alphas/{kind}"]
+                series = read_curve(run, f"alphas/{kind}", str(place), subruns=subruns)
                 assert steps(series) == [1, 2, 3]
                 same(values(series), getattr(column, kind)(axis=1))
             series = read(run)[f"alphas/alpha_{place}_hist"]
@@ -225,10 +304,13 @@ class TestSeeds:
                 assert np.isclose(histogram.max, numbers.max())
                 assert np.isclose(histogram.sum, numbers.sum(), atol=1e-6)
                 assert sum(histogram.bucket) == len(numbers)
+                assert histogram.bucket_limit[-1] == histogram.max
+                below = (numbers[:, None] <= histogram.bucket_limit).sum(axis=0)
+                np.testing.assert_array_equal(np.cumsum(histogram.bucket), below)
 
     @pytest.mark.parametrize("index", [0, 1])
     @pytest.mark.parametrize("group", ["validation", "test"])
-    def test_metrics(self, logged, index, group):
+    def test_metrics(self, logged, index, group, subruns):
         root, outcome, _ = logged
         run = root / f"seed_{SEEDS[index]}"
         metrics = outcome.val if group == "validation" else outcome.test
@@ -236,17 +318,15 @@ class TestSeeds:
         found = read(run)
         for name, array in (
             ("accuracy", metrics.accuracy),
-            (TOP5, metrics.top5),
+            ("top-5 accuracy", metrics.top5),
             ("f1", metrics.f1),
         ):
             series = found[f"{group}/{name}"]
             assert steps(series) == when
             same(values(series), np.ravel(array[index]))
         by_split = np.atleast_2d(metrics.acc_per_split[index])
-        for place, name in enumerate(("few", "medium", "many", "overall")):
-            found = read(run / group / "per_split_acc" / name)
-            series = found[f"{group}/per_split_acc"]
-            assert set(found) == {f"{group}/per_split_acc"}
+        for place, name in enumerate(CURVES):
+            series = read_curve(run, f"{group}/per_split_acc", name, subruns=subruns)
             assert steps(series) == when
             wanted = by_split[:, place] if place < 3 else metrics.accuracy[index]
             same(values(series), np.ravel(wanted))
@@ -255,7 +335,7 @@ class TestSeeds:
 class TestOverSeeds:
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["mean", "min", "max"])
-    def test_numbers(self, logged, kind):
+    def test_numbers(self, logged, kind, subruns):
         root, outcome, _ = logged
         reduce = getattr(np, kind)
         found = read(root / kind)
@@ -270,17 +350,17 @@ class TestOverSeeds:
         ):
             for name, array in (
                 ("accuracy", metrics.accuracy),
-                (TOP5, metrics.top5),
+                ("top-5 accuracy", metrics.top5),
                 ("f1", metrics.f1),
             ):
                 assert steps(found[f"{group}/{name}"]) == when
                 same(values(found[f"{group}/{name}"]), np.ravel(reduce(array, axis=0)))
-            for place, split in enumerate(("few", "medium", "many", "overall")):
-                runs = read(root / kind / group / "per_split_acc" / split)
+            for place, split in enumerate(CURVES):
+                tag = f"{group}/per_split_acc"
+                series = read_curve(root / kind, tag, split, subruns=subruns)
                 array = (
                     metrics.acc_per_split[..., place] if place < 3 else metrics.accuracy
                 )
-                series = runs[f"{group}/per_split_acc"]
                 assert steps(series) == when
                 same(values(series), np.ravel(reduce(array, axis=0)))
 
@@ -315,30 +395,12 @@ class TestRuns:
                 real = np.concatenate([x[index] for x in outcome.step_loss])
                 same(values(read(run)["batch_loss"]), real[~np.isnan(real)])
 
-    def test_many_at_a_time_are_written_at_the_end(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(tb_logs, "_MOST_OPEN", 1)
-        points = make_points({})
-        logs = tb_logs.TensorBoardLogs(tmp_path, {"point 0": ""})
-        watcher = Recorder(logs)
-        there = []
-        watcher.hook = lambda: there.append(directories(tmp_path))
-        ((_, outcome),) = loop.run_parts(points, watcher=watcher)
-        logs.close()
-        assert there == [set()] * EPOCHS
-        for index, seed in enumerate(SEEDS):
-            found = read(tmp_path / f"seed_{seed}")
-            real = np.concatenate([x[index] for x in outcome.step_loss])
-            same(values(found["batch_loss"]), real[~np.isnan(real)])
-            assert steps(found["validation/f1"]) == [1, 2, 3]
-
     @pytest.mark.slow
     def test_seventeen_seeds(self, tmp_path):
         points = make_points({}, seeds=tuple(range(17)))
         (plan,) = cohorts.plan_parts(points)
         assert plan.runs_at_a_time == 17
-        before = set(threading.enumerate())
         found, _ = train(tmp_path, points, plans=[plan])
-        assert_no_more_threads(before)
         for seed in range(17):
             series = read(tmp_path / "point" / "0" / f"seed_{seed}")
             assert steps(series["validation/accuracy"]) == [1, 2, 3]
@@ -357,63 +419,250 @@ class TestRuns:
             same(values(series["batch_loss"]), real[~np.isnan(real)])
             assert steps(series["test/accuracy"]) == [0]
 
+    def test_no_epochs(self, tmp_path):
+        found, _ = train(tmp_path, make_points({"train_epochs": 0}))
+        run = read(tmp_path / "point" / "0" / f"seed_{SEEDS[0]}")
+        curves = {f"test/per_split_acc/{curve}" for curve in CURVES}
+        assert set(run) == {f"test/{name}" for name in METRICS} | curves
+        same(values(run["test/accuracy"]), found[0].test.accuracy[:1])
+
+
+class Stopped(BaseException):
+    """Stands for whatever ends a process."""
+
+
+def whole(root, outcome):
+    """Checks that every step and every epoch is there once, with its values."""
+    for index, seed in enumerate(SEEDS):
+        found = read(root / f"seed_{seed}")
+        real = np.concatenate([x[index] for x in outcome.step_loss])
+        real = real[~np.isnan(real)]
+        assert steps(found["batch_loss"]) == list(range(1, len(real) + 1))
+        same(values(found["batch_loss"]), real)
+        for tag, array in (
+            ("validation/accuracy", outcome.val.accuracy[index]),
+            ("validation/per_split_acc/few", outcome.val.acc_per_split[index, :, 0]),
+            ("alphas/mean/1", outcome.mean_alphas[index, :, 1]),
+        ):
+            assert steps(found[tag]) == [1, 2, 3]
+            np.testing.assert_allclose(values(found[tag]), array, rtol=1e-5)
+        assert steps(found["test/accuracy"]) == [0]
+    assert directories(root) == {"mean", "min", "max", *(f"seed_{s}" for s in SEEDS)}
+
+
+class TestGoesOn:
+    """A run that was stopped, at any moment, and goes on."""
+
+    def start(self, root, points, *, logs=True, stop=None):
+        """Trains; `stop(what, epoch)` may end it before or after what is done."""
+
+        class Store:
+            def __init__(self, store):
+                self.store = store
+
+            def restore(self, *arguments):
+                return self.store.restore(*arguments)
+
+            def save(self, name, epochs_done, state):
+                stop("logged", epochs_done)
+                self.store.save(name, epochs_done, state)
+                stop("saved", epochs_done)
+
+        stop = stop or (lambda what, epoch: None)
+        store, _ = checkpoints.open_store(
+            root / "c",
+            configs={"": {}},
+            file_hashes={},
+            plans=cohorts.plan_parts(points),
+        )
+        watcher = None
+        if logs:
+            watcher = tb_logs.TensorBoardLogs(root / "logs", {"point 0": ""})
+        ((_, outcome),) = loop.run_parts(
+            points, watcher=watcher, checkpoints=Store(store)
+        )
+        stop("trained", EPOCHS)
+        if watcher is not None:
+            watcher.point_ended("point 0", outcome)
+        store.close()
+        return outcome
+
+    def stop_at(self, moment):
+        def stop(what, epoch):
+            if (what, epoch) == moment:
+                raise Stopped
+
+        return stop
+
     @pytest.mark.slow
-    def test_a_resumed_run_goes_on_counting(self, tmp_path):
+    @pytest.mark.parametrize(
+        "moment", [("logged", 1), ("logged", 2), ("saved", 2), ("trained", EPOCHS)]
+    )
+    def test_without_losing_or_repeating_steps(self, tmp_path, moment):
         points = make_points({})
+        with pytest.raises(Stopped):
+            self.start(tmp_path, points, stop=self.stop_at(moment))
+        # What is there can be read, though nothing was closed.
+        cut = read(tmp_path / "logs" / f"seed_{SEEDS[0]}")
+        assert steps(cut["validation/accuracy"]) == list(range(1, moment[1] + 1))
+        whole(tmp_path / "logs", self.start(tmp_path, points))
 
-        def open_store():
-            return checkpoints.open_store(
-                tmp_path / "c",
-                configs={"": {}},
-                file_hashes={},
-                plans=cohorts.plan_parts(points),
-            )[0]
+    @pytest.mark.slow
+    def test_where_a_record_was_cut_off(self, tmp_path):
+        points = make_points({})
+        with pytest.raises(Stopped):
+            self.start(tmp_path, points, stop=self.stop_at(("saved", 2)))
+        first, second = (
+            next((tmp_path / "logs" / f"seed_{seed}").iterdir()) for seed in SEEDS
+        )
+        os.truncate(first, first.stat().st_size - 5)
+        with second.open("ab") as file:
+            file.write(bytes(100))
+        outcome = self.start(tmp_path, points)
+        whole(tmp_path / "logs", outcome)
 
+    @pytest.mark.slow
+    def test_what_was_trained_without_logs_is_made_up_for(self, tmp_path):
+        points = make_points({})
+        with pytest.raises(Stopped):
+            self.start(tmp_path, points, logs=False, stop=self.stop_at(("saved", 2)))
+        whole(tmp_path / "logs", self.start(tmp_path, points))
+        found = read(tmp_path / "logs" / f"seed_{SEEDS[0]}")
+        assert steps(found["alphas/alpha_1_hist"]) == [3]  # of others nothing is kept
+
+    @pytest.mark.slow
+    def test_without_checkpoints_it_begins_again(self, tmp_path):
+        points = make_points({})
         logs = tb_logs.TensorBoardLogs(tmp_path / "logs", {"point 0": ""})
         watcher = Recorder(logs)
 
         def hook():
+            logs.flush()
             if len(watcher.epochs) == 2:
-                raise KeyboardInterrupt
+                raise Stopped
 
         watcher.hook = hook
-        store = open_store()
-        with pytest.raises(KeyboardInterrupt):
-            list(loop.run_parts(points, watcher=watcher, checkpoints=store))
-        logs.close()
-        store.close()
-        time.sleep(1.1)  # files are named after the second in which they are opened
+        with pytest.raises(Stopped):
+            list(loop.run_parts(points, watcher=watcher))
         logs = tb_logs.TensorBoardLogs(tmp_path / "logs", {"point 0": ""})
-        store = open_store()
-        ((_, outcome),) = loop.run_parts(points, watcher=logs, checkpoints=store)
+        ((_, outcome),) = loop.run_parts(points, watcher=logs)
         logs.point_ended("point 0", outcome)
-        logs.close()
-        store.close()
-        for index, seed in enumerate(SEEDS):
-            found = read(tmp_path / "logs" / f"seed_{seed}")
-            real = np.concatenate([x[index] for x in outcome.step_loss])
-            real = real[~np.isnan(real)]
-            # The epoch between whose log and checkpoint it was stopped comes twice,
-            # with the same values.
-            second = outcome.step_loss[1][index]
-            repeated = np.count_nonzero(~np.isnan(second))
-            assert len(found["batch_loss"]) == len(real) + repeated
-            in_order = sorted(set(found["batch_loss"]))
-            assert steps(in_order) == list(range(1, len(real) + 1))
-            same(values(in_order), real)
-            assert steps(sorted(found["validation/accuracy"])) == [1, 2, 2, 3]
-            series = sorted(set(found["validation/accuracy"]))
-            assert steps(series) == [1, 2, 3]
-            same(values(series), outcome.val.accuracy[index])
-            assert steps(found["test/accuracy"]) == [0]
-        mean = read(tmp_path / "logs" / "mean")["batch_loss"]
-        assert steps(mean) == list(range(1, len(mean) + 1))
+        whole(tmp_path / "logs", outcome)
 
-    def test_no_epochs(self, tmp_path):
-        found, _ = train(tmp_path, make_points({"train_epochs": 0}))
-        run = read(tmp_path / "point" / "0" / f"seed_{SEEDS[0]}")
-        assert set(run) == {"test/accuracy", f"test/{TOP5}", "test/f1"}
-        same(values(run["test/accuracy"]), found[0].test.accuracy[:1])
+
+def metrics(count):
+    rng = np.random.default_rng(0)
+    return Metrics(
+        *rng.random((3, count)), rng.random((count, 3)), rng.random((count, 9))
+    )
+
+
+class TestWriting:
+    RUN = (tb_logs.RunName("p", 3),)
+
+    def logs(self, tmp_path, **options):
+        return tb_logs.TensorBoardLogs(tmp_path, {"p": ""}, **options)
+
+    def epoch(self, logs, epoch, alphas, runs=RUN):
+        losses = np.full((len(runs), 2), 0.5)
+        logs.epoch_ended(runs, epoch, losses, alphas, metrics(len(runs)))
+
+    def test_coefficients_that_are_not_finite_have_no_histogram(self, tmp_path):
+        logs = self.logs(tmp_path)
+        alphas = np.random.default_rng(0).normal(size=(1, 5, 2))
+        self.epoch(logs, 0, alphas)
+        broken = alphas.copy()
+        broken[0, 2, 1] = np.nan
+        self.epoch(logs, 1, broken)
+        logs.close()
+        found = read(tmp_path / "seed_3")
+        assert sorted(steps(found["alphas/alpha_0_hist"])) == [1, 2]
+        assert steps(found["alphas/alpha_1_hist"]) == [1]
+        assert np.isnan(dict(found["alphas/mean/1"])[2])
+        assert len(found["batch_loss"]) == 4
+
+    def test_they_are_written_together_after_a_while(self, tmp_path, monkeypatch):
+        now = [100.0]
+        monkeypatch.setattr(tb_logs.time, "monotonic", lambda: now[0])
+        logs = self.logs(tmp_path)
+        alphas = np.ones((1, 5, 2))
+        for epoch in range(50):
+            self.epoch(logs, epoch, alphas)
+        assert not directories(tmp_path)
+        now[0] += 1.5
+        self.epoch(logs, 50, alphas)
+        assert steps(read(tmp_path / "seed_3")["validation/f1"]) == [*range(1, 52)]
+        self.epoch(logs, 51, alphas)
+        logs.flush()
+        assert len(read(tmp_path / "seed_3")["validation/f1"]) == 52
+
+    def test_points_that_are_done_are_not_logged(self, tmp_path):
+        logs = self.logs(tmp_path)
+        runs = (*self.RUN, tb_logs.RunName("done before", 3))
+        self.epoch(logs, 0, np.ones((2, 5, 2)), runs)
+        logs.tested(runs, metrics(2))
+        logs.close()
+        assert directories(tmp_path) == {"seed_3"}
+        same(values(read(tmp_path / "seed_3")["test/f1"]), metrics(2).f1[:1])
+
+    def test_logs_of_something_else_are_not_mixed_in(self, tmp_path):
+        config = {"rho": 0.5, "seeds": 2}
+        mark = tb_logs.mark_of(config, ["a", "b"])
+        assert mark == tb_logs.mark_of({"rho": 0.5, "seeds": 5}, ["b", "a"])
+        others = {
+            tb_logs.mark_of({"rho": 0.1, "seeds": 2}, ["a", "b"]),
+            tb_logs.mark_of(config, ["a"]),
+        }
+        assert len(others | {mark}) == 3
+        logs = self.logs(tmp_path, marks={"p": mark})
+        self.epoch(logs, 0, np.ones((1, 5, 2)))
+        logs.close()
+        tb_logs.check_free(tmp_path, [("", (3, 4), mark)])
+        tb_logs.check_free(tmp_path, [("", (4,), "other")])
+        with pytest.raises(UserError, match=r"^--tb_logs: \S+seed_3 has logs of other"):
+            tb_logs.check_free(tmp_path, [("", (4, 3), "other")])
+        assert read(tmp_path / "seed_3")
+
+    @pytest.mark.parametrize("length", [4, 8, 255, 256, 257, 3000])
+    def test_checksums(self, length):
+        from tensorboardX.record_writer import masked_crc32c
+
+        shape = (3, length)
+        made = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        found = event_files._checksums(made).tolist()
+        assert found == [masked_crc32c(row.tobytes()) for row in made]
+
+    def test_steps_of_any_size(self, tmp_path):
+        wanted = [0, 1, 127, 128, 2**14 - 1, 2**14, 2**21, 2**31]
+        content = event_files.version_event() + event_files.events(
+            event_files.scalar_values("a b", np.arange(8.0)),
+            np.full(8, 1.6e9),
+            np.asarray(wanted),
+        )
+        event_files.append(tmp_path / "events.out.tfevents.0", content)
+        assert read(tmp_path) == {"a b": list(zip(wanted, range(8), strict=True))}
+
+    def test_all_of_it_or_none(self, tmp_path, monkeypatch):
+        """A disk that is full after some bytes."""
+        path = tmp_path / "f"
+        event_files.append(path, b"before")
+
+        class Full(io.FileIO):
+            def write(self, content):
+                if len(content) < 50:
+                    raise OSError(28, "No space left on device")
+                return super().write(content[:60])
+
+        def open_full(self, mode, buffering):
+            return Full(self, mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pathlib.Path, "open", open_full)
+            with pytest.raises(OSError, match="No space"):
+                event_files.append(path, bytes(100))
+        assert path.read_bytes() == b"before"
+        event_files.append(path, b", after")
+        assert path.read_bytes() == b"before, after"
 
 
 class TestCommand:
@@ -429,15 +678,12 @@ class TestCommand:
             QUICKSTART, "--workdir=w", "--config.rho=(0.1, 0.5)", "--config.seeds=2",
             "--config.training.train_epochs=2", "--config.training.min_epochs=1",
         ]  # fmt: skip
-        before = set(threading.enumerate())
         assert cli.main(["main.py", *arguments, "--tb_logs=logs"]) == 0
-        assert_no_more_threads(before)
         runs = {f"{p}/{r}" for p in ("rho_0.1", "rho_0.5") for r in (
             "seed_0", "seed_1", "mean", "min", "max"
         )}  # fmt: skip
         found = directories("logs")
-        assert runs <= found
-        assert {"/".join(name.split("/")[:2]) for name in found} == runs
+        assert found == runs
         for point in ("rho_0.1", "rho_0.5"):
             result = results.load_result(pathlib.Path("w") / point / "result.npz")
             for seed in (0, 1):

@@ -349,15 +349,18 @@ def test_debug_is_that_of_each_point(monkeypatch):
 @pytest.mark.slow
 def test_repeated_runs_are_seen_by_nobody(tmp_path):
     """Three runs, two at a time: the third trains twice, and is told of once."""
-    seen = []
+    seen, flushed = [], []
 
     class Watcher:
         def epoch_ended(self, runs, epoch, losses, alphas, val):
             seen.append((tuple(run.seed for run in runs), len(losses), len(alphas)))
             assert len(val.accuracy) == len(runs)
 
-        def skip_steps(self, runs, steps):
+        def resumed(self, runs, losses, mean_alphas, val):
             raise AssertionError("nothing was trained before")
+
+        def flush(self):
+            flushed.append(len(seen))
 
         def tested(self, runs, test):
             assert len(test.accuracy) == len(runs)
@@ -367,6 +370,7 @@ def test_repeated_runs_are_seen_by_nobody(tmp_path):
             assert len(like[1].losses) == {"0-0": 2, "0-2": 1}[name]
 
         def save(self, name, epochs_done, state):
+            assert flushed[-1] == len(seen)  # before any checkpoint that has it
             assert len(state[1].losses) == {"0-0": 2, "0-2": 1}[name]
 
     parts = [cohorts.Part(problem.prepare(DATA, BASE), (5, 6, 7))]

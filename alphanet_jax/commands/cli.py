@@ -163,6 +163,12 @@ def run_program(
         "show where in the program an error is from",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "quiet",
+        False,
+        "say nothing while it works but warnings, and what failed",
+        flag_values=values,
+    )
 
     def run() -> None:
         if {"--help", "-help", "-h", "--h"} & set(argv[1:]):
@@ -177,9 +183,15 @@ def run_program(
         if left:
             raise UserError(f"unexpected argument {left[0]!r}; see --help")
         _try_outputs(values)
-        module.run(values)
+        from alphanet_jax.commands.running import say
+
+        say.quiet = values.quiet
+        try:
+            module.run(values)
+        finally:
+            say.clear()  # what was said in passing
         sys.stdout.flush()
-        if hasattr(module, "what_next"):
+        if hasattr(module, "what_next") and not values.quiet:
             print(module.what_next(values, program), file=sys.stderr)
 
     debug = bool({"--debug", "-debug"} & set(argv[1:]))

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean, printable
+from alphanet_jax.stages import Teller
 
 __all__ = [
     "check_config",
@@ -149,9 +149,8 @@ def fields() -> list[tuple[str, Any, str]]:
     return [(f"config.{field.name}", field.default, field.help) for field in FIELDS]
 
 
-def say(line: str) -> None:
-    """Shows progress; standard output is for the table."""
-    print("\n".join(map(printable, line.split("\n"))), file=sys.stderr, flush=True)
+# Shows progress; standard output is for the table.
+say = Teller(shown=printable)
 
 
 def own_directory(name: str) -> Path | None:

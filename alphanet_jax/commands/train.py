@@ -10,6 +10,7 @@ from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
+from alphanet_jax.stages import stage
 
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
@@ -89,6 +90,13 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "mean, least and most",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "tb_subruns",
+        False,
+        "write each curve of --tb_logs that shares a chart as a run of its own, as the "
+        "original program does",
+        flag_values=values,
+    )
 
     flags.DEFINE_bool(
         "controls",
@@ -139,6 +147,7 @@ def train_points(
         n_ckpt=values.n_ckpt,
         load_from_ckpt=values.load_from_ckpt,
         tb_logs=values.tb_logs,
+        tb_subruns=values.tb_subruns,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(points[0].settings, data),
         report=report,
@@ -154,7 +163,8 @@ def controls(
     if not values.controls:
         return ()
     report("testing controls: an offset on the few logits, and logit adjustment")
-    return find_controls(data)
+    with stage(report, "controls"):
+        return find_controls(data)
 
 
 def conclude(

@@ -19,6 +19,7 @@ from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.posthoc import METHODS
+from alphanet_jax.stages import stage
 from alphanet_jax.version import __version__
 
 __all__ = ["REFERENCE", "RHOS", "compare", "method_names"]
@@ -131,14 +132,15 @@ def compare(
     if reference in failed:
         raise UserError(f"the reference {reference} failed: {failed[reference]}")
     report("drawing test samples, for intervals")
-    entries = document.compared(
-        curves,
-        setup.test,
-        reference=reference,
-        level=level,
-        num_draws=num_draws,
-        seed=seed,
-    )
+    with stage(report, "intervals"):
+        entries = document.compared(
+            curves,
+            setup.test,
+            reference=reference,
+            level=level,
+            num_draws=num_draws,
+            seed=seed,
+        )
     return _document(
         data,
         settings,
@@ -293,7 +295,8 @@ def _run(
     for number, name in enumerate(names, start=1):
         clock = time.monotonic()
         try:
-            found = curve(name)
+            with stage(report, f"{number} of {len(names)}: {name}"):
+                found = curve(name)
         # Whatever a method cannot do with these data, the others may.
         except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
             lines = (str(error) or type(error).__name__).splitlines()

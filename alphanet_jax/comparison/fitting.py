@@ -29,6 +29,7 @@ from alphanet_jax.results import file as result_file
 from alphanet_jax.results import nearest
 from alphanet_jax.results.sets import ALPHANET
 from alphanet_jax.results.top_k import count_ahead
+from alphanet_jax.stages import stage
 
 __all__ = [
     "ALIASES",
@@ -238,7 +239,8 @@ def _fit(
         if name == AUTO:
             report(f"method {number} of {len(names)}: {each}")
         try:
-            curves.append(judge.on_validation(posthoc.METHODS[each]))
+            with stage(report, each):
+                curves.append(judge.on_validation(posthoc.METHODS[each]))
         except (ArithmeticError, MemoryError, ValueError) as error:
             if name != AUTO:
                 raise

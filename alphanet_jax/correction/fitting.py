@@ -24,6 +24,7 @@ from alphanet_jax.experiment.progress import Report
 from alphanet_jax.results import corrected, recorded
 from alphanet_jax.results.corrected import Head
 from alphanet_jax.results.sets import ALPHANET
+from alphanet_jax.stages import wrap
 
 __all__ = ["METHODS", "fit"]
 
@@ -161,7 +162,7 @@ def _listen(remarks: list[str], report: Report) -> Report:
             remarks.append(line)
         report(line)
 
-    return say
+    return wrap(report, say)
 
 
 def _check_names(

@@ -13,14 +13,13 @@ outputs are unchanged, and either all files are written or none.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files, streaming
+from alphanet_jax import files, stages, streaming
 from alphanet_jax.data import agreement, checks, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
@@ -50,6 +49,7 @@ from alphanet_jax.data.paths import (
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 from alphanet_jax.splits import SPLITS
+from alphanet_jax.stages import stage
 
 __all__ = [
     "FEATURE_DTYPES",
@@ -61,8 +61,6 @@ __all__ = [
 FEATURE_DTYPES = ("source", "float32", "float16")
 
 Report = Callable[[str], None]
-
-_PROGRESS_SECONDS = 2.0
 
 
 class MissingGroup(UserError):  # noqa: N818 (callers add which option names it)
@@ -121,15 +119,17 @@ class _Job:
         forms: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Writes a record, as `records.write_record` does, and reports it."""
-        noted = records.write_record(
-            self.place(path),
-            outputs=outputs,
-            sources=sources,
-            options=options,
-            notes=notes,
-            labels_read=labels_read,
-            forms=forms,
-        )
+        size = sum(file.stat().st_size for file in (*sources, *outputs)) / 1e6
+        with stage(self.report, "  hashing", total=size, unit="MB"):
+            noted = records.write_record(
+                self.place(path),
+                outputs=outputs,
+                sources=sources,
+                options=options,
+                notes=notes,
+                labels_read=labels_read,
+                forms=forms,
+            )
         for item, (source, dtype) in zip(noted, sources.items(), strict=True):
             self.report(
                 f"  {self.shown(source)}: {dtype or 'list'}, {item['size']:,} bytes, "
@@ -137,9 +137,7 @@ class _Job:
             )
 
 
-def _write_features(
-    path: Path, parts: Sequence[FeatureFile], dtype: np.dtype, job: _Job
-) -> bool:
+def _write_features(path: Path, parts: Sequence[FeatureFile], dtype: np.dtype) -> bool:
     """Copies parts into one `.npy` by chunks; returns whether digits were lost."""
     num_samples = sum(len(part.features) for part in parts)
     header = {
@@ -148,8 +146,6 @@ def _write_features(
         "shape": (num_samples, parts[0].features.shape[1]),
     }
     lossy = False
-    written = 0
-    reported = time.monotonic()
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
@@ -159,12 +155,7 @@ def _write_features(
                 if not lossy and not np.can_cast(chunk.dtype, dtype):
                     lossy = not np.array_equal(cast.astype(chunk.dtype), chunk)
                 file.write(cast.data)
-                written += len(chunk)
-                if time.monotonic() - reported > _PROGRESS_SECONDS:
-                    reported = time.monotonic()
-                    job.report(
-                        f"  {job.shown(part.path)}: {100 * written // num_samples}%"
-                    )
+                stages.done(len(chunk), "samples")
     return lossy
 
 
@@ -218,17 +209,20 @@ def _convert_group(
         read_feature_file(part, num_classes=num_classes, num_features=num_features)
         for part in found.parts
     ]
-    read = agreement.read_labels(
-        parts,
-        where=job.shown(parts[0].path),
-        weight=classifier.weight,
-        bias=classifier.bias,
-        labels_by=job.labels_by,
-        usual=usual,
-    )
+    with stage(job.report, f"  {group}: reading labels and a part of the features"):
+        read = agreement.read_labels(
+            parts,
+            where=job.shown(parts[0].path),
+            weight=classifier.weight,
+            bias=classifier.bias,
+            labels_by=job.labels_by,
+            usual=usual,
+        )
     dtype = _wanted_dtype(job.feature_dtype, parts)
     outputs = [job.place(paths.features), job.place(paths.labels)]
-    lossy = _write_features(outputs[0], parts, dtype, job)
+    count = sum(len(part.features) for part in parts)
+    with stage(job.report, f"  {group}: copying", total=count, unit="samples"):
+        lossy = _write_features(outputs[0], parts, dtype)
     np.save(outputs[1], read.labels, allow_pickle=False)
     notes = [
         f"{job.shown(part.path)}: {part.note}"

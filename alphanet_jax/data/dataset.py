@@ -39,6 +39,7 @@ from alphanet_jax.splits import (
     describe_splits,
     splits_from_counts,
 )
+from alphanet_jax.stages import stage
 
 __all__ = [
     "Dataset",
@@ -408,7 +409,7 @@ def load_dataset(
             entry, data_root, counts, limits, report
         )
     roots = [*cache_roots(data_root), data_root]
-    hashes = _hashes([*classifier_files, *split_files.values()], paths.values())
+    hashes = _hashes([*classifier_files, *split_files.values()], paths.values(), report)
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
     for name, ids in splits.items() if splits_from else ():
         file_hashes[f"splits.{name}"] = array_sha256(ids)
@@ -501,9 +502,13 @@ def _splits_of_counts(
     return splits, splits_from
 
 
-def _hashes(paths: Sequence[Path], converted: Iterable[ArrayPaths]) -> dict[Path, str]:
+def _hashes(
+    paths: Sequence[Path], converted: Iterable[ArrayPaths], report: Report
+) -> dict[Path, str]:
     """Hashes files and the arrays of groups, but for those that records have."""
     wanted = list(paths)
     for group in converted:
         wanted += [group.features, group.labels]
-    return files.file_hashes(wanted)
+    size = sum(path.stat().st_size for path in wanted) / 1e6
+    with stage(report, "hashing", total=size, unit="MB"):
+        return files.file_hashes(wanted)

@@ -3,9 +3,10 @@
 Notation: n samples, R runs, F 'few' classes, k neighbors.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from alphanet_jax.experiment.cohorts import Cohort, pad_runs
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.outcome import no_metrics
 from alphanet_jax.sampling import Batches
+from alphanet_jax.stages import Report, stage
 
 __all__ = ["CohortScores", "TrainingRows"]
 
@@ -36,15 +38,25 @@ class TrainingRows(NamedTuple):
         return Batches(rows, batches.valid)
 
 
+def _scoring(
+    report: Report, group: str, count: int
+) -> contextlib.AbstractContextManager[Any]:
+    return stage(report, f"scores of {group} samples", total=count, unit="samples")
+
+
 class CohortScores:
     """Scores the samples that a cohort needs, and evaluates coefficients by them.
 
     Args:
       cohort: The cohort.
       plan: Its plan of memory.
+      report: Takes lines of text about progress.
     """
 
-    def __init__(self, cohort: Cohort, plan: Plan) -> None:
+    def __init__(
+        self, cohort: Cohort, plan: Plan, report: Report = lambda line: None
+    ) -> None:
+        self._report = report
         problem = cohort.problem
         self._dataset, self._settings = problem.dataset, problem.settings
         self._scales = np.asarray(cohort.scales, np.float32)
@@ -57,9 +69,12 @@ class CohortScores:
 
     def score_evaluation(self) -> None:
         """Scores validation data, where there is any, and test data."""
-        if self._dataset.val is not None:
-            self.val = self._score_chunks(self._dataset.val)
-        self.test = self._score_chunks(self._dataset.test)
+        if (val := self._dataset.val) is not None:
+            with _scoring(self._report, "validation", len(val.labels)):
+                self.val = self._score_chunks(val)
+        test = self._dataset.test
+        with _scoring(self._report, "test", len(test.labels)):
+            self.test = self._score_chunks(test)
 
     def _score_chunks(self, group: Group) -> scores.ScoreTable:
         return feature_pass.score_chunks(
@@ -77,14 +92,15 @@ class CohortScores:
         used = np.unique(np.concatenate(rows))
         places = np.zeros(len(self._dataset.train.labels), np.int32)
         places[used] = np.arange(len(used))
-        table = feature_pass.score_table(
-            self._dataset.train,
-            used,
-            capacity=self._capacity,
-            mesh=self.mesh,
-            pred_scale=self._scales,
-            **self._arguments,
-        )
+        with _scoring(self._report, "training", len(used)):
+            table = feature_pass.score_table(
+                self._dataset.train,
+                used,
+                capacity=self._capacity,
+                mesh=self.mesh,
+                pred_scale=self._scales,
+                **self._arguments,
+            )
         return TrainingRows(table, places)
 
     def evaluate(

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import files, scores, streaming
+from alphanet_jax import files, scores, stages, streaming
 from alphanet_jax.data.dataset import Group
 from alphanet_jax.experiment import devices
 
@@ -152,6 +152,7 @@ def _chunks(
             features = np.pad(features, ((0, missing), (0, 0)))
             labels = np.pad(labels, (0, missing), constant_values=-1)
         yield stop - start, features, labels
+        stages.done(stop - start, "samples")
         if stop > start:
             first, last = (start, stop - 1) if rows is None else rows[[start, stop - 1]]
             files.release_rows(group.features, int(first), int(last) + 1)

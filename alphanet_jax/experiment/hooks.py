@@ -50,8 +50,24 @@ class Watcher(Protocol):
           val: Metrics of validation data, with shape `[R]`.
         """
 
-    def skip_steps(self, runs: Sequence[RunName], steps: Sequence[int]) -> None:
-        """Counts steps that were taken before training was stopped."""
+    def resumed(
+        self,
+        runs: Sequence[RunName],
+        losses: np.ndarray,
+        mean_alphas: np.ndarray,
+        val: Metrics | None,
+    ) -> None:
+        """Takes what is known of the epochs before training was stopped, D of them.
+
+        Args:
+          runs: The runs, R of them.
+          losses: Loss of every step, with shape `[R, D, T]`; NaN where there was none.
+          mean_alphas: Coefficients, mean over classes, with shape `[R, D, k + 1]`.
+          val: Metrics of validation data, with shape `[R, D]`.
+        """
+
+    def flush(self) -> None:
+        """Puts down all it was told of: a checkpoint that has it is made next."""
 
     def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
         """Takes the metrics of test data, with shape `[R]`, after the last epoch."""

@@ -20,6 +20,7 @@ from alphanet_jax import files, outputs, parsing
 from alphanet_jax.config.compare import config_differences
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Metrics
+from alphanet_jax.experiment import tb_logs
 from alphanet_jax.experiment.cohorts import Cohort
 from alphanet_jax.experiment.hooks import Checkpoints, RunName
 from alphanet_jax.experiment.memory import Plan, read_plan
@@ -48,7 +49,6 @@ _RECORD_FORM = {
     "file_hashes": [str],
     "plans": [dict],
 }
-_ROOM_FOR_LOGS = 2**22
 _STATE_FILES = 2**17  # what Orbax writes beside the arrays of a state
 
 
@@ -59,6 +59,7 @@ class Places(NamedTuple):
     n_ckpt: int
     load_from_ckpt: bool
     tb_logs: Path | None
+    tb_subruns: bool = False
 
 
 def save_result(
@@ -148,10 +149,6 @@ class SteadyLogs:
         if self.problem:
             return
         try:
-            # What writes logs is a thread that would die of it, and be waited for.
-            outputs.check_space(
-                "tb_logs", self._directory, {"what follows": _ROOM_FOR_LOGS}
-            )
             write()
         except (OSError, UserError, RuntimeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -170,10 +167,21 @@ class SteadyLogs:
         if (logs := self._logs) is not None:
             self._try(lambda: logs.epoch_ended(runs, epoch, losses, alphas, val))
 
-    def skip_steps(self, runs: Sequence[RunName], steps: Sequence[int]) -> None:
-        """Counts steps that were logged before; see `hooks.Watcher`."""
+    def resumed(
+        self,
+        runs: Sequence[RunName],
+        losses: np.ndarray,
+        mean_alphas: np.ndarray,
+        val: Metrics | None,
+    ) -> None:
+        """Takes what is known of epochs that were done; see `hooks.Watcher`."""
         if (logs := self._logs) is not None:
-            self._try(lambda: logs.skip_steps(runs, steps))
+            self._try(lambda: logs.resumed(runs, losses, mean_alphas, val))
+
+    def flush(self) -> None:
+        """Writes what waits; see `hooks.Watcher`."""
+        if (logs := self._logs) is not None:
+            self._try(logs.flush)
 
     def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
         """Takes the metrics of test data; see `hooks.Watcher`."""
@@ -285,7 +293,8 @@ def check_space(
         per_state += _STATE_FILES
         batches = -(-runs // plan.runs_at_a_time)
         states += batches * (places.n_ckpt + 1) * per_state
-        logs += runs * one.logs
+        # Those of each seed, and of the mean, the least and the most over them.
+        logs += (runs + 3 * len(cohort.parts)) * one.logs
     if root is not None:
         outputs.check_space("workdir", root, {"results": results})
     if places.ckpt_dir is not None:
@@ -321,8 +330,10 @@ def _result_bytes(cohort: Cohort) -> _Sizes:
         + history
     )
     per_part = 12 * size.num_test + 64 * size.num_classes + 2**16
-    # About 60 bytes for a number, and 2,000 for a histogram.
-    logs = 60 * size.num_epochs * size.num_batches + size.num_epochs * (
-        2000 * (size.num_neighbors + 1) + 60 * 40
+    logs = tb_logs.bytes_of_run(
+        num_epochs=size.num_epochs,
+        num_steps=size.num_batches,
+        places=size.num_neighbors + 1,
+        few=size.num_few,
     )
     return _Sizes(per_run, per_part, 4 * size.num_params, history, logs)

@@ -4,6 +4,7 @@ Notation: R runs of a batch, E epochs, T batches of an epoch, F 'few' classes,
 C classes, k neighbors.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import model, stopping
+from alphanet_jax import model, stages, stopping
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.experiment import cohorts, devices, programs
@@ -39,6 +40,9 @@ __all__ = [
     "run",
     "run_parts",
 ]
+
+_FIRST = "compiling, and the first epoch"
+_AS_IT_IS = contextlib.nullcontext()
 
 
 def initial_params(problem: Problem, seeds: Sequence[int]) -> model.Params:
@@ -197,7 +201,7 @@ class _CohortLoop:
             num_epochs=cohort.settings.train_epochs, num_runs=len(cohort.runs)
         )
         self._failures = Failures(cohort)
-        self._scores = CohortScores(cohort, plan)
+        self._scores = CohortScores(cohort, plan, report)
         self._baseline = np.asarray(
             evaluation.baseline_alphas(*cohort.problem.neighbors.shape)[None]
         )
@@ -223,13 +227,15 @@ class _CohortLoop:
         ]
         if not starts:
             return
-        epochs = self._draw(given)
+        with stages.stage(self._report, "drawing samples"):
+            epochs = self._draw(given)
         self._progress.lap("sampling")
         shared = None
         if self._plan.shared_table:
             shared = self._scores.score_training(epochs)
         self._scores.score_evaluation()
-        baseline_val, _ = self._scores.evaluate(self._baseline, self._scores.val)
+        with stages.stage(self._report, "evaluating the unchanged classifier"):
+            baseline_val, _ = self._scores.evaluate(self._baseline, self._scores.val)
         self._progress.lap("scores")
 
         skip_empty = self._skips_empty(epochs)
@@ -333,7 +339,8 @@ class _CohortLoop:
             params = devices.split(jax.device_get(params), self._scores.mesh)
         state, history = self._train(batch, params)
         self._progress.lap("epochs")
-        return self._test(batch, state, history)
+        with stages.stage(self._report, "evaluating on test data"):
+            return self._test(batch, state, history)
 
     def _train(
         self, batch: _RunBatch, params: model.Params
@@ -352,7 +359,9 @@ class _CohortLoop:
                 self._skip_epochs(batch, history, first_epoch)
         for epoch in range(first_epoch, len(batch.epochs)):
             started = time.perf_counter()
-            state, alphas, val = self._train_epoch(batch, state, history, epoch)
+            compiles = epoch == 0 and batch.first == 0
+            with stages.stage(self._report, _FIRST) if compiles else _AS_IT_IS:
+                state, alphas, val = self._train_epoch(batch, state, history, epoch)
             losses = history.losses[:, epoch]
             self._failures.check_losses(
                 batch.runs, losses, batch.real(batch.epochs[epoch]), epoch
@@ -363,20 +372,18 @@ class _CohortLoop:
             self._failures.check_alphas(batch.runs, alphas, epoch)
             if self._failures.all_of(batch.runs):
                 break
-            # Stopped between the two, an epoch is logged twice, but never not at all.
             if self._watcher is not None:
                 names = self._names(batch)
                 self._watcher.epoch_ended(names, epoch, losses, alphas, val)
             if self._checkpoints is not None:
+                if self._watcher is not None:  # not told of again after a stop
+                    self._watcher.flush()
                 self._checkpoints.save(batch.name, epoch + 1, (state, history))
             took = time.perf_counter() - started
             steps = int(cohorts.num_steps(batch.epochs[epoch]).max())
             self._progress.epoch_ended(steps, took)
-            self._report(
-                self._progress.line(
-                    epoch, losses, val, seconds=took, first_run=batch.first
-                )
-            )
+            line = self._progress.line(epoch, losses, val, took, batch.first)
+            stages.passing(self._report, line)
             stopping.check()
         return state, history
 
@@ -388,8 +395,12 @@ class _CohortLoop:
             self._failures.check_losses(batch.runs, losses, drawn, epoch)
             steps = cohorts.num_steps(drawn)
             self._progress.skip(int(steps.max()))
-            if self._watcher is not None:
-                self._watcher.skip_steps(self._names(batch), steps.tolist())
+        if self._watcher is not None:
+            done = slice(num_epochs)
+            counts = jax.tree.map(lambda column: column[:, done], history.val)
+            val = None if self._scores.val is None else self._scores.metrics(counts)
+            losses, means = history.losses[:, done], history.mean_alphas[:, done]
+            self._watcher.resumed(self._names(batch), losses, means, val)
 
     def _train_epoch(
         self, batch: _RunBatch, state: RunState, history: History, epoch: int

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -11,11 +11,9 @@ from alphanet_jax import sampling
 from alphanet_jax.errors import count_of
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.cohorts import Part
+from alphanet_jax.stages import Report, wrap
 
 __all__ = ["Progress", "Report", "describe_parts", "sometimes"]
-
-# Takes a line of text.
-Report = Callable[[str], None]
 
 
 class Progress:
@@ -83,7 +81,6 @@ class Progress:
         epoch: int,
         losses: np.ndarray,
         val: Metrics | None,
-        *,
         seconds: float,
         first_run: int,
     ) -> str:
@@ -127,7 +124,7 @@ def sometimes(report: Report, seconds: float) -> Report:
             last = now
             report(line)
 
-    return maybe
+    return wrap(report, maybe)
 
 
 def describe_parts(parts: Sequence[Part], *, num_points: int) -> str:

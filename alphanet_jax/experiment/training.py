@@ -8,6 +8,7 @@ as it is there.
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from alphanet_jax import stages
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
@@ -54,6 +55,7 @@ def train(
     n_ckpt: int = 2,
     load_from_ckpt: bool = True,
     tb_logs: Path | str | None = None,
+    tb_subruns: bool = False,
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     done: Collection[int] | None = None,
@@ -78,6 +80,7 @@ def train(
       n_ckpt: How many of them to keep, the newest.
       load_from_ckpt: Whether to go on from checkpoints; otherwise they are removed.
       tb_logs: Directory for TensorBoard logs; None for none.
+      tb_subruns: Whether their curves of one chart are runs of their own.
       memory_limit: Bytes that may be used; see `memory.available_bytes`.
       neighbors: Where neighbors are kept, and looked for first; None for nowhere.
       done: Numbers of points to leave out; found by `find_done` by default.
@@ -106,6 +109,7 @@ def train(
         n_ckpt,
         load_from_ckpt,
         _directory("tb_logs", tb_logs or None),
+        tb_subruns,
     )
     if done is None:
         done = find_done(listed, data, workdir=root, report=report)
@@ -230,7 +234,8 @@ def load_data(
       UserError: If anything is missing or not right, naming the file.
     """
     devices.check_devices()
-    with devices.one_by_one():
+    reading = f"reading {entry.name if entry else settings.dataset}"
+    with stages.stage(report, reading), devices.one_by_one():
         return dataset.load_dataset(
             entry or registry.get_entry(Path(settings.registry), settings.dataset),
             Path(settings.data_root),

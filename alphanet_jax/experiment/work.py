@@ -23,6 +23,7 @@ from alphanet_jax.experiment import (
     outcome,
     problem,
     progress,
+    tb_logs,
 )
 from alphanet_jax.experiment.cohorts import Part
 from alphanet_jax.experiment.memory import Plan
@@ -31,6 +32,7 @@ from alphanet_jax.experiment.problem import NeighborStore, Problem
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.tb_logs import TensorBoardLogs
 from alphanet_jax.results import file as result_file
+from alphanet_jax.stages import stage
 
 __all__ = ["Trained", "Work", "path_of"]
 
@@ -119,7 +121,9 @@ class Work:
         numbers, plans = self._begun(record if kept.ckpt_dir is None else None)
         if kept.ckpt_dir:
             numbers = list(range(len(self._points)))
-        owners, parts = self._make_parts(numbers)
+        count = len(self._data.train.labels)
+        with stage(report, "neighbors", total=count, unit="samples"):
+            owners, parts = self._make_parts(numbers)
         now = cohorts.plan_parts(parts, memory_limit=memory_limit)
         made = cohorts.make_cohorts(parts)
         plans = plans if _fit(plans, made) else now
@@ -172,9 +176,9 @@ class Work:
                 waiting[number].append((parts[place].problem, came))
                 if len(waiting[number]) < owners.count(number):
                     continue
-                trained, whole = self._save(number, waiting.pop(number), report)
-                if watcher is not None:
-                    watcher.point_ended(trained.point.title, whole)
+                trained, whole = self._save(
+                    number, waiting.pop(number), watcher, report
+                )
                 if point_ended is not None:
                     point_ended(trained)
                 else:
@@ -282,11 +286,24 @@ class Work:
         """Opens logs, if any are to be written."""
         if kept.tb_logs is None or not devices.is_first_process():
             return None
-        points = [self._points[n] for n in numbers]
+        points = [self._points[n] for n in numbers if n not in self._done]
         directories = {point.title: point.directory for point in points}
+        hashes = self._data.file_hashes.values()
+        marks = {
+            point.title: tb_logs.mark_of(point.settings.as_config(), hashes)
+            for point in points
+        }
         path = kept.tb_logs
+        tb_logs.check_free(
+            path,
+            [(p.directory, p.settings.run_seeds(), marks[p.title]) for p in points],
+        )
         logs = keeping.SteadyLogs(
-            lambda: TensorBoardLogs(path, directories), report, path
+            lambda: TensorBoardLogs(
+                path, directories, marks=marks, subruns=kept.tb_subruns
+            ),
+            report,
+            path,
         )
         stack.callback(logs.close)
         return logs
@@ -302,12 +319,22 @@ class Work:
         return Trained(trained.point, path, unsaved=trained.unsaved[1:])
 
     def _save(
-        self, number: int, came: Sequence[tuple[Problem, Outcome]], report: Report
+        self,
+        number: int,
+        came: Sequence[tuple[Problem, Outcome]],
+        watcher: keeping.SteadyLogs | None,
+        report: Report,
     ) -> tuple[Trained, Outcome]:
-        """Puts the parts of a point together, and writes its result."""
+        """Puts the parts of a point together, and writes its logs and its result.
+
+        In this order: what has a result is not trained again, nor logged.
+        """
         point = self._points[number]
         problems, outcomes = zip(*came, strict=True)
         whole = outcome.merge_seeds(outcomes)
+        if watcher is not None:
+            with stage(report, "writing logs"):
+                watcher.point_ended(point.title, whole)
         arrays = outcome.result_arrays(
             problems if _draws_neighbors_per_seed(point.settings) else problems[0],
             whole,
@@ -318,7 +345,8 @@ class Work:
             return Trained(point, kept=arrays), whole
         if not devices.is_first_process():
             return Trained(point, path), whole
-        place, problem = keeping.save_result(path, arrays, report)
+        with stage(report, f"saving {path}"):
+            place, problem = keeping.save_result(path, arrays, report)
         if not problem:
             return Trained(point, path), whole
         kept = arrays if place is None else None

@@ -14,6 +14,7 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest
 from alphanet_jax.results.sets import ResultFile
+from alphanet_jax.stages import stage
 
 __all__ = ["DataFinder"]
 
@@ -92,16 +93,17 @@ class DataFinder:
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:
-                self._loaded[key] = dataset_lib.load_dataset(
-                    self.entry(file),
-                    self.root(file),
-                    train_group=groups[0],
-                    val_group=groups[1],
-                    test_group=groups[2],
-                    **chosen,
-                    classifier_normalize=normalize,
-                    report=self._report,
-                )
+                with stage(self._report, f"reading {name}"):
+                    self._loaded[key] = dataset_lib.load_dataset(
+                        self.entry(file),
+                        self.root(file),
+                        train_group=groups[0],
+                        val_group=groups[1],
+                        test_group=groups[2],
+                        **chosen,
+                        classifier_normalize=normalize,
+                        report=self._report,
+                    )
             except UserError as error:
                 raise UserError(
                     f"the data of {file.path} is needed: {error}; where it is can be "
@@ -120,7 +122,9 @@ class DataFinder:
         """
         if id(data) not in self._means:
             self._report(f"averaging the training features of {data.name}")
-            self._means[id(data)] = data.class_means()
+            count = len(data.train.labels)
+            with stage(self._report, "averaging", total=count, unit="samples"):
+                self._means[id(data)] = data.class_means()
         return self._means[id(data)]
 
     def nearest(self, data: Dataset, *, num_neighbors: int, metric: str) -> np.ndarray:

@@ -1,0 +1,263 @@
+"""Stages: what is said of them, when, where, with a clock and a terminal of our own."""
+
+import io
+import re
+
+import pytest
+
+from alphanet_jax import stages
+from alphanet_jax.commands import cli
+from alphanet_jax.experiment.progress import sometimes
+from alphanet_jax.stages import Teller, stage
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Screen(io.StringIO):
+    """A terminal: what is seen on it, line by line."""
+
+    def isatty(self):
+        return True
+
+    def seen(self):
+        lines = [""]
+        for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", self.getvalue()):
+            if part == "\n":
+                lines.append("")
+            elif part == "\r":
+                column = 0
+            elif part == "\x1b[K":
+                lines[-1] = lines[-1][:column]
+            else:
+                start = column if lines[-1] else 0
+                lines[-1] = lines[-1][:start] + part + lines[-1][start + len(part) :]
+                column = start + len(part)
+        return lines
+
+
+@pytest.fixture(autouse=True)
+def _as_for_people(monkeypatch):
+    monkeypatch.setattr(stages, "SHOWN_AFTER", 2.0)  # other tests hear of no stages
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    return Screen()
+
+
+def a_stage(report, clock, **options):
+    return stage(report, "reading", clock=clock, ticking=False, **options)
+
+
+class TestInLog:
+    def test_what_is_quick_is_silent(self, clock):
+        lines = []
+        with a_stage(lines.append, clock, total=4) as reading:
+            for _ in range(4):
+                clock.now += 0.45
+                reading.advance()
+        assert not lines
+
+    def test_rate_and_time_left_now_and_then(self, clock):
+        lines = []
+        with a_stage(lines.append, clock, total=3000, unit="rows") as reading:
+            for _ in range(30):
+                clock.now += 1
+                reading.advance(100)
+        assert lines == [
+            "reading: 7%, 100 rows/s, 28 s left",
+            "reading: 40%, 100 rows/s, 18 s left",
+            "reading: 73%, 100 rows/s, 8 s left",
+            "reading: done in 30 s",
+        ]
+
+    def test_what_counts_nothing_says_its_time(self, clock):
+        lines = []
+        with a_stage(lines.append, clock) as compiling:
+            for _ in range(15):
+                clock.now += 1
+                compiling.tick()
+        assert lines == ["reading: 2 s", "reading: 12 s", "reading: done in 15 s"]
+
+    def test_what_is_counted_below(self, clock):
+        lines = []
+        with a_stage(lines.append, clock, total=100, unit="MB"):
+            clock.now += 4
+            stages.done(20, "samples")
+            stages.done(20, "MB")
+        assert lines == ["reading: 20%, 5 MB/s, 16 s left", "reading: done in 4 s"]
+
+    def test_slow_rates_have_digits(self, clock):
+        lines = []
+        with a_stage(lines.append, clock, total=10, unit="files") as reading:
+            clock.now += 4
+            reading.advance()
+        assert lines[0] == "reading: 10%, 0.25 files/s, 36 s left"
+
+    def test_the_inner_one_speaks(self, clock):
+        lines = []
+        with a_stage(lines.append, clock) as outer:
+            clock.now += 3
+            with stage(lines.append, "hashing", clock=clock, ticking=False) as inner:
+                clock.now += 3
+                outer.tick()
+                inner.tick()
+                stages.done(12, "rows")  # which it does not count
+            outer.tick()
+        assert lines == [
+            "hashing: 3 s", "hashing: done in 3 s", "reading: 6 s",
+            "reading: done in 6 s",
+        ]  # fmt: skip
+
+    def test_after_an_error_nothing_is_done(self, clock):
+        lines = []
+
+        def fail():
+            with a_stage(lines.append, clock) as reading:
+                clock.now += 3
+                reading.tick()
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert lines == ["reading: 3 s"]
+        stages.done(1, "rows")  # for no stage at all
+        assert not stages._ACTIVE
+
+    def test_it_is_looked_at_by_itself(self, monkeypatch):
+        monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
+        monkeypatch.setattr(stages, "_TICK", 0.001)
+        lines = []
+        told = stages.threading.Event()
+
+        def report(line):
+            lines.append(line)
+            told.set()
+
+        with stage(report, "waiting"):
+            assert told.wait(10)
+        assert lines == ["waiting: 0 s", "waiting: done in 0 s"]
+
+    def test_a_teller_elsewhere_writes_plain_lines(self, clock):
+        log = io.StringIO()
+        teller = Teller(log, clock=clock)
+        with a_stage(teller, clock) as reading:
+            clock.now += 3
+            reading.tick()
+            stages.passing(teller, "epoch 1")
+        assert log.getvalue() == "reading: 3 s\nepoch 1\nreading: done in 3 s\n"
+
+
+class TestOnTerminal:
+    def test_one_line_is_written_again(self, clock, screen):
+        teller = Teller(screen, clock=clock)
+        teller("before")
+        with a_stage(teller, clock, total=100, unit="rows") as reading:
+            for _ in range(5):
+                clock.now += 1
+                reading.advance(10)
+            assert screen.seen() == ["before", "reading: 50%, 10 rows/s, 5 s left"]
+            assert screen.getvalue().count("reading") == 4
+        assert screen.seen() == ["before", ""]
+        teller("after")
+        assert screen.seen() == ["before", "after", ""]
+
+    def test_what_stays_replaces_it(self, clock, screen):
+        teller = Teller(screen, clock=clock)
+        for epoch in range(3):
+            clock.now += 1
+            stages.passing(teller, f"epoch {epoch}" + "." * (9 - 3 * epoch))
+        assert screen.seen() == ["epoch 2..."]
+        teller("saved")
+        assert screen.seen() == ["saved", ""]
+
+    def test_it_fits_its_width(self, clock, screen):
+        teller = Teller(screen, width=lambda: 20, clock=clock)
+        teller.passing("x" * 50)
+        assert screen.seen() == ["x" * 10 + "..." + "x" * 6]
+        clock.now += 1
+        teller.passing("epoch 5   loss 0.2,  9 s left")
+        assert screen.seen() == ["epoch 5 lo...s left"]
+        clock.now += 1
+        teller.passing("epoch   5   9 s left")
+        assert screen.seen() == ["epoch 5 9 s left"]
+
+    def test_not_more_often_than_can_be_seen(self, clock, screen):
+        teller = Teller(screen, clock=clock)
+        for number in range(1000):
+            clock.now += 0.001
+            teller.passing(f"epoch {number}")
+        assert 9 <= screen.getvalue().count("epoch") <= 11
+
+    def test_a_simple_terminal_gets_lines(self, clock, screen, monkeypatch):
+        monkeypatch.setenv("TERM", "dumb")
+        teller = Teller(screen, clock=clock)
+        teller.passing("one")
+        teller.passing("two")
+        assert screen.getvalue() == "one\ntwo\n"
+
+    def test_through_a_report_that_leaves_lines_out(self, clock, screen):
+        teller = Teller(screen, clock=clock)
+        report = sometimes(teller, 60)
+        with a_stage(report, clock) as reading:
+            clock.now += 3
+            reading.tick()
+            assert screen.seen() == ["reading: 3 s"]
+        assert screen.seen() == [""]
+
+    def test_what_may_not_be_shown_is_not(self, clock, screen):
+        teller = Teller(screen, shown=lambda line: line.replace("\a", "?"), clock=clock)
+        teller.passing("a\a")
+        assert screen.seen() == ["a?"]
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Screen])
+def test_quiet(kind, clock):
+    stream = kind()
+    teller = Teller(stream, clock=clock)
+    teller.quiet = True
+    with a_stage(teller, clock) as reading:
+        clock.now += 3
+        reading.tick()
+        teller("saved")
+        teller.passing("epoch 1")
+        teller("warning: no room")
+    assert stream.getvalue() == "warning: no room\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [False, True])
+def test_of_commands(tmp_path, monkeypatch, capsys, quiet):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(stages, "_TICK", 0.001)
+    arguments = [
+        "--config=quickstart", "--config.seeds=1", "--config.training.train_epochs=2",
+        "--config.training.min_epochs=1", "--workdir=w", "--tb_logs=t",
+    ]  # fmt: skip
+    status = cli.main(["main.py", *arguments, *(["--quiet"] if quiet else [])])
+    assert status == 0
+    said = capsys.readouterr()
+    assert "AlphaNet (r=0.5)" in said.out
+    if quiet:
+        assert not said.err
+        return
+    names = {line.partition(":")[0] for line in said.err.splitlines()}
+    assert names >= {
+        "reading cifar100lt_effnetlite0_crt", "neighbors", "drawing samples",
+        "scores of training samples", "scores of test samples",
+        "compiling, and the first epoch", "evaluating on test data",
+    }  # fmt: skip
+    assert any(name.startswith("epoch 2/2") for name in names)
