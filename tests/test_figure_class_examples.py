@@ -87,7 +87,7 @@ def test_an_image_that_lies_on_its_side_is_turned():
 
 @pytest.mark.parametrize("shape", [(40, 40), (20, 90), (90, 20)])
 def test_the_middle_is_shown_as_a_square(shape):
-    figure = draw([save("a.png", shape)], ["a"])
+    figure = draw([save("a.png", shape)], ["a"], crop=True)
     shown = figure.axes[0].images[0].get_array()
     assert shown.shape[0] == shown.shape[1] == min(shape)
     assert (shown[..., 1] == 0).all()
@@ -95,8 +95,22 @@ def test_the_middle_is_shown_as_a_square(shape):
     assert (shown[:, -1, 2] == 255).all()
 
 
+def test_images_are_shown_whole():
+    shapes = [(40, 40), (20, 90), (90, 20)]
+    names = [save(f"{place}.png", shape) for place, shape in enumerate(shapes)]
+    figure = draw(names, ["a", "b", "c"])
+    figure.draw_without_rendering()
+    for axes, (height, width) in zip(figure.axes, shapes, strict=True):
+        shown = axes.images[0].get_array()
+        assert shown.shape[:2] == (height, width)
+        box = axes.get_window_extent()
+        assert box.width / box.height == pytest.approx(width / height)
+        assert box.y0 == pytest.approx(figure.axes[0].get_window_extent().y0)
+
+
 def test_another_shape():
-    figure = draw([save("a.png", (40, 80))], ["a"], changes={"aspect": 2.0})
+    changes = {"panel_aspect": 2.0}
+    figure = draw([save("a.png", (40, 80))], ["a"], changes=changes, crop=True)
     assert figure.axes[0].images[0].get_array().shape[:2] == (40, 80)
 
 

@@ -132,6 +132,8 @@ def test_rows_and_columns():
         ({"dpi": 50}, {"figure.dpi": 50.0, "savefig.dpi": 50.0}),
         ({"font_default": "monospace"}, {"font.family": ["monospace"]}),
         ({"font_default": "DejaVu Serif"}, {"font.family": ["DejaVu Serif"]}),
+        ({"font_serif": ["No Such", "STIXGeneral"]}, {"font.serif": ["STIXGeneral"]}),
+        ({"font_sans_serif": ["STIXGeneral"]}, {"font.sans-serif": ["STIXGeneral"]}),
         ({"font_math": "cm"}, {"mathtext.fontset": "cm"}),
         ({"font_size": 20.0}, {"axes.labelsize": 20.0, "xtick.labelsize": 7.5}),
         ({"small_font_size": 5.0}, {"legend.fontsize": 5.0, "font.size": 9.0}),
@@ -272,6 +274,13 @@ def test_styles_that_are_refused(changes, said):
 def test_a_font_that_is_not_there():
     look = style.make_style("png", font_default="No Such Font")
     with pytest.raises(UserError, match="--font_default: no font 'No Such Font'"):
+        look.applied().__enter__()
+
+
+def test_a_family_of_which_no_font_is_there():
+    look = style.make_style("png", font_serif=["No Such Font", "Nor This"])
+    said = "--font_serif: none of 'No Such Font', 'Nor This' is installed"
+    with pytest.raises(UserError, match=said):
         look.applied().__enter__()
 
 
@@ -486,7 +495,7 @@ def test_the_legend_fits_the_width(context, count):
         figure, (axes,) = drawing.panels(look, 1)
         handles = axes.plot(np.zeros((2, count)))
         labels = [f"neighbor {i}" for i in range(count)]
-        drawing.draw_legend(figure, axes, handles, labels)
+        drawing.draw_legend(figure, axes, look, handles, labels)
         figure.draw_without_rendering()
         (legend,) = figure.legends
         assert legend.get_window_extent().width < figure.bbox.width
@@ -512,14 +521,14 @@ def test_places_of_the_legend():
         figure, (axes,) = drawing.panels(look, 1)
         lines, labels = axes.plot([0, 1]), ["a"]
         nowhere = LegendOptions(legend_loc="none")
-        drawing.draw_legend(figure, axes, lines, labels, nowhere)
+        drawing.draw_legend(figure, axes, look, lines, labels, nowhere)
         assert not figure.legends
         assert axes.get_legend() is None
         inside = LegendOptions(legend_loc="lower left", legend_ncols=2)
-        drawing.draw_legend(figure, axes, lines * 3, "abc", inside)
+        drawing.draw_legend(figure, axes, look, lines * 3, "abc", inside)
         assert axes.get_legend()._ncols == 2
         drawing.draw_legend(
-            figure, axes, lines * 3, "abc", LegendOptions(legend_ncols=2)
+            figure, axes, look, lines * 3, "abc", LegendOptions(legend_ncols=2)
         )
         assert figure.legends[0]._ncols == 2
         for place, said in (
@@ -528,7 +537,7 @@ def test_places_of_the_legend():
         ):
             with pytest.raises(UserError, match=said):
                 drawing.draw_legend(
-                    figure, axes, lines, labels, LegendOptions(legend_loc=place)
+                    figure, axes, look, lines, labels, LegendOptions(legend_loc=place)
                 )
 
 
@@ -1083,6 +1092,8 @@ def test_flags_of_the_style_reach_the_file(sweep, capsys, monkeypatch):
         (("--default_half_width=4",), (800, 500)),
         (("--width=full", "--default_full_width=5"), (1000, 625)),
         (("--aspect=3:2",), (650, 433)),
+        (("--panel_aspect=3:2",), (650, 433)),
+        (("--font_serif", "No Such Font", "DejaVu Serif"), (650, 406)),
         (("--dpi=100",), (325, 203)),
         (("--scale=2",), (1300, 812)),
     ):
@@ -1162,6 +1173,7 @@ def test_options_are_what_a_dataclass_declares():
     assert declared(Options) == (
         declared(LegendOptions)[0],
         Option("legend_loc", "none", str, False, "elsewhere", None, None),
+        declared(LegendOptions)[2],
         Option("ends", None, float, True, "ends", None, None),
         Option("of", None, str, False, "what", ("a", "b"), None),
     )

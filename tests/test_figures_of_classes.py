@@ -1,7 +1,9 @@
 """Kinds of figure that draw the accuracy of single classes."""
 
 import csv
+import itertools
 import json
+import re
 
 import made_data
 import numpy as np
@@ -111,38 +113,64 @@ class TestClassChanges:
         np.testing.assert_allclose(lines, numbers["means"]["change"][:3])
         texts = [text.get_text() for text in axes.texts]
         values = [f"${value:+.1f}$" for value in numbers["means"]["change"]]
-        assert texts == [*values[:3], f"All\n{values[3]}"]
+        assert texts[:4] == [f"All\n{values[3]}", *values[:3]]
         ticks = [label.get_text() for label in axes.get_xticklabels()]
         assert ticks == ["Few\n(3)", "Medium\n(3)", "Many\n(3)"]
 
-    def test_many_classes_are_outlines(self, tmp_path, drawn):
-        size = 300
+    @pytest.mark.parametrize("width", ["half", "full"])
+    def test_classes_that_change_most_are_named(self, tmp_path, drawn, width):
+        numbers = class_changes.numbers(sources_of(tmp_path, a={}))
+        (axes,) = drawn(class_changes, numbers, changes={"width": width}).axes
+        table = numbers[""]
+        texts = {text.get_text(): text for text in axes.texts}
+        for place in (np.argmax(table["change"]), np.argmin(table["change"])):
+            name, change = table["name"][place], table["change"][place]
+            shown = texts[f"{name} ${change:+.1f}$"]
+            # Beyond the end of its bar.
+            bar = axes.patches[place].get_window_extent()
+            box = shown.get_window_extent()
+            assert box.y0 >= bar.y1 - 1 if change > 0 else box.y1 <= bar.y0 + 1
+
+    @pytest.mark.parametrize(("width", "dpi"), [("half", 200), ("full", 100)])
+    def test_bars_of_many_classes_do_not_merge(self, tmp_path, drawn, width, dpi):
+        size = 1000
         numbers = class_changes.numbers(
             sources_of(
                 tmp_path,
                 a={
                     "class_counts": np.arange(size) + 1,
                     "few_classes": np.arange(100),
-                    "medium_classes": np.arange(100, 200),
-                    "many_classes": np.arange(200, size),
+                    "medium_classes": np.arange(100, 500),
+                    "many_classes": np.arange(500, size),
                     "test_labels": np.repeat(np.arange(size), 4),
                     "label_names": np.zeros(0, "<U1"),
                 },
             )
         )
         assert numbers[""]["name"][0] == f"class {numbers['']['class'][0]}"
-        (axes,) = drawn(class_changes, numbers).axes
-        assert len(axes.patches) == 3
-        for patch, split in zip(axes.patches, SPLITS, strict=True):
-            part = select(numbers[""], split=split)
-            np.testing.assert_allclose(patch.get_data().values, part["change"])
+        changes = {"width": width, "dpi": dpi}
+        (axes,) = drawn(class_changes, numbers, changes=changes).axes
+        shared = int(re.search(r"\((\d+) a bar\)", axes.get_xlabel())[1])
+        bars = axes.patches
+        assert len(bars) == sum(-(-n // shared) for n in (100, 400, 500))
+        boxes = [bar.get_window_extent() for bar in bars]
+        pixels = [b.x0 - a.x1 for a, b in itertools.pairwise(boxes)]
+        assert min(pixels) >= 1.0
+        assert min(box.width for box in boxes) >= 1.0
+        # All classes are in a bar: with equal numbers, the mean of bars is theirs.
+        few = select(numbers[""], split="few")["change"]
+        heights = [bar.get_height() for bar in bars[: -(-100 // shared)]]
+        wanted = [part.mean() for part in np.array_split(few, len(heights))]
+        np.testing.assert_allclose(heights, wanted)
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("col_wrap", "columns"), [(1, 1), (2, 2), (3, 3), (0, 1)])
     def test_panels(self, tmp_path, drawn, col_wrap, columns):
         results = {name: {"rho": rho} for name, rho in (("a", 0), ("b", 0.5), ("c", 1))}
         numbers = class_changes.numbers(sources_of(tmp_path, **results))
-        axes = drawn(class_changes, numbers, col_wrap=col_wrap).axes[:3]
+        changes = {"width": "full" if col_wrap == 3 else "half"}
+        figure = drawn(class_changes, numbers, changes=changes, col_wrap=col_wrap)
+        axes = figure.axes[:3]
         assert [each.get_title() for each in axes] == ["a", "b", "c"]
         assert len({round(each.get_position().x0, 3) for each in axes}) == columns
 
@@ -642,9 +670,9 @@ class TestAccuracyVsDistance:
         numbers = accuracy_vs_distance.numbers(usual)
         *panels, guide = self.panels(drawn, numbers, add_axes_guide=True, ylabel="gain")
         assert len(panels) == 2
-        assert guide.get_ylabel() == "gain"
-        assert "distance" in guide.get_xlabel()
-        assert guide.figure.get_supylabel() == ""
+        names = [text.get_text().replace("\n", " ") for text in guide.texts]
+        assert names == ["gain", "Mean Euclidean distance to 2 neighbors"]
+        assert guide.figure._supylabel is None
         for axes in panels:
             assert axes.yaxis.get_ticklocs().size  # shared, and still there
 
@@ -847,7 +875,8 @@ class TestClassAccuracyAndSamples:
         name = "a very long name of an experiment, longer than a panel"
         results = {"a": {}, name: {"rho": 0}, "c": {"rho": 1}}
         numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, **results))
-        figure = drawn(class_accuracy_and_samples, numbers, col_wrap=2)
+        changes = {"width": "full"}
+        figure = drawn(class_accuracy_and_samples, numbers, changes=changes, col_wrap=2)
         panels, twins = figure.axes[:3], figure.axes[4:]
         titles = [axes.get_title() for axes in panels]
         assert titles[0] == "a"
@@ -860,6 +889,7 @@ class TestClassAccuracyAndSamples:
         inside = drawn(
             class_accuracy_and_samples,
             numbers,
+            changes=changes,
             legend_loc="upper right",
             legend_ncols=2,
         )

@@ -59,9 +59,10 @@ class _Command:
 
     def prepare_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Joins words to the flags that take several."""
-        several = {option.name for option in self.kind.options if option.several}
+        options = (*self.kind.options, *_STYLE_FLAGS.values())
+        several = {option.name for option in options if option.several}
         return reading.join_words(
-            arguments, several | {"style", DIRECTORIES, "exp_names"}
+            arguments, several | {"style", DIRECTORIES, "exp_names", "res_dirs"}
         )
 
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -96,6 +97,8 @@ class _Command:
         for name, option in _STYLE_FLAGS.items():
             if option.value_type is bool:
                 flags.DEFINE_bool(name, False, option.help, flag_values=values)
+            elif option.several:
+                reading.define_list(values, name, None, option.help)
             else:
                 flags.DEFINE_string(name, None, option.help, flag_values=values)
 
@@ -289,14 +292,15 @@ def _usable(
 def _style_value(name: str, text: Any) -> Any:
     """Reads a style's flag; None where it is not given."""
     option = _STYLE_FLAGS[name]
-    if text is None or option.value_type is bool:
+    if text is None or option.value_type is bool or option.several:
         return text or None
     if option.choices is not None and text not in option.choices:
         raise UserError(f"--{name} must be one of {', '.join(option.choices)}")
     kind = option.value_type
     if kind not in (int, float):
         return text
-    first, _, second = text.partition(":") if name == "aspect" else (text, "", "")
+    is_ratio = name in ("aspect", "panel_aspect")
+    first, _, second = text.partition(":") if is_ratio else (text, "", "")
     try:
         value = float(first) / float(second or 1)
         good = 0.0 < value < 1e5 and (kind is not int or value == int(value))

@@ -24,6 +24,7 @@ __all__ = [
     "columns_that_fit",
     "draw_legend",
     "finish",
+    "grow",
     "label_axes",
     "panels",
     "title_panels",
@@ -46,9 +47,20 @@ _PLACES = (
 )
 
 
+def grow(figure: Any, style: Style, inches: float) -> None:
+    """Makes a figure higher, so that its panels stay as high as they are meant to be.
+
+    One whose height the style has keeps it: panels have what is left.
+    """
+    if style.aspect is None:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + inches)
+
+
 def draw_legend(
     figure: Any,
     axes: Any,
+    style: Style,
     handles: Sequence[Any],
     labels: Sequence[str],
     options: LegendOptions | None = None,
@@ -58,31 +70,65 @@ def draw_legend(
     Args:
       figure: The figure.
       axes: The axes that the legend is in where it is inside.
+      style: The style.
       handles: What is explained.
       labels: Its explanations, safe to draw.
-      options: Number of columns, and 'above' the axes, 'none', or a place inside.
+      options: Number of columns, and 'above' the axes, 'none', or a place inside, and
+        what that is a place of.
 
     Raises:
       UserError: If there is no such place.
     """
     options = options or LegendOptions()
+    _check_place(options)
     columns, place = options.legend_ncols, options.legend_loc
-    if place == "none":
-        return
+    anchor = options.legend_bbox_to_anchor
     if place == "above":
-        _draw_above(figure, handles, labels, columns)
+        _draw_above(figure, style, handles, labels, columns)
     elif place in _PLACES:
-        axes.legend(handles, labels, loc=place, ncols=columns or 1)
-    else:
+        legend = axes.legend(
+            handles,
+            labels,
+            loc=place,
+            ncols=columns or 1,
+            bbox_to_anchor=None if anchor is None else tuple(anchor),
+            # Seen on whatever it lies.
+            frameon=not style.transparent,
+            framealpha=0.8,
+            facecolor=style.background,
+            edgecolor="none",
+            borderpad=0.2,
+        )
+        legend.set_zorder(6)
+
+
+def _check_place(options: LegendOptions) -> None:
+    """Checks where a legend is to be.
+
+    Raises:
+      UserError: If there is no such place.
+    """
+    place, anchor = options.legend_loc, options.legend_bbox_to_anchor
+    if place not in ("above", "none", *_PLACES):
         known = ("above", "none", *_PLACES)
         raise UserError(
             f"--legend_loc: unknown place {place!r}; "
             f"{did_you_mean(place, known, most_listed=len(known))}"
         )
+    if anchor is not None and (place not in _PLACES or len(anchor) not in (2, 4)):
+        raise UserError(
+            "--legend_bbox_to_anchor takes an x and a y, or also a width and a height, "
+            "and a --legend_loc inside, such as 'upper left'; got "
+            f"{' '.join(f'{part:g}' for part in anchor)} and --legend_loc={place!r}"
+        )
 
 
 def _draw_above(
-    figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
+    figure: Any,
+    style: Style,
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    columns: int,
 ) -> None:
     """Draws a legend above the axes, with no more columns than have room."""
     import matplotlib as mpl
@@ -102,8 +148,7 @@ def _draw_above(
         )
         box = legend.get_window_extent(figure.canvas.get_renderer())
         if count in (1, columns) or box.width < room:
-            # Panels stay as high as they are meant to be.
-            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi)
+            grow(figure, style, box.height / figure.dpi)
             return
         legend.remove()
 
@@ -125,8 +170,8 @@ def panels(
       count: Number of panels.
       col_wrap: Panels in a row; 0 for as many as fit.
       inches: Least width of a panel where as many are to fit.
-      aspect: Width by height of a panel, where the style has none and its labels have
-        room.
+      aspect: Width by height of a panel, where the style has none, nor one of the
+        figure, and its labels have room.
       sharex: Whether all have the same x axis.
       sharey: Whether all have the same y axis.
 
@@ -135,7 +180,8 @@ def panels(
     """
     import matplotlib.pyplot as plt
 
-    columns = min(col_wrap or columns_that_fit(style, count, inches=inches), count)
+    columns = col_wrap or columns_that_fit(style, count, inches=inches, aspect=aspect)
+    columns = min(columns, count)
     rows = -(-count // columns)
     # However narrow panels are, their titles and labels need the height they need.
     width = style.size()[0] / style.scale / columns
@@ -159,21 +205,37 @@ def panels(
     return figure, axes[:count]
 
 
-def columns_that_fit(style: Style, count: int, *, inches: float = _LEAST_WIDTH) -> int:
+def columns_that_fit(
+    style: Style, count: int, *, inches: float = _LEAST_WIDTH, aspect: float = 1.5
+) -> int:
     """Returns how many panels have room in a row.
 
     Args:
       style: The style.
       count: Number of panels.
       inches: Least width of a panel, for text of the usual size.
+      aspect: Width by height that a panel is meant to have: in a figure of a given
+        height, rows are as many as come nearest.
     """
+    if style.aspect is not None:
+        # Rather narrow panels than low ones.
+        inches = min(inches, _LEAST_WIDTH)
     width = style.size()[0] / style.scale
-    most = max(1, int(width / (inches * CONTEXTS[style.context])))
-    rows = -(-count // most)
-    return -(-count // rows)  # rows as long as each other, as far as they can be
+    most = min(count, max(1, int(width / (inches * CONTEXTS[style.context]))))
+    fewest = -(-count // most)
+    # Rows as long as each other, as far as they can be.
+    columns = [-(-count // rows) for rows in range(fewest, count + 1)]
+    if (whole := style.aspect) is None:
+        return columns[0]
+
+    def is_off(number: int) -> float:
+        shape = whole * -(-count // number) / number
+        return abs(float(np.log(shape / aspect)))
+
+    return min(columns, key=is_off)
 
 
-def _fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
+def _fit_xticklabels(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
     """Turns the labels of x ticks as far as they need; the figure grows by it."""
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
@@ -202,8 +264,7 @@ def _fit_xticklabels(figure: Any, all_axes: Sequence[Any]) -> None:
             )
         turned = [label.get_window_extent(renderer).height for label in labels]
         more = max(more, max(turned) - height)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + more / figure.dpi)
+    grow(figure, style, more / figure.dpi)
 
 
 def label_axes(
@@ -230,9 +291,13 @@ def label_axes(
     for axis, label, own in labels:
         place = 0 if axis == "x" else 1
         ends = _ends(all_axes, place)
-        if axis == "x" or not own:
+        if axis == "x" or not own or style.aspect is not None:
             # It may be longer than the panels, as far as the figure goes.
-            middle, most = sum(ends) / 2.0, figure.bbox.size[place]
+            most = figure.bbox.size[place]
+            if axis == "y":
+                tops = [legend.get_window_extent().y0 for legend in figure.legends]
+                most = min([most, *tops])
+            middle = sum(ends) / 2.0
             room = 1.95 * min(middle, most - middle)
         else:
             room = ends[1] - ends[0]
@@ -249,6 +314,32 @@ def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
     boxes = [axes.get_window_extent() for axes in all_axes]
     low, high = (min(box.min[place] for box in boxes), max(b.max[place] for b in boxes))
     return float(low), float(high)
+
+
+def _thin_log_labels(figure: Any) -> None:
+    """Leaves labels of log axes out where they would meet."""
+    logs = [
+        (place, axis)
+        for axes in figure.axes
+        for place, axis in enumerate((axes.xaxis, axes.yaxis))
+        if axis.get_scale() == "log"
+    ]
+    if not logs:
+        return
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    for place, axis in logs:
+        last = -np.inf
+        for tick in sorted(axis.get_major_ticks(), key=lambda tick: tick.get_loc()):
+            for label in (tick.label1, tick.label2):
+                if not (label.get_visible() and label.get_text()):
+                    continue
+                box = label.get_window_extent(renderer)
+                # Digits have no room below them: lines may be close.
+                if box.min[place] < last + (0.4, -0.1)[place] * box.height:
+                    label.set_visible(False)
+                else:
+                    last = box.max[place]
 
 
 def title_panels(
@@ -276,8 +367,7 @@ def title_panels(
         taller = title.get_window_extent(renderer).height - box.height
         row = place.rowspan.start
         more[row] = max(more.get(row, 0.0), taller)
-    inches, height = figure.get_size_inches()
-    figure.set_size_inches(inches, height + sum(more.values()) / figure.dpi)
+    grow(figure, style, sum(more.values()) / figure.dpi)
 
 
 def finish(
@@ -291,6 +381,7 @@ def finish(
     handles: Sequence[Any] = (),
     labels: Sequence[str] = (),
     legend: LegendOptions | None = None,
+    legend_axes: Any = None,
     turn_xticklabels: bool = False,
 ) -> None:
     """Writes what is around panels, when all is drawn in them.
@@ -308,18 +399,27 @@ def finish(
       handles: What the legend explains; without any there is no legend.
       labels: Its explanations, safe to draw.
       legend: Options of the legend.
+      legend_axes: What a legend inside is in; by default the first panel.
       turn_xticklabels: Whether labels of x ticks are turned where they would meet.
 
     Raises:
       UserError: If the legend has no such place.
     """
+    if legend is not None:
+        _check_place(legend)
+    legend_axes = all_axes[0] if legend_axes is None else legend_axes
+    # A figure that does not grow has only so much room beside its legend.
+    early = style.aspect is not None
+    if handles and early:
+        draw_legend(figure, legend_axes, style, handles, labels, legend)
     label_axes(figure, all_axes, style, x=x, y=y)
     if len(titles) > 1:
         title_panels(figure, all_axes, style, titles)
-    if handles:
-        draw_legend(figure, all_axes[0], handles, labels, legend)
+    if handles and not early:
+        draw_legend(figure, legend_axes, style, handles, labels, legend)
+    _thin_log_labels(figure)
     if turn_xticklabels:
-        _fit_xticklabels(figure, all_axes)
+        _fit_xticklabels(figure, all_axes, style)
     if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
         # Beside the middle of panels, not of all that is around them.
         figure.draw_without_rendering()

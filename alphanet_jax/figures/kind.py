@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.figures import fitting
 from alphanet_jax.figures.numbers import Numbers, Sources
 from alphanet_jax.figures.options import Option, declared
 from alphanet_jax.figures.style import Style
@@ -161,9 +162,13 @@ class Kind(Generic[N, D]):
           **options: Fields of `draw_options`.
 
         Returns:
-          The figure.
+          The figure, in which nothing is cut off or overlaps.
+
+        Raises:
+          UserError: If what is drawn has no room in the size that the style asks for.
         """
-        return self.render(numbers, style, self.draw_options(**options))
+        chosen = self.draw_options(**options)
+        return fitting.fitted(lambda look: self.render(numbers, look, chosen), style)
 
 
 def load_kind(name: str) -> Kind[Any, Any]:

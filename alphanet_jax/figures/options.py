@@ -58,6 +58,11 @@ class LegendOptions:
     legend_loc: Annotated[
         str, "where the legend is: above, none, or a place inside such as 'upper right'"
     ] = "above"
+    legend_bbox_to_anchor: Annotated[
+        Sequence[float] | None,
+        "x and y of what a --legend_loc inside is of, such as 'upper left': 1 1 is the "
+        "upper right corner of its panel; with a width and a height, a box",
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +89,7 @@ def declared(options: type) -> tuple[Option, ...]:
 
     Examples:
       >>> [option.name for option in declared(LegendOptions)]
-      ['legend_ncols', 'legend_loc']
+      ['legend_ncols', 'legend_loc', 'legend_bbox_to_anchor']
       >>> declared(LegendOptions)[0].value_type
       <class 'int'>
     """

@@ -130,10 +130,16 @@ def draw_band(
 
 
 def emptiest_corner(axes: Any, width: float, height: float) -> str:
-    """Names the corner in which a note, of a size in pixels, covers fewest points."""
-    # Labels, whose layout is still to come, leave a panel about three quarters.
-    part_x = min(width / (0.75 * axes.bbox.width), 0.5)
-    part_y = min(height / (0.75 * axes.bbox.height), 0.8)
+    """Names the corner in which a note, of a size in pixels, covers fewest points.
+
+    The layout is done. A corner with the legend is the last to be taken.
+    """
+    part_x = min(width / axes.bbox.width, 0.5)
+    part_y = min(height / axes.bbox.height, 0.8)
+    legend = axes.get_legend()
+    taken = None if legend is None else legend.get_window_extent().extents
+    if taken is not None:
+        (x0, y0), (x1, y1) = axes.transAxes.inverted().transform(taken.reshape(2, 2))
     points = np.concatenate(
         [
             axes.transAxes.inverted().transform(axes.transData.transform(xy))
@@ -151,4 +157,8 @@ def emptiest_corner(axes: Any, width: float, height: float) -> str:
         x = 1.0 - points[:, 0] if side == "right" else points[:, 0]
         y = 1.0 - points[:, 1] if vertical == "upper" else points[:, 1]
         counts[corner] = int(((x < part_x) & (y < part_y)).sum())
+        if taken is not None:
+            near_x = 1.0 - x1 if side == "right" else x0
+            near_y = 1.0 - y1 if vertical == "upper" else y0
+            counts[corner] += len(points) * (near_x < part_x and near_y < part_y)
     return min(counts, key=lambda corner: counts[corner])

@@ -7,7 +7,7 @@ marker of its own besides.
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from alphanet_jax.errors import UserError
@@ -31,6 +31,7 @@ THEMES = {
 }
 # How large text and lines are against the figure.
 CONTEXTS = {"paper": 1.0, "notebook": 1.2, "talk": 1.5, "poster": 2.0}
+_FAMILIES = ("serif", "sans-serif", "monospace", "cursive", "fantasy")
 _SPLIT_COLORS = {
     "light": {
         "few": "#d55e00",
@@ -78,12 +79,35 @@ class Style:
     default_half_width: Annotated[float, "inches of a half width [the style's]"] = 3.25
     default_full_width: Annotated[float, "inches of a full width [the style's]"] = 6.75
     aspect: Annotated[
-        float | None, "width of a panel by its height, as 1.5 or 3:2 [the figure's]"
+        float | None,
+        "width of the figure by its height, all around panels included, as 1.5 or 3:2 "
+        "[what --panel_aspect makes]",
+    ] = None
+    panel_aspect: Annotated[
+        float | None,
+        "width of a panel, with its labels, by its height, as 1.5 or 3:2 [the kind's]",
     ] = None
     dpi: Annotated[int, "dots per inch [200]"] = 200
     font_default: Annotated[
-        str, "serif, sans-serif, monospace or a font's name [the style's]"
+        str,
+        "serif, sans-serif, monospace, cursive, fantasy or a font's name [the style's]",
     ] = "sans-serif"
+    font_serif: Annotated[
+        Sequence[str] | None,
+        "fonts that serif stands for, the first that is installed [matplotlib's]",
+    ] = None
+    font_sans_serif: Annotated[
+        Sequence[str] | None, "fonts that sans-serif stands for, likewise"
+    ] = None
+    font_monospace: Annotated[
+        Sequence[str] | None, "fonts that monospace stands for, likewise"
+    ] = None
+    font_cursive: Annotated[
+        Sequence[str] | None, "fonts that cursive stands for, likewise"
+    ] = None
+    font_fantasy: Annotated[
+        Sequence[str] | None, "fonts that fantasy stands for, likewise"
+    ] = None
     font_math: Annotated[
         str,
         About(
@@ -142,14 +166,17 @@ class Style:
         """Returns width and height of a figure, in inches.
 
         Args:
-          aspect: Width by height of a panel, where the style has none.
+          aspect: Width by height of a panel, where the style has neither that nor one
+            of the figure.
           rows: Rows of panels.
           columns: Panels in a row.
         """
         widths = {"half": self.default_half_width, "full": self.default_full_width}
         width = widths[self.width] if self.width in widths else float(self.width)
-        panel = width / columns / (self.aspect or aspect)
-        return width * self.scale, panel * rows * self.scale
+        height = rows * width / columns / (self.panel_aspect or aspect)
+        if self.aspect is not None:
+            height = width / self.aspect
+        return width * self.scale, height * self.scale
 
     def text(self, text: str) -> str:
         """Makes a text safe to draw: escapes what LaTeX or formulas would interpret."""
@@ -175,7 +202,6 @@ class Style:
 
         size = CONTEXTS[self.context] * self.scale
         fg, small = self.foreground, self.small_font_size * size
-        families = ("serif", "sans-serif", "monospace")
         params: dict[str, Any] = {
             "font.family": self.font_default,
             "mathtext.fontset": self.font_math,
@@ -224,24 +250,34 @@ class Style:
         }
         if self.font_default == "serif" and self.font_math == "stix":
             params["font.serif"] = ["STIXGeneral", "DejaVu Serif"]
-        elif self.font_default not in families:
+        elif self.font_default not in _FAMILIES:
             params["font.family"] = _known_font(self.font_default)
+        for family in _FAMILIES:
+            name = f"font_{family.replace('-', '_')}"
+            if (fonts := getattr(self, name)) is not None:
+                params[f"font.{family}"] = _installed(fonts, name)
         if self.format == "pgf":
             params |= {"pgf.texsystem": tex_system(), "pgf.rcfonts": False}
         with mpl.rc_context(params):
             yield
 
 
-def _known_font(name: str) -> str:
+def _is_installed(font: str) -> bool:
     from matplotlib import font_manager
 
     try:
-        font_manager.findfont(name, fallback_to_default=False)
+        font_manager.findfont(font, fallback_to_default=False)
     except ValueError:
+        return False
+    return True
+
+
+def _known_font(name: str) -> str:
+    if not _is_installed(name):
         raise UserError(
-            f"--font_default: no font {name!r}; give serif, sans-serif, monospace or "
-            "the name of a font that is installed"
-        ) from None
+            f"--font_default: no font {name!r}; give {', '.join(_FAMILIES)} or the "
+            "name of a font that is installed"
+        )
     return name
 
 
@@ -253,6 +289,17 @@ def check_tools(style: Style) -> None:
     """
     if style.format == "pgf":
         tex_system()
+
+
+def _installed(fonts: Sequence[str], option: str) -> list[str]:
+    """Returns those of a family that are there: one is enough."""
+    found = [font for font in fonts if _is_installed(font)]
+    if not found:
+        raise UserError(
+            f"--{option}: none of {', '.join(map(repr, fonts))} is installed; name a "
+            "font that is"
+        )
+    return found
 
 
 def tex_system() -> str:
@@ -323,6 +370,12 @@ def make_style(name: str, **changes: Any) -> Style:
                 f"--width must be half, full or a number of inches below 100, got "
                 f"{style.width!r}"
             )
+    if style.aspect is not None and style.panel_aspect is not None:
+        raise UserError(
+            f"--aspect={style.aspect:g} is the figure's, "
+            f"--panel_aspect={style.panel_aspect:g} the panel's, and one follows from "
+            "the other; give one of them"
+        )
     _check_colors(style)
     return style
 

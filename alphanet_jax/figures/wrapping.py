@@ -92,7 +92,14 @@ def wrapped(
     return "\n".join(style.text(part) for part in broken)
 
 
-def wrapped_markup(figure: Any, style: Style, text: str, *, width: float) -> str:
+def wrapped_markup(
+    figure: Any,
+    style: Style,
+    text: str,
+    *,
+    width: float,
+    size: str | float = "medium",
+) -> str:
     """Breaks a text that is safe to draw already, between words alone.
 
     Args:
@@ -100,8 +107,9 @@ def wrapped_markup(figure: Any, style: Style, text: str, *, width: float) -> str
       style: The style.
       text: The text; formulas with spaces are not broken.
       width: Room for a line, in inches.
+      size: Size of the text, in points or as a name of matplotlib.
     """
-    ruler = text_ruler(figure, style)
+    ruler = text_ruler(figure, style, size=size)
     # Every other part is a formula, which must not be torn.
     parts = re.split(r"(?<!\\)(\$.*?(?<!\\)\$)", text)
     words = "".join(

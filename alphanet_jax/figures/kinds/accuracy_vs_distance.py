@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import distances, drawing, statistics
+from alphanet_jax.figures import distances, drawing, statistics, wrapping
 from alphanet_jax.figures.classes import experiment_looks, line_over_classes
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
@@ -58,6 +58,8 @@ _ACC_LABELS = {
 }
 # Correlations that a corner of a panel has room for.
 _MOST_INSIDE = 4
+# Inches of a panel that has others beside it, for text of the usual size.
+_LEAST_BESIDE = 1.05
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,6 @@ class _NumbersOptions:
 
 @dataclass(frozen=True)
 class _DrawOptions(LegendOptions):
-    legend_bbox_to_anchor: Annotated[
-        Sequence[float] | None,
-        About(
-            "x and y of what a --legend_loc inside is of, such as 'upper left': 1 1 is "
-            "the upper right corner of the first panel"
-        ),
-    ] = None
     col_wrap: Annotated[int, COL_WRAP] = 0
     sharex: Annotated[bool, "the same x axis for all panels"] = True
     sharey: Annotated[bool, "the same y axis for all panels"] = True
@@ -124,8 +119,12 @@ class _DrawOptions(LegendOptions):
     rasterize_scatter: Annotated[
         bool, "points as pixels in pdf, svg and pgf (in files beside it), for very many"
     ] = False
-    add_dummy_before: Annotated[bool, "room for a panel before the first"] = False
-    add_dummy_after: Annotated[bool, "room for a panel after the last"] = False
+    add_dummy_before: Annotated[
+        bool, "room for a panel before the first, where a legend inside is then"
+    ] = False
+    add_dummy_after: Annotated[
+        bool, "room for a panel after the last, likewise if there is none before"
+    ] = False
     add_axlabels: Annotated[bool, "name the axes, where no guide does"] = True
     log_xscale: Annotated[bool, "x axis on a log scale"] = False
     log_yscale: Annotated[bool, "y axis on a log scale"] = False
@@ -200,7 +199,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     columns = numbers[""]
     splits = list(dict.fromkeys(columns["split"].tolist()))
     experiments = list(dict.fromkeys(columns["experiment"].tolist()))
-    figure, shown, guide = _make_panels(style, len(splits), options)
+    figure, shown, guide, empty = _make_panels(style, len(splits), options)
     looks = experiment_looks(style, len(experiments))
     several = len(experiments) > 1
     dist_on_x = columns["x"][0] == "distance"
@@ -217,6 +216,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
                 marker=look.marker if several else style.markers[split],
                 rasterized=options.rasterize_scatter,
             )
+            if options.fit_reg:
+                handles[experiment].set_linestyle(look.line)
             if not (options.fit_reg and numbers["lines"]["x"].size):
                 continue
             line = select(numbers["lines"], split=split, experiment=experiment)
@@ -230,12 +231,19 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     for axis, values in zip("xy", _x_and_y(columns, dist_on_x), strict=True):
         for axes in shown:
             _set_axis(axes, axis, values, style, options)
-    if options.plot_r and numbers["correlations"]["r"].size:
-        colors = [look.color if several else style.foreground for look in looks]
-        color_of = dict(zip(experiments, colors, strict=True))
-        for axes, split in zip(shown, splits, strict=True):
-            part = select(numbers["correlations"], split=split)
-            _write_r(axes, part, color_of, style, options)
+    correlations = numbers["correlations"]
+    rows = [select(correlations, split=split) for split in splits]
+    if not options.plot_r or not correlations["r"].size:
+        rows = []
+    # A long list has no room among the points: it takes room beside the panel.
+    beside = options.plot_r_loc == "best" and any(
+        len(part["r"]) > _MOST_INSIDE for part in rows
+    )
+    colors = [look.color if several else style.foreground for look in looks]
+    color_of = dict(zip(experiments, colors, strict=True))
+    if beside:
+        for axes, part in zip(shown, rows, strict=True):
+            _write_r(axes, part, color_of, style, options, beside=True)
     texts = [distances.distance_label(columns), _ACC_LABELS[str(columns["acc"][0])]]
     x_name, y_name = (
         default if text is None else style.text(text)
@@ -245,8 +253,6 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
             strict=True,
         )
     )
-    if guide is not None:
-        _draw_guide(figure, guide, x_name, y_name, style)
     named = options.add_axlabels and guide is None
     drawing.finish(
         figure,
@@ -258,27 +264,39 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         handles=[handles[name] for name in experiments] if several else (),
         labels=[style.text(name) for name in experiments],
         legend=options,
+        legend_axes=empty,
     )
-    if (anchor := options.legend_bbox_to_anchor) is not None:
-        legend = shown[0].get_legend()
-        if legend is None or len(anchor) != 2:
-            raise UserError(
-                "--legend_bbox_to_anchor takes an x and a y, several experiments to "
-                "be explained, and a --legend_loc inside, such as 'upper left'"
-            )
-        legend.set_bbox_to_anchor(tuple(anchor), shown[0].transAxes)
+    # Among the points, where these are.
+    figure.draw_without_rendering()
+    if rows and not beside:
+        for axes, part in zip(shown, rows, strict=True):
+            _write_r(axes, part, color_of, style, options, beside=False)
+    if guide is not None:
+        _draw_guide(figure, guide, x_name, y_name, style)
     return figure
 
 
 def _make_panels(
     style: Style, count: int, options: _DrawOptions
-) -> "tuple[drawing.Figure, list[Any], Any]":
-    """Returns the figure, the axes to draw in, and those of the guide or None."""
+) -> "tuple[drawing.Figure, list[Any], Any, Any]":
+    """Makes the panels, the guide and room for others.
+
+    Returns:
+      The figure, the axes to draw in, those of the guide, and empty ones for a legend;
+      None where there are none.
+    """
     before, after = options.add_dummy_before, options.add_dummy_after
+    extra = before + after + options.add_axes_guide
+    total = count + extra
+    col_wrap = options.col_wrap
+    if extra and not col_wrap:
+        # They are to stand beside the panels, also where these become narrow.
+        width = style.size()[0] / style.scale / CONTEXTS[style.context]
+        col_wrap = max(1, int(width / _LEAST_BESIDE))
     figure, every = drawing.panels(
         style,
-        before + count + after + options.add_axes_guide,
-        col_wrap=options.col_wrap,
+        total,
+        col_wrap=col_wrap,
         aspect=1.6,
         sharex=options.sharex,
         sharey=options.sharey,
@@ -294,7 +312,11 @@ def _make_panels(
         if not any(below in shown for below in every[place + wrap :: wrap]):
             axes.tick_params(labelbottom=True)
         axes.set_visible(axes in shown or axes is guide)
-    return figure, shown, guide
+    empty = every[0] if before else every[count] if after else None
+    if empty is not None and options.legend_loc not in ("above", "none"):
+        empty.set_visible(True)
+        empty.set_axis_off()
+    return figure, shown, guide, empty
 
 
 def _x_and_y(columns: Columns, dist_on_x: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -361,17 +383,26 @@ def _write_r(
     colors: dict[str, Any],
     style: Style,
     options: _DrawOptions,
+    *,
+    beside: bool,
 ) -> None:
-    """Writes the correlation of every experiment into a corner of a panel."""
+    """Writes the correlation of every experiment into a corner of a panel.
+
+    Args:
+      axes: The panel, whose layout is done unless it is beside it.
+      correlations: Those of the panel.
+      colors: Color of every experiment.
+      style: The style.
+      options: How large, and where.
+      beside: Whether they are outside of the panel, at its right.
+    """
     import matplotlib as mpl
 
     size = mpl.rcParams["legend.fontsize"]
     if options.r_font_size:
         size = options.r_font_size * style.scale * CONTEXTS[style.context]
     place, count = options.plot_r_loc, len(correlations["r"])
-    # A long list has no room among the points.
-    outside = place == "best" and count > _MOST_INSIDE
-    if outside:
+    if beside:
         place = "upper right"
     elif place == "best":
         needed = size / 72.0 * axes.figure.dpi
@@ -386,11 +417,11 @@ def _write_r(
             (float(right), float(upper)),
             xycoords="axes fraction",
             xytext=(
-                -3 if right and not outside else 3,
+                -3 if right and not beside else 3,
                 -from_edge if upper else from_edge,
             ),
             textcoords="offset points",
-            ha="left" if outside else side,
+            ha="left" if beside else side,
             va="top" if upper else "bottom",
             fontsize=size,
             color=colors[name],
@@ -400,7 +431,10 @@ def _write_r(
 
 
 def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
-    """Makes a panel of two arrows with the names of the axes."""
+    """Makes a panel of two arrows with the names of the axes beside them.
+
+    The names are in the panel, which has nothing else in it; the layout is done.
+    """
     import matplotlib as mpl
 
     axes.tick_params(
@@ -415,7 +449,39 @@ def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
             transform=axes.transAxes,
             clip_on=False,
         )
-    drawing.label_axes(figure, [axes], style, x=x, y=y)
+    figure.draw_without_rendering()
+    width, height = (size / figure.dpi for size in axes.bbox.size)
+    pad = 4.0 / 72.0
+    for size in (mpl.rcParams["axes.labelsize"], mpl.rcParams["xtick.labelsize"]):
+        measure = wrapping.text_ruler(figure, style, size=size)
+        texts = {}
+        left = width - pad
+        for name, text in (("y", y), ("x", x)):
+            room = (height if name == "y" else left) - pad
+            texts[name] = wrapping.wrapped_markup(
+                figure, style, text, width=max(room, pad), size=size
+            )
+            left -= measure(texts["y"])[1] + pad
+        wide, high = measure(texts["x"])
+        beside = wide + measure(texts["y"])[1] + 2.0 * pad <= width
+        if beside and max(high, measure(texts["y"])[0]) + pad <= height:
+            break
+    for text, at, turn, sides in (
+        (texts["y"], (0.0, 1.0), 90.0, ("left", "top")),
+        (texts["x"], (1.0, 0.0), 0.0, ("right", "bottom")),
+    ):
+        axes.annotate(
+            text,
+            at,
+            xycoords="axes fraction",
+            xytext=(4.0, -4.0) if turn else (-4.0, 4.0),
+            textcoords="offset points",
+            rotation=turn,
+            ha=sides[0],
+            va=sides[1],
+            multialignment="center",
+            fontsize=size,
+        )
 
 
 KIND = Kind(

@@ -1,14 +1,17 @@
 """Change in the accuracy of every class, sorted within its split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax.figures import drawing
-from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
+from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures.classes import LEAST_WIDTH, class_accuracy
+from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
+    Columns,
     Numbers,
     Sources,
     make_columns,
@@ -24,12 +27,21 @@ __all__ = ["KIND"]
 
 _DESCRIPTION = """\
 Change in the accuracy of every class from the unchanged classifier, mean over runs: a
-bar for each class, sorted within few, medium and many. Lines with numbers are the mean
-changes of a split's classes and of all classes; a panel for each experiment. Classes
-without test samples are left out. The original's PlotClsAccDeltaBySplit.
+bar for each class, sorted within few, medium and many; where bars would merge, equally
+many classes share one, their mean, as the name of the axis says. The classes that gain
+and lose most are named, in every split that has room for it. Lines with numbers are the
+mean changes of a split's classes and of all classes; a panel for each experiment.
+Classes without test samples are left out. The original's PlotClsAccDeltaBySplit.
 
   python main.py plot class_changes --base_res_dir=results/quickstart --out=changes.png
 """
+
+# Points, and pixels, from a bar to the next, of which a part is between them.
+_LEAST_PITCH, _LEAST_PIXELS = 1.6, 4.0
+# Lines of text that a panel is high, at least, so that classes are named in it; and
+# inches of a name, for text of one point.
+_LEAST_LINES = 6.0
+_NAME_WIDTH = 0.11
 
 
 @dataclass(frozen=True)
@@ -94,71 +106,93 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         aspect=1.6,
         sharex=False,
     )
-    notes = []
+    share = max(
+        _classes_per_bar(all_axes[0], style, len(part["change"]))
+        for part in by_experiment.values()
+    )
+    lines, names = [], []
     for axes, (name, columns) in zip(all_axes, by_experiment.items(), strict=True):
-        notes += _draw_panel(axes, columns, means[name], style)
+        panel = _draw_panel(axes, columns, means[name], style, share=share)
+        lines += panel[0]
+        names += panel[1]
+    sharing = f" ({share} a bar)" if share > 1 else ""
     drawing.finish(
         figure,
         all_axes,
         style,
-        x="Classes, sorted within their split",
+        x=f"Classes, sorted within their split{sharing}",
         y="Change in accuracy (points)",
         titles=list(by_experiment),
     )
-    figure.draw_without_rendering()
-    for note in notes:
-        _keep_inside(figure, note)
+    _write_notes(figure, style, lines, names)
     return figure
 
 
-def _keep_inside(figure: Any, note: Any) -> None:
-    """Moves a note that is wider than its line, whose layout is done, off the axis."""
-    box = note.get_window_extent(figure.canvas.get_renderer())
-    missing = note.axes.bbox.x0 - box.x0
-    if missing > 0.0:
-        x, y = note.xyann
-        note.xyann = (x + 72.0 * missing / figure.dpi + 3.0, y)
+def _classes_per_bar(axes: Any, style: Style, count: int) -> int:
+    """Returns how many classes share a bar, so that bars of a panel stay apart."""
+    figure = axes.get_figure()
+    # Where the axes begin and end is known only when all is drawn: labels take about
+    # this much.
+    grid = axes.get_subplotspec().get_gridspec()
+    points = 72.0 * max(0.72 * figure.get_figwidth() / grid.ncols, 0.3)
+    pitch = _LEAST_PITCH
+    if style.format == "png":
+        pitch = max(pitch, 72.0 * _LEAST_PIXELS / style.dpi)
+    return max(1, int(np.ceil(pitch * count / points)))
 
 
-def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
-    """Draws the bars and means of an experiment; returns what is written at means."""
+def _draw_panel(
+    axes: Any, columns: Columns, means: Columns, style: Style, *, share: int
+) -> "tuple[list[_Note], list[_Note]]":
+    """Draws the bars and means of an experiment.
+
+    Returns:
+      What to write at means, and at the bars of classes that change most.
+    """
     import matplotlib as mpl
 
     unit = mpl.rcParams["lines.linewidth"]
     total = len(columns["change"])
     gap = max(1.0, 0.03 * total)
     overall = float(select(means, split="overall")["change"][0])
-    start, ticks, labels, notes = 0.0, [], [], []
+    start, ticks, labels = 0.0, [], []
+    lines, names = [], []
     for split in SPLITS:
-        changes = select(columns, split=split)["change"]
+        here = select(columns, split=split)
+        changes = here["change"]
         if not changes.size:
             continue
         size, color = len(changes), style.splits[split]
-        if total < MANY_BARS:
-            axes.bar(
-                start + np.arange(size) + 0.5,
-                changes,
-                width=0.8,
-                color=color,
-                linewidth=0.0,
-            )
-        else:
-            axes.stairs(
-                changes,
-                start + np.arange(size + 1),
-                fill=True,
-                color=color,
-                linewidth=0,
-            )
+        # Equally many, as far as they can be.
+        bars = np.array_split(changes, -(-size // share))
+        pitch = size / len(bars)
+        axes.bar(
+            start + pitch * (np.arange(len(bars)) + 0.5),
+            [bar.mean() for bar in bars],
+            width=0.7 * pitch,
+            color=color,
+            linewidth=0.0,
+        )
         mean = float(select(means, split=split)["change"][0])
         axes.hlines(
             mean, start, start + size, colors=style.foreground, linewidth=unit, zorder=3
         )
-        notes.append(_write_mean(axes, style, (start, start + size), mean))
+        end = start + size
+        up = mean >= 0.0
+        # Bars fall: at the right end they do not reach a positive mean, at the left
+        # end not a negative one.
+        text = _signed(mean)
+        lines.append(_Note(axes, text, end if up else start, mean, up, not up))
+        # The names of classes that gain have room after the first bar, those of others
+        # before the last.
+        for place, low, at in ((0, 0, start), (-1, 1, end))[: 1 + (size > 1)]:
+            change = float(changes[place])
+            up = change >= 0.0 if size == 1 else not low
+            note = _Note(axes, str(here["name"][place]), at, change, up, place == 0)
+            names.append(note._replace(color=color, value=change))
         ticks.append(start + size / 2)
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
-        start += size + gap
-    end = start - gap
+        start = end + gap
     zero_line(axes, style)
     color = style.splits["overall"]
     # Unlike the guide at zero.
@@ -176,30 +210,99 @@ def _draw_panel(axes: Any, columns: Any, means: Any, style: Style) -> list[Any]:
     )
     axes.set_xticks(ticks, labels)
     axes.tick_params(axis="x", length=0)
-    axes.set_xlim(-0.5 * gap, end + 0.5 * gap)
-    return notes
+    axes.set_xlim(-0.5 * gap, start - 0.5 * gap)
+    return lines, names
 
 
-def _write_mean(axes: Any, style: Style, ends: tuple[float, float], y: float) -> Any:
-    """Writes the value of a split's mean at the end of its line where bars are short.
+class _Note(NamedTuple):
+    """A text to write above or below a place, toward the left or the right of it."""
 
-    Bars fall: at the right end they do not reach a positive mean, at the left end not a
-    negative one.
+    axes: Any
+    text: str
+    x: float
+    y: float
+    up: bool
+    right: bool
+    color: Any = None
+    value: float = np.nan  # written after the text, which is a name then
+
+
+def _write_notes(
+    figure: Any, style: Style, lines: Sequence[_Note], names: Sequence[_Note]
+) -> None:
+    """Writes what is at means and at bars, as far as it has room in its panel."""
+    import matplotlib as mpl
+
+    size = mpl.rcParams["legend.fontsize"]
+    figure.draw_without_rendering()
+    line = 1.2 * size / 72.0 * figure.dpi
+    # Room for names beyond the longest bars, where panels are high enough.
+    axes = lines[0].axes
+    with_names = axes.bbox.height > _LEAST_LINES * line
+    room = (1.3 if with_names else 0.3) * line / axes.bbox.height
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    for note in (*lines, *names):
+        low, high = min(low, note.y), max(high, note.y)
+    reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
+    pad = max(reach * room, 1e-9)
+    axes.set_ylim(low - pad, high + pad)
+    figure.draw_without_rendering()
+    placed: dict[Any, list[Any]] = {}
+    for note in lines:
+        _place(figure, style, note, placed.setdefault(note.axes, []))
+    if not with_names:
+        return
+    # Those that change most come first.
+    for note in sorted(names, key=lambda note: -abs(note.value)):
+        if abs(note.value) > 1e-9:
+            _place(figure, style, note, placed.setdefault(note.axes, []))
+
+
+def _place(figure: Any, style: Style, note: _Note, placed: list[Any]) -> None:
+    """Writes a note where nothing else is; one that has no such place is left out.
+
+    Means, which are numbers alone, are written in any case.
     """
     import matplotlib as mpl
 
-    up = y >= 0.0
-    return axes.annotate(
-        _signed(y),
-        (ends[1] if up else ends[0], y),
-        xytext=(0, 2 if up else -2),
+    renderer = wrapping.renderer_of(figure, style)
+    size = mpl.rcParams["legend.fontsize"]
+    is_name = note.color is not None
+    text = note.text
+    if is_name:
+        width = min(0.45 * note.axes.bbox.width / figure.dpi, _NAME_WIDTH * size)
+        text = wrapping.wrapped(figure, style, text, width=width, size=size, lines=1)
+        text = f"{text} {_signed(note.value)}"
+    shown = note.axes.annotate(
+        text,
+        (note.x, note.y),
+        xytext=(0, 0),
         textcoords="offset points",
-        ha="right" if up else "left",
-        va="bottom" if up else "top",
-        fontsize=mpl.rcParams["legend.fontsize"],
+        ha="left" if note.right else "right",
+        va="bottom" if note.up else "top",
+        fontsize=size,
+        color=note.color,
         bbox=note_box(style),
         zorder=4,
     )
+    panel = note.axes.bbox
+    points = 72.0 / figure.dpi
+    for row in range(3 if is_name else 1):
+        away = 2.0 + 1.25 * size * row
+        shown.xyann = (0.0, away if note.up else -away)
+        box = text_box(shown, renderer)
+        # A note that is wider than its line does not leave the panel.
+        aside = max(panel.x0 - box.x0, 0.0) + min(panel.x1 - box.x1, 0.0)
+        updown = max(panel.y0 - box.y0, 0.0) + min(panel.y1 - box.y1, 0.0)
+        if is_name and row and abs(updown) > 1.0:
+            break
+        x, y = shown.xyann
+        shown.xyann = (x + points * aside, y + points * updown)
+        box = text_box(shown, renderer)
+        if not is_name or not any(box.overlaps(other) for other in placed):
+            placed.append(box)
+            return
+    shown.remove()
 
 
 def _signed(value: float) -> str:

@@ -18,9 +18,9 @@ from alphanet_jax.figures.style import Style
 __all__ = ["KIND"]
 
 _DESCRIPTION = """\
-Images with captions, such as examples of a few class and of its neighbors. The middle
-of each is shown, as an equal square, or in the shape of --aspect. It reads no
-results. The original's PlotClassExamples.
+Images with captions, such as examples of a few class and of its neighbors. Each is
+shown whole, in an equal square or the shape of --panel_aspect; with --crop its middle
+fills that. It reads no results. The original's PlotClassExamples.
 
   python main.py plot class_examples --srcs lion.png tiger.jpg \\
       --labels lion "Bengal tiger" --out=examples.pdf"""
@@ -40,6 +40,9 @@ class _NumbersOptions:
 @dataclass(frozen=True)
 class _DrawOptions:
     col_wrap: Annotated[int, About("images in a row; 0 for as many as fit", low=0)] = 0
+    crop: Annotated[
+        bool, "cut what is beside the middle of images off, so that all are as large"
+    ] = False
 
 
 def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
@@ -111,8 +114,6 @@ def _with_eight_bits(image: Any) -> Any:
 def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.Figure":
     """Draws images above their captions."""
     import matplotlib as mpl
-    from matplotlib.colors import to_rgb
-    from PIL import Image, ImageOps
 
     columns = numbers[""]
     count = len(columns["file"])
@@ -126,43 +127,69 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         sharey=False,
     )
     grid = all_axes[0].get_gridspec()
-    shape = style.aspect or 1.0
+    shape = style.panel_aspect or 1.0
     side = 0.92 * figure.get_figwidth() / grid.ncols
     size = "medium" if grid.ncols <= 3 else mpl.rcParams["xtick.labelsize"]
     captions = [
         wrapping.wrapped(figure, style, label, width=side, size=size)
         for label in columns["label"].tolist()
     ]
-    # Rows are as high as an image and the longest caption of theirs.
+    # Rows are as high as their highest image and the longest caption of theirs.
     measure = wrapping.text_ruler(figure, style, size=size)
-    heights = [
-        figure.get_figwidth() / grid.ncols / shape
-        + mpl.rcParams["font.size"] / 72.0
-        + max(measure(text)[1] for text in captions[start : start + grid.ncols])
-        for start in range(0, count, grid.ncols)
-    ]
-    figure.set_figheight(sum(heights))
+    heights = []
+    for start in range(0, count, grid.ncols):
+        row = slice(start, start + grid.ncols)
+        shapes = np.maximum(columns["width"][row] / columns["height"][row], shape)
+        heights.append(
+            figure.get_figwidth()
+            / grid.ncols
+            / (shape if options.crop else shapes.min())
+            + 1.6 * mpl.rcParams["font.size"] / 72.0
+            + max(measure(text)[1] for text in captions[row])
+        )
+    drawing.grow(figure, style, sum(heights) - figure.get_figheight())
     grid.set_height_ratios(heights)
-    most = max(1, round(2.0 * side * style.dpi))
-    background = Image.new(
-        "RGBA", (1, 1), tuple(round(255 * part) for part in to_rgb(style.background))
-    )
     for axes, file, caption in zip(
         all_axes, columns["file"].tolist(), captions, strict=True
     ):
-        image = _read_image(file)
-        wide = max(1, round(min(image.width, image.height * shape, most)))
-        size_in_pixels = wide, max(1, round(wide / shape))
-        image = ImageOps.fit(image, size_in_pixels, Image.Resampling.LANCZOS)
-        if not style.transparent:
-            image = Image.alpha_composite(background.resize(image.size), image)
+        image = _fit(_read_image(file), style, shape, side=side, crop=options.crop)
         axes.imshow(np.asarray(image), aspect="equal")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
         axes.set_xlabel(caption, fontsize=size)
-        axes.set_anchor("N")
+        # Captions of a row begin side by side.
+        axes.set_anchor("S")
     return figure
+
+
+def _fit(image: Any, style: Style, shape: float, *, side: float, crop: bool) -> Any:
+    """Makes an image as large as it is shown, or twice that, where it is larger.
+
+    Args:
+      image: The image.
+      style: The style; what is clear in the image has its background.
+      shape: Width by height of the box that it is shown in.
+      side: Width of that box, in inches.
+      crop: Whether it fills the box.
+    """
+    from matplotlib.colors import to_rgb
+    from PIL import Image, ImageOps
+
+    most = (
+        max(1, round(2.0 * side * style.dpi)),
+        max(1, round(2 * side * style.dpi / shape)),
+    )
+    if crop:
+        wide = max(1, round(min(image.width, image.height * shape, most[0])))
+        pixels = wide, max(1, round(wide / shape))
+        image = ImageOps.fit(image, pixels, Image.Resampling.LANCZOS)
+    elif image.width > most[0] or image.height > most[1]:
+        image = ImageOps.contain(image, most, Image.Resampling.LANCZOS)
+    if style.transparent:
+        return image
+    background = tuple(round(255 * part) for part in to_rgb(style.background))
+    return Image.alpha_composite(Image.new("RGBA", image.size, background), image)
 
 
 KIND = Kind(

@@ -8,7 +8,7 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
-from alphanet_jax.figures.drawing import draw_legend
+from alphanet_jax.figures.drawing import draw_legend, grow
 from alphanet_jax.figures.embedding import embed
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
@@ -176,14 +176,14 @@ def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
     classes = split_by(numbers[""], "class")
     samples = split_by(numbers["samples"], "class")
     size = style.size(aspect=1.0, rows=len(classes), columns=2)
+    figure: Figure = plt.figure(figsize=size)
     # Besides the panels, a class has a title and the names of its neighbors.
-    text = 6.0 * mpl.rcParams["font.size"] / 72.0
-    figure: Figure = plt.figure(figsize=(size[0], size[1] + text * len(classes)))
+    grow(figure, style, 6.0 * mpl.rcParams["font.size"] / 72.0 * len(classes))
     rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
     for row, (label, here) in zip(rows, classes.items(), strict=True):
         row.set_facecolor("none")
         _draw_class(figure, row, here, samples[label], style)
-    draw_legend(figure, rows[0].axes[1], *_explanations(style), options)
+    draw_legend(figure, rows[0].axes[1], style, *_explanations(style), options)
     return figure
 
 
@@ -243,7 +243,7 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
     from matplotlib.lines import Line2D
 
     all_axes = row.subplots(1, 2)
-    xlim, ylim = _limits(here, samples, style.aspect or 1.0)
+    xlim, ylim = _limits(here, samples, style.panel_aspect or 1.0)
     name = str(here["name"][0])
     width = 0.95 * figure.get_figwidth()
     row.suptitle(
@@ -261,7 +261,9 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
         _draw_neighbors(axes, near, style)
         _draw_templates(axes, by_kind, style, with_after=when == "after")
         axes.set(xticks=[], yticks=[], xlim=xlim, ylim=ylim)
-        axes.set_aspect("equal")
+        # In a figure of a given height, panels are as wide as they are.
+        free = style.aspect is not None
+        axes.set_aspect("equal", adjustable="datalim" if free else "box")
         axes.spines[:].set(visible=True, color=style.secondary)
     marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
     handles = [Line2D([], [], **marker, **_look(style, r)) for r in near["rank"]]

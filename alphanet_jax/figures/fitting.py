@@ -1,0 +1,188 @@
+"""Figures that hold what is drawn in them, or a line that says which size would.
+
+A figure whose size is not asked for grows until all can be read. One whose size is
+asked for has that size, or is refused with the least that would do.
+"""
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import extents, wrapping
+from alphanet_jax.figures.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["fitted"]
+
+# By how much figures that choose their own height may grow.
+_GROWTH = (1.15, 1.35, 1.6, 2.0, 2.6)
+_MOST_WIDTH = 40.0  # inches, of those that are tried
+_STEP = 0.1  # of aspects and of inches that are tried
+
+
+def fitted(render: Callable[[Style], "Figure"], style: Style) -> "Figure":
+    """Draws a figure so that nothing is cut off or overlaps.
+
+    Args:
+      render: Draws it in a style.
+      style: The style, which is applied.
+
+    Returns:
+      The figure, of the size of the style where that has one.
+
+    Raises:
+      UserError: If that size does not suffice; names the least that does.
+    """
+    figure, reasons = _try(render, style)
+    if not reasons:
+        return figure
+    width, height = figure.get_size_inches() / style.scale
+    _close(figure)
+    if style.aspect is None and style.panel_aspect is None:
+        for growth in _GROWTH:
+            aspect = float(width / (growth * height))
+            figure, still = _try(render, dataclasses.replace(style, aspect=aspect))
+            if not still:
+                return figure
+            _close(figure)
+    raise UserError(_refusal(render, style, float(width), reasons))
+
+
+def _try(
+    render: Callable[[Style], "Figure"], style: Style
+) -> "tuple[Figure, list[str]]":
+    """Draws a figure; returns also what of it can't be read."""
+    with _collapse_is_silent() as collapsed:
+        figure = render(style)
+        figure.draw_without_rendering()
+        # Labels of ticks may take other room once panels have theirs.
+        figure.draw_without_rendering()
+    reasons = extents.misfits(figure, wrapping.renderer_of(figure, style))
+    if collapsed and not reasons:
+        reasons = ["panels have no room"]
+    return figure, reasons
+
+
+@contextlib.contextmanager
+def _collapse_is_silent() -> Iterator[list[str]]:
+    """Collects what matplotlib says of panels without room; other warnings pass."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def listen(message: Any, *rest: Any, **named: Any) -> None:
+            text = str(message)
+            if "constrained_layout not applied" in text or "singular" in text:
+                said.append(text)
+            else:
+                show(message, *rest, **named)
+
+        warnings.filterwarnings("always", message="constrained_layout not applied")
+        warnings.filterwarnings("always", message="Attempting to set identical")
+        warnings.showwarning = listen
+        yield said
+
+
+def _close(figure: Any) -> None:
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+
+
+def _refusal(
+    render: Callable[[Style], "Figure"],
+    style: Style,
+    width: float,
+    reasons: Sequence[str],
+) -> str:
+    """Says what has no room, and the least sizes at which all has."""
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    asked = [f"--width={style.width}"] + [
+        f"--{name}={value:.4g}"
+        for name in ("aspect", "panel_aspect")
+        if (value := getattr(style, name)) is not None
+    ]
+    start = f"{' '.join(asked)} has no room for what is drawn: {reasons[0]}{more}"
+    ways = []
+    name = "aspect" if style.panel_aspect is None else "panel_aspect"
+    value = getattr(style, name)
+    if value is not None:
+        flat = _most_aspect(render, style, name, value)
+        if flat is not None:
+            height = f" ({width / flat:.1f} inches high)" if name == "aspect" else ""
+            ways.append(f"at this width the most is --{name}={flat:g}{height}")
+    wide = _least_width(render, style, width)
+    if wide is not None:
+        of = (
+            f"at this {name.replace('_', ' ')} the least is "
+            if value
+            else "the least is "
+        )
+        ways.append(f"{of}--width={wide:g}")
+    if not ways:
+        ways.append(
+            "no size up to 40 inches does; give shorter names or a smaller "
+            "--context, or choose less to draw"
+        )
+    return f"{start}; {', '.join(ways)}"
+
+
+def _most_aspect(
+    render: Callable[[Style], "Figure"], style: Style, name: str, value: float
+) -> float | None:
+    """Finds the greatest aspect, of those in steps, that has room; None for none."""
+    steps = [round(_STEP * i, 1) for i in range(2, int(value / _STEP + 0.999))]
+
+    def does(aspect: float) -> bool:
+        changes: dict[str, Any] = {name: aspect}
+        return _has_room(render, dataclasses.replace(style, **changes))
+
+    return _first(does, steps[::-1])
+
+
+def _least_width(
+    render: Callable[[Style], "Figure"], style: Style, width: float
+) -> float | None:
+    """Finds the least width, of those in steps, that has room; None for none."""
+    first = int(width / _STEP) + 1
+    steps = [round(_STEP * i, 1) for i in range(first, int(_MOST_WIDTH / _STEP) + 1)]
+    return _first(
+        lambda inches: _has_room(
+            render, dataclasses.replace(style, width=f"{inches:g}")
+        ),
+        steps,
+    )
+
+
+def _first(does: Callable[[float], bool], steps: Sequence[float]) -> float | None:
+    """Finds about the first step that does, if all after it do, too.
+
+    It is one that was tried, whatever others do.
+    """
+    # Ever longer strides, then halves: what is asked for is seldom far off.
+    low, stride = -1, 1
+    while True:
+        high = min(low + stride, len(steps) - 1)
+        if high <= low:
+            return None
+        if does(steps[high]):
+            break
+        low, stride = high, 2 * stride
+    while high - low > 1:
+        middle = (low + high) // 2
+        if does(steps[middle]):
+            high = middle
+        else:
+            low = middle
+    return steps[high]
+
+
+def _has_room(render: Callable[[Style], "Figure"], style: Style) -> bool:
+    figure, reasons = _try(render, style)
+    _close(figure)
+    return not reasons

@@ -1,0 +1,272 @@
+"""All that is written in figures can be read, in every kind and size, or is refused."""
+
+import itertools
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from made_results import make_result
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.text import Text
+
+from alphanet_jax.errors import UserError
+from alphanet_jax.figures import KINDS, extents, fitting, load_kind, saving
+from alphanet_jax.figures.numbers import Sources, make_columns
+from alphanet_jax.figures.style import make_style
+from alphanet_jax.results import sets as result_sets
+from alphanet_jax.results.datasets import DataFinder
+
+WIDTHS = ("half", "full", "3")
+ASPECTS = (None, 1.0, 2.0, 3.0, 5.0)
+# Kinds that draw or name classes, which may be many.
+OF_CLASSES = (
+    *("accuracy_vs_distance", "class_accuracy_and_samples", "class_changes"),
+    "prediction_changes",
+)
+# Sizes at which no kind is refused.
+ALWAYS = {("half", None), ("full", None), ("3", None), ("full", 1.0), ("full", 2.0)}
+WORDS = ("killer whale", "crane", "cassette player", "sea snake", "maillot")
+
+
+@pytest.fixture(autouse=True)
+def _matplotlib():
+    saving.check_matplotlib()
+    yield
+    plt.close("all")
+
+
+def make_sources(root, size):
+    """Makes three experiments of different rho, of as many classes."""
+    counts = np.random.default_rng(0).permutation(np.arange(size) + 2)
+    order = np.argsort(counts)
+    ends = [0, max(1, size // 7), max(2, 6 * size // 10), size]
+    splits = {
+        f"{name}_classes": np.sort(order[a:b]).astype(np.int32)
+        for name, a, b in zip(("few", "medium", "many"), ends, ends[1:], strict=False)
+    }
+    paths = {}
+    for seed, rho in enumerate((0.1, 0.5, 1.25)):
+        paths[f"rho {rho}"] = [root / f"{rho}/result.npz"]
+        make_result(
+            root / f"{rho}/result.npz",
+            seed=seed,
+            rho=rho,
+            num_neighbors=min(size - 2, 3),
+            class_counts=counts,
+            label_names=[f"{WORDS[i % 5]} {i}" for i in range(size)],
+            test_labels=np.repeat(np.arange(size), 4).astype(np.int32),
+            **splits,
+        )
+    return paths
+
+
+def make_numbers(name, paths):
+    """Computes the numbers of a kind; those that need data are made up."""
+    kind = load_kind(name)
+    if name == "tradeoff":
+        rows = [
+            (method, knob, 30.0 + 9 * knob + i, 55.0 + i - 5 * knob, 54.0, 56.0, chosen)
+            for i, method in enumerate(("alphanet", "alphanet_plus", "offset", "marc"))
+            for knob, chosen in ((0.0, ""), (0.5, "overall"), (1.0, "harmonic"))
+        ]
+        names = ("method", "knob", "few", "overall", "overall_low", "overall_high")
+        return {"": make_columns((*names, "chosen"), rows)}
+    if name == "template_embedding":
+        near = [(i, WORDS[i], *np.random.default_rng(i).normal(size=2)) for i in (1, 2)]
+        ends = [("before", 0, "crane", 0, 0.0, 0.5), ("after", 0, "crane", 0, 1.0, 0.0)]
+        ends += [("neighbor", i, word, i, x, y) for i, word, x, y in near]
+        points = np.random.default_rng(0).normal(size=(9, 2))
+        samples = [(0, i, x, y, 1, i % 3, 0, 0) for i, (x, y) in enumerate(points)]
+        names = ("class", "name", "seed", "before", "after", "kind", "label")
+        names = (*names, "label_name", "rank", "x", "y", "stress")
+        return {
+            "": make_columns(
+                names, [(0, "crane", 0, 10.0, 60.0, *row, 0.1) for row in ends]
+            ),
+            "samples": make_columns(
+                (
+                    *("class", "sample", "x", "y", "before", "before_rank"),
+                    *("after", "after_rank"),
+                ),
+                samples,
+            ),
+        }
+    if kind.reads != "experiments":
+        paths = {"all": [path for listed in paths.values() for path in listed]}
+    sets = result_sets.load_sets(paths)
+    options = {"splits": ["few"]} if name == "accuracy_vs_distance" else {}
+    if hasattr(kind.numbers_options, "n_boot"):
+        options["n_boot"] = 20
+    if name == "class_examples":
+        from PIL import Image
+
+        files = []
+        for place, size in enumerate(((30, 20), (20, 30), (40, 10))):
+            files.append(str(next(iter(paths.values()))[0].parent / f"{place}.png"))
+            Image.new("RGB", size, "teal").save(files[-1])
+        options = {"srcs": files, "labels": list(WORDS[:3])}
+        sets = []
+    return kind.numbers(Sources(sets, DataFinder()), **options)
+
+
+def drawn_texts(figure, monkeypatch):
+    """Lists the texts that reach the renderer, whatever the figure knows of them."""
+    found, within = [], []
+    draw, draw_text = Text.draw, RendererAgg.draw_text
+
+    def follow(self, renderer):
+        within.append(self)
+        draw(self, renderer)
+        within.pop()
+
+    def record(self, *given, **named):
+        found.append(within[-1])
+        draw_text(self, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", follow)
+        patch.setattr(RendererAgg, "draw_text", record)
+        figure.canvas.draw()
+    return list(dict.fromkeys(found))
+
+
+def check(figure, monkeypatch):
+    """Checks that what is written is inside the figure, and apart from each other."""
+    renderer = figure.canvas.get_renderer()
+    texts = drawn_texts(figure, monkeypatch)
+    boxes = [(t, extents.text_box(t, renderer)) for t in texts if t.get_text().strip()]
+    assert boxes
+    edge = 0.012 * figure.dpi
+    for text, box in boxes:
+        inside = box.x0 > -edge and box.x1 < figure.bbox.width + edge
+        inside &= box.y0 > -edge and box.y1 < figure.bbox.height + edge
+        assert inside, text.get_text()
+    straight = [pair for pair in boxes if pair[0].get_rotation() % 90.0 == 0.0]
+    for (one, a), (other, b) in itertools.combinations(straight, 2):
+        # What letters leave of their boxes may touch.
+        pad = 0.13 * min(a.height, a.width, b.height, b.width)
+        apart = a.x1 - pad <= b.x0 + pad or b.x1 - pad <= a.x0 + pad
+        apart |= a.y1 - pad <= b.y0 + pad or b.y1 - pad <= a.y0 + pad
+        assert apart, (one.get_text(), other.get_text())
+
+
+@pytest.fixture(scope="module")
+def numbers_of(tmp_path_factory):
+    """Numbers of every kind, by the number of classes."""
+    made, paths = {}, {}
+
+    def find(name, size):
+        if size not in paths:
+            root = tmp_path_factory.mktemp(f"classes_{size}")
+            paths[size] = make_sources(root, size)
+        if (name, size) not in made:
+            made[name, size] = make_numbers(name, paths[size])
+        return made[name, size]
+
+    return find
+
+
+def sizes():
+    """Lists kinds, numbers of classes, widths and aspects; one of each kind is fast."""
+    for name, size, width, aspect in itertools.product(
+        KINDS, (3, 1000), WIDTHS, ASPECTS
+    ):
+        if size == 1000 and (name not in OF_CLASSES or aspect in (1.0, 3.0)):
+            continue
+        fast = (size, width, aspect) == (3, "full", 2.0)
+        marks = () if fast else (pytest.mark.slow,)
+        yield pytest.param(name, size, width, aspect, marks=marks)
+
+
+@pytest.mark.parametrize(("name", "size", "width", "aspect"), list(sizes()))
+def test_every_kind_at_every_size(numbers_of, monkeypatch, name, size, width, aspect):
+    # What size would do is not looked for here: it takes time.
+    monkeypatch.setattr(fitting, "_most_aspect", lambda *given: None)
+    monkeypatch.setattr(fitting, "_least_width", lambda *given: None)
+    look = make_style("png", width=width, aspect=aspect)
+    with look.applied():
+        try:
+            figure = load_kind(name).draw(numbers_of(name, size), look)
+        except UserError as error:
+            said = str(error)
+        else:
+            check(figure, monkeypatch)
+            inches = figure.get_size_inches()
+            assert inches[0] == pytest.approx(look.size()[0])
+            if aspect is not None:
+                assert inches[0] / inches[1] == pytest.approx(aspect)
+            return
+    assert (width, aspect) not in ALWAYS, said
+    assert said.startswith(f"--width={width} --aspect={aspect:g} has no room for what")
+    assert "\n" not in said
+
+
+@pytest.mark.slow
+def test_the_size_that_is_named_does(numbers_of):
+    kind, numbers = load_kind("accuracy_vs_rho"), numbers_of("accuracy_vs_rho", 3)
+    look = make_style("png", width="2", aspect=5.0)
+    with look.applied(), pytest.raises(UserError) as caught:
+        kind.draw(numbers, look)
+    said = str(caught.value)
+    assert said.startswith("--width=2 --aspect=5 has no room for what is drawn: ")
+    named = re.search(
+        r"the most is --aspect=([\d.]+) .*the least is --width=([\d.]+)$", said
+    )
+    aspect, width = float(named[1]), float(named[2])
+    good = {"width": "2", "aspect": aspect}, {"width": f"{width}", "aspect": 5.0}
+    # A step less does not do.
+    bad = (
+        {"width": "2", "aspect": aspect + 0.1},
+        {"width": f"{width - 0.1:.1f}", "aspect": 5.0},
+    )
+    for changes in good:
+        look = make_style("png", **changes)
+        with look.applied():
+            assert kind.draw(numbers, look)
+    for changes in bad:
+        look = make_style("png", **changes)
+        with look.applied(), pytest.raises(UserError):
+            kind.draw(numbers, look)
+
+
+def test_what_can_not_be_read_is_found():
+    figure, axes = plt.subplots(figsize=(3.0, 2.0))
+    axes.set(xticks=[], yticks=[])
+    texts = [
+        figure.text(0.2, 0.5, "one thing"),
+        figure.text(0.25, 0.52, "another"),
+        figure.text(0.9, 0.2, "far too long a text"),
+        figure.text(0.1, 0.05, "alone"),
+        figure.text(0.2, 0.51, "hidden", visible=False),
+    ]
+    renderer = figure.canvas.get_renderer()
+    assert extents.misfits(figure, renderer) == [
+        "'far too long a text' is cut off",
+        *(f"{pair} overlap" for pair in ("'one thing' and 'another'",)),
+    ]
+    for text in texts[1:3]:
+        text.remove()
+    assert not extents.misfits(figure, renderer)
+    axes.set_position([0.2, 0.7, 0.6, 0.1])
+    assert extents.misfits(figure, renderer) == [
+        "a panel has only 1.80 x 0.20 inches left"
+    ]
+
+
+def test_slanted_texts_beside_each_other_do_not_overlap():
+    figure = plt.figure(figsize=(3.0, 2.0))
+    for place in range(4):
+        x = 0.2 + 0.1 * place
+        figure.text(x, 0.4, "slanted words", rotation=45.0, rotation_mode="anchor")
+    renderer = figure.canvas.get_renderer()
+    assert not extents.misfits(figure, renderer)
+    figure.text(0.21, 0.4, "slanted words", rotation=45.0, rotation_mode="anchor")
+    assert extents.misfits(figure, renderer) == [
+        "'slanted words' and 'slanted words' overlap"
+    ]
+
+
+def test_one_of_the_figure_and_the_panel_has_an_aspect():
+    with pytest.raises(UserError, match="--aspect=2 is the figure's, --panel_aspect=1"):
+        make_style("png", aspect=2.0, panel_aspect=1.0)
