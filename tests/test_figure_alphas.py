@@ -93,16 +93,6 @@ def test_coefficients_without_a_density_are_parts(tmp_path):
     assert axes.get_ylabel() == "Part"
 
 
-def test_values_that_are_not_numbers_are_left_out(tmp_path):
-    made = made_results.make_result(tmp_path / "a/result.npz")
-    broken = made["alphas"].copy()
-    broken[0, 1, 2] = np.nan
-    made_results.make_result(tmp_path / "b/result.npz", alphas=broken)
-    means = KIND.numbers(read(tmp_path, "b"))["means"]
-    rest = np.delete(broken[:, :, 2].astype(float).ravel(), 1)
-    assert means["mean"][1] == pytest.approx(rest.mean())
-
-
 def test_ranks_are_chosen(sources):
     found = KIND.numbers(sources, source_idxs=[3, 1, 3])
     assert np.unique(found[""]["rank"]).tolist() == [1, 3]

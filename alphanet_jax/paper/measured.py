@@ -190,12 +190,12 @@ class Results:
         path = self._cache / f"top5_{_digest(file)}.json"
         try:
             kept = parsing.parse_json(path.read_bytes())
-            numbers = [(float, type(None))]
-            parsing.check_form(kept, {"runs": [numbers], "baseline": numbers})
+            rows = [[(float, type(None))]]
+            parsing.check_form(kept, {"runs": rows, "baseline": rows})
             runs, baseline = (
                 np.asarray(kept[name], float) for name in ("runs", "baseline")
             )
-            found = _Fractions(runs, baseline)
+            found = _Fractions(runs, baseline[0])
             if found.runs.shape == (file.num_runs, 4) and found.baseline.shape == (4,):
                 return found
         except (OSError, ValueError):
@@ -206,10 +206,13 @@ class Results:
         with files.replacing(path) as temporary:
             # JSON has null for what is not a number.
             lists = {
-                name: np.where(np.isnan(array), None, np.asarray(array, object))
+                name: [
+                    [None if np.isnan(value) else value for value in row]
+                    for row in np.atleast_2d(array).tolist()
+                ]
                 for name, array in found._asdict().items()
             }
-            temporary.write_text(json.dumps(lists, default=np.ndarray.tolist))
+            temporary.write_text(json.dumps(lists))
         return found
 
 

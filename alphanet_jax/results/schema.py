@@ -158,7 +158,9 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "neighbors (4 C d bytes)",
     ),
     ArraySpec(
-        "selected_epoch", ("S",), "epoch that alphas come from, from 0", "counts"
+        "selected_epoch",
+        ("S",),
+        "epoch that alphas come from, from 0; -1 where nothing was trained",
     ),
     ArraySpec("epoch_loss", ("S", "E"), "mean training loss", of="alphanet"),
     ArraySpec(

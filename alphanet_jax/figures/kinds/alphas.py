@@ -68,7 +68,6 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
         for rank in (rank for rank in wanted if rank < alphas.shape[-1]):
             key = (runs.name, runs.proper_name, rank)
             values = alphas[:, :, rank].astype(np.float64).ravel()
-            values = values[np.isfinite(values)]
             mean = values.mean() if len(values) else np.nan
             at_mean = np.nan
             # Within what float32 holds of sums.
