@@ -15,6 +15,7 @@ import codecs
 import difflib
 import importlib
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -382,16 +383,44 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
             raise inner from None
         message = " ".join(str(error).split())
         if message.startswith("flag --config="):
-            text = " ".join(str(inner).split())
-            message = f"--config cannot be loaded: {type(inner).__name__}: {text}"
-        raise UserError(message) from None
+            raise UserError(_unloadable(inner)) from None
+        raise UserError(_wrong_value(message)) from None
     # A config file is a program of the user's own, and anything may be wrong with it.
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UserError(
-            f"--config cannot be loaded: {type(error).__name__}: {text}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UserError(_unloadable(error)) from error
     return left[1:]
+
+
+def _unloadable(error: BaseException) -> str:
+    """Says what is wrong with a config file."""
+    text = _shorten(" ".join(str(error).split()))
+    said = f"--config cannot be loaded: {type(error).__name__}: {text}"
+    if isinstance(error, AttributeError | KeyError | TypeError):
+        said += (
+            "; its get_config() must return a config as default_config() of "
+            "alphanet_jax.config.fields makes it"
+        )
+    return said
+
+
+# What absl says of a value -> what it should have been.
+_WRONG_VALUES = (
+    (r"invalid literal for int\(\) with base 10: (.*)", "a whole number"),
+    (r"could not convert string to float: (.*)", "a number"),
+    (r"\('Non-boolean argument to boolean flag', (.*)\)", "true or false"),
+    (r"(\S*) is not a positive integer", "a whole number from 1 on"),
+    (r"(\S*) is not a non-negative (?:integer|number)", "a number from 0 on"),
+)
+
+
+def _wrong_value(message: str) -> str:
+    """Says in plain words what absl says of a value."""
+    flag, _, reason = message.removeprefix("flag ").partition(": ")
+    name = flag.partition("=")[0]
+    for pattern, allowed in _WRONG_VALUES:
+        if found := re.fullmatch(pattern, reason):
+            return f"{name} must be {allowed}, got {_shorten(found[1])}"
+    return _shorten(message)
 
 
 def _fail(message: str, *, status: int = 1) -> int:

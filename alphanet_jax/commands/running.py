@@ -157,10 +157,17 @@ def own_directory(name: str) -> Path | None:
     """Makes a directory for compiled programs; None if others may write to it.
 
     A program from there runs with all the rights of this one.
+
+    Raises:
+      UserError: If it is a file.
     """
     if name in ("", "off"):
         return None
     path = Path(name).resolve()
+    if path.exists() and not path.is_dir():
+        raise UserError(
+            f"--compilation_cache: {name} is a file; name a directory, or off"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = path.stat()
@@ -201,6 +208,11 @@ def start_jax(values: flags.FlagValues) -> None:
         values[name].value
         for name in ("coordinator_address", "num_processes", "process_id")
     )
+    if address is None and (count, number) != (None, None):
+        raise UserError(
+            "--num_processes and --process_id need --coordinator_address, the "
+            "HOST:PORT of the first process"
+        )
     if address == "auto":
         jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
     elif address is not None:

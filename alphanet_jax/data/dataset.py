@@ -9,6 +9,7 @@ Notation: n samples, d feature dimensions, C classes.
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -398,7 +399,8 @@ def load_dataset(
     }
     train = groups[train_group]
     counts = np.bincount(train.labels, minlength=num_classes)
-    checks.check_covered(str(paths[train_group].labels), counts)
+    directory = data_root / entry.feature_files_dir
+    checks.check_covered(f"{directory}: group {train_group!r}", counts)
     if warning := agreement.near_chance(
         train.features, train.labels, weight=weight, bias=bias
     ):
@@ -411,6 +413,12 @@ def load_dataset(
     roots = [*cache_roots(data_root), data_root]
     hashes = _hashes([*classifier_files, *split_files.values()], paths.values(), report)
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
+    for first, second in itertools.combinations(paths, 2):
+        if all(hashes[a] == hashes[b] for a, b in zip(*_arrays(paths, first, second))):
+            report(
+                f"warning: {first} and {second} hold the same samples: accuracies of "
+                f"{second} are of what was learned from or chosen by"
+            )
     for name, ids in splits.items() if splits_from else ():
         file_hashes[f"splits.{name}"] = array_sha256(ids)
     if choice.options():  # of one file there may be several classifiers
@@ -429,6 +437,10 @@ def load_dataset(
         train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
         splits_from=splits_from,
     )
+
+
+def _arrays(paths: Mapping[str, ArrayPaths], *names: str) -> list[tuple[Path, Path]]:
+    return [(paths[name].features, paths[name].labels) for name in names]
 
 
 def _classifier_of_files(

@@ -291,6 +291,20 @@ def make_plan(
     )
     raise UserError(
         f"--memory_gib: one run needs about {least.total / _GIB:.1f} GiB ({parts}), "
-        f"and {limit / _GIB:.1f} may be used; allow more, or lower "
-        "training.eval_batch_size, training.train_epochs or rho"
+        f"and {limit / _GIB:.1f} may be used; allow more{_way_out(least.parts)}"
     )
+
+
+# What makes a part of the memory smaller.
+_LOWER = {
+    "networks in training": "training.train_batch_size or alphanet.hdims",
+    "evaluation scores": "training.eval_batch_size",
+    "drawn rows": "training.train_epochs, training.train_batch_size or rho",
+    "training scores": "rho",
+}
+
+
+def _way_out(parts: Mapping[str, int]) -> str:
+    """Names the settings that the largest part depends on, if there are any."""
+    largest = max(parts, key=lambda name: parts[name])
+    return f", or lower {_LOWER[largest]}" if largest in _LOWER else ""

@@ -5,6 +5,7 @@ Notation: E epochs, F 'few' classes, C classes, k neighbors, d feature dimension
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -127,6 +128,11 @@ def find_neighbors(
 def _neighbors_from_means(
     means: np.ndarray, dataset: Dataset, settings: Settings, seed: int
 ) -> nn_search.Neighbors:
+    if settings.nn_dist != "random" and not np.ptp(means, axis=0).any():
+        raise UserError(
+            f"{dataset.name}: all classes have the same mean training feature, so that "
+            "none is nearer than another; the features may be constant"
+        )
     try:
         return nn_search.find_neighbors_on_host(
             means,
@@ -345,6 +351,22 @@ def remarks(problem: Problem) -> list[str]:
         found.append(
             f"min_epochs ({settings.min_epochs}) is past the last of "
             f"{settings.train_epochs} epochs: the last one is tested"
+        )
+    groups = [
+        ("train_datagrp", settings.train_datagrp),
+        ("val_datagrp", settings.val_datagrp if data.val is not None else ""),
+        ("test_datagrp", settings.test_datagrp),
+    ]
+    for (first, name), (second, other) in itertools.combinations(groups, 2):
+        if name == other and name:
+            found.append(
+                f"{first} and {second} are both {name!r}: accuracies of samples that "
+                "were learned from or chosen by are too high"
+            )
+    if not any(s.amount and s.capacity for s in problem.samplers if s.split != "few"):
+        found.append(
+            f"no base samples are drawn (rho {settings.base_r:g}): nothing keeps few "
+            "classes from taking over those of base classes"
         )
     for split, classes in data.splits.items():
         if not np.isin(data.test.labels, classes).any():
