@@ -413,8 +413,11 @@ def load_dataset(
     roots = [*cache_roots(data_root), data_root]
     hashes = _hashes([*classifier_files, *split_files.values()], paths.values(), report)
     file_hashes = {_short_name(path, roots): sha for path, sha in hashes.items()}
-    for first, second in itertools.combinations(paths, 2):
-        if all(hashes[a] == hashes[b] for a, b in zip(*_arrays(paths, first, second))):
+    contents = {
+        name: [hashes[path] for path in found[:2]] for name, found in paths.items()
+    }
+    for first, second in itertools.combinations(contents, 2):
+        if contents[first] == contents[second]:
             report(
                 f"warning: {first} and {second} hold the same samples: accuracies of "
                 f"{second} are of what was learned from or chosen by"
@@ -437,10 +440,6 @@ def load_dataset(
         train_files=tuple(_short_name(p, roots) for p in paths[train_group][:2]),
         splits_from=splits_from,
     )
-
-
-def _arrays(paths: Mapping[str, ArrayPaths], *names: str) -> list[tuple[Path, Path]]:
-    return [(paths[name].features, paths[name].labels) for name in names]
 
 
 def _classifier_of_files(

@@ -72,6 +72,11 @@ def find_feature_files(entry: DatasetEntry, data_root: Path, group: str) -> Grou
     if not group or Path(group).name != group:
         raise UserError(f"groups of samples must have plain names, got {group!r}")
     directory = data_root / entry.feature_files_dir
+    if group in entry.label_files and group not in entry.feature_files:
+        raise UserError(
+            f"dataset {entry.name!r}: label_files names files for group {group!r}, and "
+            "feature_files does not; name both"
+        )
     if group in entry.feature_files:
         return _chosen(entry, directory, group)
     found = _Directory(directory, group, entry.datagrps)
