@@ -46,6 +46,25 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN}")
 
 
+# Linux lets a process have 65,530 mappings of memory, and every compiled program has
+# several. Past that many, JAX dies of it.
+_MOST_MAPPINGS = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Lets compiled programs go before there are too many for the process."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists():
+        count = mappings.read_bytes().count(b"\n")
+        if os.environ.get("ALPHANET_TESTS_MAPPINGS"):
+            with Path(os.environ["ALPHANET_TESTS_MAPPINGS"]).open("a") as file:
+                file.write(f"{os.getpid()} {count}\n")
+        if count > _MOST_MAPPINGS:
+            jax.clear_caches()
+
+
 # Sizes that are multiples of nothing, and every degenerate one that is allowed.
 PROBLEMS = {
     "usual": {},

@@ -860,8 +860,11 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
     assert untouched != expected
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
 
-    def start(run, seconds):
-        """Runs the command; kills it after so long. Returns whether it was killed."""
+    def start(run, seconds, after=None):
+        """Runs the command; kills it after so long, or once it is past an epoch.
+
+        Returns its status, and what it said.
+        """
         log = tmp_path / "log"
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -869,7 +872,14 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
                 stdout=file, stderr=file, cwd=tmp_path, env=env,
             )  # fmt: skip
             try:
-                process.wait(seconds)
+                if after is None:
+                    process.wait(seconds)
+                else:
+                    past = f"epoch {after}/"
+                    while process.poll() is None and past not in log.read_text():
+                        time.sleep(0.01)
+                    process.kill()
+                    process.wait()
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -915,11 +925,11 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
     starts = 0
     while left or not all(seen.values()):
         # How long the parts of a run take depends on what else the machine does: until
-        # every kind of moment was met, there are further kills.
+        # every kind of moment was met, there are further kills, past an epoch.
         starts += 1
         assert starts < 60, seen
-        seconds = (left.pop() if left else float(rng.uniform(0.2, 1.0))) * whole
-        status, text = start(run, seconds)
+        after = None if left else int(rng.integers(printed, EPOCHS)) or 1
+        status, text = start(run, left.pop() * whole if left else 0, after)
         result = sha(run / "w" / "result.npz")
         if "done already" not in text:
             check(text)

@@ -815,7 +815,7 @@ def negative_label(made):
 
 
 @breaks(
-    "train_labels.npy: every class needs a training sample, but 2 of 6 have none: 2, 5"
+    "m: group 'train': every class needs a training sample, but 2 of 6 have none: 2, 5"
 )
 def class_without_training_sample(made):
     array(made, "train_labels", lambda x: np.where(x % 3 == 2, 0, x))

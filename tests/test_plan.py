@@ -146,14 +146,14 @@ class TestMakePlan:
             UserError,
             match=r"^--memory_gib: one run needs about 0\.0 GiB \(a pass over features "
             r"0\.0, networks in training 0\.0, .*\), and 0\.0 may be used; allow more, "
-            r"or lower training\.eval_batch_size, training\.train_epochs or rho$",
+            r"or lower training\.train_batch_size or alphanet\.hdims$",
         ):
             make_plan(NEEDS, limit=limit)
         large = change(eval_batch_size=40 * 2**20)
         with pytest.raises(
             UserError,
             match=r"needs about 10\.\d GiB \(evaluation scores 8\.4, networks in "
-            r"training 2\.3, .* and 2\.0 may be used",
+            r"training 2\.3, .* and 2\.0 may be used; .* lower training\.eval_batch_size$",
         ):
             make_plan(large, limit=2 * 2**30)
 

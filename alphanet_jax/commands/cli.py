@@ -405,21 +405,20 @@ def _unloadable(error: BaseException) -> str:
 
 # What absl says of a value -> what it should have been.
 _WRONG_VALUES = (
-    (r"invalid literal for int\(\) with base 10: (.*)", "a whole number"),
-    (r"could not convert string to float: (.*)", "a number"),
-    (r"\('Non-boolean argument to boolean flag', (.*)\)", "true or false"),
-    (r"(\S*) is not a positive integer", "a whole number from 1 on"),
-    (r"(\S*) is not a non-negative (?:integer|number)", "a number from 0 on"),
+    (r"invalid literal for int\(\) with base 10: .*", "a whole number"),
+    (r"could not convert string to float: .*", "a number"),
+    (r"\('Non-boolean argument to boolean flag', .*\)", "true or false"),
+    (r"\S* is not a positive integer", "a whole number from 1 on"),
+    (r"\S* is not a non-negative (?:integer|number)", "a number from 0 on"),
 )
 
 
 def _wrong_value(message: str) -> str:
     """Says in plain words what absl says of a value."""
     flag, _, reason = message.removeprefix("flag ").partition(": ")
-    name = flag.partition("=")[0]
     for pattern, allowed in _WRONG_VALUES:
-        if found := re.fullmatch(pattern, reason):
-            return f"{name} must be {allowed}, got {_shorten(found[1])}"
+        if re.fullmatch(pattern, reason):
+            return f"{_shorten(flag)}: must be {allowed}"
     return _shorten(message)
 
 
@@ -475,14 +474,17 @@ def _describe(name: str, default: Any, purpose: str) -> str:
     return f"  --{name}\n" + text.replace("\n", "\n      ")
 
 
+_OF_ALL = ("quiet", "debug")  # flags of all commands, which come last
+
+
 def _help(module: Any, usage: str, values: flags.FlagValues, intro: str) -> str:
     own = [
         _describe(name, values[name].default, values[name].help)
         for name in values
-        if name not in ("help", "h", "debug") and values[name].help
+        if name not in ("help", "h", *_OF_ALL) and values[name].help
     ]
     if own:
-        own.append(_describe("debug", None, values["debug"].help))
+        own += [_describe(name, None, values[name].help) for name in _OF_ALL]
     parts = [f"usage: {usage}", module.DESCRIPTION, intro]
     if own:
         parts.append("Flags, with [defaults]:\n" + "\n".join(own))

@@ -305,6 +305,6 @@ _LOWER = {
 
 
 def _way_out(parts: Mapping[str, int]) -> str:
-    """Names the settings that the largest part depends on, if there are any."""
-    largest = max(parts, key=lambda name: parts[name])
-    return f", or lower {_LOWER[largest]}" if largest in _LOWER else ""
+    """Names the settings that make the largest part smaller that any do."""
+    largest = max(_LOWER, key=lambda name: parts[name])
+    return f", or lower {_LOWER[largest]}"

@@ -65,17 +65,15 @@ def differences(
 def is_npz(path: Path) -> bool:
     """Returns whether a file is to be read as `.npz`, by its name or its content.
 
-    One that is not there is, so that it is missed as all files are.
+    One that cannot be opened is, so that what is said of it is what is always said.
     """
     if path.suffix == ".npz":
         return True
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_OF_ZIP)
-    except FileNotFoundError:
-        return True
     except OSError:
-        return False
+        return True
     # The name of the first member is in its header, at a fixed place.
     length = int.from_bytes(head[26:28], "little")
     return head[:4] == b"PK\x03\x04" and head[30 : 30 + length].endswith(b".npy")

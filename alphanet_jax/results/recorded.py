@@ -4,6 +4,7 @@ Anybody may have written a result. What is read from it here has the types that 
 should have, so that nothing that uses it need ask.
 """
 
+import math
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -25,6 +26,7 @@ __all__ = [
     "versions_of",
 ]
 
+_ABSENT: Final = object()
 _SAMPLER_ARGS: Final = "training.sampler_builder.sampler_args"
 
 
@@ -48,17 +50,24 @@ def config_of(text: str) -> dict[str, Any]:
     """
     config = _object(text)
     declared = typing.get_type_hints(Settings)
-    given = dict(flatten(config))
     for field in FIELDS:
-        if field.name not in given:
+        value: Any = config
+        for part in field.name.split("."):
+            if not isinstance(value, dict):
+                raise ValueError(f"its section of {field.name} is not an object")
+            value = value.get(part, _ABSENT)
+            if value is _ABSENT:
+                break
+        if value is _ABSENT:
             continue
-        value = given[field.name]
         if field.kind is tuple and not isinstance(value, list):
             raise ValueError(f"its field {field.name} is not a list")
         try:
             as_declared(field.name, declared[field.attribute], field.parse(value))
         except UserError as error:
             raise ValueError(f"its field {error}") from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"its field {field.name} must be finite, got {value}")
     rho_of(config)
     return config
 
@@ -84,7 +93,8 @@ def rho_of(config: Mapping[str, Any]) -> float | None:
     value = second.get("r", given.get("rho"))
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
         raise ValueError(f"the r of its {_SAMPLER_ARGS} must be a number")
     return float(value)
 

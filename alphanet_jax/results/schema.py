@@ -305,7 +305,8 @@ def _find_wrong_values(
         known = "" if num_classes is None else f" from 0 to {num_classes - 1}"
         return f"{spec.name} must hold class ids{known}"
     if not right:
-        return f"{spec.name} must hold {spec.holds}"
+        called = {"counts": "whole numbers"}.get(spec.holds, spec.holds)
+        return f"{spec.name} must hold {called}"
     if spec.holds == "numbers" and not np.isfinite(array).all():
         return f"{spec.name} must hold finite numbers"
     if spec.holds == "counts" and array.min() < 0:
