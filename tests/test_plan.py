@@ -153,7 +153,7 @@ class TestMakePlan:
         with pytest.raises(
             UserError,
             match=r"needs about 10\.\d GiB \(evaluation scores 8\.4, networks in "
-            r"training 2\.3, .* and 2\.0 may be used; .* lower training\.eval_batch_size$",
+            r"training 2\.3, .* and 2\.0 may be used; .*training\.eval_batch_size$",
         ):
             make_plan(large, limit=2 * 2**30)
 
