@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from alphanet_jax import results
+from alphanet_jax import outputs, results
 from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 
@@ -98,6 +98,7 @@ def run(values: flags.FlagValues) -> None:
     if not values.into:  # before anything is read
         saved_heads.check_ending(Path(values.out))
         checkpoint_copies.check_new(Path(values.out))
+    outputs.hold_file("out", Path(values.out))
     finder = reading.data_finder(values)
     export.export_result(
         results.load_file(

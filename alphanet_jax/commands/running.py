@@ -322,6 +322,8 @@ def hold(values: flags.FlagValues, workdir: Path) -> None:
     outputs.hold("workdir", workdir)
     if "ckpt_dir" in values and values["ckpt_dir"].value:
         outputs.hold("ckpt_dir", Path(values["ckpt_dir"].value))
+    if "out" in values and values["out"].value:
+        outputs.hold_file("out", Path(values["out"].value))
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:
