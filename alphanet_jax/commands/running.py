@@ -10,7 +10,7 @@ import ml_collections
 from absl import flags
 
 from alphanet_jax import bundled, outputs
-from alphanet_jax.commands import processes
+from alphanet_jax.commands import compiled, processes
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
@@ -194,6 +194,7 @@ def keep_programs(values: flags.FlagValues) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+        compiled.mend_entries(cache, say)
 
 
 def start_jax(values: flags.FlagValues) -> None:
