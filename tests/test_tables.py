@@ -158,7 +158,7 @@ class TestLayout:
     def test_widths_are_the_least(self, form):
         narrow = render(TABLE, form)
         if form in STRICT:
-            with pytest.raises(ValueError, match="'Experiment' has 10 .* column 1"):
+            with pytest.raises(ValueError, match=r"'Experiment' has 10 .* column 1"):
                 render(TABLE, form, Layout(num_width=1, name_width=1))
         else:
             least = render(TABLE, form, Layout(num_width=1, name_width=1))

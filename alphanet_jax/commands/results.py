@@ -28,7 +28,7 @@ that differ in nothing but seeds. Progress goes to standard error.
   python main.py results --base_res_dir=results/cifar100lt --show_adjusted_acc \\
       --adjusted_acc_semantic --format=latex --out=table.tex"""
 
-_LISTS = ("rel_exp_paths", "exp_names")
+_LISTS = ("rel_exp_paths", "exp_names", reading.SEEDS)
 _FOR_PROGRAMS = ("csv", "json")
 
 
@@ -287,7 +287,10 @@ def run(values: flags.FlagValues) -> None:
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
     sets = results.load_sets(
-        named, report=reading.say, recompute=reading.recomputation(values)
+        named,
+        seeds=reading.chosen_seeds(values),
+        report=reading.say,
+        recompute=reading.recomputation(values),
     )
     plain = values.acc_k == 1 and not values.show_adjusted_acc
     needs = "--show_adjusted_acc, another --acc_k" if plain else ""

@@ -17,7 +17,14 @@ import numpy as np
 
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["NETWORK", "SCHEMA", "ArraySpec", "describe", "find_misfit"]
+__all__ = [
+    "NETWORK",
+    "SCHEMA",
+    "ArraySpec",
+    "describe",
+    "find_misfit",
+    "has_axis_of_seeds",
+]
 
 NETWORK = "network."  # the names of a network's arrays begin so
 
@@ -291,6 +298,24 @@ def _numbered(spec: ArraySpec, arrays: Mapping[str, np.ndarray]) -> Iterator[Arr
             for axis in spec.shape
         )
         yield spec._replace(name=f"{before}{number}{after}", shape=tuple(axes))
+
+
+_OF_RUNS = {spec.name for spec in SCHEMA if spec.shape[:1] == ("S",)}
+_PERHAPS_OF_RUNS = {spec.name: len(spec.shape) for spec in SCHEMA if spec.own}
+
+
+def has_axis_of_seeds(name: str, array: np.ndarray) -> bool:
+    """Returns whether the first axis of an array of a result is that of its seeds.
+
+    Examples:
+      >>> has_axis_of_seeds("alphas", np.ones((2, 3, 4)))
+      True
+      >>> has_axis_of_seeds("neighbors", np.ones((3, 4), int))
+      False
+    """
+    if name in _PERHAPS_OF_RUNS:
+        return array.ndim > _PERHAPS_OF_RUNS[name] and len(array) > 1
+    return name in _OF_RUNS or name.startswith(NETWORK)
 
 
 def _find_wrong_values(
