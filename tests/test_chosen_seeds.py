@@ -93,7 +93,7 @@ def test_figures(root, capsys, tmp_path):
         (("--seeds", "a"), "--seeds must be whole numbers from 0 on, got 'a'"),
         (
             ("--run_seed=-1",),
-            "error: --seeds must be whole numbers from 0 on, got '-1'",
+            "--seeds must be whole numbers from 0 on, got '-1'",
         ),
         (
             ("--run_seed=1", "--seeds=2"),

@@ -48,8 +48,11 @@ _COMMON = (
     "baseline_test_pred",
 )
 _NEEDED = ("seeds", "dataset", "test_pred")
-# By far the largest arrays, which few reports need.
-_LATER = ("weight_few", "weight", "original_weight")
+# By far the largest arrays, which few reports need, and the record of every epoch.
+_LATER = (
+    *("weight_few", "weight", "original_weight"),
+    *("step_loss", "drawn_per_class", "val_correct_per_class"),
+)
 # What only AlphaNet learns.
 _OF_ALPHANET = {spec.name for spec in schema.SCHEMA if spec.of == "alphanet"}
 # What no report needs, but who applies a network to further classes.
