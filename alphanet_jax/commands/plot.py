@@ -61,8 +61,10 @@ class _Command:
         """Joins words to the flags that take several."""
         options = (*self.kind.options, *_STYLE_FLAGS.values())
         several = {option.name for option in options if option.several}
+        several |= {"style", DIRECTORIES, "exp_names", "res_dirs", reading.SEEDS}
         return reading.join_words(
-            arguments, several | {"style", DIRECTORIES, "exp_names", "res_dirs"}
+            arguments,
+            several | {"style", DIRECTORIES, "exp_names", "res_dirs", reading.SEEDS},
         )
 
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -70,6 +72,7 @@ class _Command:
         reads = self.kind.reads
         if reads == "file":
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
+            reading.define_seed_flags(values)
         elif reads != "nothing":
             reading.define_result_flags(
                 values, DIRECTORIES if reads == "experiments" else None
@@ -174,7 +177,10 @@ class _Command:
         path = Path(values.res_file)
         name = path.resolve().parent.name
         made = result_sets.load_sets(
-            {name: [path]}, report=reading.say, recompute=reading.recomputation(values)
+            {name: [path]},
+            seeds=reading.chosen_seeds(values),
+            report=reading.say,
+            recompute=reading.recomputation(values),
         )
         return self._checked(values, made)
 
