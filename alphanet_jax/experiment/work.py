@@ -124,7 +124,8 @@ class Work:
         count = len(self._data.train.labels)
         with stage(report, "neighbors", total=count, unit="samples"):
             owners, parts = self._make_parts(numbers)
-        now = cohorts.plan_parts(parts, memory_limit=memory_limit)
+        free = memory_limit or memory.available_bytes(jax.devices()[0].platform)
+        now = cohorts.plan_parts(parts, memory_limit=devices.least_bytes(free))
         made = cohorts.make_cohorts(parts)
         plans = plans if _fit(plans, made) else now
         waiting: dict[int, list[tuple[Problem, Outcome]]] = {
