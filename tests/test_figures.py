@@ -729,6 +729,11 @@ def test_a_split_without_test_samples_is_left_out(tmp_path):
     with style.make_style("png").applied():
         figure = accuracy_vs_rho.draw(found, style.make_style("png"))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Medium", "Many", "Overall", "Baseline"]
+    change = accuracy_vs_rho.numbers(read(tmp_path, "s"), y="acc_delta")
+    with style.make_style("png").applied():
+        figure = accuracy_vs_rho.draw(change, style.make_style("png"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["Medium", "Many", "Overall"]
 
 

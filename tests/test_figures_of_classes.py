@@ -840,11 +840,32 @@ class TestClassAccuracyAndSamples:
         np.testing.assert_array_equal(line.get_ydata(), table["samples"])
         assert right.get_yscale() == "log"
         assert left.get_xlim() == right.get_xlim()
+        # It is above where any bar can be.
+        full = left.transData.transform([(0.0, 100.0)])[0, 1]
+        lowest = right.transData.transform(line.get_xydata())[:, 1].min()
+        top = left.bbox.y1
+        assert full + 0.02 * left.bbox.height < lowest < top
+        assert left.bbox.y0 + 0.69 * left.bbox.height < full
+        ticks = right.yaxis.get_minorticklocs()
+        assert ticks.min() >= 5
+        assert ticks.max() <= 400
         ticks = [label.get_text() for label in left.get_xticklabels()]
         assert ticks == ["Many", "Medium", "Few"]
         (legend,) = left.figure.legends
         texts = [text.get_text() for text in legend.get_texts()]
         assert texts == ["Kept", "Gained", "Lost", "Training samples"]
+
+    def test_classes_of_the_same_size(self, tmp_path, drawn):
+        same = {"class_counts": np.full(9, 30)}
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a=same))
+        _, right = drawn(class_accuracy_and_samples, numbers).axes
+        (line,) = right.lines
+        heights = right.transAxes.inverted().transform(
+            right.transData.transform(line.get_xydata())
+        )[:, 1]
+        assert set(heights.round(3)) == {0.85}
+        texts = [label.get_text() for label in right.get_yticklabels()]
+        assert texts == ["30"]
 
     def test_outlines(self, tmp_path, drawn):
         numbers = class_accuracy_and_samples.numbers(

@@ -160,6 +160,16 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         axes.xaxis.set_major_formatter("{x:g}")
         zero_line(axes, style, vertical=True)
     has_curves = len(numbers[""]["rank"]) > 0
+    handles = [Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks]
+    labels = [f"{_ordinal(rank)} neighbor" for rank in ranks]
+    if has_curves:
+        # The marker of the first, as an example.
+        marker = looks[ranks[0]]["marker"]
+        looks_of_means = {"marker": marker, "markersize": marker_size}
+        handles.append(
+            Line2D([], [], color=style.secondary, linestyle="none", **looks_of_means)
+        )
+        labels.append("Mean" if len(ranks) == 1 else "Means")
     drawing.finish(
         figure,
         all_axes,
@@ -170,10 +180,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
             f"{experiment}, {dataset}" if several_datasets else experiment
             for experiment, dataset in keys
         ],
-        handles=[
-            Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks
-        ],
-        labels=[f"{_ordinal(rank)} neighbor" for rank in ranks],
+        handles=handles,
+        labels=labels,
         legend=options,
     )
     return figure
