@@ -112,6 +112,17 @@ def test_ranks_are_chosen(sources):
             KIND.numbers(sources, source_idxs=[rank])
 
 
+def test_the_unchanged_classifier_has_learned_nothing(tmp_path):
+    made_results.make_unchanged(tmp_path / "none/result.npz")
+    made_results.make_result(tmp_path / "a/result.npz")
+    found = KIND.numbers(read(tmp_path, "none", "a"))
+    assert set(found["means"]["experiment"]) == {"a"}
+    with pytest.raises(
+        UserError, match=r"none/result\.npz is of the unchanged classifier: no coeff"
+    ):
+        KIND.numbers(read(tmp_path, "none"))
+
+
 @pytest.mark.parametrize(("ranks", "areas"), [(3, 3), (4, 0)])
 def test_areas_of_many_curves_are_left_out(ranks, areas):
     x = np.linspace(-1.0, 1.0, 5)

@@ -774,6 +774,21 @@ def test_runs_that_differ_in_more_than_rho_make_no_line(tmp_path):
             kind.numbers(read(tmp_path, "s"))
 
 
+def test_the_unchanged_classifier_has_no_rho(tmp_path):
+    made_results.make_result(tmp_path / "s/a/result.npz", rho=0.1)
+    alone = accuracy_vs_rho.numbers(read(tmp_path, "s"))[""]
+    # Its config has a rho, and other settings, but it was not trained with them.
+    made_results.make_unchanged(tmp_path / "s/b/result.npz", rho=0.1, num_neighbors=1)
+    for kind in (accuracy_vs_rho, change_vs_rho):
+        both = kind.numbers(read(tmp_path, "s"))[""]
+        assert both["runs"].tolist() == alone["runs"].tolist() == [2] * 4
+    made_results.make_unchanged(tmp_path / "none/result.npz")
+    with pytest.raises(
+        UserError, match="is of the unchanged classifier, which has no rho, and there"
+    ):
+        accuracy_vs_rho.numbers(read(tmp_path, "none"))
+
+
 def test_rho_may_be_an_argument_of_the_sampler(tmp_path):
     setting = "training.sampler_builder.sampler_args"
     for seed, rho in enumerate(("0.25", "1.5")):

@@ -9,7 +9,7 @@ import made_data
 import numpy as np
 import pytest
 import tools
-from made_results import LABEL_NAMES, SPLITS, make_result
+from made_results import LABEL_NAMES, SPLITS, make_result, make_unchanged
 
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
@@ -252,6 +252,20 @@ class TestLooks:
 
 
 class TestAccuracyVsSamples:
+    def test_the_unchanged_classifier_is_the_baseline_alone(self, tmp_path, drawn):
+        sources = sources_of(tmp_path, a={})
+        path = tmp_path / "none/result.npz"
+        make_unchanged(path)
+        (none,) = result_sets.load_sets({"none": [path]})
+        both = sources._replace(sets=[*sources.sets, none])
+        table = accuracy_vs_samples.numbers(both)[""]
+        assert set(table["experiment"]) == {"Baseline", "a"}
+        alone = accuracy_vs_samples.numbers(sources._replace(sets=[none]))
+        assert set(alone[""]["experiment"]) == {"Baseline"}
+        figure = drawn(accuracy_vs_samples, alone)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels == ["Baseline"]
+
     def test_numbers(self, tmp_path):
         sources = sources_of(
             tmp_path,

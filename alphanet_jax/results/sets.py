@@ -88,6 +88,22 @@ class ResultFile:
         """Name of the correction that it is of."""
         return str(self.arrays["method"]) if "method" in self.arrays else ALPHANET
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is of the unchanged classifier, as `baseline` makes it.
+
+        All its coefficients are (1, 0, ..., 0), which no network gives.
+        """
+        if self.method != ALPHANET:
+            return False
+        known = recorded_arrays(self.arrays)
+        if "alphas" in known:
+            alphas = known["alphas"]
+            return bool(alphas.size) and not alphas[..., 1:].any()
+        # The original's, which says how it was made, but has no coefficients.
+        section = self.config.get("alphanet")
+        return isinstance(section, Mapping) and bool(section.get("dummy_mode"))
+
     def array(self, name: str) -> np.ndarray:
         """Returns one of the arrays.
 
@@ -165,6 +181,11 @@ class ResultSet:
     def num_runs(self) -> int:
         """Number of runs R."""
         return sum(file.num_runs for file in self.files)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether all of it is of the unchanged classifier."""
+        return all(file.is_unchanged for file in self.files)
 
     @property
     def dataset(self) -> str:

@@ -56,7 +56,15 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     curves: list[tuple[Any, ...]] = []
     means: list[tuple[Any, ...]] = []
     parts: list[tuple[Any, ...]] = []
-    sets = [(runs, runs.runs("alphas")) for runs in sources.sets]
+    # The unchanged classifier has none that were learned.
+    sets = [
+        (runs, runs.runs("alphas")) for runs in sources.sets if not runs.is_unchanged
+    ]
+    if not sets:
+        raise UserError(
+            f"{sources.sets[0].files[0].path} is of the unchanged classifier: no "
+            "coefficients were learned"
+        )
     most = max(alphas.shape[-1] - 1 for _, alphas in sets)
     wanted = sorted(set(options.source_idxs or range(1, most + 1)))
     for rank in wanted:

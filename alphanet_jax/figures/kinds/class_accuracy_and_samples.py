@@ -199,7 +199,7 @@ def _scale_sizes(axes: Any, sizes: np.ndarray) -> None:
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     ticks = np.outer(decades, range(2, 10)).ravel()
     inside = ticks[(ticks >= low) & (ticks <= high)]
-    axes.yaxis.set_minor_locator(ticker.FixedLocator(inside))
+    axes.yaxis.set_minor_locator(ticker.FixedLocator(inside.tolist()))
     axes.spines["right"].set_bounds(low / pad, high * pad)
 
 

@@ -222,7 +222,11 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     columns = numbers[""]
     by_panel = split_by(columns, "panel")
     figure, all_axes = drawing.panels(
-        style, len(by_panel), col_wrap=options.col_wrap, aspect=1.3
+        style,
+        len(by_panel),
+        col_wrap=options.col_wrap,
+        aspect=1.3,
+        sharex=outcomes.UNCHANGED not in columns.get("method", ()),
     )
     parts = set(columns["part"].tolist())
     labels_of: dict[Any, list[Any]] = {}
@@ -235,18 +239,25 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     colors = {outcome: style.outcomes[name] for outcome, name in looks_as.items()}
     after = style.text(outcomes.corrected_title(columns))
     for axes, here in zip(all_axes, by_panel.values(), strict=True):
-        sides = [_segments(here, side) for side in ("before", "after")]
-        bands += _draw_bands(axes, here, sides, colors)
-        for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=True):
+        names = ["before", "after"]
+        ticks = {_BAR / 2.0: "Baseline", 1.0 - _BAR / 2.0: after}
+        if outcomes.UNCHANGED in here.get("method", ()):
+            # The same again would say nothing.
+            names.pop()
+            ticks.popitem()
+        sides = [_segments(here, side) for side in names]
+        if len(sides) > 1:
+            bands += _draw_bands(axes, here, sides, colors)
+        for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=False):
             _draw_bar(axes, segments, style, colors, x=x, hatch_few=len(parts) > 1)
         labels_of[axes] = [
             _write_percents(axes, segments, is_left=is_left, looks=looks)
-            for segments, is_left in zip(sides, (True, False), strict=True)
+            for segments, is_left in zip(sides, (True, False), strict=False)
         ]
         axes.set_xlim(0.0, 1.0)
         axes.set_ylim(100.0 + 2.0 * _GAP, 0.0)
         axes.set_yticks([])
-        axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", after])
+        axes.set_xticks(list(ticks), list(ticks.values()))
         axes.tick_params(axis="x", length=0.0)
         axes.spines[:].set_visible(False)
     handles = [Patch(color=colors[outcome]) for outcome in OUTCOMES]
