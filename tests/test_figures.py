@@ -927,6 +927,50 @@ def test_labels_of_the_papers_rhos_do_not_overlap(tmp_path, kind, context):
 # --- the command
 
 
+@pytest.mark.slow
+def test_directories_and_repetitions_of_results(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a/rep_1", "a/rep_2", "b/rep_1", "b/rep_12")):
+        made_results.make_result(
+            tmp_path / f"r/{name}/result.npz",
+            seed=5 * seed,
+            rho={"a": 0.25, "b": 1.0}[name[0]],
+        )
+
+    def runs(*flags, kind="accuracy_vs_rho"):
+        status, _, err = plot(capsys, kind, *flags, "--out=f.svg")
+        assert status == 0, err
+        with open("f.csv") as file:
+            return {float(r["rho"]): int(r["runs"]) for r in csv.DictReader(file)}
+
+    assert runs("--res_dirs", "r/a", "r/b") == {0.25: 4, 1.0: 4}
+    assert runs("--res_dirs=r/b") == {1.0: 4}
+    # One directory in another counts once.
+    assert runs("--base_res_dir=r", "--res_dirs", "a", "a/rep_1") == {0.25: 4}
+    assert runs("--base_res_dir=r", "--rep=1", kind="change_vs_rho") == {
+        0.25: 2,
+        1.0: 2,
+    }
+    assert runs("--base_res_dir=r", "--rep=1*") == {0.25: 2, 1.0: 4}
+    assert runs("--base_res_dir=r", "--rep=*") == {0.25: 4, 1.0: 4}
+    for flags, said in (
+        (
+            ("--base_res_dir=r", "--rep=3"),
+            "--rep=3: of 4 results, none is in a directory rep_3; there are rep_1, "
+            "rep_12, rep_2",
+        ),
+        (
+            ("--base_res_dir=s", "--rep=1"),
+            "--rep=1: of 1 result, none is in a directory rep_1; there are none of "
+            "rep_*: leave --rep out to take all results",
+        ),
+        (("--res_dirs=r/c",), "no such directory: r/c"),
+    ):
+        made_results.make_result(tmp_path / "s/result.npz")
+        status, _, err = plot(capsys, "change_vs_rho", *flags, "--out=g.svg")
+        assert (status, err) == (1, f"error: {said}\n")
+
+
 def plot(capsys, *flags):
     status = cli.main(["main.py", "plot", *flags])
     said = capsys.readouterr()

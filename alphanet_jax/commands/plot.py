@@ -70,10 +70,10 @@ class _Command:
         reads = self.kind.reads
         if reads == "file":
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
+        elif reads == "one":
+            reading.define_one_flags(values)
         elif reads != "nothing":
-            reading.define_result_flags(
-                values, DIRECTORIES if reads == "experiments" else None
-            )
+            reading.define_result_flags(values, DIRECTORIES)
         if reads != "nothing":
             reading.define_data_flags(values)
             reading.define_baseline_flag(values)
@@ -161,9 +161,11 @@ class _Command:
 
     def _load(self, values: flags.FlagValues) -> "list[ResultSet]":
         """Loads the results that flags name."""
+        if self.kind.reads == "one":
+            found = reading.one_experiment(values)
+            return self._checked(values, reading.load_found(values, found))
         if self.kind.reads != "file":
-            listed = DIRECTORIES if self.kind.reads == "experiments" else None
-            return self._checked(values, reading.load_sets(values, listed))
+            return self._checked(values, reading.load_sets(values, DIRECTORIES))
         from alphanet_jax.results import sets as result_sets
 
         if values.res_file is None:
