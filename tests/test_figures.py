@@ -328,6 +328,21 @@ def test_files_of_one_and_of_several_styles(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_styles_are_never_one_file(tmp_path):
+    looks = [style.make_style(name) for name in ("web_light", "web_dark")]
+    with pytest.raises(
+        UserError,
+        match=r"n\.svg: styles web_light and web_dark would both be in this file; wri",
+    ):
+        saving.save_figure(NUMBERS, draw_line, tmp_path / "n", looks, name_styles=False)
+    dark = style.make_style("png", theme="dark")
+    with pytest.raises(UserError, match=r"n\.png: styles png and png would both be"):
+        saving.save_figure(
+            NUMBERS, draw_line, tmp_path / "n", [style.make_style("png"), dark]
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_equal_bytes_twice(tmp_path):
     looks = [style.STYLES[n] for n in ("arxiv", "web_light", "web_dark", "png")]
     first, second = (
@@ -391,7 +406,7 @@ def test_one_style_of_several_fails(tmp_path):
         )
 
     paths = save(["web_dark", "png"])
-    assert [path.name for path in paths] == ["f.png.png", "f.csv", "f.more.csv"]
+    assert [path.name for path in paths] == ["f.png", "f.csv", "f.more.csv"]
     assert sorted(paths) == sorted(tmp_path.iterdir())
     assert failed == [("web_dark", "too dark")]
     for path in paths:
@@ -1095,8 +1110,8 @@ class TestMissingTools:
         said = "not drawn in style paper: a figure in pgf needs LaTeX"
         assert lines[0].startswith(f"failed: {said}")
         assert lines[-1].startswith(f"error: {said}")
-        assert (tmp_path / "f.png.png").is_file()
-        assert "saved f.png.png" in lines
+        assert (tmp_path / "f.png").is_file()
+        assert "saved f.png" in lines
         assert not list(tmp_path.glob("*.pgf"))
 
     def test_packages(self, capsys, monkeypatch):
@@ -1195,10 +1210,12 @@ def test_endings_and_styles(sweep, capsys, monkeypatch):
         ]
 
     assert names() == ["accuracy_vs_rho.png", "accuracy_vs_rho.csv"]
+    for ending in ("png", "PNG"):
+        assert names(f"--out=x.{ending}", "--style", "png") == ["x.png", "x.csv"]
     assert names("--out=x/rho_0.5.svg") == ["x/rho_0.5.svg", "x/rho_0.5.csv"]
     assert names("--out=rho_0.5", "--style=png") == ["rho_0.5.png", "rho_0.5.csv"]
     assert names("--style", "web_dark", "png", "png", "--out=z") == [
-        *("z.web_dark.svg", "z.png.png", "z.csv"),
+        *("z.web_dark.svg", "z.png", "z.csv"),
     ]
     assert names("--style=arxiv") == ["accuracy_vs_rho.pdf", "accuracy_vs_rho.csv"]
 

@@ -240,7 +240,7 @@ def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any
 def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
     """Returns the path without its ending, and the styles to draw in."""
     out = Path(values.out)
-    ending = out.suffix[1:]
+    ending = out.suffix[1:].lower()
     names = list(dict.fromkeys(values.style or ()))
     for name in names:
         if name not in style.STYLES:
