@@ -303,7 +303,7 @@ def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
             x,
             y,
             marker="o",
-            markersize=2.1 * mpl.rcParams["lines.markersize"],
+            markersize=2.3 * mpl.rcParams["lines.markersize"],
             color=color,
             markeredgecolor=style.foreground,
             markeredgewidth=0.6 * mpl.rcParams["lines.linewidth"],
@@ -315,7 +315,7 @@ def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
             ha="center",
             va="center_baseline",
             color=_contrast(color),
-            fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
+            fontsize=mpl.rcParams["xtick.labelsize"],
             zorder=3,
         )
 
