@@ -25,6 +25,7 @@ from alphanet_jax.figures import (
     KINDS,
     drawing,
     load_kind,
+    panel,
     saving,
     splits,
     statistics,
@@ -629,6 +630,27 @@ def test_panels_stay_as_high_whatever_is_around_them():
     assert heights(titles="abcd", labels=rows) == pytest.approx(plain, rel=0.06)
     turned = heights(titles="abcd", turn_xticklabels=True)
     assert turned == pytest.approx(plain, rel=0.06)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_wide_bands_do_not_hide_what_they_are_of(scale):
+    _, (one, other) = plt.subplots(1, 2, sharey=True)
+    one.plot([0.0, 1.0], [10.0, 20.0])
+    other.plot([0.0, 1.0], [12.0, 30.0])
+    panel.zero_line(other, style.make_style("png"), vertical=True)
+    one.set_yscale(scale)
+    one.fill_between([0.0, 1.0], [9.0, 1e-3], [25.0, 1e6])
+    panel.limit_bands(one)
+    assert one.get_ylim() == other.get_ylim()
+    ends = {"linear": (0.0, 40.0), "log": (10.0 / 3.0**0.5, 30.0 * 3.0**0.5)}
+    np.testing.assert_allclose(one.get_ylim(), ends[scale])
+    # Narrow ones stay whole.
+    _, axes = plt.subplots()
+    axes.plot([0.0, 1.0], [10.0, 20.0])
+    axes.fill_between([0.0, 1.0], [9.0, 17.0], [11.0, 23.0])
+    limits = axes.get_ylim()
+    panel.limit_bands(axes)
+    assert axes.get_ylim() == limits
 
 
 def test_formulas_are_not_torn():

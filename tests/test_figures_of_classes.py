@@ -131,6 +131,29 @@ class TestClassChanges:
             box = shown.get_window_extent()
             assert box.y0 >= bar.y1 - 1 if change > 0 else box.y1 <= bar.y0 + 1
 
+    def test_names_are_beside_the_bars_of_a_split_that_gains(self, tmp_path, drawn):
+        # All samples of few classes become right: their least change is a gain, too.
+        labels = np.int32(np.repeat(np.arange(9), 10))
+        before = np.where(np.isin(labels, SPLITS["few"]), 0, labels).astype(np.int32)
+        before[labels == 8] = np.int32([8] * 6 + [0] * 4)
+        arrays = {
+            "test_labels": labels,
+            "baseline_test_pred": before,
+            "test_pred": np.stack([labels, labels]),
+        }
+        numbers = class_changes.numbers(sources_of(tmp_path, a=arrays))
+        few = select(numbers[""], split="few")
+        assert few["change"].tolist() == [100.0, 100.0, 40.0]
+        figure = drawn(class_changes, numbers, changes={"width": "full"})
+        (axes,) = figure.axes
+        texts = {text.get_text(): text for text in axes.texts}
+        low = texts[f"{few['name'][2]} ${few['change'][2]:+.1f}$"]
+        box = low.get_window_extent()
+        zero = axes.transData.transform((0.0, 0.0))[1]
+        assert box.y1 <= zero + 1
+        bars = [bar.get_window_extent() for bar in axes.patches]
+        assert not any(box.overlaps(bar.padded(-1)) for bar in bars if bar.height > 2)
+
     @pytest.mark.parametrize(("width", "dpi"), [("half", 200), ("full", 100)])
     def test_bars_of_many_classes_do_not_merge(self, tmp_path, drawn, width, dpi):
         size = 1000
