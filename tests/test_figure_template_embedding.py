@@ -260,6 +260,23 @@ def test_five_neighbors_have_colors_of_their_own(name):
     assert look.cycle[-1] not in colors  # a gray, too much like that of others
 
 
+def test_nothing_is_said_of_panels_of_another_shape(made, caplog):
+    found = KIND.numbers(made[0])
+    look = style.make_style("png", width="full", aspect=2.5)
+    with look.applied():
+        figure = KIND.draw(found, look)
+        figure.canvas.draw()
+    assert not caplog.records
+    # All that is drawn is in the panels, and circles stay circles.
+    for axes in figure.axes:
+        low, high = axes.viewLim.min, axes.viewLim.max
+        for line in axes.lines:
+            assert (line.get_xydata() >= low).all()
+            assert (line.get_xydata() <= high).all()
+        scale = axes.bbox.size / axes.viewLim.size
+        assert scale[0] == pytest.approx(scale[1])
+
+
 def test_looks_of_ten_neighbors_are_told_apart():
     look = style.make_style("png")
     looks = [

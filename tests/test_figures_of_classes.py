@@ -904,6 +904,24 @@ class TestClassAccuracyAndSamples:
         texts = [label.get_text() for label in right.get_yticklabels()]
         assert texts == ["30"]
 
+    @pytest.mark.parametrize(
+        ("aspect", "place", "wanted"),
+        [
+            (1.5, "above", "Training samples"),
+            (2.2, "above", "Training\nsamples"),
+            (3.0, "none", "Training\nsamples"),
+            (2.5, "above", ""),
+        ],
+    )
+    def test_the_name_of_sizes_has_room(self, tmp_path, drawn, aspect, place, wanted):
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a={}))
+        changes = {"aspect": aspect, "width": "3"}
+        figure = drawn(
+            class_accuracy_and_samples, numbers, changes=changes, legend_loc=place
+        )
+        _, right = figure.axes
+        assert right.get_ylabel() == wanted
+
     def test_outlines(self, tmp_path, drawn):
         numbers = class_accuracy_and_samples.numbers(
             sources_of(tmp_path, a={}), max_bars=5

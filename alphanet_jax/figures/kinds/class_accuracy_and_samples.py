@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing
+from alphanet_jax.figures import drawing, wrapping
 from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
@@ -117,6 +117,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     wrap = all_axes[0].get_gridspec().ncols
     sizes = columns["samples"]
     handles: list[Any] = []
+    names: list[Any] = []
     for place, (axes, (name, part)) in enumerate(
         zip(all_axes, by_experiment.items(), strict=True)
     ):
@@ -127,7 +128,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         _scale_sizes(right, sizes)
         if place % wrap == wrap - 1 or axes is all_axes[-1]:
             # Beside the line, as far as it has room there.
-            right.set_ylabel("Training samples", y=1.0, ha="right")
+            names.append(right.set_ylabel("Training samples", y=1.0, ha="right"))
         else:
             right.tick_params(labelright=False)
         axes.spines["left"].set_bounds(0.0, 100.0)
@@ -144,6 +145,17 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         labels=["Kept", "Gained", "Lost", "Training samples"],
         legend=options,
     )
+    shorter = ["Training\nsamples"]
+    if options.legend_loc != "none":
+        shorter.append("")  # the legend says what the line is
+    for text in shorter:
+        figure.draw_without_rendering()
+        renderer = wrapping.renderer_of(figure, style)
+        longest = max(name.get_window_extent(renderer).height for name in names)
+        if longest <= all_axes[0].bbox.height:
+            break
+        for name in names:
+            name.set(text=text, multialignment="center")
     return figure
 
 

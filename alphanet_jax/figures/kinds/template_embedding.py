@@ -260,9 +260,11 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
         _draw_samples(axes, samples, f"{when}_rank", style)
         _draw_neighbors(axes, near, style)
         _draw_templates(axes, by_kind, style, with_after=when == "after")
-        axes.set(xticks=[], yticks=[], xlim=xlim, ylim=ylim)
         # In a figure of a given height, panels are as wide as they are.
         free = style.aspect is not None
+        axes.set(xticks=[], yticks=[])
+        axes.set_xlim(*xlim, auto=free)
+        axes.set_ylim(*ylim, auto=free)
         axes.set_aspect("equal", adjustable="datalim" if free else "box")
         axes.spines[:].set(visible=True, color=style.secondary)
     marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
