@@ -257,7 +257,8 @@ def _make_rows(
     if known.means is None:
         raise UserError(
             "the result has no class means, which new classes find their neighbors by: "
-            "it was made by an earlier version or by another correction; give the "
+            "it was made by an earlier version, by another correction or with "
+            "--brief_result; give the "
             "training features and labels as train"
         )
     base = _base_classes(correction)
@@ -297,7 +298,8 @@ def _combine(
     if not known.has_network:
         raise UserError(
             "the result has no trained network: it was made by an earlier version, by "
-            "another correction or without training; train again, or take combine=False"
+            "another correction, without training or with --brief_result; train again, "
+            "or take combine=False"
         )
     assert known.means is not None
     index = corrected.choose(result, seed)

@@ -78,7 +78,7 @@ def make_state(seed: int) -> Any:
     counts = [rng.integers(0, 9, (3, 4, 6)).astype(np.int32) for _ in range(3)]
     history = History(
         losses,
-        rng.normal(size=(3, 4, 6)).astype(np.float32),
+        *(rng.normal(size=(3, 4, 6)).astype(np.float32) for _ in range(3)),
         Counts(*counts, top5_correct=np.zeros((3, 4), np.int32)),
     )
     return part, history
@@ -336,7 +336,7 @@ class TestOpenStore:
         assert (tmp_path / "file").read_text() == "precious"
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[]", '{"format": 2}', "null", '{"plans": []}']
+        "text", ["", "{", "[]", '{"format": 3}', "null", '{"plans": []}']
     )
     def test_a_record_that_is_none(self, directory, text):
         (directory / "run.json").write_text(text)
@@ -346,10 +346,10 @@ class TestOpenStore:
 
     def test_a_record_of_another_format(self, directory):
         record = json.loads((directory / "run.json").read_text())
-        assert record["format"] == 2
+        assert record["format"] == 3
         record["format"] = 1
         (directory / "run.json").write_text(json.dumps(record))
-        message = r"of another version .*\(format 1, now 2\); --load_from_ckpt=false"
+        message = r"of another version .*\(format 1, now 3\); --load_from_ckpt=false"
         with pytest.raises(UserError, match=message):
             open_store(directory)
 

@@ -60,9 +60,14 @@ def _own_directory(root, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(root, capsys):
-    """Runs the command; gives what it printed, or the error if there was one."""
+    """Runs the command; gives what it printed, or the error if there was one.
+
+    Without a format the table is that of the original's README, with commas below it.
+    """
 
     def run(*arguments, base=root / "res"):
+        if not any(each.startswith(("--format", "--for_web")) for each in arguments):
+            arguments = ("--format=text", *arguments)
         status = cli.main(["main.py", "results", f"--base_res_dir={base}", *arguments])
         said = capsys.readouterr()
         if status:
@@ -478,9 +483,30 @@ class TestText:
         text = run("--noprint_csv")
         assert "^±" in text
         assert run("--format=web") == run("--for_web") != text
-        assert run("--format=web", "--for_web", "--noprint_csv") == run("--for_web")
+        assert run("--format=web", "--for_web") == run("--for_web")
         assert run("--format=markdown").splitlines()[3].startswith("| Experiment |")
         assert run("--format=latex").endswith("\\end{tabular}\n")
+
+    def test_by_default_there_is_one_table(self, root, capsys):
+        assert cli.main(["m", "results", f"--base_res_dir={root / 'res'}"]) == 0
+        default = capsys.readouterr().out
+        assert " ± " in default
+        assert "," not in default
+        arguments = ["m", "results", f"--base_res_dir={root / 'res'}", "--format=plain"]
+        assert cli.main(arguments) == 0
+        assert capsys.readouterr().out == default
+
+    def test_as_the_original_prints(self, run):
+        """A heading with several datasets only, and an empty line at the end."""
+        web, pandoc = run("--format=web"), run("--format=pandoc")
+        for shown in (web, pandoc):
+            table, _, below = shown.partition("\n\n")
+            assert table.startswith("Experiment ")
+            assert below.startswith("Experiment,Few,Medium,Many,Overall\n")
+            assert below.endswith("\n\n")
+            assert not below.endswith("\n\n\n")
+        assert pandoc.partition("\n\n")[2] == web.partition("\n\n")[2]
+        assert run("--format=web", "--noprint_csv") == web.partition("\n\n")[0] + "\n"
 
     def test_widths(self, run):
         shown = run(
@@ -526,24 +552,35 @@ class TestText:
             "read 1 of 2: rho_0.1, 2 files, 3 runs",
             "read 2 of 2: rho_0.5, 1 file, 2 runs",
         ]
-        assert said.out.startswith("made:\n=====\n\nExperiment ")
+        assert said.out.startswith("made\n====\n\nExperiment ")
 
 
 class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ("--format=html", "value should be one of <text|plain|markdown|web|latex"),
+            ("--format=html", "value should be one of <plain|pandoc|web|text|markdown"),
             (
                 "--for_web --format=csv",
                 "--for_web is --format=web, but --format is csv",
             ),
             ("--for_web --format=text", "--format is text"),
             (
+                "--format=pandoc --num_col_width=12",
+                "'$12.5^{17.68}$' has 14 characters, and its column 12; a larger",
+            ),
+            (
+                "--for_web --name_col_width=5",
+                "'Experiment' has 10 characters, and its column 5; a larger",
+            ),
+            (
+                "--for_web --fixed_sig_width=3",
+                "the deviations of column 'Few' have 5 characters, and there is room f",
+            ),
+            (
                 "--print_csv --format=plain",
                 "--print_csv has no effect with --format=pl",
             ),
-            ("--print_csv --for_web", "--print_csv has no effect with --format=web"),
             ("--exp_str=X --format=csv", "--exp_str has no effect with --format=csv"),
             ("--num_col_width=9 --format=json", "--num_col_width has no effect with"),
             ("--name_col_width=9 --format=csv", "--name_col_width has no effect with"),

@@ -18,6 +18,7 @@ SPECS = {spec.name: spec for spec in SCHEMA}
 # Only what is imported has the classifier before training.
 _IMPORTED = {"original_weight", "original_bias"}
 OF_ALPHANET = {spec.name for spec in SCHEMA if spec.of != "others"} - _IMPORTED
+STEPS = "step_loss"
 HIDDEN = "network.conv_layer.weight"
 OWN = ["--config.training.nn_per_seed=True", "--config.training.nn_dist=random"]
 CHANGING = "--config.training.ptopt.lr_sched_params=max_lr=0.1,total_steps=2"
@@ -45,7 +46,7 @@ def test_every_array_of_a_real_result(made, tmp_path, own):
     assert find_misfit(arrays) is None
     letters = {"S": 2, "E": 2, "F": 2, "C": 6, "k": 2, "d": 4, "n": 12}
     letters |= {"medium": 2, "many": 2, "k + 1": 3, "3": 3}
-    letters |= {"1": 1, "h0": arrays[HIDDEN].shape[1]}
+    letters |= {"1": 1, "h0": arrays[HIDDEN].shape[1], "T": arrays[STEPS].shape[2]}
     for name, array in arrays.items():
         if name in layers:
             continue

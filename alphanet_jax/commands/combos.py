@@ -85,8 +85,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Lets --classes have several words after it."""
-    return reading.join_words(arguments, {"classes"})
+    """Lets --classes and --seeds have several words after them."""
+    return reading.join_words(arguments, {"classes", reading.SEEDS})
 
 
 def run(values: flags.FlagValues) -> None:

@@ -54,6 +54,10 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         ),
     ):
         flags.DEFINE_string(name, default, text, flag_values=values)
+    reading.define_seed_flags(values)
+    values[
+        reading.SEEDS
+    ].help = "seeds that --seed=best chooses among, or --seed=mean is the mean of [all]"
     reading.define_list(
         values, "into", None, "checkpoint that the classifier is from, to be copied"
     )
@@ -74,8 +78,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Lets --into have several words after it."""
-    return reading.join_words(arguments, {"into"})
+    """Lets --into and --seeds have several words after them."""
+    return reading.join_words(arguments, {"into", reading.SEEDS})
 
 
 def run(values: flags.FlagValues) -> None:
@@ -99,10 +103,12 @@ def run(values: flags.FlagValues) -> None:
         saved_heads.check_ending(Path(values.out))
         checkpoint_copies.check_new(Path(values.out))
     finder = reading.data_finder(values)
+    path = result_path(Path(values.result))
+    file = results.load_file(path, recompute=Recomputation(finder))
+    if seeds := reading.chosen_seeds(values):
+        (file,) = results.choose_seeds(str(path), [file], seeds)
     export.export_result(
-        results.load_file(
-            result_path(Path(values.result)), recompute=Recomputation(finder)
-        ),
+        file,
         Path(values.out),
         seed=read_seed(values.seed),
         into=[Path(path) for path in values.into or ()],

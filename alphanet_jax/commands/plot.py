@@ -61,15 +61,15 @@ class _Command:
         """Joins words to the flags that take several."""
         options = (*self.kind.options, *_STYLE_FLAGS.values())
         several = {option.name for option in options if option.several}
-        return reading.join_words(
-            arguments, several | {"style", DIRECTORIES, "exp_names", "res_dirs"}
-        )
+        several |= {"style", DIRECTORIES, "exp_names", "res_dirs", reading.SEEDS}
+        return reading.join_words(arguments, several)
 
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
         """Defines the figure's flags."""
         reads = self.kind.reads
         if reads == "file":
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
+            reading.define_seed_flags(values)
         elif reads == "one":
             reading.define_one_flags(values)
         elif reads != "nothing":
@@ -176,7 +176,10 @@ class _Command:
         path = Path(values.res_file)
         name = path.resolve().parent.name
         made = result_sets.load_sets(
-            {name: [path]}, report=reading.say, recompute=reading.recomputation(values)
+            {name: [path]},
+            seeds=reading.chosen_seeds(values),
+            report=reading.say,
+            recompute=reading.recomputation(values),
         )
         return self._checked(values, made)
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
+    "SEEDS",
     "check_data_flags",
+    "chosen_seeds",
     "data_finder",
     "define_baseline_flag",
     "define_data_flags",
@@ -26,6 +28,7 @@ __all__ = [
     "define_one_flags",
     "define_out",
     "define_result_flags",
+    "define_seed_flags",
     "define_wordnet_flags",
     "experiments",
     "join_words",
@@ -39,6 +42,8 @@ __all__ = [
     "wordnet_paths",
 ]
 
+
+SEEDS = "seeds"  # name of a flag that takes several words
 
 # What begins with a minus but is no flag: a number, or standard input.
 _NUMBER = re.compile(r"-|-[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
@@ -244,6 +249,7 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
         + " [**/result.npz, or where there is none **/*.pth]",
         flag_values=values,
     )
+    define_seed_flags(values)
     if directories is not None:
         define_list(
             values,
@@ -255,6 +261,32 @@ def define_result_flags(values: flags.FlagValues, directories: str | None) -> No
         define_list(
             values, "exp_names", None, "names of the experiments [their directories]"
         )
+
+
+def define_seed_flags(values: flags.FlagValues) -> None:
+    """Defines which runs of results are taken."""
+    text = "seeds of the runs to take, such as 0 3 [all]"
+    define_list(values, SEEDS, None, text)
+    flags.DEFINE_integer(
+        "run_seed", None, "the same as --seeds with one seed", flag_values=values
+    )
+
+
+def chosen_seeds(values: flags.FlagValues) -> tuple[int, ...]:
+    """Returns the seeds that flags choose; none for all.
+
+    Raises:
+      UserError: If they are no seeds, or chosen twice.
+    """
+    given = values[SEEDS].value or ()
+    if values.run_seed is not None:
+        if given:
+            raise UserError("--run_seed is --seeds with one seed; give one of them")
+        given = (str(values.run_seed),)
+    for text in given:
+        if not text.isdecimal():
+            raise UserError(f"--seeds must be whole numbers from 0 on, got {text!r}")
+    return tuple(dict.fromkeys(map(int, given)))
 
 
 def data_finder(values: flags.FlagValues) -> "DataFinder":
@@ -385,9 +417,14 @@ def load_sets(
 def load_found(
     values: flags.FlagValues, found: dict[str, list[Path]]
 ) -> "list[ResultSet]":
-    """Loads the result files of experiments.
+    """Loads the runs of experiments that flags choose, of their result files.
 
     Raises:
       UserError: If a file is no result.
     """
-    return results.load_sets(found, report=say, recompute=recomputation(values))
+    return results.load_sets(
+        found,
+        seeds=chosen_seeds(values),
+        report=say,
+        recompute=recomputation(values),
+    )

@@ -28,7 +28,7 @@ that differ in nothing but seeds. Progress goes to standard error.
   python main.py results --base_res_dir=results/cifar100lt --show_adjusted_acc \\
       --adjusted_acc_semantic --format=latex --out=table.tex"""
 
-_LISTS = ("rel_exp_paths", "exp_names")
+_LISTS = ("rel_exp_paths", "exp_names", reading.SEEDS)
 _FOR_PROGRAMS = ("csv", "json")
 
 
@@ -60,11 +60,11 @@ def _define_text_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_enum(
         "format",
-        "text",
+        "plain",
         FORMATS,
-        "text (47.6^±1.60^, and the means with commas), plain (47.6 ± 1.60), markdown, "
-        "web (47.6^1.60^, for pandoc), latex ($47.6^{1.60}$, for booktabs), csv or "
-        "json (every digit)",
+        "plain (47.6 ± 1.60); the original's: pandoc ($47.6^{1.60}$), web (47.6^1.60^, "
+        "its --for-web) and text (47.6^±1.60^, its README's), each with the means with "
+        "commas; markdown, latex (for booktabs), csv or json (every digit)",
         flag_values=values,
     )
     flags.DEFINE_bool("for_web", False, "the same as --format=web", flag_values=values)
@@ -72,7 +72,7 @@ def _define_text_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "print_csv",
         None,
-        "with --format=text, show the means with commas too [True]",
+        "with the original's formats, show the means with commas too [True]",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -93,8 +93,12 @@ def _define_text_flags(values: flags.FlagValues) -> None:
             "width that deviations are filled to with zeros [the widest of the column, "
             "as in 01.81 below 10.02; plain and markdown: none]",
         ),
-        ("num_col_width", "least width of columns of numbers [as wide as needed]"),
-        ("name_col_width", "least width of the column of names [as wide as needed]"),
+        (
+            "num_col_width",
+            "width of columns of numbers [as wide as needed; pandoc and web: as the "
+            "original's]; less than is needed is an error in pandoc and web",
+        ),
+        ("name_col_width", "the same of the column of names [as wide as needed]"),
     ):
         flags.DEFINE_integer(
             name, None, text, lower_bound=1, upper_bound=1000, flag_values=values
@@ -160,13 +164,15 @@ def _refuse(values: flags.FlagValues, reason: str, *names: str) -> None:
 
 def _format(values: flags.FlagValues) -> str:
     """Returns the format; refuses flags that have no effect with it."""
+    from alphanet_jax.results.tables import WITH_CSV_LINES
+
     form = str(values["format"].value)
     if values.for_web:
         if _given(values, "format") and form != "web":
             raise UserError(f"--for_web is --format=web, but --format is {form}")
         form = "web"
     with_format = f"with --format={form}"
-    if form != "text" and values.print_csv:
+    if form not in WITH_CSV_LINES and values.print_csv:
         _refuse(values, with_format, "print_csv")
     if form in _FOR_PROGRAMS:
         _refuse(
@@ -179,7 +185,7 @@ def _format(values: flags.FlagValues) -> str:
     return form
 
 
-def _layout(values: flags.FlagValues) -> "Layout":
+def _layout(values: flags.FlagValues, form: str) -> "Layout":
     from alphanet_jax.results.tables import Layout
 
     return Layout(
@@ -188,6 +194,7 @@ def _layout(values: flags.FlagValues) -> "Layout":
         name_width=values.name_col_width or 0,
         header=values.show_hdr,
         csv_lines=values.print_csv in (None, True),
+        title_alone=form not in ("pandoc", "web"),
     )
 
 
@@ -280,7 +287,10 @@ def run(values: flags.FlagValues) -> None:
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
     named = {f"{prefix}{name}{suffix}": paths for name, paths in found.items()}
     sets = results.load_sets(
-        named, report=reading.say, recompute=reading.recomputation(values)
+        named,
+        seeds=reading.chosen_seeds(values),
+        report=reading.say,
+        recompute=reading.recomputation(values),
     )
     plain = values.acc_k == 1 and not values.show_adjusted_acc
     needs = "--show_adjusted_acc, another --acc_k" if plain else ""
@@ -291,4 +301,13 @@ def run(values: flags.FlagValues) -> None:
         show_baselines=values.show_baselines,
         heading=values.exp_str,
     )
-    reading.print_or_save(tables.render(made, form, _layout(values)), out)
+    try:
+        text = tables.render(made, form, _layout(values, form))
+    except ValueError as error:
+        if form not in ("pandoc", "web"):
+            raise
+        raise UserError(
+            f"{str(error).rstrip('.')}; a larger --num_col_width, --name_col_width or "
+            "--fixed_sig_width would do"
+        ) from None
+    reading.print_or_save(text, out)

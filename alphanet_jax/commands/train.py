@@ -97,7 +97,13 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "original program does",
         flag_values=values,
     )
-
+    flags.DEFINE_bool(
+        "brief_result",
+        False,
+        "leave out of results the networks, class means, and what came of every step "
+        "and class in every epoch: smaller files, with which `extend` needs more",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "controls",
         True,
@@ -148,6 +154,7 @@ def train_points(
         load_from_ckpt=values.load_from_ckpt,
         tb_logs=values.tb_logs,
         tb_subruns=values.tb_subruns,
+        brief_result=values.brief_result,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(points[0].settings, data),
         report=report,

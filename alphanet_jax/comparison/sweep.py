@@ -118,6 +118,7 @@ class AlphaNetSweep:
             points,
             data,
             workdir=workdir,
+            brief_result=True,
             memory_limit=self.memory_limit,
             neighbors=self.neighbors if workdir is self.workdir else None,
             report=self.report if report is None else report,

@@ -30,7 +30,7 @@ from alphanet_jax.experiment.memory import Plan
 __all__ = ["CheckpointStore", "open_store"]
 
 _RECORD = "run.json"
-_FORMAT = 2
+_FORMAT = 3
 _LONGEST = 1000  # characters of what differs, in a message
 _FORM = {
     "format": int,

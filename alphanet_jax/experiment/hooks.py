@@ -25,7 +25,9 @@ class History(NamedTuple):
     """What is kept of the epochs of some runs; epochs to come are not set."""
 
     losses: np.ndarray  # shape=(R, E, T); NaN where a run had no step
-    mean_alphas: np.ndarray  # shape=(R, E, k + 1)
+    mean_alphas: np.ndarray  # shape=(R, E, k + 1): over few classes
+    least_alphas: np.ndarray  # the same
+    most_alphas: np.ndarray  # the same
     val: Counts  # shape=(R, E, ...); zeros without validation data
 
 

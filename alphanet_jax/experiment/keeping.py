@@ -53,13 +53,14 @@ _STATE_FILES = 2**17  # what Orbax writes beside the arrays of a state
 
 
 class Places(NamedTuple):
-    """Where the state of training is kept on disk, and logs of it."""
+    """Where the state of training is kept on disk, and logs of it; and how much is."""
 
     ckpt_dir: Path | None
     n_ckpt: int
     load_from_ckpt: bool
     tb_logs: Path | None
     tb_subruns: bool = False
+    brief_result: bool = False
 
 
 def save_result(

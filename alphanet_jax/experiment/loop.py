@@ -429,6 +429,8 @@ class _CohortLoop:
         record = batch.real(devices.fetch(record))
         history.losses[:, epoch] = record.losses
         history.mean_alphas[:, epoch] = record.mean_alphas
+        history.least_alphas[:, epoch] = record.alphas.min(axis=1)
+        history.most_alphas[:, epoch] = record.alphas.max(axis=1)
         if record.val is None:
             return state, record.alphas, None
         for column, counts in zip(history.val, record.val, strict=True):
@@ -455,6 +457,12 @@ class _CohortLoop:
             weight_few=batch.real(weight_few),
             losses=history.losses,
             mean_alphas=history.mean_alphas,
+            least_alphas=history.least_alphas,
+            most_alphas=history.most_alphas,
+            drawn=_count_drawn(batch, dataset.train.labels, dataset.num_classes),
+            val_correct=None
+            if self._scores.val is None
+            else np.asarray(history.val.correct),
             val=no_metrics(history.losses.shape[:2], dataset.num_classes)
             if self._scores.val is None
             else self._scores.metrics(history.val),
@@ -486,6 +494,8 @@ class _CohortLoop:
         return History(
             losses=np.full((*epochs, self._cohort.num_batches), np.nan, np.float32),
             mean_alphas=np.zeros((*epochs, num_places), np.float32),
+            least_alphas=np.zeros((*epochs, num_places), np.float32),
+            most_alphas=np.zeros((*epochs, num_places), np.float32),
             val=Counts(
                 correct=np.zeros((*epochs, classes), np.int32),
                 predicted=np.zeros((*epochs, classes), np.int32),
@@ -497,3 +507,13 @@ class _CohortLoop:
 
 def _take(tree: Any, index: int | slice | np.ndarray) -> Any:
     return jax.tree.map(lambda array: array[index], tree)
+
+
+def _count_drawn(batch: _RunBatch, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts what is drawn of every class in every epoch, with shape `[R, E, C]`."""
+    counts = np.zeros((len(batch.runs), len(batch.epochs), num_classes), np.int32)
+    for epoch, drawn in enumerate(batch.epochs):
+        for run in range(len(batch.runs)):
+            rows = np.asarray(drawn.rows[run])[np.asarray(drawn.valid[run])]
+            counts[run, epoch] = np.bincount(labels[rows], minlength=num_classes)
+    return counts

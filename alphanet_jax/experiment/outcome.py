@@ -18,6 +18,7 @@ import numpy as np
 from alphanet_jax import eval as evaluation
 from alphanet_jax import model
 from alphanet_jax.config.fields import Settings
+from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.results import schema
@@ -43,6 +44,10 @@ class RunOutcome(NamedTuple):
     weight_few: np.ndarray  # shape=(F, d)
     losses: np.ndarray  # shape=(E, T)
     mean_alphas: np.ndarray  # shape=(E, k + 1)
+    least_alphas: np.ndarray  # shape=(E, k + 1)
+    most_alphas: np.ndarray  # shape=(E, k + 1)
+    drawn: np.ndarray  # shape=(E, C)
+    val_correct: np.ndarray | None  # shape=(E, C)
     val: Metrics  # shape=(E,)
     test: Metrics  # shape=()
     test_pred: np.ndarray  # shape=(n,)
@@ -64,6 +69,10 @@ class Outcome:
     step_loss: list[np.ndarray]  # for each epoch, shape=(S, T); NaN past the last
     epoch_loss: np.ndarray  # shape=(S, E): mean over batches
     mean_alphas: np.ndarray  # shape=(S, E, k + 1): mean over few classes
+    least_alphas: np.ndarray  # shape=(S, E, k + 1): the least of them
+    most_alphas: np.ndarray  # shape=(S, E, k + 1): the most
+    drawn: np.ndarray  # shape=(S, E, C): training samples drawn of every class
+    val_correct: np.ndarray | None  # shape=(S, E, C): validation samples right
     val: Metrics  # shape=(S, E)
     test: Metrics  # shape=(S,)
     test_pred: np.ndarray  # shape=(S, n)
@@ -102,6 +111,10 @@ def make_outcome(
         ],
         epoch_loss=epoch_loss,
         mean_alphas=stacked.mean_alphas,
+        least_alphas=stacked.least_alphas,
+        most_alphas=stacked.most_alphas,
+        drawn=stacked.drawn,
+        val_correct=stacked.val_correct,
         val=stacked.val,
         test=stacked.test,
         test_pred=stacked.test_pred,
@@ -131,7 +144,8 @@ def merge_seeds(outcomes: Sequence[Outcome]) -> Outcome:
         name: stack([getattr(outcome, name) for outcome in outcomes])
         for name in (
             "seeds", "selected_epoch", "params", "alphas", "weight_few", "epoch_loss",
-            "mean_alphas", "val", "test", "test_pred",
+            "mean_alphas", "least_alphas", "most_alphas", "drawn", "val_correct", "val",
+            "test", "test_pred",
         )
     }  # fmt: skip
     losses = [
@@ -164,7 +178,11 @@ def versions() -> dict[str, str]:
 
 
 def result_arrays(
-    problems: Problem | Sequence[Problem], outcome: Outcome, settings: Settings
+    problems: Problem | Sequence[Problem],
+    outcome: Outcome,
+    settings: Settings,
+    *,
+    brief: bool = False,
 ) -> dict[str, np.ndarray]:
     """Gathers everything that a result file holds.
 
@@ -173,6 +191,7 @@ def result_arrays(
         own.
       outcome: What came of it.
       settings: The settings of the point.
+      brief: Whether to leave out the networks and the record of every epoch.
 
     Returns:
       Arrays by name, as `alphanet_jax.results.file` lists them.
@@ -209,14 +228,15 @@ def result_arrays(
         ("baseline_test", outcome.baseline_test, outcome.baseline_test_pred),
     ):
         for name, array in metrics._asdict().items():
-            # Per class and epoch would be S * E * C numbers that nothing asks for.
+            # By class and epoch they are recorded as counts, which are smaller.
             if not (prefix == "val" and name == "acc_per_class"):
                 arrays[f"{prefix}_{name}"] = array
         if predictions is not None:
             arrays[f"{prefix}_pred"] = predictions
-    if not settings.dummy_mode:
+    if not settings.dummy_mode and not brief:
         arrays |= _of_the_network(outcome.params, len(outcome.seeds))
         arrays["class_means"] = dataset.class_means()
+        arrays |= _of_every_epoch(dataset, outcome)
     arrays |= {
         "test_labels": dataset.test.labels,
         "config": _json(settings.as_config()),
@@ -236,6 +256,32 @@ def _of_the_network(params: model.Params, num_seeds: int) -> dict[str, np.ndarra
         schema.NETWORK + name: np.stack([network[name] for network in networks])
         for name in networks[0]
     }
+
+
+def _of_every_epoch(dataset: Dataset, outcome: Outcome) -> dict[str, np.ndarray]:
+    """Names the arrays of what came of every step and epoch."""
+    width = max((losses.shape[1] for losses in outcome.step_loss), default=0)
+    shape = (len(outcome.seeds), len(outcome.step_loss), width)
+    step_loss = np.full(shape, np.nan, np.float32)
+    for epoch, losses in enumerate(outcome.step_loss):
+        step_loss[:, epoch, : losses.shape[1]] = losses
+    arrays = {
+        "step_loss": step_loss,
+        "epoch_least_alphas": outcome.least_alphas,
+        "epoch_most_alphas": outcome.most_alphas,
+        "drawn_per_class": _compact(outcome.drawn),
+    }
+    if dataset.val is not None and outcome.val_correct is not None:
+        counts = np.bincount(dataset.val.labels, minlength=dataset.num_classes)
+        arrays["val_class_counts"] = counts
+        arrays["val_correct_per_class"] = _compact(outcome.val_correct)
+    return arrays
+
+
+def _compact(counts: np.ndarray) -> np.ndarray:
+    """Stores counts in the smallest type that holds them."""
+    most = int(counts.max()) if counts.size else 0
+    return counts.astype(np.min_scalar_type(most))
 
 
 def _json(value: Any) -> np.ndarray:

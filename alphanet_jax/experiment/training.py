@@ -56,6 +56,7 @@ def train(
     load_from_ckpt: bool = True,
     tb_logs: Path | str | None = None,
     tb_subruns: bool = False,
+    brief_result: bool = False,
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     done: Collection[int] | None = None,
@@ -81,6 +82,8 @@ def train(
       load_from_ckpt: Whether to go on from checkpoints; otherwise they are removed.
       tb_logs: Directory for TensorBoard logs; None for none.
       tb_subruns: Whether their curves of one chart are runs of their own.
+      brief_result: Whether results leave out the networks, class means and the record
+        of every epoch.
       memory_limit: Bytes that may be used; see `memory.available_bytes`.
       neighbors: Where neighbors are kept, and looked for first; None for nowhere.
       done: Numbers of points to leave out; found by `find_done` by default.
@@ -110,6 +113,7 @@ def train(
         load_from_ckpt,
         _directory("tb_logs", tb_logs or None),
         tb_subruns,
+        brief_result,
     )
     if done is None:
         done = find_done(listed, data, workdir=root, report=report)

@@ -177,7 +177,11 @@ class Work:
                 if len(waiting[number]) < owners.count(number):
                     continue
                 trained, whole = self._save(
-                    number, waiting.pop(number), watcher, report
+                    number,
+                    waiting.pop(number),
+                    watcher,
+                    report,
+                    brief=kept.brief_result,
                 )
                 if point_ended is not None:
                     point_ended(trained)
@@ -324,6 +328,8 @@ class Work:
         came: Sequence[tuple[Problem, Outcome]],
         watcher: keeping.SteadyLogs | None,
         report: Report,
+        *,
+        brief: bool,
     ) -> tuple[Trained, Outcome]:
         """Puts the parts of a point together, and writes its logs and its result.
 
@@ -339,6 +345,7 @@ class Work:
             problems if _draws_neighbors_per_seed(point.settings) else problems[0],
             whole,
             point.settings,
+            brief=brief,
         )
         path = path_of(self._root, point)
         if path is None:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from alphanet_jax.results.sets import (
         ResultFile,
         ResultSet,
+        choose_seeds,
         find_results,
         group_by_setting,
         load_file,
@@ -93,6 +94,7 @@ __all__ = [
     "Table",
     "Value",
     "Which",
+    "choose_seeds",
     "combination",
     "common_neighbors",
     "corrected_head",
@@ -133,7 +135,8 @@ _PLACES = {
     "recomputed": "Recomputation",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
-    "sets": "ResultFile ResultSet find_results group_by_setting load_file load_sets",
+    "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting load_file "
+    "load_sets",
     "tables": "FORMATS Layout Row Table Value mean_and_std render",
     "top_k": "top_k_hits",
 }

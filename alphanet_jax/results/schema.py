@@ -17,14 +17,21 @@ import numpy as np
 
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["NETWORK", "SCHEMA", "ArraySpec", "describe", "find_misfit"]
+__all__ = [
+    "NETWORK",
+    "SCHEMA",
+    "ArraySpec",
+    "describe",
+    "find_misfit",
+    "has_axis_of_seeds",
+]
 
 NETWORK = "network."  # the names of a network's arrays begin so
 
 
-# Numbers are finite, counts whole and from 0 on, fractions from 0 to 1, or NaN where
-# there are no samples.
-Holds = Literal["numbers", "counts", "fractions", "class ids", "text"]
+# Numbers are finite, losses NaN where a run had no step, counts whole and from 0 on,
+# and fractions from 0 to 1, or NaN where there are no samples.
+Holds = Literal["numbers", "losses", "counts", "fractions", "class ids", "text"]
 
 
 class ArraySpec(NamedTuple):
@@ -169,6 +176,48 @@ SCHEMA: tuple[ArraySpec, ...] = (
         "coefficients after an epoch, mean over 'few' classes",
         of="alphanet",
     ),
+    # What came of every step and epoch; not in brief results.
+    ArraySpec(
+        "step_loss",
+        ("S", "E", "T"),
+        "training loss of every batch; NaN past an epoch's last (4 S E T bytes)",
+        "losses",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "epoch_least_alphas",
+        ("S", "E", "k + 1"),
+        "coefficients after an epoch, the least of 'few' classes",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "epoch_most_alphas",
+        ("S", "E", "k + 1"),
+        "coefficients after an epoch, the most of 'few' classes",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "drawn_per_class",
+        ("S", "E", "C"),
+        "training samples of every class that an epoch drew (1 or 2 S E C bytes)",
+        "counts",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "val_class_counts",
+        ("C",),
+        "validation samples of every class",
+        "counts",
+        of="alphanet",
+    ),
+    ArraySpec(
+        "val_correct_per_class",
+        ("S", "E", "C"),
+        "validation samples of every class that were right after an epoch (1 or 2 "
+        "S E C bytes)",
+        "counts",
+        of="alphanet",
+    ),
     ArraySpec(
         "learning_rate",
         ("E",),
@@ -183,7 +232,7 @@ SCHEMA: tuple[ArraySpec, ...] = (
         of="alphanet",
     ),
     ArraySpec("test_labels", ("n",), "classes of the test samples", "class ids"),
-    # Of every class and epoch it would be S * E * C numbers that no report needs.
+    # By class, these are `val_correct_per_class` of `val_class_counts`.
     *_metrics("val", ("S", "E"), "validation")[:-1],
     *_metrics("test", ("S",), "test"),
     ArraySpec("test_pred", ("S", "n"), "predictions of test samples", "class ids"),
@@ -202,6 +251,7 @@ SCHEMA: tuple[ArraySpec, ...] = (
 
 _KINDS = {
     "numbers": "iuf",
+    "losses": "f",
     "counts": "iu",
     "fractions": "f",
     "class ids": "iu",
@@ -291,6 +341,24 @@ def _numbered(spec: ArraySpec, arrays: Mapping[str, np.ndarray]) -> Iterator[Arr
             for axis in spec.shape
         )
         yield spec._replace(name=f"{before}{number}{after}", shape=tuple(axes))
+
+
+_OF_RUNS = {spec.name for spec in SCHEMA if spec.shape[:1] == ("S",)}
+_PERHAPS_OF_RUNS = {spec.name: len(spec.shape) for spec in SCHEMA if spec.own}
+
+
+def has_axis_of_seeds(name: str, array: np.ndarray) -> bool:
+    """Returns whether the first axis of an array of a result is that of its seeds.
+
+    Examples:
+      >>> has_axis_of_seeds("alphas", np.ones((2, 3, 4)))
+      True
+      >>> has_axis_of_seeds("neighbors", np.ones((3, 4), int))
+      False
+    """
+    if name in _PERHAPS_OF_RUNS:
+        return array.ndim > _PERHAPS_OF_RUNS[name] and len(array) > 1
+    return name in _OF_RUNS or name.startswith(NETWORK)
 
 
 def _find_wrong_values(

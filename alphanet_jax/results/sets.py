@@ -7,7 +7,7 @@ F 'few' classes, C classes, k neighbors.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import pytorch, recorded, schema
+from alphanet_jax.results import pytorch, recorded, repeats, schema
 from alphanet_jax.results.file import is_npz, load_result
 from alphanet_jax.results.finding import PATTERN, find_results
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
@@ -27,6 +27,7 @@ __all__ = [
     "Recompute",
     "ResultFile",
     "ResultSet",
+    "choose_seeds",
     "find_results",
     "group_by_setting",
     "load_file",
@@ -47,14 +48,15 @@ _COMMON = (
     "baseline_test_pred",
 )
 _NEEDED = ("seeds", "dataset", "test_pred")
-# By far the largest arrays, which few reports need.
-_LATER = ("weight_few", "weight", "original_weight")
+# By far the largest arrays, which few reports need, and the record of every epoch.
+_LATER = (
+    *("weight_few", "weight", "original_weight"),
+    *("step_loss", "drawn_per_class", "val_correct_per_class"),
+)
 # What only AlphaNet learns.
 _OF_ALPHANET = {spec.name for spec in schema.SCHEMA if spec.of == "alphanet"}
 # What no report needs, but who applies a network to further classes.
 _FOR_NEW_CLASSES = ("class_means", schema.NETWORK)
-# What may differ between two copies of one result.
-_OF_MACHINE = {"config", "versions", "file_hashes"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +69,13 @@ class ResultFile:
         the weights of classifiers, which are loaded when they are needed, and without
         the network. Of a result of the original's, some are made when they are needed.
       config: The configuration that it was made with.
+      runs: Numbers of the file's runs that were chosen; None for all.
     """
 
     path: Path
     arrays: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
+    runs: tuple[int, ...] | None = None
 
     @property
     def num_runs(self) -> int:
@@ -113,7 +117,7 @@ class ResultFile:
         if name in self.arrays:
             return self.arrays[name]
         if name in _LATER and is_npz(self.path):
-            return load_result(self.path, [name])[name]
+            return _of_runs(name, load_result(self.path, [name])[name], self.runs)
         if self.method != ALPHANET and name in _OF_ALPHANET:
             raise UserError(
                 f"{self.path} was made by {self.method}, which learns no coefficients "
@@ -308,6 +312,7 @@ def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[P
 def load_sets(
     experiments: Mapping[str, Sequence[Path]],
     *,
+    seeds: Collection[int] = (),
     report: Callable[[str], None] = lambda line: None,
     recompute: Recompute | None = None,
 ) -> list[ResultSet]:
@@ -315,6 +320,7 @@ def load_sets(
 
     Args:
       experiments: Result files by the experiment's name, ours or the original's.
+      seeds: Seeds of the runs to take; none for all.
       report: Takes lines of text about progress.
       recompute: As `load_file` takes it.
 
@@ -322,8 +328,8 @@ def load_sets(
       The sets, in the order of the experiments.
 
     Raises:
-      UserError: If a file is no result, or two results of one dataset come from
-        different data.
+      UserError: If a file is no result, two results of one dataset come from
+        different data, or an experiment has no run of one of the seeds.
     """
     firsts: dict[str, ResultFile] = {}
     sets = []
@@ -335,7 +341,9 @@ def load_sets(
             _check_same_data(firsts.setdefault(dataset, file), file)
             by_dataset.setdefault(dataset, []).append(file)
         made = [
-            ResultSet(name, _without_copies(files, report))
+            ResultSet(
+                name, repeats.without_copies(choose_seeds(name, files, seeds), report)
+            )
             for files in by_dataset.values()
         ]
         runs = sum(each.num_runs for each in made)
@@ -344,65 +352,9 @@ def load_sets(
             f"{count_of(len(paths), 'file')}, {count_of(runs, 'run')}"
         )
         for each in made:
-            _report_repeats(each, report)
+            repeats.report_repeats(each, report)
         sets += made
     return sets
-
-
-def _without_copies(
-    files: Sequence[ResultFile], report: Callable[[str], None]
-) -> tuple[ResultFile, ...]:
-    """Leaves out files that are copies of others: of one setting, with equal arrays."""
-    kept: dict[str, list[ResultFile]] = {}
-    copies = []
-    for file in files:
-        same_setting = kept.setdefault(setting_key(file.config), [])
-        first = next((one for one in same_setting if _is_copy(one, file)), None)
-        if first is None:
-            same_setting.append(file)
-        else:
-            copies.append((first, file))
-    if copies:
-        first, file = copies[0]
-        rest = count_of(len(copies) - 1, "more such file")
-        more = f", and {rest}" if len(copies) > 1 else ""
-        report(
-            f"note: {file.path} is a copy of {first.path}{more}; what is there twice "
-            "counts once"
-        )
-    left = {id(copy) for _, copy in copies}
-    return tuple(file for file in files if id(file) not in left)
-
-
-def _is_copy(first: ResultFile, second: ResultFile) -> bool:
-    """Returns whether two results are of the same runs, with the same outcome."""
-    one, other = recorded_arrays(first.arrays), recorded_arrays(second.arrays)
-    names = (one.keys() | other.keys()) - _OF_MACHINE
-    return all(
-        name in one and name in other and _is_equal(one[name], other[name])
-        for name in names
-    )
-
-
-def _is_equal(first: np.ndarray, second: np.ndarray) -> bool:
-    both = first.dtype.kind == second.dtype.kind == "f"
-    return np.array_equal(first, second, equal_nan=both)
-
-
-def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
-    """Reports runs that are there twice: they count as two."""
-    seen: dict[tuple[str, int], Path] = {}
-    for file in runs.files:
-        if file.is_original:  # which has no seeds
-            continue
-        for seed in file.arrays["seeds"].tolist():
-            other = seen.setdefault((setting_key(file.config), seed), file.path)
-            if other != file.path:
-                report(
-                    f"note: {other} and {file.path} have the same settings and seed "
-                    f"{seed}; both count"
-                )
-                return
 
 
 def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
@@ -443,6 +395,56 @@ def with_makers(
     for name in pytorch.LATER:
         arrays.makers[name] = functools.partial(_make, file, name, recompute)
     return file
+
+
+def _with_seeds(file: ResultFile, seeds: Collection[int]) -> ResultFile | None:
+    """Takes runs with these seeds; None if a result has none of them."""
+    if file.is_original:
+        raise UserError(
+            f"{file.path} is a result of the original, whose runs have no seeds; "
+            "choose its file by --res_files_pattern"
+        )
+    of_file = file.array("seeds").tolist()
+    runs = tuple(n for n, seed in enumerate(of_file) if seed in seeds)
+    if not runs:
+        return None
+    arrays = {name: _of_runs(name, array, runs) for name, array in file.arrays.items()}
+    return dataclasses.replace(file, arrays=arrays, runs=runs)
+
+
+def _of_runs(name: str, array: np.ndarray, runs: tuple[int, ...] | None) -> np.ndarray:
+    if runs is None or not schema.has_axis_of_seeds(name, array):
+        return array
+    return array[list(runs)]
+
+
+def choose_seeds(
+    name: str, files: Sequence[ResultFile], seeds: Collection[int]
+) -> list[ResultFile]:
+    """Chooses runs of an experiment by their seeds.
+
+    Args:
+      name: What to call the experiment.
+      files: Its results.
+      seeds: The seeds; none for all.
+
+    Returns:
+      The results that have runs of these seeds, with these runs alone, each in the
+      order of its file.
+
+    Raises:
+      UserError: If there is no run of one of the seeds, or a result is one of the
+        original's, whose runs have none.
+    """
+    if not seeds:
+        return list(files)
+    found = [one for file in files if (one := _with_seeds(file, seeds)) is not None]
+    there = {seed for one in found for seed in one.array("seeds").tolist()}
+    if missing := sorted(set(seeds) - there):
+        known = sorted({s for file in files for s in file.array("seeds").tolist()})
+        shown = ", ".join(map(str, known[:20])) + (", ..." if known[20:] else "")
+        raise UserError(f"{name} has no run of seed {missing[0]}; it has {shown}")
+    return found
 
 
 def _with_config(path: Path, arrays: Mapping[str, np.ndarray]) -> ResultFile:

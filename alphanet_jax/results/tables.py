@@ -19,6 +19,7 @@ from alphanet_jax.results import escapes
 
 __all__ = [
     "FORMATS",
+    "WITH_CSV_LINES",
     "Layout",
     "Row",
     "Table",
@@ -30,7 +31,9 @@ __all__ = [
 ]
 
 # The last two are for programs: every digit, no titles.
-FORMATS = ("text", "plain", "markdown", "web", "latex", "csv", "json")
+FORMATS = ("plain", "pandoc", "web", "text", "markdown", "latex", "csv", "json")
+# After which the means come a second time, with commas, unless they are not wanted.
+WITH_CSV_LINES = ("pandoc", "web", "text")
 
 
 class Value(NamedTuple):
@@ -79,11 +82,13 @@ class Layout:
     Attributes:
       sig_width: Width that deviations are filled to with zeros; None is that of the
         widest of the column, and for 'plain' and 'markdown' their own.
-      num_width: Least width of the columns of numbers.
-      name_width: Least width of the first column.
+      num_width: Width of the columns of numbers; for 'pandoc' and 'web' exactly that,
+        for others at least.
+      name_width: The same of the first column.
       header: Whether there are a title and headings; without, the rows can be added to
         another table. Of several tables, each keeps its title.
-      csv_lines: Whether 'text' shows the means a second time, with commas.
+      csv_lines: Whether formats of `WITH_CSV_LINES` show the means a second time.
+      title_alone: Whether a single table has a title; of several, each has one.
     """
 
     sig_width: int | None = None
@@ -91,6 +96,7 @@ class Layout:
     name_width: int = 0
     header: bool = True
     csv_lines: bool = False
+    title_alone: bool = True
 
 
 def mean_and_std(fractions: np.ndarray) -> Value:
@@ -145,10 +151,11 @@ def render(
     Args:
       tables: The tables. For 'csv', all must have the same columns.
       format: One of `FORMATS`:
-        'text' has 47.6^±1.60^, as the original's README shows it;
         'plain' has 47.6 ± 1.60;
+        'pandoc' is a simple table of pandoc, with $47.6^{1.60}$, as the original prints
+        it; 'web' the same with 47.6^1.60^, and 'text' with 47.6^±1.60^, as the
+        original's README shows it;
         'markdown' is a pipe table, with 47.6 ± 1.60;
-        'web' is a simple table of pandoc, with 47.6^1.60^;
         'latex' is a tabular for the package booktabs, with $47.6^{1.60}$;
         'csv' has a column for every mean and every deviation, and for the facts;
         'json' is a list of an object for every row, null where there is no number.
@@ -158,7 +165,8 @@ def render(
       The text, without a newline at its end.
 
     Raises:
-      ValueError: If the format is unknown, or columns of 'csv' differ.
+      ValueError: If the format is unknown, columns of 'csv' differ, or a width does
+        not suffice for 'pandoc' or 'web'.
 
     Examples:
       >>> table = Table(
@@ -182,7 +190,7 @@ def render(
         return _render_json(several)
     if format == "csv":
         return _render_csv(several, header=layout.header)
-    titles = layout.header or len(several) > 1
+    titles = (layout.header and layout.title_alone) or len(several) > 1
     made = [_render(table, _STYLES[format], layout, titles) for table in several]
     return ("\n\n\n" if titles else "\n").join(made)
 
@@ -199,6 +207,10 @@ class _Style(NamedTuple):
     title: Callable[[str], list[str]]
     caption: Callable[[str, str], list[str]]  # from caption and name
     fill: bool  # whether deviations of a column are of the same width
+    csv_lines: bool = False  # whether the means may come a second time
+    # What a column of numbers is wider than its deviations, whatever is in it; None for
+    # columns as wide as what is in them.
+    beside: int | None = None
 
 
 class _Lines(NamedTuple):
@@ -218,33 +230,50 @@ def _render(table: Table, style: _Style, layout: Layout, titled: bool) -> str:
     after = []
     if table.caption and titled:
         after = style.caption(style.escape(table.caption), table.name)
-    if layout.csv_lines and style is _STYLES["text"]:
+    if layout.csv_lines and style.csv_lines:
         after += ["", *_csv_lines(table)]
+        after += [""] * (style.beside is not None)  # as the original ends
     return "\n".join([*before, *lines, *after])
 
 
 def _texts(table: Table, style: _Style, layout: Layout) -> _Lines:
     """Writes all cells of a table as text."""
     columns: list[list[str]] = []
+    widths: list[int] = []
     num_labels = len(table.label_columns)
     for place, heading in enumerate(table.label_columns):
         cells = [heading, *(row.labels[place] for row in table.rows)]
         columns.append([style.escape(cell) for cell in cells])
+        widths.append(_width(columns[-1], 0 if place else layout.name_width, style))
     for place, heading in enumerate(table.columns):
         column = [row.cells[place] for row in table.rows]
         stds = [c.std for c in column if isinstance(c, Value) and c.std is not None]
-        width = layout.sig_width
-        if width is None and style.fill:
-            width = max((len(f"{std:.2f}") for std in stds), default=0)
-        cells = [_cell(cell, style, width or 0) for cell in column]
+        widest = max((len(f"{std:.2f}") for std in stds), default=0)
+        if style.beside is not None and 0 < (layout.sig_width or widest) < widest:
+            raise ValueError(
+                f"the deviations of column {heading!r} have {widest} characters, and "
+                f"there is room for {layout.sig_width}."
+            )
+        filled = widest if style.fill else 0
+        width = filled if layout.sig_width is None else layout.sig_width
+        cells = [_cell(cell, style, width) for cell in column]
         columns.append([style.escape(heading), *cells])
-    widths = [max(map(len, column)) for column in columns]
-    for place in range(len(widths)):
-        least = layout.num_width if place >= num_labels else 0
-        least = layout.name_width if place == 0 else least
-        widths[place] = max(widths[place], least)
+        usual = 0
+        if style.beside is not None and not layout.num_width:
+            usual = style.beside + (width or len("0.00"))
+        widths.append(max(_width(columns[-1], layout.num_width, style), usual))
     head, *rows = (list(row) for row in zip(*columns, strict=True))
     return _Lines(head, rows, widths, num_labels, layout.header)
+
+
+def _width(cells: Sequence[str], asked: int, style: _Style) -> int:
+    """Returns the width of a column: as asked for, or as its cells need."""
+    longest = max(cells, key=len)
+    if style.beside is not None and 0 < asked < len(longest):
+        raise ValueError(
+            f"{longest!r} has {len(longest)} characters, and its column {asked}."
+        )
+    return max(len(longest), asked)
 
 
 def _cell(cell: Value | str | None, style: _Style, sig_width: int) -> str:
@@ -330,6 +359,7 @@ _STYLES = {
         lambda title: _underline(f"{title}:"),
         _text_caption,
         fill=True,
+        csv_lines=True,
     ),
     "plain": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
@@ -354,6 +384,18 @@ _STYLES = {
         lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
         _web_caption,
         fill=True,
+        csv_lines=True,
+        beside=len("00.0^^"),
+    ),
+    "pandoc": _Style(
+        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
+        escapes.escape_pandoc,
+        _simple_lines,
+        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
+        _web_caption,
+        fill=True,
+        csv_lines=True,
+        beside=len("$00.0^{}$"),
     ),
     "latex": _Style(
         lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
