@@ -68,8 +68,8 @@ class _Command:
         """Defines the figure's flags."""
         reads = self.kind.reads
         if reads == "file":
+            # Which of its runs is drawn is an option of such a kind.
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
-            reading.define_seed_flags(values)
         elif reads == "one":
             reading.define_one_flags(values)
         elif reads != "nothing":
@@ -177,7 +177,6 @@ class _Command:
         name = path.resolve().parent.name
         made = result_sets.load_sets(
             {name: [path]},
-            seeds=reading.chosen_seeds(values),
             report=reading.say,
             recompute=reading.recomputation(values),
         )

@@ -6,7 +6,6 @@ F 'few' classes, C classes, k neighbors.
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
-from alphanet_jax.results import pytorch, recorded, repeats, schema
+from alphanet_jax.results import pytorch, recorded, schema
 from alphanet_jax.results.file import is_npz, load_result
-from alphanet_jax.results.finding import PATTERN, find_results
+from alphanet_jax.results.finding import PATTERN, find_results, group_by_setting
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
@@ -57,6 +56,8 @@ _LATER = (
 _OF_ALPHANET = {spec.name for spec in schema.SCHEMA if spec.of == "alphanet"}
 # What no report needs, but who applies a network to further classes.
 _FOR_NEW_CLASSES = ("class_means", schema.NETWORK)
+# What may differ between two copies of one result.
+_OF_MACHINE = {"config", "versions", "file_hashes"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,42 +274,6 @@ class ResultSet:
 Recompute = Callable[[ResultFile, str], np.ndarray]
 
 
-def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
-    """Collects results of the same setting, whatever their seeds.
-
-    Args:
-      paths: Result files below the directory.
-      directory: What names are relative to.
-
-    Returns:
-      The files of every setting by a name for it, in the order of the first files.
-      The name is that of the deepest directory that holds all of them, with the
-      files' names where that alone would be ambiguous.
-
-    Raises:
-      UserError: If a file is no result.
-    """
-    settings: dict[str, list[Path]] = {}
-    for path in paths:
-        settings.setdefault(setting_key(_read_config(path)), []).append(path)
-    parents = [
-        Path(os.path.commonpath([path.parent for path in those]))
-        for those in settings.values()
-    ]
-    names = []
-    for parent, those in zip(parents, settings.values(), strict=True):
-        name = parent.relative_to(directory).as_posix()
-        name = directory.resolve().name if name == "." else name
-        if parents.count(parent) > 1:
-            name += "/" + those[0].relative_to(parent).with_suffix("").as_posix()
-        names.append(name)
-    for place, those in enumerate(settings.values()):
-        # A directory may be called as the one above it, or as a file.
-        if names.count(names[place]) > 1:
-            names[place] = those[0].relative_to(directory).as_posix()
-    return dict(zip(names, settings.values(), strict=True))
-
-
 def load_sets(
     experiments: Mapping[str, Sequence[Path]],
     *,
@@ -341,9 +306,7 @@ def load_sets(
             _check_same_data(firsts.setdefault(dataset, file), file)
             by_dataset.setdefault(dataset, []).append(file)
         made = [
-            ResultSet(
-                name, repeats.without_copies(choose_seeds(name, files, seeds), report)
-            )
+            ResultSet(name, _without_copies(choose_seeds(name, files, seeds), report))
             for files in by_dataset.values()
         ]
         runs = sum(each.num_runs for each in made)
@@ -352,9 +315,65 @@ def load_sets(
             f"{count_of(len(paths), 'file')}, {count_of(runs, 'run')}"
         )
         for each in made:
-            repeats.report_repeats(each, report)
+            _report_repeats(each, report)
         sets += made
     return sets
+
+
+def _without_copies(
+    files: Sequence[ResultFile], report: Callable[[str], None]
+) -> tuple[ResultFile, ...]:
+    """Leaves out files that are copies of others: of one setting, with equal arrays."""
+    kept: dict[str, list[ResultFile]] = {}
+    copies = []
+    for file in files:
+        same_setting = kept.setdefault(setting_key(file.config), [])
+        first = next((one for one in same_setting if _is_copy(one, file)), None)
+        if first is None:
+            same_setting.append(file)
+        else:
+            copies.append((first, file))
+    if copies:
+        first, file = copies[0]
+        rest = count_of(len(copies) - 1, "more such file")
+        more = f", and {rest}" if len(copies) > 1 else ""
+        report(
+            f"note: {file.path} is a copy of {first.path}{more}; what is there twice "
+            "counts once"
+        )
+    left = {id(copy) for _, copy in copies}
+    return tuple(file for file in files if id(file) not in left)
+
+
+def _is_copy(first: ResultFile, second: ResultFile) -> bool:
+    """Returns whether two results are of the same runs, with the same outcome."""
+    one, other = recorded_arrays(first.arrays), recorded_arrays(second.arrays)
+    names = (one.keys() | other.keys()) - _OF_MACHINE
+    return all(
+        name in one and name in other and _is_equal(one[name], other[name])
+        for name in names
+    )
+
+
+def _is_equal(first: np.ndarray, second: np.ndarray) -> bool:
+    both = first.dtype.kind == second.dtype.kind == "f"
+    return np.array_equal(first, second, equal_nan=both)
+
+
+def _report_repeats(runs: ResultSet, report: Callable[[str], None]) -> None:
+    """Reports runs that are there twice: they count as two."""
+    seen: dict[tuple[str, int], Path] = {}
+    for file in runs.files:
+        if file.is_original:  # which has no seeds
+            continue
+        for seed in file.arrays["seeds"].tolist():
+            other = seen.setdefault((setting_key(file.config), seed), file.path)
+            if other != file.path:
+                report(
+                    f"note: {other} and {file.path} have the same settings and seed "
+                    f"{seed}; both count"
+                )
+                return
 
 
 def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
@@ -461,12 +480,6 @@ def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarra
             "load it with recompute=Recomputation(), which needs its data"
         )
     return recompute(file, name)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if is_npz(path):
-        return recorded.config_of(str(load_result(path, ["config"])["config"]))
-    return pytorch.load_record(path).settings.as_config()
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:
