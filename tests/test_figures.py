@@ -653,6 +653,25 @@ def test_wide_bands_do_not_hide_what_they_are_of(scale):
     assert axes.get_ylim() == limits
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ((5, 1280), ["10", "100", "1,000"]),
+        ((8, 60), ["10", "20", "50"]),
+        ((2, 4), ["2", "3", "4"]),  # numbers of samples
+        ((5, 7), ["5", "6", "7"]),
+        ((0.2, 0.28), ["0.2", "0.225", "0.25", "0.275"]),
+        ((30, 30), ["30"]),
+    ],
+)
+def test_labels_of_log_axes(values, wanted):
+    _, axes = plt.subplots()
+    axes.set_xscale("log")
+    axes.plot(values, values)
+    panel.label_log(axes.xaxis, np.array(values))
+    assert [label.get_text() for label in axes.get_xticklabels()] == wanted
+
+
 def test_formulas_are_not_torn():
     look = style.make_style("png")
     with look.applied():

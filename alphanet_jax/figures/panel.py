@@ -42,13 +42,17 @@ def label_log(axis: Any, values: np.ndarray) -> None:
     from matplotlib import ticker
 
     low, high = float(values.min()), float(values.max())
+    # Between 2 and 4 samples are 3, not 2.5.
+    whole = bool(np.allclose([low, high], np.round([low, high]), rtol=1e-6, atol=0.0))
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     candidates: tuple[np.ndarray, ...] = (
         decades,
         np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
-        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.asarray(ticker.MaxNLocator(4, integer=whole).tick_values(low, high)),
         np.unique([low, high]),
     )
+    if low == high:
+        candidates = (np.array([low]),)
     for ticks in candidates:
         inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
         if len(inside) > 1:
