@@ -121,6 +121,7 @@ def run(
     *,
     settings: Settings,
     workdir: Path | str | None = None,
+    overwrite: bool = False,
     report: Report = print,
 ) -> Mapping[str, np.ndarray]:
     """Does what `fit_method` does, and keeps the result; what is done is read.
@@ -130,6 +131,7 @@ def run(
       asked: What was asked for.
       settings: Settings that name the data, and how neighbors are found.
       workdir: Where `result.npz` is written; None for nowhere.
+      overwrite: Whether a result of something else there may be replaced.
       report: Takes lines of text about progress, and what was chosen.
 
     Returns:
@@ -142,16 +144,15 @@ def run(
         return fit_method(data, asked, settings=settings, report=report)
     path = Path(workdir) / result_file.FILE_NAME
     config = settings.as_config() | asked.as_config()
-    differences = result_file.differences(
-        path, config=config, file_hashes=data.file_hashes
-    )
-    if differences == []:
+    if result_file.is_done(
+        path,
+        config=config,
+        file_hashes=data.file_hashes,
+        overwrite=overwrite,
+        report=report,
+    ):
         report(f"done already: {path}")
         return result_file.load_result(path)
-    if differences:
-        report(
-            f"{path} is of another run and will be replaced: {'; '.join(differences)}"
-        )
     arrays = fit_method(data, asked, settings=settings, report=report)
     result_file.save_result(path, arrays)
     report(f"saved {path}")
