@@ -138,6 +138,24 @@ def make_result(
     return made
 
 
+def make_unchanged(path, **arguments):
+    """Writes a result of the unchanged classifier, as `baseline` makes it.
+
+    Args:
+      path: The file.
+      **arguments: As those of `make_result`.
+    """
+    made = make_result(path, num_seeds=1, **arguments)
+    alphas = np.zeros_like(made["alphas"])
+    alphas[..., 0] = 1.0
+    arguments |= {
+        "alphas": alphas,
+        "test_pred": made["baseline_test_pred"][None],
+        "selected_epoch": np.int32([-1]),
+    }
+    return make_result(path, num_seeds=1, **arguments)
+
+
 def _config(fields):
     made = config_lib.default_config()
     for name, value in fields.items():

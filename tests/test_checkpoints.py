@@ -868,7 +868,7 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
         log = tmp_path / "log"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                command(run / "w", cache, f"--ckpt_dir={run / 'c'}"),
+                command(run / "w", cache, f"--ckpt_dir={run / 'c'}", "--overwrite"),
                 stdout=file, stderr=file, cwd=tmp_path, env=env,
             )  # fmt: skip
             try:

@@ -91,6 +91,9 @@ def test_coefficients_without_a_density_are_parts(tmp_path):
     spikes = [line.get_xydata().tolist() for line in axes.lines[:2]]
     assert spikes == [[[-1, 0], [-1, 2 / 6]], [[1, 0], [1, 4 / 6]]]
     assert axes.get_ylabel() == "Part"
+    # No curve has a marker at its mean.
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["1st neighbor"]
 
 
 def test_ranks_are_chosen(sources):
@@ -99,13 +102,25 @@ def test_ranks_are_chosen(sources):
     assert select(found["means"], experiment="a")["rank"].tolist() == [1]
     figure = draw(found)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["1st neighbor", "3rd neighbor"]
+    assert labels == ["1st neighbor", "3rd neighbor", "Means"]
+    assert figure.legends[0].legend_handles[-1].get_linestyle() == "None"
     for rank in (0, 4):
         with pytest.raises(
             UserError,
             match=f"--source_idxs must be ranks of neighbors from 1 to 3, got {rank}",
         ):
             KIND.numbers(sources, source_idxs=[rank])
+
+
+def test_the_unchanged_classifier_has_learned_nothing(tmp_path):
+    made_results.make_unchanged(tmp_path / "none/result.npz")
+    made_results.make_result(tmp_path / "a/result.npz")
+    found = KIND.numbers(read(tmp_path, "none", "a"))
+    assert set(found["means"]["experiment"]) == {"a"}
+    with pytest.raises(
+        UserError, match=r"none/result\.npz is of the unchanged classifier: no coeff"
+    ):
+        KIND.numbers(read(tmp_path, "none"))
 
 
 @pytest.mark.parametrize(("ranks", "areas"), [(3, 3), (4, 0)])
@@ -167,7 +182,8 @@ def test_ten_ranks_are_told_apart(tmp_path):
         **{f"{name}_classes": np.int32(ids) for name, ids in splits.items()},
     )
     figure = draw(KIND.numbers(read(tmp_path, "ten")))
-    handles = figure.legends[0].legend_handles
+    *handles, means = figure.legends[0].legend_handles
+    assert means.get_linestyle() == "None"
     looks = {(h.get_color(), str(h._unscaled_dash_pattern)) for h in handles}
     assert len(looks) == len({h.get_marker() for h in handles}) == 10
     width = figure.legends[0].get_window_extent().width

@@ -260,6 +260,23 @@ def test_five_neighbors_have_colors_of_their_own(name):
     assert look.cycle[-1] not in colors  # a gray, too much like that of others
 
 
+def test_nothing_is_said_of_panels_of_another_shape(made, caplog):
+    found = KIND.numbers(made[0])
+    look = style.make_style("png", width="full", aspect=2.5)
+    with look.applied():
+        figure = KIND.draw(found, look)
+        figure.canvas.draw()
+    assert not caplog.records
+    # All that is drawn is in the panels, and circles stay circles.
+    for axes in figure.axes:
+        low, high = axes.viewLim.min, axes.viewLim.max
+        for line in axes.lines:
+            assert (line.get_xydata() >= low).all()
+            assert (line.get_xydata() <= high).all()
+        scale = axes.bbox.size / axes.viewLim.size
+        assert scale[0] == pytest.approx(scale[1])
+
+
 def test_looks_of_ten_neighbors_are_told_apart():
     look = style.make_style("png")
     looks = [
@@ -283,7 +300,8 @@ def test_names_and_legends_stay_inside(made):
         assert box.x1 <= figure.bbox.width
     assert not draw(found, legend_loc="none").legends
     assert draw(found, legend_ncols=1).legends[0]._ncols == 1
-    assert draw(found, legend_loc="center").subfigs[0].axes[1].get_legend()
+    inside = draw(found, legend_loc="lower right")
+    assert inside.subfigs[0].axes[1].get_legend()
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):

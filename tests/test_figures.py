@@ -25,6 +25,7 @@ from alphanet_jax.figures import (
     KINDS,
     drawing,
     load_kind,
+    panel,
     saving,
     splits,
     statistics,
@@ -328,6 +329,21 @@ def test_files_of_one_and_of_several_styles(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_styles_are_never_one_file(tmp_path):
+    looks = [style.make_style(name) for name in ("web_light", "web_dark")]
+    with pytest.raises(
+        UserError,
+        match=r"n\.svg: styles web_light and web_dark would both be in this file; wri",
+    ):
+        saving.save_figure(NUMBERS, draw_line, tmp_path / "n", looks, name_styles=False)
+    dark = style.make_style("png", theme="dark")
+    with pytest.raises(UserError, match=r"n\.png: styles png and png would both be"):
+        saving.save_figure(
+            NUMBERS, draw_line, tmp_path / "n", [style.make_style("png"), dark]
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_equal_bytes_twice(tmp_path):
     looks = [style.STYLES[n] for n in ("arxiv", "web_light", "web_dark", "png")]
     first, second = (
@@ -391,7 +407,7 @@ def test_one_style_of_several_fails(tmp_path):
         )
 
     paths = save(["web_dark", "png"])
-    assert [path.name for path in paths] == ["f.png.png", "f.csv", "f.more.csv"]
+    assert [path.name for path in paths] == ["f.png", "f.csv", "f.more.csv"]
     assert sorted(paths) == sorted(tmp_path.iterdir())
     assert failed == [("web_dark", "too dark")]
     for path in paths:
@@ -616,6 +632,46 @@ def test_panels_stay_as_high_whatever_is_around_them():
     assert turned == pytest.approx(plain, rel=0.06)
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_wide_bands_do_not_hide_what_they_are_of(scale):
+    _, (one, other) = plt.subplots(1, 2, sharey=True)
+    one.plot([0.0, 1.0], [10.0, 20.0])
+    other.plot([0.0, 1.0], [12.0, 30.0])
+    panel.zero_line(other, style.make_style("png"), vertical=True)
+    one.set_yscale(scale)
+    one.fill_between([0.0, 1.0], [9.0, 1e-3], [25.0, 1e6])
+    panel.limit_bands(one)
+    assert one.get_ylim() == other.get_ylim()
+    ends = {"linear": (0.0, 40.0), "log": (10.0 / 3.0**0.5, 30.0 * 3.0**0.5)}
+    np.testing.assert_allclose(one.get_ylim(), ends[scale])
+    # Narrow ones stay whole.
+    _, axes = plt.subplots()
+    axes.plot([0.0, 1.0], [10.0, 20.0])
+    axes.fill_between([0.0, 1.0], [9.0, 17.0], [11.0, 23.0])
+    limits = axes.get_ylim()
+    panel.limit_bands(axes)
+    assert axes.get_ylim() == limits
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ((5, 1280), ["10", "100", "1,000"]),
+        ((8, 60), ["10", "20", "50"]),
+        ((2, 4), ["2", "3", "4"]),  # numbers of samples
+        ((5, 7), ["5", "6", "7"]),
+        ((0.2, 0.28), ["0.2", "0.225", "0.25", "0.275"]),
+        ((30, 30), ["30"]),
+    ],
+)
+def test_labels_of_log_axes(values, wanted):
+    _, axes = plt.subplots()
+    axes.set_xscale("log")
+    axes.plot(values, values)
+    panel.label_log(axes.xaxis, np.array(values))
+    assert [label.get_text() for label in axes.get_xticklabels()] == wanted
+
+
 def test_formulas_are_not_torn():
     look = style.make_style("png")
     with look.applied():
@@ -729,6 +785,11 @@ def test_a_split_without_test_samples_is_left_out(tmp_path):
     with style.make_style("png").applied():
         figure = accuracy_vs_rho.draw(found, style.make_style("png"))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["Medium", "Many", "Overall", "Baseline"]
+    change = accuracy_vs_rho.numbers(read(tmp_path, "s"), y="acc_delta")
+    with style.make_style("png").applied():
+        figure = accuracy_vs_rho.draw(change, style.make_style("png"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["Medium", "Many", "Overall"]
 
 
@@ -767,6 +828,21 @@ def test_runs_that_differ_in_more_than_rho_make_no_line(tmp_path):
             "with --res_files_pattern",
         ):
             kind.numbers(read(tmp_path, "s"))
+
+
+def test_the_unchanged_classifier_has_no_rho(tmp_path):
+    made_results.make_result(tmp_path / "s/a/result.npz", rho=0.1)
+    alone = accuracy_vs_rho.numbers(read(tmp_path, "s"))[""]
+    # Its config has a rho, and other settings, but it was not trained with them.
+    made_results.make_unchanged(tmp_path / "s/b/result.npz", rho=0.1, num_neighbors=1)
+    for kind in (accuracy_vs_rho, change_vs_rho):
+        both = kind.numbers(read(tmp_path, "s"))[""]
+        assert both["runs"].tolist() == alone["runs"].tolist() == [2] * 4
+    made_results.make_unchanged(tmp_path / "none/result.npz")
+    with pytest.raises(
+        UserError, match="is of the unchanged classifier, which has no rho, and there"
+    ):
+        accuracy_vs_rho.numbers(read(tmp_path, "none"))
 
 
 def test_rho_may_be_an_argument_of_the_sampler(tmp_path):
@@ -907,6 +983,50 @@ def test_labels_of_the_papers_rhos_do_not_overlap(tmp_path, kind, context):
 # --- the command
 
 
+@pytest.mark.slow
+def test_directories_and_repetitions_of_results(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a/rep_1", "a/rep_2", "b/rep_1", "b/rep_12")):
+        made_results.make_result(
+            tmp_path / f"r/{name}/result.npz",
+            seed=5 * seed,
+            rho={"a": 0.25, "b": 1.0}[name[0]],
+        )
+
+    def runs(*flags, kind="accuracy_vs_rho"):
+        status, _, err = plot(capsys, kind, *flags, "--out=f.svg")
+        assert status == 0, err
+        with open("f.csv") as file:
+            return {float(r["rho"]): int(r["runs"]) for r in csv.DictReader(file)}
+
+    assert runs("--res_dirs", "r/a", "r/b") == {0.25: 4, 1.0: 4}
+    assert runs("--res_dirs=r/b") == {1.0: 4}
+    # One directory in another counts once.
+    assert runs("--base_res_dir=r", "--res_dirs", "a", "a/rep_1") == {0.25: 4}
+    assert runs("--base_res_dir=r", "--rep=1", kind="change_vs_rho") == {
+        0.25: 2,
+        1.0: 2,
+    }
+    assert runs("--base_res_dir=r", "--rep=1*") == {0.25: 2, 1.0: 4}
+    assert runs("--base_res_dir=r", "--rep=*") == {0.25: 4, 1.0: 4}
+    for flags, said in (
+        (
+            ("--base_res_dir=r", "--rep=3"),
+            "--rep=3: of 4 results, none is in a directory rep_3; there are rep_1, "
+            "rep_12, rep_2",
+        ),
+        (
+            ("--base_res_dir=s", "--rep=1"),
+            "--rep=1: of 1 result, none is in a directory rep_1; there are none of "
+            "rep_*: leave --rep out to take all results",
+        ),
+        (("--res_dirs=r/c",), "no such directory: r/c"),
+    ):
+        made_results.make_result(tmp_path / "s/result.npz")
+        status, _, err = plot(capsys, "change_vs_rho", *flags, "--out=g.svg")
+        assert (status, err) == (1, f"error: {said}\n")
+
+
 def plot(capsys, *flags):
     status = cli.main(["main.py", "plot", *flags])
     said = capsys.readouterr()
@@ -1031,8 +1151,8 @@ class TestMissingTools:
         said = "not drawn in style paper: a figure in pgf needs LaTeX"
         assert lines[0].startswith(f"failed: {said}")
         assert lines[-1].startswith(f"error: {said}")
-        assert (tmp_path / "f.png.png").is_file()
-        assert "saved f.png.png" in lines
+        assert (tmp_path / "f.png").is_file()
+        assert "saved f.png" in lines
         assert not list(tmp_path.glob("*.pgf"))
 
     def test_packages(self, capsys, monkeypatch):
@@ -1131,10 +1251,12 @@ def test_endings_and_styles(sweep, capsys, monkeypatch):
         ]
 
     assert names() == ["accuracy_vs_rho.png", "accuracy_vs_rho.csv"]
+    for ending in ("png", "PNG"):
+        assert names(f"--out=x.{ending}", "--style", "png") == ["x.png", "x.csv"]
     assert names("--out=x/rho_0.5.svg") == ["x/rho_0.5.svg", "x/rho_0.5.csv"]
     assert names("--out=rho_0.5", "--style=png") == ["rho_0.5.png", "rho_0.5.csv"]
     assert names("--style", "web_dark", "png", "png", "--out=z") == [
-        *("z.web_dark.svg", "z.png.png", "z.csv"),
+        *("z.web_dark.svg", "z.png", "z.csv"),
     ]
     assert names("--style=arxiv") == ["accuracy_vs_rho.pdf", "accuracy_vs_rho.csv"]
 

@@ -9,7 +9,7 @@ import made_data
 import numpy as np
 import pytest
 import tools
-from made_results import LABEL_NAMES, SPLITS, make_result
+from made_results import LABEL_NAMES, SPLITS, make_result, make_unchanged
 
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
@@ -130,6 +130,29 @@ class TestClassChanges:
             bar = axes.patches[place].get_window_extent()
             box = shown.get_window_extent()
             assert box.y0 >= bar.y1 - 1 if change > 0 else box.y1 <= bar.y0 + 1
+
+    def test_names_are_beside_the_bars_of_a_split_that_gains(self, tmp_path, drawn):
+        # All samples of few classes become right: their least change is a gain, too.
+        labels = np.int32(np.repeat(np.arange(9), 10))
+        before = np.where(np.isin(labels, SPLITS["few"]), 0, labels).astype(np.int32)
+        before[labels == 8] = np.int32([8] * 6 + [0] * 4)
+        arrays = {
+            "test_labels": labels,
+            "baseline_test_pred": before,
+            "test_pred": np.stack([labels, labels]),
+        }
+        numbers = class_changes.numbers(sources_of(tmp_path, a=arrays))
+        few = select(numbers[""], split="few")
+        assert few["change"].tolist() == [100.0, 100.0, 40.0]
+        figure = drawn(class_changes, numbers, changes={"width": "full"})
+        (axes,) = figure.axes
+        texts = {text.get_text(): text for text in axes.texts}
+        low = texts[f"{few['name'][2]} ${few['change'][2]:+.1f}$"]
+        box = low.get_window_extent()
+        zero = axes.transData.transform((0.0, 0.0))[1]
+        assert box.y1 <= zero + 1
+        bars = [bar.get_window_extent() for bar in axes.patches]
+        assert not any(box.overlaps(bar.padded(-1)) for bar in bars if bar.height > 2)
 
     @pytest.mark.parametrize(("width", "dpi"), [("half", 200), ("full", 100)])
     def test_bars_of_many_classes_do_not_merge(self, tmp_path, drawn, width, dpi):
@@ -252,6 +275,20 @@ class TestLooks:
 
 
 class TestAccuracyVsSamples:
+    def test_the_unchanged_classifier_is_the_baseline_alone(self, tmp_path, drawn):
+        sources = sources_of(tmp_path, a={})
+        path = tmp_path / "none/result.npz"
+        make_unchanged(path)
+        (none,) = result_sets.load_sets({"none": [path]})
+        both = sources._replace(sets=[*sources.sets, none])
+        table = accuracy_vs_samples.numbers(both)[""]
+        assert set(table["experiment"]) == {"Baseline", "a"}
+        alone = accuracy_vs_samples.numbers(sources._replace(sets=[none]))
+        assert set(alone[""]["experiment"]) == {"Baseline"}
+        figure = drawn(accuracy_vs_samples, alone)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels == ["Baseline"]
+
     def test_numbers(self, tmp_path):
         sources = sources_of(
             tmp_path,
@@ -840,11 +877,50 @@ class TestClassAccuracyAndSamples:
         np.testing.assert_array_equal(line.get_ydata(), table["samples"])
         assert right.get_yscale() == "log"
         assert left.get_xlim() == right.get_xlim()
+        # It is above where any bar can be.
+        full = left.transData.transform([(0.0, 100.0)])[0, 1]
+        lowest = right.transData.transform(line.get_xydata())[:, 1].min()
+        top = left.bbox.y1
+        assert full + 0.02 * left.bbox.height < lowest < top
+        assert left.bbox.y0 + 0.69 * left.bbox.height < full
+        ticks = right.yaxis.get_minorticklocs()
+        assert ticks.min() >= 5
+        assert ticks.max() <= 400
         ticks = [label.get_text() for label in left.get_xticklabels()]
         assert ticks == ["Many", "Medium", "Few"]
         (legend,) = left.figure.legends
         texts = [text.get_text() for text in legend.get_texts()]
         assert texts == ["Kept", "Gained", "Lost", "Training samples"]
+
+    def test_classes_of_the_same_size(self, tmp_path, drawn):
+        same = {"class_counts": np.full(9, 30)}
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a=same))
+        _, right = drawn(class_accuracy_and_samples, numbers).axes
+        (line,) = right.lines
+        heights = right.transAxes.inverted().transform(
+            right.transData.transform(line.get_xydata())
+        )[:, 1]
+        assert set(heights.round(3)) == {0.85}
+        texts = [label.get_text() for label in right.get_yticklabels()]
+        assert texts == ["30"]
+
+    @pytest.mark.parametrize(
+        ("aspect", "place", "wanted"),
+        [
+            (1.5, "above", "Training samples"),
+            (2.2, "above", "Training\nsamples"),
+            (3.0, "none", "Training\nsamples"),
+            (2.5, "above", ""),
+        ],
+    )
+    def test_the_name_of_sizes_has_room(self, tmp_path, drawn, aspect, place, wanted):
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a={}))
+        changes = {"aspect": aspect, "width": "3"}
+        figure = drawn(
+            class_accuracy_and_samples, numbers, changes=changes, legend_loc=place
+        )
+        _, right = figure.axes
+        assert right.get_ylabel() == wanted
 
     def test_outlines(self, tmp_path, drawn):
         numbers = class_accuracy_and_samples.numbers(

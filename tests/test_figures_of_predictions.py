@@ -7,13 +7,18 @@ import made_data
 import numpy as np
 import pytest
 import results_of_data
-from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result
+from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result, make_unchanged
 
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, load_kind, outcomes
-from alphanet_jax.figures.numbers import Sources, names_of_sets, select
+from alphanet_jax.figures.numbers import (
+    Sources,
+    names_of_sets,
+    select,
+    with_constants,
+)
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import accuracy, nearest, semantic
 from alphanet_jax.results import sets as result_sets
@@ -64,6 +69,15 @@ HAND = {
     "baseline_test_pred": np.int32([0, 2, 3, 2, 4, 0, 1]),
     "test_pred": np.int32([[1, 0, 3, 4, 3, 1, 2], [1, 2, 1, 4, 0, 0, 2]]),
 }
+
+
+def with_unchanged(directory):
+    """Two results, one of the unchanged classifier, as `baseline` makes it."""
+    made = {name: array for name, array in HAND.items() if name != "test_pred"}
+    paths = {name: [directory / name / "result.npz"] for name in ("a", "none")}
+    make_result(paths["a"][0], **HAND)
+    make_unchanged(paths["none"][0], **made)
+    return Sources(result_sets.load_sets(paths), NoData())
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +381,19 @@ class TestPredictions:
         turned = {label.get_rotation() for label in figure.axes[0].get_xticklabels()}
         assert turned == {90.0}
 
+    def test_what_is_unchanged_is_drawn_once(self, tmp_path, drawn):
+        sources = with_unchanged(tmp_path)
+        table = predictions.numbers(sources)[""]
+        assert select(table, panel="none")["model"].tolist() == ["baseline"] * 3
+        assert len(select(table, panel="a")["model"]) == 6
+        figure = drawn(predictions, {"": table})
+        assert [len(axes.patches) for axes in figure.axes] == [6, 3]
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels == ["Baseline", "AlphaNet"]
+        bars = figure.axes[1].patches
+        middles = [bar.get_x() + bar.get_width() / 2.0 for bar in bars]
+        np.testing.assert_allclose(middles, [0.0, 1.0, 2.0], atol=1e-9)
+
 
 class TestPredictionChanges:
     def test_hand_worked(self, tmp_path):
@@ -493,7 +520,35 @@ class TestPredictionChanges:
         assert not any(bar.get_hatch() for bar in bars)
         assert figure.get_supylabel() == "Few-split samples (%)"
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert labels == ["Correct", "Wrong: neighbor", "Wrong: other"]
+        assert labels == ["Correct", "Wrong: visual neighbor", "Wrong: other"]
+
+    @pytest.mark.parametrize("theme", ["light", "dark"])
+    def test_semantic_and_visual_neighbors_look_different(self, tmp_path, drawn, theme):
+        numbers = prediction_changes.numbers(sources_of(tmp_path, a=HAND))
+        of_wordnet = with_constants(numbers[""], nn_split="semantic")
+        colors, labels = [], []
+        for each in (numbers, {"": of_wordnet}):
+            figure = drawn(prediction_changes, each, changes={"theme": theme})
+            (legend,) = figure.legends
+            labels.append([text.get_text() for text in legend.get_texts()])
+            colors.append([patch.get_facecolor() for patch in legend.get_patches()])
+            # Bars and bands have the colors of the legend.
+            used = {patch.get_facecolor()[:3] for patch in figure.axes[0].patches}
+            assert used == {color[:3] for color in colors[-1]}
+        assert labels[1] == ["Correct", "Wrong: semantic neighbor", "Wrong: other"]
+        assert [a == b for a, b in zip(*colors, strict=True)] == [True, False, True]
+        assert len(set(colors[1])) == 3
+
+    def test_what_is_unchanged_is_drawn_once(self, tmp_path, drawn):
+        numbers = prediction_changes.numbers(with_unchanged(tmp_path))
+        figure = drawn(prediction_changes, numbers)
+        first, second = figure.axes
+        ticks = [text.get_text() for text in first.get_xticklabels()]
+        assert ticks == ["Baseline", "AlphaNet"]
+        ticks = [text.get_text() for text in second.get_xticklabels()]
+        assert ticks == ["Baseline"]
+        # Three outcomes, and no bands of changes.
+        assert len(second.patches) == len(second.texts) == 3
 
     def test_few_part_is_hatched(self, real, drawn):
         from matplotlib.patches import Rectangle
@@ -665,7 +720,7 @@ class TestAccuracyVsExperiment:
         assert np.isnan(select(numbers[""], split="many")["accuracy"]).all()
         figure = drawn(accuracy_vs_experiment, numbers)
         labels = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert labels == ["Few", "Medium", "Overall"]
+        assert labels == ["Few", "Medium", "Overall", "Baseline"]
 
     @pytest.mark.slow
     def test_drawing_options(self, tmp_path, drawn):
@@ -681,9 +736,10 @@ class TestAccuracyVsExperiment:
         assert not any(axes.get_title() for axes in draw(show_titles=False).axes)
         assert not any(axes.get_xlabel() for axes in draw(show_xlabels=False).axes)
         assert not draw(legend_loc="none").legends
-        label = draw(xlabel="k_$", xlabel_style="italic").axes[0].xaxis.label
-        assert label.get_text() == r"k_\$"
-        assert label.get_fontstyle() == "italic"
+        for how in ("italic", "oblique"):
+            label = draw(xlabel="k_$", xlabel_style=how).axes[0].xaxis.label
+            assert label.get_text() == r"k_\$"
+            assert label.get_fontstyle() == how
         label = draw(xlabel=r"\rho", xlabel_style="math").axes[0].xaxis.label
         assert label.get_text() == r"$\rho$"
         with pytest.raises(UserError, match="--xlabel: no formula"):

@@ -151,7 +151,10 @@ class TestAuto:
         np.testing.assert_array_equal(again.weight, found.weight)
         assert any(line.startswith("done already") for line in lines)
         lines.clear()
-        fit(made, "auto", workdir=tmp_path, targets=["few >= +3"], report=lines.append)
+        changed = {"targets": ["few >= +3"], "report": lines.append}
+        with pytest.raises(UserError, match=r"is of another run: .*--overwrite"):
+            fit(made, "auto", workdir=tmp_path, **changed)
+        fit(made, "auto", workdir=tmp_path, overwrite=True, **changed)
         assert any("is of another run and will be replaced" in line for line in lines)
 
     def test_a_method_that_fails_is_left_out(self, made, monkeypatch):

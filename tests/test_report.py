@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import made_results
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import results_of_data
 
 from alphanet_jax import files
 from alphanet_jax.commands import cli
-from alphanet_jax.figures import one_file
+from alphanet_jax.figures import one_file, saving, style
+from alphanet_jax.pages import html as page_html
 from alphanet_jax.report import changes, result_page
 from alphanet_jax.results import sets
 
@@ -60,6 +62,30 @@ class Reader(html.parser.HTMLParser):
     def handle_data(self, data):
         if {"td", "th"} & set(self._open) and self.rows:
             self.rows[-1][-1] += data
+
+
+@pytest.mark.parametrize(("width", "inches"), [("half", 5.0), ("full", 9.0)])
+def test_text_of_figures_is_never_below_eleven_pixels(tmp_path, width, inches):
+    paths = []
+    for name in ("web_light", "web_dark"):
+        look = style.make_style(name, width=width)
+        paths.append(tmp_path / f"f.{name}.svg")
+        numbers = {"": {"x": np.arange(3.0)}}
+
+        def draw(numbers, look):
+            return plt.figure(figsize=look.size())
+
+        saving.save_figure(numbers, draw, tmp_path / "f", [look], name_styles=True)
+    shown = page_html.Figure("f", "Title", "Words", *paths, files=())
+    made = page_html.figure(shown, tmp_path)
+    # Each in a box that scrolls, and that a keyboard reaches.
+    assert made.index('class="scroll"') < made.index("<img")
+    assert 'tabindex="0"' in made
+    widths = [int(each) for each in re.findall(r"min-width: (\d+)px", made)]
+    assert len(widths) == 2
+    for least in widths:
+        pixels_a_point = least / (72.0 * inches)
+        assert 11.0 <= look.small_font_size * pixels_a_point < 11.1
 
 
 class TestChanges:

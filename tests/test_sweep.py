@@ -223,7 +223,14 @@ class TestCommand:
         text = str(arrays["config"]).replace('"min_epochs": 1', '"min_epochs": 2')
         results.save_result(path, arrays | {"config": np.asarray(text)})
         more = "--config.rho=(0.1, 0.5, 1.0)"
-        assert main(QUICKSTART, "--workdir=s", more, *SHORT) == 0
+        assert main(QUICKSTART, "--workdir=s", more, *SHORT) == 1
+        assert trained == []
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line == (
+            "error: s/rho_0.5/result.npz is of another run: training.min_epochs 2, "
+            "now 1; choose another --workdir, or give --overwrite to replace it"
+        )
+        assert main(QUICKSTART, "--workdir=s", more, "--overwrite", *SHORT) == 0
         captured = capsys.readouterr()
         assert trained == ["rho=0.5", "rho=1.0"]
         assert "done already: s/rho_0.1/result.npz" in captured.err

@@ -84,9 +84,13 @@ class TestOnePoint:
         assert lines == [f"done already: {first.path}"]
         assert (again.was_done, again.path) == (True, first.path)
         same(again, first)
-        (other,), lines = train(
-            dataclasses.replace(BASE, rho=0.3), workdir=first.path.parent
-        )
+        changed = dataclasses.replace(BASE, rho=0.3)
+        before = first.path.read_bytes()
+        message = "is of another run: rho 0.8, now 0.3; choose another --workdir, or gi"
+        with pytest.raises(UserError, match=message):
+            train(changed, workdir=first.path.parent)
+        assert first.path.read_bytes() == before
+        (other,), lines = train(changed, workdir=first.path.parent, overwrite=True)
         assert lines[0] == (
             f"{first.path} is of another run and will be replaced: rho 0.8, now 0.3"
         )

@@ -80,6 +80,10 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "alphanet_jax.commands.report",
             "write a page of what a correction changed, class by class",
         ),
+        "rerun": (
+            "alphanet_jax.commands.rerun",
+            "make a result again, and report what differs",
+        ),
     },
     "Redo the paper": {
         "paper": (

@@ -150,11 +150,18 @@ def run(values: flags.FlagValues) -> None:
     found = own_files.find(values, workdir, points[0].settings, report)
     points = own_files.place(points, found)
     data = training.load_data(points[0].settings, entry=found.entry, report=report)
+    overwrite = bool(values.overwrite)
     if speaks:
+        _check_results(points, data, asked, workdir, overwrite=overwrite)
         own_files.write_registry(found)
     if asked is not None:
         done = fitting.run(
-            data, asked, settings=points[0].settings, workdir=workdir, report=report
+            data,
+            asked,
+            settings=points[0].settings,
+            workdir=workdir,
+            overwrite=overwrite,
+            report=report,
         )
         beside = train.controls(values, data, report)
         report("")
@@ -172,6 +179,40 @@ def run(values: flags.FlagValues) -> None:
     train.conclude(values, trained, data, report)
     _conclude(_best(trained, report), data, out, report)
     training.check_saved(trained)
+
+
+def _check_results(
+    points: "Sequence[Point]",
+    data: "Dataset",
+    asked: "fitting.Asked | None",
+    workdir: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Checks that no result of something else is replaced, before anything is.
+
+    Raises:
+      UserError: If one would be.
+    """
+    from alphanet_jax.experiment import training
+    from alphanet_jax.results import file as result_file
+
+    if asked is None:
+        training.find_done(
+            points,
+            data,
+            workdir=workdir,
+            report=lambda line: None,
+            name_done=False,
+            overwrite=overwrite,
+        )
+        return
+    result_file.is_done(
+        workdir / FILE_NAME,
+        config=points[0].settings.as_config() | asked.as_config(),
+        file_hashes=data.file_hashes,
+        overwrite=overwrite,
+    )
 
 
 def _check_flags(values: flags.FlagValues) -> str:

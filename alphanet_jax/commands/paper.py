@@ -374,7 +374,9 @@ def _train(
 
     settings = points[0].settings
     asked = [Point(p.settings, p.directory, p.directory) for p in points]
-    done = training.find_done(asked, data, workdir=workdir, report=say, name_done=False)
+    done = training.find_done(
+        asked, data, workdir=workdir, report=say, name_done=False, overwrite=True
+    )
     say(f"{data.name}: {len(done)} of {len(asked)} points are done already")
     if len(done) == len(asked):
         return []

@@ -62,21 +62,18 @@ class _Command:
         options = (*self.kind.options, *_STYLE_FLAGS.values())
         several = {option.name for option in options if option.several}
         several |= {"style", DIRECTORIES, "exp_names", "res_dirs", reading.SEEDS}
-        return reading.join_words(
-            arguments,
-            several | {"style", DIRECTORIES, "exp_names", "res_dirs", reading.SEEDS},
-        )
+        return reading.join_words(arguments, several)
 
     def define_flags(self, values: flags.FlagValues, argv: Sequence[str]) -> None:
         """Defines the figure's flags."""
         reads = self.kind.reads
         if reads == "file":
+            # Which of its runs is drawn is an option of such a kind.
             flags.DEFINE_string("res_file", None, "the result", flag_values=values)
-            reading.define_seed_flags(values)
+        elif reads == "one":
+            reading.define_one_flags(values)
         elif reads != "nothing":
-            reading.define_result_flags(
-                values, DIRECTORIES if reads == "experiments" else None
-            )
+            reading.define_result_flags(values, DIRECTORIES)
         if reads != "nothing":
             reading.define_data_flags(values)
             reading.define_baseline_flag(values)
@@ -164,9 +161,11 @@ class _Command:
 
     def _load(self, values: flags.FlagValues) -> "list[ResultSet]":
         """Loads the results that flags name."""
+        if self.kind.reads == "one":
+            found = reading.one_experiment(values)
+            return self._checked(values, reading.load_found(values, found))
         if self.kind.reads != "file":
-            listed = DIRECTORIES if self.kind.reads == "experiments" else None
-            return self._checked(values, reading.load_sets(values, listed))
+            return self._checked(values, reading.load_sets(values, DIRECTORIES))
         from alphanet_jax.results import sets as result_sets
 
         if values.res_file is None:
@@ -178,7 +177,6 @@ class _Command:
         name = path.resolve().parent.name
         made = result_sets.load_sets(
             {name: [path]},
-            seeds=reading.chosen_seeds(values),
             report=reading.say,
             recompute=reading.recomputation(values),
         )
@@ -244,7 +242,7 @@ def _given(values: flags.FlagValues, options: Sequence[Option]) -> dict[str, Any
 def _styles(values: flags.FlagValues) -> tuple[Path, list[Any]]:
     """Returns the path without its ending, and the styles to draw in."""
     out = Path(values.out)
-    ending = out.suffix[1:]
+    ending = out.suffix[1:].lower()
     names = list(dict.fromkeys(values.style or ()))
     for name in names:
         if name not in style.STYLES:

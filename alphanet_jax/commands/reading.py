@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,16 @@ __all__ = [
     "define_baseline_flag",
     "define_data_flags",
     "define_list",
+    "define_one_flags",
     "define_out",
     "define_result_flags",
     "define_seed_flags",
     "define_wordnet_flags",
     "experiments",
     "join_words",
+    "load_found",
     "load_sets",
+    "one_experiment",
     "out_path",
     "print_or_save",
     "recomputation",
@@ -341,6 +345,64 @@ def experiments(
     return dict(zip(names, found.values(), strict=True))
 
 
+def define_one_flags(values: flags.FlagValues) -> None:
+    """Defines where results are that are all one experiment, and which are taken."""
+    define_result_flags(values, None)
+    define_list(
+        values,
+        "res_dirs",
+        None,
+        "directories with results, all taken together, relative to --base_res_dir if "
+        "that is given, too",
+    )
+    flags.DEFINE_string(
+        "rep",
+        "*",
+        "which of the original's repetitions: 1 for results in directories rep_1, or a "
+        "glob pattern; * for all results",
+        flag_values=values,
+    )
+
+
+def one_experiment(values: flags.FlagValues) -> dict[str, list[Path]]:
+    """Finds the result files that `define_one_flags` names, all one experiment.
+
+    Raises:
+      UserError: If there are none.
+    """
+    found = _below(values) if values.res_dirs else experiments(values)
+    if values.rep == "*":
+        return found
+    pattern = f"rep_{values.rep}"
+    every = [path for paths in found.values() for path in paths]
+    there = {part for path in every for part in path.parts if part.startswith("rep_")}
+    kept = {
+        name: [p for p in paths if any(fnmatchcase(part, pattern) for part in p.parts)]
+        for name, paths in found.items()
+    }
+    if not any(kept.values()):
+        names = f"there are {', '.join(sorted(there))}"
+        if not there:
+            names = "there are none of rep_*: leave --rep out to take all results"
+        raise UserError(
+            f"--rep={values.rep}: of {count_of(len(every), 'result')}, none is in a "
+            f"directory {pattern}; {names}"
+        )
+    return kept
+
+
+def _below(values: flags.FlagValues) -> dict[str, list[Path]]:
+    """Finds the results in all of --res_dirs."""
+    base = Path(values.base_res_dir or "")
+    directories = [base / directory for directory in values.res_dirs]
+    paths: dict[Path, Path] = {}
+    for directory in directories:
+        for path in results.find_results(directory, values.res_files_pattern):
+            # One directory may be in another.
+            paths.setdefault(path.resolve(), path)
+    return {directories[0].resolve().name: list(paths.values())}
+
+
 def load_sets(
     values: flags.FlagValues, directories: str | None = None
 ) -> "list[ResultSet]":
@@ -349,8 +411,19 @@ def load_sets(
     Raises:
       UserError: If there are none, or a file is no result.
     """
+    return load_found(values, experiments(values, directories))
+
+
+def load_found(
+    values: flags.FlagValues, found: dict[str, list[Path]]
+) -> "list[ResultSet]":
+    """Loads the runs of experiments that flags choose, of their result files.
+
+    Raises:
+      UserError: If a file is no result.
+    """
     return results.load_sets(
-        experiments(values, directories),
+        found,
         seeds=chosen_seeds(values),
         report=say,
         recompute=recomputation(values),

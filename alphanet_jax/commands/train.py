@@ -98,6 +98,12 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag_values=values,
     )
     flags.DEFINE_bool(
+        "overwrite",
+        False,
+        "replace results of other settings or data that are in --workdir",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
         "brief_result",
         False,
         "leave out of results the networks, class means, and what came of every step "
@@ -155,6 +161,7 @@ def train_points(
         tb_logs=values.tb_logs,
         tb_subruns=values.tb_subruns,
         brief_result=values.brief_result,
+        overwrite=values.overwrite,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(points[0].settings, data),
         report=report,

@@ -137,6 +137,7 @@ def run(
     *,
     settings: Settings,
     workdir: Path | str | None = None,
+    overwrite: bool = False,
     report: Report = print,
 ) -> Kept:
     """Does what `fit_method` does, and keeps the result; what is done is read.
@@ -146,6 +147,7 @@ def run(
       asked: What was asked for.
       settings: Settings that name the data, and how neighbors are found.
       workdir: Where `result.npz` is written; None for nowhere.
+      overwrite: Whether a result of something else there may be replaced.
       report: Takes lines of text about progress, and what was chosen.
 
     Returns:
@@ -159,16 +161,15 @@ def run(
         return Kept(fit_method(data, asked, settings=settings, report=report))
     path = Path(workdir) / result_file.FILE_NAME
     config = settings.as_config() | asked.as_config()
-    differences = result_file.differences(
-        path, config=config, file_hashes=data.file_hashes
-    )
-    if differences == []:
+    if result_file.is_done(
+        path,
+        config=config,
+        file_hashes=data.file_hashes,
+        overwrite=overwrite,
+        report=report,
+    ):
         report(f"done already: {path}")
         return Kept(result_file.load_result(path), path)
-    if differences:
-        report(
-            f"{path} is of another run and will be replaced: {'; '.join(differences)}"
-        )
     arrays = fit_method(data, asked, settings=settings, report=report)
     place, problem = keeping.save_result(path, arrays, report)
     if place is None and keeping.move_home(path, None, arrays):

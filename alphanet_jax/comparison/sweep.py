@@ -121,6 +121,7 @@ class AlphaNetSweep:
             data,
             workdir=workdir,
             brief_result=True,
+            overwrite=True,  # in a directory of its own
             memory_limit=self.memory_limit,
             neighbors=self.neighbors if workdir is self.workdir else None,
             report=self.report if report is None else report,

@@ -236,7 +236,10 @@ class Settings:
         64, "rows of a training batch", section="training", compiles="shape"
     )
     eval_batch_size: int = setting(
-        1024, "samples evaluated at a time", section="training", compiles="shape"
+        1024,
+        "samples evaluated at a time; 0 for as many as train_batch_size",
+        section="training",
+        compiles="shape",
     )
     sampler_classes: tuple[str, ...] = setting(
         ("AllFewSampler", "ClassBalancedBaseSampler"),
@@ -266,6 +269,11 @@ class Settings:
         for name, declared in _declared_types().items():
             value = as_declared(name, declared, getattr(self, name))
             object.__setattr__(self, name, value)
+
+    @property
+    def rows_evaluated(self) -> int:
+        """Samples evaluated at a time."""
+        return self.eval_batch_size or self.train_batch_size
 
     def run_seeds(self) -> tuple[int, ...]:
         """Lists the seeds to train.

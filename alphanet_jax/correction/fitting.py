@@ -59,6 +59,7 @@ def fit(
     rho: float = _RHO,
     seeds: int = _SEEDS,
     workdir: Path | str | None = None,
+    overwrite: bool = False,
     report: Report = lambda line: None,
     **settings: Any,
 ) -> Correction:
@@ -95,6 +96,7 @@ def fit(
       seeds: Of AlphaNet, how many seeds to train.
       workdir: Where `result.npz` is written, and the classifier as it was, for
         `load_correction`; None for nowhere.
+      overwrite: Whether a result of something else there may be replaced.
       report: Takes lines of text about progress, such as `print`.
       **settings: Further fields of `alphanet_jax.Settings`, such as `n_neighbors`.
 
@@ -140,11 +142,18 @@ def fit(
     )
     result: Mapping[str, np.ndarray]
     if asked.method == ALPHANET:
-        (trained,) = training.train(chosen, data, workdir=workdir, report=say)
+        (trained,) = training.train(
+            chosen, data, workdir=workdir, overwrite=overwrite, report=say
+        )
         result = trained.arrays()
     else:
         result = methods.run(
-            data, asked, settings=chosen, workdir=workdir, report=say
+            data,
+            asked,
+            settings=chosen,
+            workdir=workdir,
+            overwrite=overwrite,
+            report=say,
         ).arrays
     original = Head(data.weight, data.bias)
     if workdir is not None and devices.is_first_process():

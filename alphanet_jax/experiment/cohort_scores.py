@@ -79,7 +79,7 @@ class CohortScores:
     def _score_chunks(self, group: Group) -> scores.ScoreTable:
         return feature_pass.score_chunks(
             group,
-            chunk_size=self._settings.eval_batch_size,
+            chunk_size=self._settings.rows_evaluated,
             mesh=self.mesh,
             **self._arguments,
         )

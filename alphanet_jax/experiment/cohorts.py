@@ -191,7 +191,7 @@ def needs(cohort: Cohort) -> memory.Needs:
         num_epochs=settings.train_epochs,
         num_batches=cohort.num_batches,
         batch_size=settings.train_batch_size,
-        eval_batch_size=settings.eval_batch_size,
+        eval_batch_size=settings.rows_evaluated,
         pass_rows=streaming.rows_at_a_time(data.weight.shape[1]),
     )
 

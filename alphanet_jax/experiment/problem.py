@@ -73,7 +73,7 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
         ("train_epochs", 0),
         ("min_epochs", 1),
         ("train_batch_size", 1),
-        ("eval_batch_size", 1),
+        ("eval_batch_size", 0),
     ):
         if getattr(settings, name) < least:
             raise UserError(

@@ -57,6 +57,7 @@ def train(
     tb_logs: Path | str | None = None,
     tb_subruns: bool = False,
     brief_result: bool = False,
+    overwrite: bool = False,
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     done: Collection[int] | None = None,
@@ -84,6 +85,8 @@ def train(
       tb_subruns: Whether their curves of one chart are runs of their own.
       brief_result: Whether results leave out the networks, class means and the record
         of every epoch.
+      overwrite: Whether results of other settings or data, where these are to be
+        written, may be replaced; they are when their successors are complete.
       memory_limit: Bytes that may be used; see `memory.available_bytes`.
       neighbors: Where neighbors are kept, and looked for first; None for nowhere.
       done: Numbers of points to leave out; found by `find_done` by default.
@@ -97,8 +100,8 @@ def train(
 
     Raises:
       UserError: If a setting is not right or does not fit the data, the memory does
-        not suffice, or checkpoints are of another experiment; before anything is
-        trained.
+        not suffice, or checkpoints or results are of another experiment; before
+        anything is trained.
     """
     listed = _list_points(points)
     devices.check_devices()
@@ -116,7 +119,7 @@ def train(
         brief_result,
     )
     if done is None:
-        done = find_done(listed, data, workdir=root, report=report)
+        done = find_done(listed, data, workdir=root, report=report, overwrite=overwrite)
     found = {
         number: Trained(point, path_of(root, point), was_done=True)
         for number, point in enumerate(listed)
@@ -186,6 +189,7 @@ def find_done(
     workdir: Path | None,
     report: Report = lambda line: None,
     name_done: bool = True,
+    overwrite: bool = False,
 ) -> set[int]:
     """Finds the points whose results are there, made with the same settings and data.
 
@@ -195,27 +199,29 @@ def find_done(
       workdir: Where results are; None for nowhere.
       report: Takes a line about results that are there but of something else.
       name_done: Whether those that are done get a line, too.
+      overwrite: Whether results of something else may be replaced.
 
     Returns:
       The numbers of those that are done.
+
+    Raises:
+      UserError: If there is a result of something else, which may not be replaced.
     """
     done = set()
     for number, point in enumerate(points):
         path = path_of(workdir, point)
         if path is None:
             continue
-        differences = result_file.differences(
-            path, config=point.settings.as_config(), file_hashes=data.file_hashes
-        )
-        if differences == []:
+        if result_file.is_done(
+            path,
+            config=point.settings.as_config(),
+            file_hashes=data.file_hashes,
+            overwrite=overwrite,
+            report=report,
+        ):
             done.add(number)
             if name_done:
                 report(f"done already: {path}")
-        elif differences:
-            report(
-                f"{path} is of another run and will be replaced: "
-                f"{'; '.join(differences)}"
-            )
     return done
 
 

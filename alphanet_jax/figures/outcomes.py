@@ -18,6 +18,7 @@ from alphanet_jax.results.sets import ALPHANET, ResultFile, ResultSet
 __all__ = [
     "NN_DIST",
     "SPLIT_PHRASES",
+    "UNCHANGED",
     "Neighborhoods",
     "Outcomes",
     "corrected_title",
@@ -30,6 +31,8 @@ SPLIT_PHRASES = {
     "base": "Base-split samples (%)",
     "all": "Test samples (%)",
 }
+# The correction of results that have none.
+UNCHANGED = "baseline"
 NN_DIST = About(
     "distance by which classes are near: euclidean or cosine [the result's]",
     choices=semantic.METRICS,
@@ -146,8 +149,14 @@ def _masks(
 
 
 def with_method(columns: Columns, sources: Sources) -> Columns:
-    """Adds a column of the correction, where any result is not of AlphaNet."""
-    methods = {panel: runs.files[0].method for panel, runs in sources.named()}
+    """Adds a column of the correction, where any result is not of AlphaNet.
+
+    That of results of the unchanged classifier is 'baseline'.
+    """
+    methods = {
+        panel: UNCHANGED if runs.is_unchanged else runs.files[0].method
+        for panel, runs in sources.named()
+    }
     if set(methods.values()) <= {ALPHANET}:
         return columns
     each = [methods[panel] for panel in columns["panel"].tolist()]
@@ -158,5 +167,7 @@ def corrected_title(columns: Columns) -> str:
     """Returns what to call the corrected classifiers of a figure."""
     if "method" not in columns:
         return "AlphaNet"
-    methods = set(columns["method"].tolist())
+    methods = set(columns["method"].tolist()) - {UNCHANGED}
+    if methods <= {ALPHANET}:
+        return "AlphaNet"
     return methods.pop() if len(methods) == 1 else "Corrected"

@@ -14,6 +14,7 @@ __all__ = [
     "draw_band",
     "emptiest_corner",
     "label_log",
+    "limit_bands",
     "note_box",
     "set_ticks",
     "zero_line",
@@ -41,13 +42,17 @@ def label_log(axis: Any, values: np.ndarray) -> None:
     from matplotlib import ticker
 
     low, high = float(values.min()), float(values.max())
+    # Between 2 and 4 samples are 3, not 2.5.
+    whole = bool(np.allclose([low, high], np.round([low, high]), rtol=1e-6, atol=0.0))
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     candidates: tuple[np.ndarray, ...] = (
         decades,
         np.outer(decades, (1.0, 2.0, 5.0)).ravel(),
-        np.asarray(ticker.MaxNLocator(4).tick_values(low, high)),
+        np.asarray(ticker.MaxNLocator(4, integer=whole).tick_values(low, high)),
         np.unique([low, high]),
     )
+    if low == high:
+        candidates = (np.array([low]),)
     for ticks in candidates:
         inside = ticks[(ticks >= 0.99 * low) & (ticks <= 1.01 * high)]
         if len(inside) > 1:
@@ -127,6 +132,30 @@ def draw_band(
     )
     (line,) = axes.plot(columns[x], columns[y], **looks)
     return line
+
+
+def limit_bands(axes: Any) -> None:
+    """Limits the y axis where bands go far beyond the lines and points of panels.
+
+    Bands of few points may be a hundred times as wide as these are apart.
+    """
+    scale = axes.yaxis.get_transform()
+    parts = [
+        np.asarray(line.get_ydata(), np.float64).ravel()
+        for one in axes.get_shared_y_axes().get_siblings(axes)
+        for line in one.lines
+        # Not guides whose ends are those of the panel.
+        if line.get_transform().contains_branch_seperately(one.transData)[1]
+    ]
+    values = np.concatenate([np.zeros(0), *parts])
+    if axes.get_yscale() == "log":
+        values = values[values > 0.0]
+    values = scale.transform(values[np.isfinite(values)])
+    if not values.size or (reach := 0.5 * float(np.ptp(values))) == 0.0:
+        return
+    low, high = scale.transform(np.array(axes.get_ylim()))
+    ends = max(low, values.min() - reach), min(high, values.max() + reach)
+    axes.set_ylim(*scale.inverted().transform(np.array(ends)))
 
 
 def emptiest_corner(axes: Any, width: float, height: float) -> str:

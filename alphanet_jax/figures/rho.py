@@ -42,7 +42,8 @@ def split_accuracies_by_rho(
       Columns, accuracies in percent, rho ascending.
 
     Raises:
-      UserError: If runs differ in more than rho and seeds.
+      UserError: If runs differ in more than rho and seeds, or there is none but of
+        the unchanged classifier.
     """
     rows: list[tuple[Any, ...]] = []
     rng = np.random.default_rng(boot_seed)
@@ -65,7 +66,15 @@ _MAY_DIFFER = ("rho", "seed", "seeds", "training.sampler_builder.sampler_args")
 def _by_rho(sets: Sequence[ResultSet]) -> list[tuple[float, list[ResultFile]]]:
     found: dict[float, list[ResultFile]] = {}
     first: ResultFile | None = None
-    for file in (file for runs in sets for file in runs.files):
+    files = [file for runs in sets for file in runs.files]
+    # The unchanged classifier was not trained with any rho: it is the baseline of all.
+    trained = [file for file in files if not file.is_unchanged]
+    if not trained:
+        raise UserError(
+            f"{files[0].path} is of the unchanged classifier, which has no rho, and "
+            "there are no other results"
+        )
+    for file in trained:
         classes = file.setting("training.sampler_builder.sampler_classes")
         if len(classes) != 2 or classes[0] != "AllFewSampler":
             raise UserError(

@@ -54,7 +54,7 @@ def save_figure(
       numbers: The numbers.
       draw: Draws them: `draw(numbers, style, **options)`.
       stem: Path without an ending: `STEM.pdf`, `STEM.csv`; with the name of the style
-        where there are several, `STEM.arxiv.pdf`.
+        where there are several and it is not that of the format, `STEM.arxiv.pdf`.
       styles: The styles.
       options: How to draw.
       name_styles: Whether file names hold that of the style; by default where there
@@ -69,18 +69,18 @@ def save_figure(
       a figure of pgf are files of their own beside it, `STEM-img0.png`.
 
     Raises:
-      UserError: If the figure cannot be drawn or written.
+      UserError: If the figure cannot be drawn or written, or two styles would be in
+        one file.
     """
     import matplotlib.pyplot as plt
 
     several = len(styles) > 1 if name_styles is None else name_styles
+    paths = _paths(stem, styles, name_styles=several)
     written: list[Path] = []
     failed: list[tuple[Style, UserError]] = []
     with contextlib.ExitStack() as stack:
         try:
-            for style in styles:
-                end = f".{style.name}" if several else ""
-                path = stem.with_name(f"{stem.name}{end}.{style.format}")
+            for path, style in zip(paths, styles, strict=True):
                 empty = stack.enter_context(scratch.directory())
                 others = plt.get_fignums()
                 try:
@@ -120,6 +120,22 @@ def save_figure(
         for style, reason in failed:
             on_failure(style, reason)
     return written
+
+
+def _paths(stem: Path, styles: Sequence[Style], *, name_styles: bool) -> list[Path]:
+    """Returns the file of every style; refuses two that are one file."""
+    found: dict[Path, Style] = {}
+    for style in styles:
+        named = name_styles and style.name != style.format
+        end = f".{style.name}" if named else ""
+        path = stem.with_name(f"{stem.name}{end}.{style.format}")
+        if path in found:
+            raise UserError(
+                f"{path}: styles {found[path].name} and {style.name} would both be in "
+                "this file; write them to files of different names"
+            )
+        found[path] = style
+    return list(found)
 
 
 def _write(figure: Any, path: Path, form: str, directory: Path) -> list[Path]:

@@ -14,8 +14,10 @@ from alphanet_jax.results.sets import ResultSet
 
 __all__ = [
     "ACC_K",
+    "BASELINE",
     "PARTS",
     "Y",
+    "baseline_handle",
     "draw_baseline",
     "draw_split",
     "split_accuracies",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 PARTS = accuracy.PARTS
+BASELINE = "Baseline"  # what legends call the unchanged classifier
+_DOTS = ":"
 Y = About(
     "accuracy, or its change from the unchanged classifier",
     choices=("acc", "acc_delta"),
@@ -112,6 +116,15 @@ def draw_baseline(axes: Any, columns: Columns, style: Style) -> None:
         columns["baseline"][0],
         color=style.splits[str(columns["split"][0])],
         linewidth=0.7 * mpl.rcParams["lines.linewidth"],
-        linestyle=":",
+        linestyle=_DOTS,
         zorder=1,
     )
+
+
+def baseline_handle(style: Style) -> Any:
+    """Returns what a legend explains as the lines of `draw_baseline`."""
+    import matplotlib as mpl
+    from matplotlib.lines import Line2D
+
+    width = 0.7 * mpl.rcParams["lines.linewidth"]
+    return Line2D([], [], color=style.foreground, linewidth=width, linestyle=_DOTS)

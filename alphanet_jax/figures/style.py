@@ -50,8 +50,18 @@ _SPLIT_COLORS = {
 }
 _MARKERS = {"few": "o", "medium": "s", "many": "^", "base": "v", "overall": "D"}
 _OUTCOME_COLORS = {
-    "light": {"correct": "#0072b2", "neighbor": "#e69f00", "other": "#8c8c8c"},
-    "dark": {"correct": "#5db7f5", "neighbor": "#ffc04d", "other": "#8e979f"},
+    "light": {
+        "correct": "#0072b2",
+        "neighbor": "#e69f00",
+        "semantic": "#882255",
+        "other": "#8c8c8c",
+    },
+    "dark": {
+        "correct": "#5db7f5",
+        "neighbor": "#ffc04d",
+        "semantic": "#ffb3dd",
+        "other": "#8e979f",
+    },
 }
 _CYCLES = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#4d4d4d"),
@@ -154,7 +164,7 @@ class Style:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """Colors of predictions: correct, neighbor, other."""
+        """Colors of predictions: correct, neighbor, semantic (neighbor), other."""
         return _OUTCOME_COLORS[self.theme]
 
     @property

@@ -7,6 +7,7 @@ reader's system until the button at its top is used.
 import base64
 import importlib.resources
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -27,6 +28,10 @@ __all__ = [
     "table",
     "tag",
 ]
+
+# Points of the smallest text of figures, and pixels that it has on a page at least.
+_SMALL_TEXT, _LEAST_TEXT = 7.5, 11.0
+_WIDTH = re.compile(r'<svg\b[^>]*?\swidth="([\d.]+)pt"')
 
 
 class Figure(NamedTuple):
@@ -127,6 +132,8 @@ def note_list(notes: Iterable[str]) -> str:
 def figure(shown: Figure, root: Path) -> str:
     """Makes a figure whose drawings are inside the page.
 
+    They are never so small that their text can't be read: on a phone they scroll.
+
     Args:
       shown: The figure; its files are read.
       root: Directory of the page, which links are relative to.
@@ -137,6 +144,7 @@ def figure(shown: Figure, root: Path) -> str:
             src=_data_uri(path),
             alt=f"{shown.title}. {shown.caption}",
             class_=f"{theme}-only",
+            style=f"min-width: {_least_width(path)}px",
         ).removesuffix("</img>")
         for theme, path in (("light", shown.light), ("dark", shown.dark))
     ]
@@ -147,11 +155,21 @@ def figure(shown: Figure, root: Path) -> str:
     caption = tag("p", escape(shown.caption))
     return tag(
         "figure",
-        *images,
+        box(shown.title, "".join(images)),
         tag("figcaption", tag("h4", escape(shown.title)), caption, files),
         id=f"figure-{shown.name}",
         class_="wide" if shown.wide else None,
     )
+
+
+def _least_width(path: Path) -> int:
+    """Returns the width, in pixels, at which the text of an SVG can be read."""
+    with path.open(encoding="utf-8") as file:
+        found = _WIDTH.search(file.read(4096))
+    if found is None:
+        return 0
+    # From its text's size to the least that can be read; pixels are 96 an inch.
+    return math.ceil(float(found[1]) * _LEAST_TEXT / _SMALL_TEXT)
 
 
 def _data_uri(path: Path) -> str:

@@ -6,7 +6,7 @@ than AlphaNet names it as `method`, has one seed, and `weight` and `bias` of all
 classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.results import recorded, schema
 from alphanet_jax.version import __version__
 
-__all__ = ["FILE_NAME", "differences", "is_npz", "load_result", "save_result"]
+__all__ = [
+    "FILE_NAME",
+    "differences",
+    "is_done",
+    "is_npz",
+    "load_result",
+    "save_result",
+]
 
 FILE_NAME = "result.npz"
 _HEAD_OF_ZIP = 1024
@@ -60,6 +67,39 @@ def differences(
     if made_with != __version__:
         listed.append(f"alphanet_jax {made_with}, now {__version__}")
     return listed
+
+
+def is_done(
+    path: Path,
+    *,
+    config: Mapping[str, Any],
+    file_hashes: Mapping[str, str],
+    overwrite: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> bool:
+    """Returns whether a result is there already, made with the same settings and data.
+
+    Args:
+      path: The result file.
+      config: The full configuration of the run.
+      file_hashes: SHA-256 of its input files.
+      overwrite: Whether a result of something else may be replaced.
+      report: Takes a line about a result that is going to be replaced.
+
+    Raises:
+      UserError: If there is a result of something else, which may not be replaced; the
+        differences are named.
+    """
+    found = differences(path, config=config, file_hashes=file_hashes)
+    if found:
+        told = "; ".join(found)
+        if not overwrite:
+            raise UserError(
+                f"{path} is of another run: {told}; choose another --workdir, or give "
+                "--overwrite to replace it"
+            )
+        report(f"{path} is of another run and will be replaced: {told}")
+    return found == []
 
 
 def is_npz(path: Path) -> bool:

@@ -1,11 +1,16 @@
 """Finds result files below a directory, ours or the original's."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError
-from alphanet_jax.results.file import FILE_NAME
+from alphanet_jax.results import pytorch, recorded
+from alphanet_jax.results.file import FILE_NAME, is_npz, load_result
 
-__all__ = ["ORIGINAL_PATTERN", "PATTERN", "find_results"]
+__all__ = ["ORIGINAL_PATTERN", "PATTERN", "find_results", "group_by_setting"]
 
 PATTERN = f"**/{FILE_NAME}"
 # The original's, where there are none of ours.
@@ -47,3 +52,45 @@ def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
             f"python main.py --config=configs/quickstart.py --workdir={directory}"
         )
     return found
+
+
+def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
+    """Collects results of the same setting, whatever their seeds.
+
+    Args:
+      paths: Result files below the directory.
+      directory: What names are relative to.
+
+    Returns:
+      The files of every setting by a name for it, in the order of the first files.
+      The name is that of the deepest directory that holds all of them, with the
+      files' names where that alone would be ambiguous.
+
+    Raises:
+      UserError: If a file is no result.
+    """
+    settings: dict[str, list[Path]] = {}
+    for path in paths:
+        settings.setdefault(setting_key(_read_config(path)), []).append(path)
+    parents = [
+        Path(os.path.commonpath([path.parent for path in those]))
+        for those in settings.values()
+    ]
+    names = []
+    for parent, those in zip(parents, settings.values(), strict=True):
+        name = parent.relative_to(directory).as_posix()
+        name = directory.resolve().name if name == "." else name
+        if parents.count(parent) > 1:
+            name += "/" + those[0].relative_to(parent).with_suffix("").as_posix()
+        names.append(name)
+    for place, those in enumerate(settings.values()):
+        # A directory may be called as the one above it, or as a file.
+        if names.count(names[place]) > 1:
+            names[place] = those[0].relative_to(directory).as_posix()
+    return dict(zip(names, settings.values(), strict=True))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if is_npz(path):
+        return recorded.config_of(str(load_result(path, ["config"])["config"]))
+    return pytorch.load_record(path).settings.as_config()

@@ -23,6 +23,7 @@ __all__ = [
     "hashes_of",
     "options_of",
     "rho_of",
+    "settings_of",
     "versions_of",
 ]
 
@@ -70,6 +71,23 @@ def config_of(text: str) -> dict[str, Any]:
             raise ValueError(f"its field {field.name} must be finite, got {value}")
     rho_of(config)
     return config
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """Makes the settings of a result again.
+
+    Args:
+      config: Settings, as `config_of` reads them. Fields that they lack have their
+        defaults: an earlier version did not have them.
+
+    Examples:
+      >>> settings_of({"rho": 0.5, "alphanet": {"hdims": [8, 4]}}).hdims
+      (8, 4)
+    """
+    given = dict(flatten(config))
+    return Settings(
+        **{f.attribute: f.parse(given[f.name]) for f in FIELDS if f.name in given}
+    )
 
 
 def rho_of(config: Mapping[str, Any]) -> float | None:

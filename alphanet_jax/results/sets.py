@@ -6,7 +6,6 @@ F 'few' classes, C classes, k neighbors.
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import pytorch, recorded, schema
 from alphanet_jax.results.file import is_npz, load_result
-from alphanet_jax.results.finding import PATTERN, find_results
+from alphanet_jax.results.finding import PATTERN, find_results, group_by_setting
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
@@ -93,6 +92,22 @@ class ResultFile:
     def method(self) -> str:
         """Name of the correction that it is of."""
         return str(self.arrays["method"]) if "method" in self.arrays else ALPHANET
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is of the unchanged classifier, as `baseline` makes it.
+
+        All its coefficients are (1, 0, ..., 0), which no network gives.
+        """
+        if self.method != ALPHANET:
+            return False
+        known = recorded_arrays(self.arrays)
+        if "alphas" in known:
+            alphas = known["alphas"]
+            return bool(alphas.size) and not alphas[..., 1:].any()
+        # The original's, which says how it was made, but has no coefficients.
+        section = self.config.get("alphanet")
+        return isinstance(section, Mapping) and bool(section.get("dummy_mode"))
 
     def array(self, name: str) -> np.ndarray:
         """Returns one of the arrays.
@@ -171,6 +186,11 @@ class ResultSet:
     def num_runs(self) -> int:
         """Number of runs R."""
         return sum(file.num_runs for file in self.files)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether all of it is of the unchanged classifier."""
+        return all(file.is_unchanged for file in self.files)
 
     @property
     def dataset(self) -> str:
@@ -252,42 +272,6 @@ class ResultSet:
 
 # Makes an array that a result of the original's does not record.
 Recompute = Callable[[ResultFile, str], np.ndarray]
-
-
-def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:
-    """Collects results of the same setting, whatever their seeds.
-
-    Args:
-      paths: Result files below the directory.
-      directory: What names are relative to.
-
-    Returns:
-      The files of every setting by a name for it, in the order of the first files.
-      The name is that of the deepest directory that holds all of them, with the
-      files' names where that alone would be ambiguous.
-
-    Raises:
-      UserError: If a file is no result.
-    """
-    settings: dict[str, list[Path]] = {}
-    for path in paths:
-        settings.setdefault(setting_key(_read_config(path)), []).append(path)
-    parents = [
-        Path(os.path.commonpath([path.parent for path in those]))
-        for those in settings.values()
-    ]
-    names = []
-    for parent, those in zip(parents, settings.values(), strict=True):
-        name = parent.relative_to(directory).as_posix()
-        name = directory.resolve().name if name == "." else name
-        if parents.count(parent) > 1:
-            name += "/" + those[0].relative_to(parent).with_suffix("").as_posix()
-        names.append(name)
-    for place, those in enumerate(settings.values()):
-        # A directory may be called as the one above it, or as a file.
-        if names.count(names[place]) > 1:
-            names[place] = those[0].relative_to(directory).as_posix()
-    return dict(zip(names, settings.values(), strict=True))
 
 
 def load_sets(
@@ -496,12 +480,6 @@ def _make(file: ResultFile, name: str, recompute: Recompute | None) -> np.ndarra
             "load it with recompute=Recomputation(), which needs its data"
         )
     return recompute(file, name)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if is_npz(path):
-        return recorded.config_of(str(load_result(path, ["config"])["config"]))
-    return pytorch.load_record(path).settings.as_config()
 
 
 def _check_same_data(first: ResultFile, file: ResultFile) -> None:

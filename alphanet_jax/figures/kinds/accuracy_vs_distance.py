@@ -31,6 +31,7 @@ from alphanet_jax.figures.panel import (
     draw_band,
     emptiest_corner,
     label_log,
+    limit_bands,
     note_box,
     set_ticks,
     zero_line,
@@ -231,6 +232,9 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     for axis, values in zip("xy", _x_and_y(columns, dist_on_x), strict=True):
         for axes in shown:
             _set_axis(axes, axis, values, style, options)
+    if options.ylim is None:
+        for axes in shown:
+            limit_bands(axes)
     correlations = numbers["correlations"]
     rows = [select(correlations, split=split) for split in splits]
     if not options.plot_r or not correlations["r"].size:

@@ -62,8 +62,9 @@ class _DrawOptions(PanelOptions):
     xlabel_style: Annotated[
         str,
         About(
-            "how it is written: normal, italic, or math for a formula such as \\rho",
-            choices=("normal", "italic", "math"),
+            "how it is written: normal, italic, oblique, or math for a formula such as "
+            "\\rho",
+            choices=("normal", "italic", "oblique", "math"),
         ),
     ] = "normal"
     show_titles: Annotated[bool, "titles of panels, where there are several"] = True
@@ -154,14 +155,19 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         if options.show_xlabels and place + wrap >= len(by_panel):
             _label_x(axes, style, options.xlabel, options.xlabel_style)
     shown = [split for split in splits.PARTS if split in handles]
+    labels = [drawing.SPLIT_TITLES[split] for split in shown]
+    explained = [handles[split] for split in shown]
+    if shown and not is_change:
+        explained.append(splits.baseline_handle(style))
+        labels.append(splits.BASELINE)
     drawing.finish(
         figure,
         all_axes,
         style,
         y=splits.y_name(is_change=is_change, acc_k=int(columns["acc_k"][0])),
         titles=list(by_panel) if options.show_titles else (),
-        handles=[handles[split] for split in shown],
-        labels=[drawing.SPLIT_TITLES[split] for split in shown],
+        handles=explained,
+        labels=labels,
         legend=options,
         turn_xticklabels=True,
     )

@@ -83,6 +83,9 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
                 splits.draw_baseline(axes, part, style)
     if is_change:
         zero_line(axes, style)
+    elif handles:
+        handles.append(splits.baseline_handle(style))
+        titles.append(splits.BASELINE)
     rho.label_rhos(axes, columns["rho"])
     set_ticks(
         axes,

@@ -31,7 +31,8 @@ _DESCRIPTION = """\
 Accuracy of classes against the number of their training samples, on a log axis:
 least-squares lines, one for each experiment (the mean over its runs) and one for the
 unchanged classifier, with bootstrap bands over classes; a panel for each dataset and
-classifier. The original's PlotClsAccVsSamples.
+classifier. Results of `baseline` are that line alone. The original's
+PlotClsAccVsSamples.
 
   python main.py plot accuracy_vs_samples --base_res_dir=results --out=sizes.pdf"""
 
@@ -72,7 +73,9 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     for place, (name, runs) in enumerate(zip(names, sources.sets, strict=True)):
         values = class_accuracy(runs)
         sizes = np.log10(runs.common("class_counts"))
-        drawn = [("alphanet", runs.name, values.after.mean(axis=0))]
+        drawn = []
+        if not runs.is_unchanged:  # whose line is the baseline's
+            drawn.append(("alphanet", runs.name, values.after.mean(axis=0)))
         if name not in names[:place]:
             drawn.insert(0, ("baseline", _BASELINE, values.before))
         for classifier, experiment, accuracies in drawn:

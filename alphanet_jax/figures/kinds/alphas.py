@@ -56,7 +56,15 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     curves: list[tuple[Any, ...]] = []
     means: list[tuple[Any, ...]] = []
     parts: list[tuple[Any, ...]] = []
-    sets = [(runs, runs.runs("alphas")) for runs in sources.sets]
+    # The unchanged classifier has none that were learned.
+    sets = [
+        (runs, runs.runs("alphas")) for runs in sources.sets if not runs.is_unchanged
+    ]
+    if not sets:
+        raise UserError(
+            f"{sources.sets[0].files[0].path} is of the unchanged classifier: no "
+            "coefficients were learned"
+        )
     most = max(alphas.shape[-1] - 1 for _, alphas in sets)
     wanted = sorted(set(options.source_idxs or range(1, most + 1)))
     for rank in wanted:
@@ -160,6 +168,16 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         axes.xaxis.set_major_formatter("{x:g}")
         zero_line(axes, style, vertical=True)
     has_curves = len(numbers[""]["rank"]) > 0
+    handles = [Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks]
+    labels = [f"{_ordinal(rank)} neighbor" for rank in ranks]
+    if has_curves:
+        # The marker of the first, as an example.
+        marker = looks[ranks[0]]["marker"]
+        looks_of_means = {"marker": marker, "markersize": marker_size}
+        handles.append(
+            Line2D([], [], color=style.secondary, linestyle="none", **looks_of_means)
+        )
+        labels.append("Mean" if len(ranks) == 1 else "Means")
     drawing.finish(
         figure,
         all_axes,
@@ -170,10 +188,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
             f"{experiment}, {dataset}" if several_datasets else experiment
             for experiment, dataset in keys
         ],
-        handles=[
-            Line2D([], [], markersize=marker_size, **looks[rank]) for rank in ranks
-        ],
-        labels=[f"{_ordinal(rank)} neighbor" for rank in ranks],
+        handles=handles,
+        labels=labels,
         legend=options,
     )
     return figure

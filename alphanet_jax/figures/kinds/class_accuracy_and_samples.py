@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing
+from alphanet_jax.figures import drawing, wrapping
 from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
@@ -17,14 +17,17 @@ __all__ = ["KIND"]
 
 _DESCRIPTION = """\
 Accuracy of every class of the unchanged classifier and of AlphaNet's (the mean over
-runs), as bars in the order of class size, and the number of training samples of every
-class, as a line on a log axis; a panel for each experiment. Of a bar, what was gained
-or lost has a color of its own: with what was lost it is the accuracy before, with what
-was gained the accuracy after. Of more classes than --max_bars, those next to each other
-share a bar. The original's PlotClsAccAndSamples.
+runs), as bars in the order of class size, and above them the number of training samples
+of every class, as a line on a log axis; a panel for each experiment. Of a bar, what was
+gained or lost has a color of its own: with what was lost it is the accuracy before,
+with what was gained the accuracy after. Of more classes than --max_bars, those next to
+each other share a bar. The original's PlotClsAccAndSamples.
 
   python main.py plot class_accuracy_and_samples --base_res_dir=results/quickstart \\
       --width=full --out=classes.pdf"""
+
+# Part of the height of a panel that bars have, and that the line has above them.
+_BARS, _LINE = 0.7, 0.24
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     wrap = all_axes[0].get_gridspec().ncols
     sizes = columns["samples"]
     handles: list[Any] = []
+    names: list[Any] = []
     for place, (axes, (name, part)) in enumerate(
         zip(all_axes, by_experiment.items(), strict=True)
     ):
@@ -121,13 +125,15 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         _label_splits(axes, part, style)
         right = axes.twinx()
         handles.append(_draw_sizes(right, part, style))
-        right.set_ylim(0.8 * sizes.min(), 1.25 * sizes.max())
-        label_log(right.yaxis, sizes)
+        _scale_sizes(right, sizes)
         if place % wrap == wrap - 1 or axes is all_axes[-1]:
-            right.set_ylabel("Training samples")
+            # Beside the line, as far as it has room there.
+            names.append(right.set_ylabel("Training samples", y=1.0, ha="right"))
         else:
             right.tick_params(labelright=False)
-    all_axes[0].set_ylim(0.0, 100.0)
+        axes.spines["left"].set_bounds(0.0, 100.0)
+        axes.set_yticks([0.0, 50.0, 100.0])
+    all_axes[0].set_ylim(0.0, 100.0 / _BARS)
     drawing.finish(
         figure,
         all_axes,
@@ -139,6 +145,17 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         labels=["Kept", "Gained", "Lost", "Training samples"],
         legend=options,
     )
+    shorter = ["Training\nsamples"]
+    if options.legend_loc != "none":
+        shorter.append("")  # the legend says what the line is
+    for text in shorter:
+        figure.draw_without_rendering()
+        renderer = wrapping.renderer_of(figure, style)
+        longest = max(name.get_window_extent(renderer).height for name in names)
+        if longest <= all_axes[0].bbox.height:
+            break
+        for name in names:
+            name.set(text=text, multialignment="center")
     return figure
 
 
@@ -172,23 +189,30 @@ def _draw_bars(axes: Any, part: Any, style: Style) -> list[Any]:
 
 def _draw_sizes(axes: Any, part: Any, style: Style) -> Any:
     """Draws the numbers of training samples; returns what a legend explains."""
-    import matplotlib as mpl
-    from matplotlib import patheffects
-
-    width = mpl.rcParams["lines.linewidth"]
     axes.set_yscale("log")
     axes.spines["right"].set_visible(True)
-    (line,) = axes.plot(
-        part["rank"],
-        part["samples"],
-        color=style.foreground,
-        linewidth=width,
-        # Seen on bars of any color.
-        path_effects=[
-            patheffects.withStroke(linewidth=2.2 * width, foreground=style.background)
-        ],
-    )
+    (line,) = axes.plot(part["rank"], part["samples"], color=style.foreground)
     return line
+
+
+def _scale_sizes(axes: Any, sizes: np.ndarray) -> None:
+    """Sets a log axis so that all sizes are in the band above the bars."""
+    from matplotlib import ticker
+
+    low, high = float(sizes.min()), float(sizes.max())
+    # Classes that are equally large have a line in the middle of the band.
+    pad = 1.0 if high > low else 2.0
+    bottom, top = np.log10(low / pad), np.log10(high * pad)
+    unit = (top - bottom) / _LINE
+    margin = (1.0 - _BARS - _LINE) / 2.0
+    end = top + margin * unit
+    axes.set_ylim(10.0 ** (end - unit), 10.0**end)
+    label_log(axes.yaxis, sizes)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.outer(decades, range(2, 10)).ravel()
+    inside = ticks[(ticks >= low) & (ticks <= high)]
+    axes.yaxis.set_minor_locator(ticker.FixedLocator(inside.tolist()))
+    axes.spines["right"].set_bounds(low / pad, high * pad)
 
 
 def _label_splits(axes: Any, part: Any, style: Style) -> None:

@@ -188,7 +188,9 @@ def _draw_panel(
         for place, low, at in ((0, 0, start), (-1, 1, end))[: 1 + (size > 1)]:
             change = float(changes[place])
             up = change >= 0.0 if size == 1 else not low
-            note = _Note(axes, str(here["name"][place]), at, change, up, place == 0)
+            # Beyond its bar: a class that loses least may gain, and the other way.
+            end_of_bar = max(change, 0.0) if up else min(change, 0.0)
+            note = _Note(axes, str(here["name"][place]), at, end_of_bar, up, not place)
             names.append(note._replace(color=color, value=change))
         ticks.append(start + size / 2)
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
@@ -287,6 +289,7 @@ def _place(figure: Any, style: Style, note: _Note, placed: list[Any]) -> None:
     )
     panel = note.axes.bbox
     points = 72.0 / figure.dpi
+    free = []
     for row in range(3 if is_name else 1):
         away = 2.0 + 1.25 * size * row
         shown.xyann = (0.0, away if note.up else -away)
@@ -300,9 +303,25 @@ def _place(figure: Any, style: Style, note: _Note, placed: list[Any]) -> None:
         shown.xyann = (x + points * aside, y + points * updown)
         box = text_box(shown, renderer)
         if not is_name or not any(box.overlaps(other) for other in placed):
-            placed.append(box)
-            return
-    shown.remove()
+            free.append((_bars_below(note.axes, box), row, shown.xyann, box))
+    if not free:
+        shown.remove()
+        return
+    # Rather further away than on bars.
+    *_, shown.xyann, box = min(free, key=lambda place: place[:2])
+    placed.append(box)
+
+
+def _bars_below(axes: Any, box: Any) -> int:
+    """Counts the bars of a panel, whose layout is done, that a box covers a part of."""
+    x0, y0, x1, y1 = box.transformed(axes.transData.inverted()).extents
+    return sum(
+        bar.get_x() < x1
+        and bar.get_x() + bar.get_width() > x0
+        and min(bar.get_height(), 0.0) < y1
+        and max(bar.get_height(), 0.0) > y0
+        for bar in axes.patches
+    )
 
 
 def _signed(value: float) -> str:

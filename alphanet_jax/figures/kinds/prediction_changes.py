@@ -41,7 +41,12 @@ their wrong predictions are of the third group. The original's PlotPredChanges.
   python main.py plot prediction_changes --base_res_dir=results/quickstart \\
       --split=all --nn_split=semantic --out=changes.png"""
 
-_TITLES = {"correct": "Correct", "neighbor": "Wrong: neighbor", "other": "Wrong: other"}
+_TITLES = {
+    "correct": "Correct",
+    "neighbor": "Wrong: visual neighbor",
+    "semantic": "Wrong: semantic neighbor",
+    "other": "Wrong: other",
+}
 _NAMES = (
     *("panel", "experiment", "dataset", "part", "nn_split", "before", "after"),
     *("percent", "count", "samples", "without_neighbors", "runs"),
@@ -217,30 +222,46 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     columns = numbers[""]
     by_panel = split_by(columns, "panel")
     figure, all_axes = drawing.panels(
-        style, len(by_panel), col_wrap=options.col_wrap, aspect=1.3
+        style,
+        len(by_panel),
+        col_wrap=options.col_wrap,
+        aspect=1.3,
+        sharex=outcomes.UNCHANGED not in columns.get("method", ()),
     )
     parts = set(columns["part"].tolist())
     labels_of: dict[Any, list[Any]] = {}
     bands = []
     looks = {"fontsize": options.label_size or "small", "rotation": options.label_rot}
+    # Neighbors in meaning are no neighbors in looks: they have a color of their own.
+    looks_as = dict(zip(OUTCOMES, OUTCOMES, strict=True))
+    if "semantic" in columns["nn_split"]:
+        looks_as["neighbor"] = "semantic"
+    colors = {outcome: style.outcomes[name] for outcome, name in looks_as.items()}
     after = style.text(outcomes.corrected_title(columns))
     for axes, here in zip(all_axes, by_panel.values(), strict=True):
-        sides = [_segments(here, side) for side in ("before", "after")]
-        bands += _draw_bands(axes, here, sides, style)
-        for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=True):
-            _draw_bar(axes, segments, style, x=x, hatch_few=len(parts) > 1)
+        names = ["before", "after"]
+        ticks = {_BAR / 2.0: "Baseline", 1.0 - _BAR / 2.0: after}
+        if outcomes.UNCHANGED in here.get("method", ()):
+            # The same again would say nothing.
+            names.pop()
+            ticks.popitem()
+        sides = [_segments(here, side) for side in names]
+        if len(sides) > 1:
+            bands += _draw_bands(axes, here, sides, colors)
+        for x, segments in zip((0.0, 1.0 - _BAR), sides, strict=False):
+            _draw_bar(axes, segments, style, colors, x=x, hatch_few=len(parts) > 1)
         labels_of[axes] = [
             _write_percents(axes, segments, is_left=is_left, looks=looks)
-            for segments, is_left in zip(sides, (True, False), strict=True)
+            for segments, is_left in zip(sides, (True, False), strict=False)
         ]
         axes.set_xlim(0.0, 1.0)
         axes.set_ylim(100.0 + 2.0 * _GAP, 0.0)
         axes.set_yticks([])
-        axes.set_xticks([_BAR / 2.0, 1.0 - _BAR / 2.0], ["Baseline", after])
+        axes.set_xticks(list(ticks), list(ticks.values()))
         axes.tick_params(axis="x", length=0.0)
         axes.spines[:].set_visible(False)
-    handles = [Patch(color=style.outcomes[outcome]) for outcome in OUTCOMES]
-    labels = [_TITLES[outcome] for outcome in OUTCOMES]
+    handles = [Patch(color=colors[outcome]) for outcome in OUTCOMES]
+    labels = [_TITLES[looks_as[outcome]] for outcome in OUTCOMES]
     if len(parts) > 1:
         handles.append(
             Patch(facecolor=style.secondary, hatch="////", edgecolor=style.background)
@@ -280,7 +301,13 @@ def _segments(columns: Columns, side: str) -> list[_Segment]:
 
 
 def _draw_bar(
-    axes: Any, segments: list[_Segment], style: Style, *, x: float, hatch_few: bool
+    axes: Any,
+    segments: list[_Segment],
+    style: Style,
+    colors: Mapping[str, str],
+    *,
+    x: float,
+    hatch_few: bool,
 ) -> None:
     for segment in segments:
         hatched = hatch_few and segment.part == "few"
@@ -290,7 +317,7 @@ def _draw_bar(
             _BAR,
             bottom=segment.low,
             align="edge",
-            color=style.outcomes[segment.outcome],
+            color=colors[segment.outcome],
             edgecolor=style.background,
             linewidth=0.0,
             hatch="////" if hatched else None,
@@ -368,7 +395,10 @@ def _write_on_band(figure: Any, band: _Band, looks: Mapping[str, Any]) -> None:
 
 
 def _draw_bands(
-    axes: Any, columns: Columns, sides: list[list[_Segment]], style: Style
+    axes: Any,
+    columns: Columns,
+    sides: list[list[_Segment]],
+    colors: Mapping[str, str],
 ) -> list[_Band]:
     """Draws a band for every flow, faint ones for no change; returns the others."""
     from matplotlib.patches import PathPatch
@@ -404,7 +434,7 @@ def _draw_bands(
         axes.add_patch(
             PathPatch(
                 Curve(points, codes),
-                facecolor=style.outcomes[before],
+                facecolor=colors[before],
                 alpha=_SAME if before == after else _CHANGED,
                 linewidth=0.0,
                 zorder=1 if before == after else 2,

@@ -75,6 +75,8 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     rows: list[tuple[Any, ...]] = []
     for panel, runs in sources.named():
         predicted = outcomes.find_outcomes(runs, sources, split=split, near=near)
+        # What is not changed is there once.
+        models = ["baseline"] if runs.is_unchanged else options.models
         for model in _MODELS:
             found = predicted.before if model == "baseline" else predicted.after
             counts = np.stack(
@@ -83,7 +85,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
             means = statistics.bootstrap_means(counts, n_boot=options.n_boot, rng=rng)
             size, count = found.shape[1], counts.mean(axis=0)
             low, high = (100.0 * end / size for end in statistics.interval(means))
-            if model not in options.models:
+            if model not in models:
                 continue
             rows += [
                 (
@@ -110,8 +112,10 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     width = 0.8 / len(models)
     tops = []
     for axes, in_panel in zip(all_axes, by_panel.values(), strict=True):
-        for number, model in enumerate(models):
-            offset = (number - (len(models) - 1) / 2) * width
+        there = set(in_panel["model"].tolist())
+        drawn = [model for model in models if model in there]
+        for number, model in enumerate(drawn):
+            offset = (number - (len(drawn) - 1) / 2) * width
             here = select(in_panel, model=model)
             x = np.arange(len(OUTCOMES)) + offset
             _draw_bars(axes, x, here, style, width=0.94 * width)

@@ -260,9 +260,11 @@ def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) ->
         _draw_samples(axes, samples, f"{when}_rank", style)
         _draw_neighbors(axes, near, style)
         _draw_templates(axes, by_kind, style, with_after=when == "after")
-        axes.set(xticks=[], yticks=[], xlim=xlim, ylim=ylim)
         # In a figure of a given height, panels are as wide as they are.
         free = style.aspect is not None
+        axes.set(xticks=[], yticks=[])
+        axes.set_xlim(*xlim, auto=free)
+        axes.set_ylim(*ylim, auto=free)
         axes.set_aspect("equal", adjustable="datalim" if free else "box")
         axes.spines[:].set(visible=True, color=style.secondary)
     marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
@@ -303,7 +305,7 @@ def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
             x,
             y,
             marker="o",
-            markersize=2.1 * mpl.rcParams["lines.markersize"],
+            markersize=2.3 * mpl.rcParams["lines.markersize"],
             color=color,
             markeredgecolor=style.foreground,
             markeredgewidth=0.6 * mpl.rcParams["lines.linewidth"],
@@ -315,7 +317,7 @@ def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
             ha="center",
             va="center_baseline",
             color=_contrast(color),
-            fontsize=0.85 * mpl.rcParams["xtick.labelsize"],
+            fontsize=mpl.rcParams["xtick.labelsize"],
             zorder=3,
         )
 
