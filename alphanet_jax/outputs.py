@@ -22,6 +22,7 @@ __all__ = [
     "check_file",
     "check_space",
     "hold",
+    "hold_file",
     "other_places",
     "release",
     "size_text",
@@ -179,11 +180,29 @@ def hold(name: str, directory: Path) -> None:
     Raises:
       UserError: If another program holds it, naming that.
     """
+    _hold(name, directory, directory / LOCK_NAME, "choose another directory")
+
+
+def hold_file(name: str, file: Path) -> None:
+    """Keeps other programs from writing a file, as `hold` does for a directory.
+
+    Args:
+      name: Name of the flag.
+      file: The file, or a directory that is made as a whole; neither need be there.
+
+    Raises:
+      UserError: If another program holds it, naming that.
+    """
+    lock = file.parent / f".{file.name}{LOCK_NAME}"
+    _hold(name, file, lock, "choose another name")
+
+
+def _hold(name: str, shown: Path, lock: Path, way_out: str) -> None:
     try:
         import fcntl
     except ImportError:
         return
-    path = directory.absolute() / LOCK_NAME
+    path = lock.absolute()
     if path in _HELD_PATHS:
         return
     made = [p for p in (path.parent, *path.parent.parents) if not p.exists()]
@@ -191,9 +210,7 @@ def hold(name: str, directory: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
-        raise _refused(
-            name, directory, directory, error, "choose another directory"
-        ) from None
+        raise _refused(name, shown, shown, error, way_out) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _same(descriptor, path):  # just released, and removed, by another
@@ -202,14 +219,14 @@ def hold(name: str, directory: Path) -> None:
         holder = _holder(path)
         os.close(descriptor)
         raise UserError(
-            f"--{name}: {directory} is in use by {holder}; wait until that has ended, "
-            "or choose another directory"
+            f"--{name}: {shown} is in use by {holder}; wait until that has ended, or "
+            f"{way_out}"
         ) from None
     except OSError as error:
         os.close(descriptor)
         path.unlink(missing_ok=True)
         print(
-            f"note: {directory} cannot be locked ({error.strerror}): see to it that "
+            f"note: {shown} cannot be locked ({error.strerror}): see to it that "
             "no other program writes to it",
             file=sys.stderr,
         )

@@ -19,12 +19,15 @@ from typing import Any, NoReturn
 
 __all__ = [
     "Terminated",
+    "at_end",
     "check",
     "end_at_once",
+    "hear_again",
     "leave",
     "line",
     "listening",
     "status_of",
+    "stderr_number",
     "was_asked",
 ]
 
@@ -51,6 +54,7 @@ class _State:
         self.log_level: int | None = None  # what logs were silent at before
         self.listens = False
         self.describe: Callable[[], str] = str
+        self.at_end: Callable[[int], None] | None = None
 
 
 _STATE = _State()
@@ -240,8 +244,30 @@ def end_at_once(status: int) -> NoReturn:
     if not _STATE.said:
         # Not by way of Python's stream, which the other thread may hold.
         with contextlib.suppress(OSError):
-            os.write(2, f"error: {line(status)}\n".encode(errors="replace"))
+            text = f"error: {line(status)}\n"
+            os.write(stderr_number(), text.encode(errors="replace"))
     os._exit(status)
+
+
+def stderr_number() -> int:
+    """Returns the file descriptor of standard error, which may have been moved."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return 2
+
+
+def hear_again() -> None:
+    """Hears signals again that a library has taken for itself."""
+    if _STATE.listens:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is _raise:
+                signal.signal(number, _raise)
+
+
+def at_end(call: Callable[[int], None]) -> None:
+    """Has a function called with the exit status by `leave`, which comes last."""
+    _STATE.at_end = call
 
 
 def leave(status: int) -> int:
@@ -250,6 +276,8 @@ def leave(status: int) -> int:
     That is after a signal: threads of libraries that wait for something would keep
     Python from ending. From now on a signal ends the process with that status.
     """
+    if _STATE.at_end is not None:
+        _STATE.at_end(status)
     if status in _ENDINGS:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

@@ -1,12 +1,16 @@
 """The command that compares, and the figure of what it writes."""
 
+import contextlib
 import csv
+import errno
 import json
+import os
 
 import made_data
 import numpy as np
 import pytest
 
+from alphanet_jax import files, outputs
 from alphanet_jax.commands import cli
 from alphanet_jax.figures import load_kind
 
@@ -56,6 +60,84 @@ def test_a_comparison_of_files(capsys, made, tmp_path):
             assert f"{100 * point['overall']:.1f}" in cells
     assert "3 of 3: logit_adjustment" in err
     assert f"saved {workdir / 'compare.json'}" in err
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Lets no file be written below a directory; what may be is given back."""
+    real = files.replacing
+
+    def fill(directory):
+        @contextlib.contextmanager
+        def replacing(path):
+            if path.is_relative_to(directory):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with real(path) as temporary:
+                yield temporary
+
+        monkeypatch.setattr(files, "replacing", replacing)
+
+    return fill
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing(capsys, made, tmp_path, full_disk, monkeypatch):
+    """Results, curves and the comparison: each is somewhere else, or said."""
+    workdir, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(outputs.tempfile, "gettempdir", lambda: str(elsewhere))
+    flags = ["--methods=alphanet,few_offset", "--config.rho=(0.5,1)"]
+    flags += [
+        "--config.seeds=1",
+        "--config.training.train_epochs=2",
+        "--config.training.min_epochs=1",
+    ]
+    flags += ["--config.training.n_neighbors=2", "--config.alphanet.hdims=(4,)"]
+    full_disk(workdir)
+    status, out, err = run(capsys, made, *flags, f"--workdir={workdir}")
+    last = err.splitlines()[-1]
+    assert status == 1
+    assert len([x for x in out.splitlines() if x.startswith("few_offset")]) == 2
+    (saved,) = elsewhere.rglob("compare.json")
+    trained = sorted(elsewhere.rglob("result.npz"))
+    assert len(trained) == 2
+    assert list(json.loads(saved.read_text())["methods"]) == [
+        *("unchanged", "alphanet", "few_offset"),
+    ]
+    assert last.startswith("error: ")
+    full = "cannot be written: No space left on device"
+    for place in (saved, *trained):
+        assert f"{place.name} {full}; the result is in {place}: move it there" in last
+    for name in ("unchanged", "alphanet", "few_offset"):
+        assert f"{workdir / 'methods' / name}.npz {full}; " in last + "; "
+    assert f"saved {saved}\n" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("at_last", [False, True])
+def test_a_comparison_that_can_be_saved_nowhere(capsys, tmp_path, monkeypatch, at_last):
+    from alphanet_jax.commands import compare
+    from alphanet_jax.errors import UserError
+    from alphanet_jax.results import comparison_file
+
+    path, said, tried = tmp_path / "compare.json", [], []
+
+    def save(path, found):
+        tried.append(path)
+        if not (at_last and len(tried) == 3):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(outputs, "other_places", lambda path: [tmp_path / "x"])
+    monkeypatch.setattr(comparison_file, "save", save)
+    monkeypatch.setattr(comparison_file, "table", lambda found: f"table of {found}")
+    if at_last:
+        compare._conclude(path, {}, [], said.append)
+        assert said[-1] == f"saved {path} after all"
+    else:
+        with pytest.raises(UserError, match=r"^curves; [^;]*; nor could it"):
+            compare._conclude(path, {}, ["curves", "curves"], said.append)
+    assert capsys.readouterr().out == "table of {}\n"
+    assert tried == [path, tmp_path / "x", path]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ class TestSweep:
         finish(*(start(p, 2, address, 2, i) for i, p in enumerate(paths)))
         first, second = map(read, paths)
         assert first["process"].tolist() == [2, 4, 1]
+        # Of 5 GiB and 3 GiB, in MiB.
+        assert first["least"] == second["least"] == 3 << 10
         assert second["process"].tolist() == [2, 4, 0]
         for found in (first, second):
             assert {*map(tuple, found["layout/state"].tolist())} == {(4, 0, 4)}
@@ -106,6 +108,7 @@ class TestOneDevice:
     def test_nothing_is_done(self):
         assert devices.make_mesh() is None
         assert devices.is_first_process()
+        assert devices.least_bytes(12345) == 12345
         tree = {"x": np.arange(3), "y": (np.ones((2, 2)),)}
         assert devices.split(tree, None) is tree
         assert devices.replicate(tree, None) is tree

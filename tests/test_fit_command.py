@@ -1,6 +1,8 @@
 """`alphanet fit`: features and a checkpoint in, a corrected classifier out."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -8,12 +10,13 @@ import numpy as np
 import pytest
 
 import alphanet_jax
-from alphanet_jax import correction
+from alphanet_jax import correction, files, outputs
 from alphanet_jax.commands import cli
 from alphanet_jax.commands import fit as command
 from alphanet_jax.data import registry
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.results import changes
+from alphanet_jax.results import file as result_file
 
 COUNTS = [60, 50, 40, 30, 25, 9, 8, 7]
 SHORT = [
@@ -258,3 +261,44 @@ def test_changes_by_hand():
         "Gained most:  class 0 (few, 1 sample) 0.0 -> 75.0",
         "Lost most:    class 1 (many, 300 samples) 100.0 -> 50.0",
     ]
+
+
+def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_no_correction(made, capsys, tmp_path, monkeypatch):
+    """It goes elsewhere; the classifier is written all the same, the status is 1."""
+    elsewhere, real = tmp_path / "elsewhere", result_file.save_result
+    elsewhere.mkdir()
+
+    def save(path, arrays):
+        (real if path.is_relative_to(elsewhere) else full)(path, arrays)
+
+    monkeypatch.setattr(outputs.tempfile, "gettempdir", lambda: str(elsewhere))
+    monkeypatch.setattr(result_file, "save_result", save)
+    flags = [*FILES, "--method=tau_normalization", "--workdir=w", "--nocontrols"]
+    assert fit(*flags, "--out=new.npz") == 1
+    shown = capsys.readouterr()
+    (place,) = elsewhere.rglob("result.npz")
+    assert shown.err.splitlines()[-1] == (
+        "error: w/result.npz cannot be written: No space left on device; the result "
+        f"is in {place}: move it there"
+    )
+    assert any(line.startswith("Baseline") for line in shown.out.splitlines())
+    assert Path("new.npz").exists()
+
+    # Where it can be saved nowhere, the table is there, and what a call returns.
+    monkeypatch.setattr(result_file, "save_result", full)
+    assert fit(*flags, "--out=other.npz") == 1
+    shown = capsys.readouterr()
+    assert "nor could it be saved elsewhere" in shown.err.splitlines()[-1]
+    assert any(line.startswith("Baseline") for line in shown.out.splitlines())
+    groups, weight, bias = made
+    monkeypatch.setattr(files, "write_npz", full)
+    call = alphanet_jax.fit(
+        *groups["train"], weight, bias, method="tau_normalization", workdir="x"
+    )
+    assert np.isfinite(call.weight).all()
+    assert [line for line in call.remarks if "original_head.npz cannot be" in line]

@@ -142,6 +142,25 @@ class TestHeld:
         outputs.release()
         assert not (tmp_path / "w").exists()  # nothing came of it
 
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_file(self, tmp_path, there):
+        """Another name in the same directory is free."""
+        out = tmp_path / "new" / "head.npz"
+        if there:
+            out.parent.mkdir()
+            out.write_text("precious")
+        outputs.hold_file("out", out)
+        outputs.hold_file("out", out.parent / "other.npz")
+        outputs._HELD_PATHS.clear()  # as another program would
+        with pytest.raises(UserError, match="is in use by") as raised:
+            outputs.hold_file("out", out)
+        assert f"--out: {out} is in use by process {os.getpid()}" in str(raised.value)
+        assert str(raised.value).endswith("has ended, or choose another name")
+        outputs.release()
+        assert out.parent.exists() == there
+        if there:
+            assert [path.name for path in out.parent.iterdir()] == ["head.npz"]
+
     def test_what_is_in_it_stays(self, tmp_path):
         outputs.hold("workdir", tmp_path / "w")
         (tmp_path / "w" / "result.npz").write_text("precious")

@@ -79,6 +79,7 @@ def run(values: flags.FlagValues) -> None:
     path = _path(values, entry, Path(settings.data_root))
     if devices.is_first_process():
         outputs.check_file("out", path)
+        outputs.hold_file("out", path)
     data = training.load_data(settings, report=running.say)
     try:
         (trained,) = training.train(

@@ -26,6 +26,7 @@ from typing import Any
 from absl import flags
 
 from alphanet_jax import bundled, outputs, stopping
+from alphanet_jax.commands import processes
 from alphanet_jax.errors import UserError, did_you_mean, printable
 from alphanet_jax.version import __version__
 
@@ -256,6 +257,7 @@ def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
     except Exception as error:
         if stopping.was_asked():  # it may be what a library made of a signal
             raise
+        processes.wait_for_cause(error)
         if debug:
             traceback.print_exc()
         return _fail(_one_line(error))

@@ -1,6 +1,8 @@
 """Compares corrections of a dataset's classifier, and writes `compare.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -8,6 +10,10 @@ from alphanet_jax.commands import own_files, reading, running
 from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError
+from alphanet_jax.results.comparison_file import FILE_NAME
+
+if TYPE_CHECKING:
+    from alphanet_jax.experiment.progress import Report
 
 __all__ = ["DESCRIPTION", "define_flags", "fields", "prepare_arguments", "run"]
 
@@ -102,7 +108,6 @@ def run(values: flags.FlagValues) -> None:
     from alphanet_jax import comparison
     from alphanet_jax.experiment import devices, training
     from alphanet_jax.paper import grid
-    from alphanet_jax.results import comparison_file
 
     listed = [name for text in values.methods or () for name in text.split(",")]
     methods = comparison.method_names([name.strip() for name in listed])
@@ -120,6 +125,7 @@ def run(values: flags.FlagValues) -> None:
     data = training.load_data(settings, entry=entry, report=report)
     if has_files and speaks:
         own_files.write_registry(files)
+    unsaved: list[str] = []
     found = comparison.compare(
         data,
         methods=methods,
@@ -134,10 +140,33 @@ def run(values: flags.FlagValues) -> None:
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(settings, data),
         report=report,
+        on_unsaved=unsaved.append,
     )
-    if not speaks:
-        return
-    path = workdir / comparison_file.FILE_NAME
-    comparison_file.save(path, found)
-    report(f"saved {path}\n")
+    if speaks:
+        _conclude(workdir / FILE_NAME, found, unsaved, report)
+
+
+def _conclude(
+    path: Path, found: Mapping[str, Any], unsaved: Sequence[str], report: "Report"
+) -> None:
+    """Saves a comparison and prints its tables.
+
+    Raises:
+      UserError: If it, or what it is of, could not be saved where it belongs.
+    """
+    from alphanet_jax.experiment import keeping
+    from alphanet_jax.results import comparison_file
+
+    def write(place: Path) -> None:
+        comparison_file.save(place, found)
+
+    place, problem = keeping.save_anywhere(path, write, report)
+    report("" if place is None else f"saved {place}\n")
     print(comparison_file.table(found))
+    told = list(unsaved)
+    if problem and keeping.bring_home(path, place, write):
+        report(f"saved {path} after all")
+    elif problem:
+        told.append(problem)
+    if told:
+        raise UserError("; ".join(dict.fromkeys(told)))

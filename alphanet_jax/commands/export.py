@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from alphanet_jax import results
+from alphanet_jax import outputs, results
 from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 
@@ -102,6 +102,7 @@ def run(values: flags.FlagValues) -> None:
     if not values.into:  # before anything is read
         saved_heads.check_ending(Path(values.out))
         checkpoint_copies.check_new(Path(values.out))
+    outputs.hold_file("out", Path(values.out))
     finder = reading.data_finder(values)
     path = result_path(Path(values.result))
     file = results.load_file(path, recompute=Recomputation(finder))

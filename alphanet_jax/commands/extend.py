@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from alphanet_jax import results
+from alphanet_jax import outputs, results
 from alphanet_jax.commands import export, reading, running
 from alphanet_jax.errors import UserError
 
@@ -114,6 +114,7 @@ def run(values: flags.FlagValues) -> None:
     out, seed = Path(values.out), export.read_seed(values.seed)
     saved_heads.check_ending(out)
     checkpoint_copies.check_new(out)
+    outputs.hold_file("out", out)
     from alphanet_jax.new_classes import add_classes
 
     path = export.result_path(Path(values.result))

@@ -12,7 +12,6 @@ from alphanet_jax.commands import own_files, running, train
 from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP
 from alphanet_jax.commands.running import fields
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.results.file import FILE_NAME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,7 +155,7 @@ def run(values: flags.FlagValues) -> None:
         _check_results(points, data, asked, workdir, overwrite=overwrite)
         own_files.write_registry(found)
     if asked is not None:
-        arrays = fitting.run(
+        done = fitting.run(
             data,
             asked,
             settings=points[0].settings,
@@ -166,9 +165,13 @@ def run(values: flags.FlagValues) -> None:
         )
         beside = train.controls(values, data, report)
         report("")
-        rows = {str(arrays["method"]): arrays}
+        rows = {str(done.arrays["method"]): done.arrays}
         print(accuracy_tables.training_table(rows, controls=beside))
-        _describe(arrays, workdir / FILE_NAME, data, out, report)
+        if done.path is None:  # it could be saved nowhere
+            raise UserError(done.unsaved)
+        _describe(done.arrays, done.path, data, out, report)
+        if done.unsaved:
+            raise UserError(done.unsaved)
         return
     trained = train.train_points(values, points, data, workdir, report)
     if not speaks:

@@ -10,6 +10,7 @@ import ml_collections
 from absl import flags
 
 from alphanet_jax import bundled, outputs
+from alphanet_jax.commands import compiled, processes
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import FIELDS, Field
 from alphanet_jax.config.sweep import Point
@@ -32,10 +33,6 @@ __all__ = [
     "start_jax",
     "workdir",
 ]
-
-
-# A process that says nothing for so long is dead, and the others end.
-_HEARTBEAT_SECONDS = 20
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
@@ -197,12 +194,11 @@ def keep_programs(values: flags.FlagValues) -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+        compiled.mend_entries(cache, say)
 
 
 def start_jax(values: flags.FlagValues) -> None:
     """Sets JAX up: where it keeps compiled programs, and with which processes."""
-    import jax
-
     keep_programs(values)
     address, count, number = (
         values[name].value
@@ -213,20 +209,40 @@ def start_jax(values: flags.FlagValues) -> None:
             "--num_processes and --process_id need --coordinator_address, the "
             "HOST:PORT of the first process"
         )
-    if address == "auto":
-        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
-    elif address is not None:
-        if count is None or number is None or not 0 <= number < count:
-            raise UserError(
-                "--coordinator_address needs --num_processes and --process_id, from 0 "
-                f"to one less than their number, got {count} and {number}"
-            )
-        jax.distributed.initialize(
-            address, count, number, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS
+    if address not in (None, "auto") and (
+        count is None or number is None or not 0 <= number < count
+    ):
+        raise UserError(
+            "--coordinator_address needs --num_processes and --process_id, from 0 "
+            f"to one less than their number, got {count} and {number}"
+        )
+    if address is not None:
+        processes.join(
+            None if address == "auto" else address,
+            count,
+            number,
+            way_out=_way_out(values),
+            clear=say.clear,
+            debug=bool("debug" in values and values["debug"].value),
         )
     from alphanet_jax.experiment import devices
 
     devices.check_devices()
+
+
+def _way_out(values: flags.FlagValues) -> str:
+    """Says what to do where one of several processes has died."""
+    if "ckpt_dir" not in values:
+        return "start the same commands again"
+    directory = values["ckpt_dir"].value
+    if not directory:
+        return "with --ckpt_dir the same commands would go on after the last epoch"
+    if values["load_from_ckpt"].value:
+        return f"the same commands go on after the last epoch in {directory}"
+    return (
+        "without --noload_from_ckpt the same commands go on after the last epoch in "
+        f"{directory}"
+    )
 
 
 def check_config(values: flags.FlagValues) -> ml_collections.ConfigDict:
@@ -307,6 +323,8 @@ def hold(values: flags.FlagValues, workdir: Path) -> None:
     outputs.hold("workdir", workdir)
     if "ckpt_dir" in values and values["ckpt_dir"].value:
         outputs.hold("ckpt_dir", Path(values["ckpt_dir"].value))
+    if "out" in values and values["out"].value:
+        outputs.hold_file("out", Path(values["out"].value))
 
 
 def memory_limit(values: flags.FlagValues) -> int | None:

@@ -78,6 +78,7 @@ def compare(
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     report: Report = print,
+    on_unsaved: Report | None = None,
 ) -> dict[str, Any]:
     """Compares corrections of a classifier on one dataset.
 
@@ -103,6 +104,8 @@ def compare(
       memory_limit: Bytes that may be used in training.
       neighbors: Where neighbors are kept; None for nowhere.
       report: Takes lines of text about progress.
+      on_unsaved: Takes a line about each thing that could not be saved in `workdir`,
+        which stops nothing; by default `report` gets a warning.
 
     Returns:
       The content of `compare.json`; see `alphanet_jax.results.comparison_file`.
@@ -117,6 +120,10 @@ def compare(
     for note in setup.notes:
         report(f"note: {note}")
     root = None if workdir is None else Path(workdir)
+
+    def warn(line: str) -> None:
+        report(f"warning: {line}")
+
     alphanet = AlphaNetSweep(
         settings,
         rhos,
@@ -124,6 +131,7 @@ def compare(
         memory_limit=memory_limit,
         neighbors=neighbors,
         report=report,
+        on_unsaved=on_unsaved or warn,
     )
     folds = None if setup.fold_of is None else num_folds
     facts = {"num_folds": folds, "seed": seed, "oracle": oracle}
@@ -200,7 +208,12 @@ class _Curves:
         facts = {"version": __version__, "file_hashes": hashes, **self.facts}
         key = kept.key_of(facts | self._facts_of(name))
         path = self.root / "methods" / f"{name}.npz"
-        return kept.load_or_make(path, key, lambda: self._judged(name))
+        return kept.load_or_make(
+            path,
+            key,
+            lambda: self._judged(name),
+            on_unsaved=self.alphanet.on_unsaved,
+        )
 
     @functools.cached_property
     def _shared(self) -> dict[str, Any]:
@@ -298,7 +311,9 @@ def _run(
             with stage(report, f"{number} of {len(names)}: {name}"):
                 found = curve(name)
         # Whatever a method cannot do with these data, the others may.
-        except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        except (
+            *(ArithmeticError, MemoryError, OSError, RuntimeError, ValueError),
+        ) as error:
             lines = (str(error) or type(error).__name__).splitlines()
             failed[name] = lines[0]
             report(f"{number} of {len(names)}: {name} failed: {lines[0]}")

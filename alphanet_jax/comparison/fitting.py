@@ -22,6 +22,7 @@ from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset, Group
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.eval import Counts, Metrics
+from alphanet_jax.experiment import keeping
 from alphanet_jax.experiment import outcome as outcomes
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.posthoc import AlphaNetPlus, Linear, PlusFamily
@@ -36,6 +37,7 @@ __all__ = [
     "AUTO",
     "AUTO_METHODS",
     "Asked",
+    "Kept",
     "fit_method",
     "linear_methods",
     "method_name",
@@ -86,6 +88,20 @@ class Asked(NamedTuple):
         return {"method": self.method, "method_options": options}
 
 
+class Kept(NamedTuple):
+    """A result, and where it is.
+
+    Attributes:
+      arrays: The arrays of the result.
+      path: Its file; None where there is none.
+      unsaved: What is to be said where it could not be saved where it belongs.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    path: Path | None = None
+    unsaved: str = ""
+
+
 def linear_methods() -> tuple[str, ...]:
     """Lists the corrections whose outcome is a classifier, the given one left out."""
     methods = posthoc.METHODS.values()
@@ -123,7 +139,7 @@ def run(
     workdir: Path | str | None = None,
     overwrite: bool = False,
     report: Report = print,
-) -> Mapping[str, np.ndarray]:
+) -> Kept:
     """Does what `fit_method` does, and keeps the result; what is done is read.
 
     Args:
@@ -135,13 +151,14 @@ def run(
       report: Takes lines of text about progress, and what was chosen.
 
     Returns:
-      The arrays of a result.
+      The result. Where it cannot be written where it belongs it goes elsewhere, which
+      is said.
 
     Raises:
       UserError: If anything is not right; nothing is written.
     """
     if workdir is None:
-        return fit_method(data, asked, settings=settings, report=report)
+        return Kept(fit_method(data, asked, settings=settings, report=report))
     path = Path(workdir) / result_file.FILE_NAME
     config = settings.as_config() | asked.as_config()
     if result_file.is_done(
@@ -152,11 +169,14 @@ def run(
         report=report,
     ):
         report(f"done already: {path}")
-        return result_file.load_result(path)
+        return Kept(result_file.load_result(path), path)
     arrays = fit_method(data, asked, settings=settings, report=report)
-    result_file.save_result(path, arrays)
-    report(f"saved {path}")
-    return arrays
+    place, problem = keeping.save_result(path, arrays, report)
+    if place is None and keeping.move_home(path, None, arrays):
+        place, problem = path, ""
+    if not problem:
+        report(f"saved {path}")
+    return Kept(arrays, place, problem)
 
 
 class _Fitted(NamedTuple):

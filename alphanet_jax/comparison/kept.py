@@ -72,10 +72,27 @@ def load(path: Path, key: str) -> Curve | None:
         return None
 
 
-def load_or_make(path: Path, key: str, make: Callable[[], Curve]) -> Curve:
-    """Reads a curve, or makes it and writes it."""
+def load_or_make(
+    path: Path,
+    key: str,
+    make: Callable[[], Curve],
+    *,
+    on_unsaved: Callable[[str], None],
+) -> Curve:
+    """Reads a curve, or makes it and writes it.
+
+    Args:
+      path: Its file.
+      key: See `key_of`.
+      make: Makes it.
+      on_unsaved: Takes a line where it cannot be written, which loses nothing but the
+        time to make it again.
+    """
     found = load(path, key)
     if found is None:
         found = make()
-        save(path, found, key)
+        try:
+            save(path, found, key)
+        except OSError as error:
+            on_unsaved(f"{path} cannot be written: {error.strerror or error}")
     return found

@@ -36,6 +36,7 @@ class AlphaNetSweep:
       memory_limit: Bytes that may be used; see `training.train`.
       neighbors: Where neighbors are kept; None for nowhere.
       report: Takes lines of text about progress.
+      on_unsaved: Takes a line about each result that could not be saved there.
     """
 
     settings: Settings
@@ -44,6 +45,7 @@ class AlphaNetSweep:
     memory_limit: int | None = None
     neighbors: NeighborStore | None = None
     report: Report = print
+    on_unsaved: Report = print
 
     def curve(
         self,
@@ -124,6 +126,8 @@ class AlphaNetSweep:
             neighbors=self.neighbors if workdir is self.workdir else None,
             report=self.report if report is None else report,
         )
+        for line in dict.fromkeys(line for one in trained for line in one.unsaved):
+            self.on_unsaved(line)
         return [one.arrays(_ARRAYS) for one in trained]
 
     def _cross_validate(self, data: Dataset, fold_of: np.ndarray) -> np.ndarray:

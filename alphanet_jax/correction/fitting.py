@@ -19,7 +19,7 @@ from alphanet_jax.correction.outcome import ORIGINAL_FILE, Correction
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.experiment import devices, training
+from alphanet_jax.experiment import devices, keeping, training
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.results import corrected, recorded
 from alphanet_jax.results.corrected import Head
@@ -154,15 +154,23 @@ def fit(
             workdir=workdir,
             overwrite=overwrite,
             report=say,
-        )
+        ).arrays
     original = Head(data.weight, data.bias)
     if workdir is not None and devices.is_first_process():
-        with files.replacing(Path(workdir) / ORIGINAL_FILE) as temporary:
-            files.write_npz(temporary, original._asdict())
+        keeping.save_anywhere(
+            Path(workdir) / ORIGINAL_FILE,
+            lambda path: _write_head(path, original),
+            say,
+        )
     if harm := corrected.remark_on_harm(result):
         say(harm)
     config, has_val = recorded.config_of(str(result["config"])), data.val is not None
     return Correction(original, result, config, has_val, data, tuple(remarks))
+
+
+def _write_head(path: Path, head: Head) -> None:
+    with files.replacing(path) as temporary:
+        files.write_npz(temporary, head._asdict())
 
 
 def _listen(remarks: list[str], report: Report) -> Report:

@@ -19,6 +19,7 @@ __all__ = [
     "check_devices",
     "fetch",
     "is_first_process",
+    "least_bytes",
     "make_mesh",
     "one_by_one",
     "replicate",
@@ -75,6 +76,24 @@ def one_by_one() -> Iterator[None]:
     yield
     if is_first_process():
         multihost_utils.sync_global_devices("one_by_one")
+
+
+def least_bytes(number: int) -> int:
+    """Takes the least of what the processes give; all then plan by the same number.
+
+    Args:
+      number: Bytes, as this process finds them.
+
+    Returns:
+      The least of all, in whole MiB; of one process its own.
+    """
+    if jax.process_count() == 1:
+        return number
+    from jax.experimental import multihost_utils
+
+    # Arrays of JAX have 32 bits.
+    found = multihost_utils.process_allgather(np.asarray([number >> 20], np.int32))
+    return int(np.min(found)) << 20
 
 
 def _put(tree: Any, mesh: Mesh, spec: PartitionSpec) -> Any:

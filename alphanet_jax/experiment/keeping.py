@@ -34,8 +34,10 @@ __all__ = [
     "PlanRecord",
     "SteadyCheckpoints",
     "SteadyLogs",
+    "bring_home",
     "check_space",
     "move_home",
+    "save_anywhere",
     "save_result",
 ]
 
@@ -71,15 +73,33 @@ def save_result(
     Returns:
       Where it is, None for nowhere; and what went wrong, if anything did.
     """
+    return save_anywhere(
+        path, lambda place: result_file.save_result(place, arrays), report
+    )
+
+
+def save_anywhere(
+    path: Path, write: Callable[[Path], None], report: Report
+) -> tuple[Path | None, str]:
+    """Writes what has been computed where it belongs, or else where that can be done.
+
+    Args:
+      path: Where it belongs.
+      write: Writes it to a path, whole or not at all.
+      report: Takes a line about what went wrong.
+
+    Returns:
+      Where it is, None for nowhere; and what went wrong, if anything did.
+    """
     try:
-        result_file.save_result(path, arrays)
+        write(path)
     except OSError as error:
         problem = f"{path} cannot be written: {error.strerror or error}"
     else:
         return path, ""
     for place in outputs.other_places(path):
         with contextlib.suppress(OSError):
-            result_file.save_result(place, arrays)
+            write(place)
             problem += f"; the result is in {place}: move it there"
             report(f"warning: {problem}")
             return place, problem
@@ -91,10 +111,28 @@ def move_home(
     path: Path, place: Path | None, arrays: Mapping[str, np.ndarray] | None
 ) -> bool:
     """Tries again to put a result where it belongs; returns whether that is done."""
+
+    def write(place: Path) -> None:
+        assert arrays is not None
+        result_file.save_result(place, arrays)
+
+    return bring_home(path, place, write)
+
+
+def bring_home(path: Path, place: Path | None, write: Callable[[Path], None]) -> bool:
+    """Tries again to put what `save_anywhere` wrote where it belongs.
+
+    Args:
+      path: Where it belongs.
+      place: Where it is; None for nowhere.
+      write: Writes it to a path; for what is nowhere.
+
+    Returns:
+      Whether that is done.
+    """
     try:
         if place is None:
-            assert arrays is not None
-            result_file.save_result(path, arrays)
+            write(path)
         else:
             with files.replacing(path) as temporary:
                 shutil.copyfile(place, temporary)

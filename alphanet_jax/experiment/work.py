@@ -124,7 +124,8 @@ class Work:
         count = len(self._data.train.labels)
         with stage(report, "neighbors", total=count, unit="samples"):
             owners, parts = self._make_parts(numbers)
-        now = cohorts.plan_parts(parts, memory_limit=memory_limit)
+        free = memory_limit or memory.available_bytes(jax.devices()[0].platform)
+        now = cohorts.plan_parts(parts, memory_limit=devices.least_bytes(free))
         made = cohorts.make_cohorts(parts)
         plans = plans if _fit(plans, made) else now
         waiting: dict[int, list[tuple[Problem, Outcome]]] = {
@@ -264,18 +265,20 @@ class Work:
         # Imported here: it takes a while, and most runs keep no checkpoints.
         from alphanet_jax.experiment import checkpoints
 
-        store, plans = checkpoints.open_store(
-            kept.ckpt_dir,
-            configs={
-                self._points[n].title: self._points[n].settings.as_config()
-                for n in numbers
-            },
-            file_hashes=self._data.file_hashes,
-            plans=plans,
-            keep=kept.n_ckpt,
-            load=kept.load_from_ckpt,
-            report=report,
-        )
+        # The record of the first process is that of all; it alone makes or removes one.
+        with devices.one_by_one():
+            store, plans = checkpoints.open_store(
+                kept.ckpt_dir,
+                configs={
+                    self._points[n].title: self._points[n].settings.as_config()
+                    for n in numbers
+                },
+                file_hashes=self._data.file_hashes,
+                plans=plans,
+                keep=kept.n_ckpt,
+                load=kept.load_from_ckpt or not devices.is_first_process(),
+                report=report,
+            )
         stack.callback(store.close)
         steady = keeping.SteadyCheckpoints(store, report, directory=kept.ckpt_dir)
         return steady, plans
