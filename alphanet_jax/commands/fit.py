@@ -208,7 +208,7 @@ def _check_results(
         )
         return
     result_file.is_done(
-        workdir / FILE_NAME,
+        workdir / result_file.FILE_NAME,
         config=points[0].settings.as_config() | asked.as_config(),
         file_hashes=data.file_hashes,
         overwrite=overwrite,
