@@ -195,6 +195,23 @@ def hold_file(name: str, file: Path) -> None:
     """
     lock = file.parent / f".{file.name}{LOCK_NAME}"
     _hold(name, file, lock, "choose another name")
+    for other in file.parent.glob(f".*{LOCK_NAME}"):
+        _remove_if_left(other)
+
+
+def _remove_if_left(lock: Path) -> None:
+    """Removes the lock of a process that is dead; that of a living one stays."""
+    if lock.absolute() in _HELD_PATHS:
+        return
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        descriptor = os.open(lock, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _hold(name: str, shown: Path, lock: Path, way_out: str) -> None:

@@ -161,6 +161,15 @@ class TestHeld:
         if there:
             assert [path.name for path in out.parent.iterdir()] == ["head.npz"]
 
+    def test_those_of_dead_processes_go_away(self, tmp_path):
+        (tmp_path / ".dead.npz.in_use").write_text("{}")
+        outputs.hold_file("out", tmp_path / "alive.npz")
+        outputs._HELD_PATHS.clear()  # as another program would
+        outputs.hold_file("out", tmp_path / "head.npz")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            *(".alive.npz.in_use", ".head.npz.in_use"),
+        ]
+
     def test_what_is_in_it_stays(self, tmp_path):
         outputs.hold("workdir", tmp_path / "w")
         (tmp_path / "w" / "result.npz").write_text("precious")

@@ -115,7 +115,7 @@ def test_standard_error_may_be_moved(monkeypatch, tmp_path):
 class Pair:
     """Two processes that train together."""
 
-    def __init__(self, directory, cache, *flags):
+    def __init__(self, directory, cache, *flags, of_second=()):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
@@ -134,6 +134,7 @@ class Pair:
                             f"--coordinator_address={address}",
                             *("--num_processes=2", f"--process_id={number}"),
                             *flags,
+                            *(of_second if number else ()),
                         ],
                         stdout=log,
                         stderr=log,
@@ -183,6 +184,19 @@ class Pair:
         for number, process in enumerate(self.processes):
             assert process.wait(timeout=120) == 0, self.text(number)
             assert "error" not in self.text(number)
+
+
+@pytest.mark.slow
+def test_one_ends_with_an_error(tmp_path):
+    """It says why, and the other says that it has ended."""
+    away = [f"--config.data_root={tmp_path / 'away'}"]
+    with Pair(tmp_path, "off", "--workdir=w", of_second=away) as pair:
+        assert pair.line(0) == (
+            "error: process 1 of 2 has ended with status 1, and said why; with "
+            "--ckpt_dir the same commands would go on after the last epoch"
+        )
+        assert f"error: {tmp_path / 'away'}" in pair.line(1)
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.slow
