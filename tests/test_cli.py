@@ -293,6 +293,10 @@ class TestErrors:
         path.write_bytes(b"precious")
         arguments = ["--config.training.ptopt.optim_params=lr=1e30", *SHORT]
         assert main(QUICKSTART, "--workdir=x", *arguments) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert "x/result.npz is of another run: the file cannot be read" in line
+        assert path.read_bytes() == b"precious"
+        assert main(QUICKSTART, "--workdir=x", "--overwrite", *arguments) == 1
         assert "the loss is" in capsys.readouterr().err.splitlines()[-1]
         assert path.read_bytes() == b"precious"
 

@@ -328,7 +328,6 @@ def test_files_of_one_and_of_several_styles(tmp_path):
     assert not plt.get_fignums()
 
 
-@pytest.mark.slow
 def test_two_styles_are_never_one_file(tmp_path):
     looks = [style.make_style(name) for name in ("web_light", "web_dark")]
     with pytest.raises(

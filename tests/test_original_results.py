@@ -173,7 +173,7 @@ class TestCommands:
         flags = [f"--base_res_dir={directory}", "--data_root=/nowhere"]
         flags += ["--rel_exp_paths", "rho_0.5"]
         baseline = f"--baseline_file={directory / 'baseline.pkl'}"
-        text = run(capsys, "results", *flags, baseline)
+        text = run(capsys, "results", *flags, baseline, "--format=web")
         recorded = [made_originals.result_of(made, seed=seed)[0] for seed in (1, 2)]
         parts = [
             [each["test_acc__per__split"][split] for split in ("few", "medium", "many")]
@@ -193,7 +193,7 @@ class TestCommands:
         value = changed(value, 0.125, "test_acc__per__split", "few")
         made_originals.save(other.root / "base.pkl", value)
         flags = [f"--base_res_dir={directory}", *places(other)]
-        text = run(capsys, "results", *flags)
+        text = run(capsys, "results", *flags, "--format=web")
         assert row(text, "Baseline")[0] == 12.5
         # A trained result is none.
         path = directory / "rho_0.5/rep_1/result.pth"
@@ -286,8 +286,9 @@ class TestImport:
         # What was not recorded is not made up.
         assert not {"learning_rate", "val_top5", "val_f1"} & arrays.keys()
         # No data is needed from now on.
-        text = run(capsys, "results", f"--base_res_dir={tmp_path}")
-        direct = run(capsys, "results", f"--base_res_dir={source}", *places(made))
+        web = ["results", "--format=web"]
+        text = run(capsys, *web, f"--base_res_dir={tmp_path}")
+        direct = run(capsys, *web, f"--base_res_dir={source}", *places(made))
         assert row(text, tmp_path.name if "\nw" not in text else "w") == row(
             direct, "rep_1"
         )

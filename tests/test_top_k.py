@@ -141,12 +141,9 @@ class TestTopKHits:
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_is_what_training_counted(made, tmp_path, monkeypatch, capsys, scale):
-    """For a classifier of equal rows too, where every score is the same."""
+    """For a classifier of zeros too, where every score is the same."""
     monkeypatch.chdir(tmp_path)
-    weight, bias = made.weight, made.bias
-    if not scale:
-        weight, bias = np.repeat(weight[:1], len(weight), axis=0), 0 * bias
-    made.dump_classifier(weight=weight, bias=bias)
+    made.dump_classifier(weight=scale * made.weight, bias=scale * made.bias)
     path = results_of_data.train(made, tmp_path / "w")
     trained = load_result(path)
 

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def check_classifier(where: str, weight: Any, bias: Any) -> None:
-    """Checks that a classifier is finite, `(C, d)` and `(C,)`, and not all 0."""
+    """Checks that a classifier is finite, `(C, d)` and `(C,)`, in float32."""
     if np.ndim(weight) != 2 or 0 in np.shape(weight):
         raise UserError(
             f"{where}: weight must have shape (classes, features), "
@@ -48,8 +48,6 @@ def check_classifier(where: str, weight: Any, bias: Any) -> None:
                 f"{where}: {name} must be finite in float32, got {array[first]} at "
                 f"{first}"
             )
-    if not np.any(weight):
-        raise UserError(f"{where}: all of weight is 0: it tells no class from another")
 
 
 def check_floats(where: str, name: str, array: np.ndarray) -> None:

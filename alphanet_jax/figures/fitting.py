@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import extents, wrapping
 from alphanet_jax.figures.style import Style
@@ -59,13 +61,21 @@ def _try(
     """Draws a figure; returns also what of it can't be read."""
     with _collapse_is_silent() as collapsed:
         figure = render(style)
+        before = _places(figure)
         figure.draw_without_rendering()
         # Labels of ticks may take other room once panels have theirs.
-        figure.draw_without_rendering()
+        if not np.allclose(before, _places(figure), rtol=0.0, atol=1e-4):
+            figure.draw_without_rendering()
     reasons = extents.misfits(figure, wrapping.renderer_of(figure, style))
     if collapsed and not reasons:
         reasons = ["panels have no room"]
     return figure, reasons
+
+
+def _places(figure: Any) -> np.ndarray:
+    """Returns where panels are, with shape `[panels, 4]`, in parts of the figure."""
+    places = [axes.get_position().bounds for axes in figure.axes]
+    return np.array(places).reshape(-1, 4)
 
 
 @contextlib.contextmanager
