@@ -293,7 +293,6 @@ def join(
       UserError: If they do not come together.
     """
     import jax
-    from jax._src import distributed
 
     if not debug:
         _divert()
@@ -314,20 +313,15 @@ def join(
             "the same address and --num_processes"
         ) from None
     stopping.hear_again()  # JAX takes SIGTERM for itself
-    state = distributed.global_state
-    client = getattr(state, "client", None)
-    if not all(
-        hasattr(client, name) for name in ("key_value_set", "key_value_dir_get")
-    ):
+    try:
+        from jax._src.distributed import global_state as state
+
+        client: Any = state.client
+        facts = state.coordinator_address or "", state.process_id, state.num_processes
+        _ = client.key_value_set, client.key_value_dir_get
+    except (ImportError, AttributeError):
         return  # another version of JAX, whose own end has to do
-    watch = _Watch(
-        client,
-        state.coordinator_address or "",
-        state.process_id,
-        state.num_processes,
-        way_out=way_out,
-        clear=clear,
-    )
+    watch = _Watch(client, *facts, way_out=way_out, clear=clear)
     _WATCHES.append(watch)
     watch.start()
     stopping.at_end(watch.end)
@@ -362,7 +356,7 @@ def _hold_off_abort() -> None:
     The system's `sleep` is what such a thread does now: it takes the number of the
     signal for seconds, and then the process ends as it would have.
     """
-    with contextlib.suppress(AttributeError, OSError, ValueError):
+    with contextlib.suppress(AttributeError, OSError, TypeError, ValueError):
         library = ctypes.CDLL(None)
         library.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
         library.signal.restype = ctypes.c_void_p
