@@ -319,3 +319,14 @@ def test_move_home_fails(tmp_path):
     assert keeping.move_home(tmp_path / "x" / "result.npz", rescued, None)
     assert (tmp_path / "x" / "result.npz").read_text() == "result"
     shutil.rmtree(tmp_path / "x")
+
+
+def test_a_single_point_leaves_the_record_of_a_sweep(tmp_path):
+    """It has none itself, and what is there may be wanted."""
+    sweep = keeping.PlanRecord(tmp_path, configs={"a": {}, "b": {}}, file_hashes={})
+    sweep.write(["a", "b"], [memory.Plan(1, True, 3, {}, 5)])
+    assert sweep.read() is not None
+    keeping.PlanRecord(tmp_path, configs={"": {}}, file_hashes={}).remove()
+    assert sweep.read() is not None
+    sweep.remove()
+    assert sweep.read() is None

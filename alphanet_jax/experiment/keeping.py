@@ -303,8 +303,11 @@ class PlanRecord:
             temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def remove(self) -> None:
-        """Ends it: all points have trained, or failed."""
-        if self._path is not None:
+        """Ends it: all points have trained, or failed.
+
+        One of a single point has none; what is there is another sweep's.
+        """
+        if self._path is not None and len(self._configs) > 1:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
