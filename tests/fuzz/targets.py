@@ -338,7 +338,7 @@ _PLAN = Plan(4, True, 8, {"rows": 10}, 100)
 
 def _checkpoint_records():
     right = {
-        "format": 2,
+        "format": checkpoints._FORMAT,
         "jax": checkpoints.jax.__version__,
         "configs": {"": {"rho": 0.1}},
         "file_hashes": _HASHES,
@@ -451,7 +451,7 @@ TARGETS = {
                               [["\ud800", 1]], {"ab": 1}),
                (moves,), words=(*JSON_WORDS, b'"../x"', b'"/x"', b'"a/../../x"')),
         Target("checkpoint_record", "run.json", _checkpoint_records, (checkpoint,),
-               words=(*JSON_WORDS, b'"format": 2', b'"configs":', b'"file_hashes":',
+               words=(*JSON_WORDS, b'"format": 3', b'"configs":', b'"file_hashes":',
                       b'"plans":', b'"runs_at_a_time":', b'"shared_table":',
                       b'"table_rows":', b'"parts":', b'"limit":')),
         Target("lock", outputs.LOCK_NAME, made.with_json(
