@@ -62,8 +62,8 @@ class CohortScores:
         self._scales = np.asarray(cohort.scales, np.float32)
         self._capacity = plan.table_rows
         self.mesh: Mesh | None = devices.make_mesh()
-        self.frozen: scores.Frozen = devices.replicate(problem.frozen, self.mesh)
-        self._arguments = devices.replicate(dict(problem.score_arguments), self.mesh)
+        self.frozen: scores.Frozen = devices.place(problem.frozen, self.mesh)
+        self._arguments = devices.place(dict(problem.score_arguments), self.mesh)
         self.val: scores.ScoreTable | None = None
         self.test: scores.ScoreTable | None = None
 
