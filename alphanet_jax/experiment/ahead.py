@@ -23,6 +23,7 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import sampling, scores
 from alphanet_jax.data.dataset import Group
 from alphanet_jax.experiment import cohorts, programs
+from alphanet_jax.experiment.cohort_scores import CohortScores
 from alphanet_jax.experiment.cohorts import Cohort
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.sampling import Batches
@@ -46,7 +47,7 @@ class Ahead:
 
     def __init__(self, waited: Callable[[float], None]) -> None:
         self._waited = waited
-        self._jobs: dict[str, Future[None]] = {}
+        self._jobs: dict[str, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
         # Many devices, or processes, need to know where arrays lie. Accelerators choose
         # kernels by their speed, which other work beside would disturb.
@@ -65,8 +66,12 @@ class Ahead:
           foresee: Makes its arguments as of the call, in the thread; shapes in place of
             arrays will do.
         """
+        self.run(name, lambda: function.lower(*foresee()).compile())
+
+    def run(self, name: str, compile_it: Callable[[], object]) -> None:
+        """Begins to run what compiles a program, or several."""
         if self._pool is not None:
-            self._jobs[name] = self._pool.submit(_compile, function, foresee)
+            self._jobs[name] = self._pool.submit(compile_it)
 
     def wait(self, *names: str) -> None:
         """Waits for programs that are being compiled.
@@ -85,10 +90,6 @@ class Ahead:
         """Lets go of what was not called."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _compile(function: Any, foresee: Callable[[], tuple[Any, ...]]) -> None:
-    function.lower(*foresee()).compile()
 
 
 def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
@@ -130,6 +131,15 @@ class Foreseen:
         self._index = cohorts.pad_runs(0, plan.runs_at_a_time, len(cohort.runs))
         self._rows = plan.table_rows
 
+    def draw_params(self) -> tuple[Any, ...]:
+        """Foresees the arguments of `programs.draw_params`."""
+        seeds = _shape((len(self._index),), np.uint32)
+        return cohorts.network_sizes(self._cohort.problem), seeds
+
+    def first_state(self) -> tuple[Any, ...]:
+        """Foresees the arguments of `programs.first_state`."""
+        return self._cohort.program, self._params
+
     def train_epoch(self, *, skip_empty: bool) -> tuple[Any, ...]:
         """Foresees the arguments of `programs.train_epoch`."""
         cohort, data = self._cohort, self._cohort.problem.dataset
@@ -141,7 +151,7 @@ class Foreseen:
         return (
             cohort.program,
             skip_empty,
-            programs.first_state.eval_shape(cohort.program, self._params),
+            programs.first_state.eval_shape(*self.first_state()),
             Batches(_shape(shape, np.int32), _shape(shape, np.bool_)),
             cohorts.run_numbers(cohort, self._index, 0),
             programs.EpochInputs(
@@ -167,9 +177,7 @@ class Foreseen:
 
     @functools.cached_property
     def _params(self) -> Any:
-        sizes = cohorts.network_sizes(self._cohort.problem)
-        seeds = _shape((len(self._index),), np.uint32)
-        return programs.draw_params.eval_shape(sizes, seeds)
+        return programs.draw_params.eval_shape(*self.draw_params())
 
     def _table(self, rows: int, **options: Any) -> scores.ScoreTable:
         """Foresees the arrays of the scores of so many rows."""
@@ -193,25 +201,34 @@ class Foreseen:
 
 
 def compile_cohort(
-    ahead: Ahead, cohort: Cohort, plan: Plan, frozen: scores.Frozen, *, skip_empty: bool
+    ahead: Ahead,
+    cohort: Cohort,
+    plan: Plan,
+    held: CohortScores,
+    *,
+    skip_empty: bool,
 ) -> None:
-    """Begins to compile the larger programs of a cohort.
+    """Begins to compile the programs of a cohort, in the order of need.
 
     Args:
-      ahead: What compiles `train_epoch`, `weights`, `test` and `baseline`.
+      ahead: What compiles; names are those of the functions in `programs`, and
+        `passes`, `test` and `baseline`.
       cohort: The cohort.
       plan: Its plan of memory.
-      frozen: What training does not change.
+      held: Its scores, of which there are none yet.
       skip_empty: See `programs.train_epoch`.
     """
-    seen, data = Foreseen(cohort, plan, frozen), cohort.problem.dataset
+    seen, data = Foreseen(cohort, plan, held.frozen), cohort.problem.dataset
+    # These first: the others are compiled while they work.
+    ahead.run("passes", held.compile_passes)
     if cohort.settings.train_epochs:
         ahead.start(
             "train_epoch",
             programs.train_epoch,
             functools.partial(seen.train_epoch, skip_empty=skip_empty),
         )
-    ahead.start("weights", programs.alphas_and_weights, seen.alphas_and_weights)
+    for name in ("draw_params", "first_state", "alphas_and_weights"):
+        ahead.start(name, getattr(programs, name), getattr(seen, name))
     # The unchanged classifier is tested beside the runs, and alone on validation data.
     groups = {"test": (data.test, plan.runs_at_a_time + 1), "baseline": (data.val, 1)}
     for name, (group, number) in groups.items():

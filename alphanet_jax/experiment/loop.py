@@ -205,6 +205,7 @@ class _CohortLoop:
             return
         with stages.stage(self._report, "drawing samples"):
             epochs, skip_empty = self._draw(given)
+        self._ahead.wait("passes")
         self._progress.lap("sampling")
         shared = None
         if self._plan.shared_table:
@@ -271,7 +272,7 @@ class _CohortLoop:
             self._ahead,
             self._cohort,
             self._plan,
-            self._scores.frozen,
+            self._scores,
         )
         if given is None:
             skip_empty = ahead.foresee_skip_empty(self._cohort, size)
@@ -332,6 +333,7 @@ class _CohortLoop:
           classifier gets on test data.
         """
         seeds = [self._cohort.runs[i].seed for i in batch.index]
+        self._ahead.wait("draw_params", "first_state")
         params = (
             initial_params(self._cohort.problem, seeds)
             if params is None
@@ -478,7 +480,7 @@ class _CohortLoop:
 
     def _alphas_and_weights(self, params: model.Params) -> tuple[np.ndarray, ...]:
         """Computes coefficients and new few classifiers, as host arrays."""
-        self._ahead.wait("weights")
+        self._ahead.wait("alphas_and_weights")
         found: tuple[np.ndarray, ...] = devices.fetch(
             programs.alphas_and_weights(
                 self._cohort.program, params, self._scores.frozen.sources
