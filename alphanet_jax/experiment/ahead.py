@@ -169,11 +169,12 @@ class Foreseen:
         """Foresees the arguments of `programs.alphas_and_weights`."""
         return self._cohort.program, self._params, self._frozen.sources
 
-    def evaluate(self, group: Group, number: int) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.evaluate` for sets of coefficients."""
-        alphas = _shape((number, *self._frozen.source_index.shape), np.float32)
-        num_classes = self._cohort.problem.dataset.num_classes
-        return num_classes, alphas, self._chunks(group), self._frozen
+    def evaluate(self) -> tuple[Any, ...]:
+        """Foresees the arguments of `programs.evaluate` for test data."""
+        data, frozen = self._cohort.problem.dataset, self._frozen
+        shape = (len(self._index) + 1, *frozen.source_index.shape)
+        alphas = _shape(shape, np.float32)
+        return data.num_classes, alphas, self._chunks(data.test), frozen
 
     @functools.cached_property
     def _params(self) -> Any:
@@ -212,13 +213,13 @@ def compile_cohort(
 
     Args:
       ahead: What compiles; names are those of the functions in `programs`, and
-        `passes`, `test` and `baseline`.
+        `passes`.
       cohort: The cohort.
       plan: Its plan of memory.
       held: Its scores, of which there are none yet.
       skip_empty: See `programs.train_epoch`.
     """
-    seen, data = Foreseen(cohort, plan, held.frozen), cohort.problem.dataset
+    seen = Foreseen(cohort, plan, held.frozen)
     # These first: the others are compiled while they work.
     ahead.run("passes", held.compile_passes)
     if cohort.settings.train_epochs:
@@ -229,15 +230,8 @@ def compile_cohort(
         )
     for name in ("draw_params", "first_state", "alphas_and_weights"):
         ahead.start(name, getattr(programs, name), getattr(seen, name))
-    # The unchanged classifier is tested beside the runs, and alone on validation data.
-    groups = {"test": (data.test, plan.runs_at_a_time + 1), "baseline": (data.val, 1)}
-    for name, (group, number) in groups.items():
-        if group is not None:
-            ahead.start(
-                name,
-                programs.evaluate,
-                functools.partial(seen.evaluate, group, number),
-            )
+    # The unchanged classifier is tested beside the runs.
+    ahead.start("evaluate", programs.evaluate, seen.evaluate)
 
 
 def _shape(shape: tuple[int, ...], dtype: Any) -> Any:

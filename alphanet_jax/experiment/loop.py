@@ -211,6 +211,8 @@ class _CohortLoop:
         if self._plan.shared_table:
             shared = self._scores.score_training(epochs)
         self._scores.score_evaluation()
+        with stages.stage(self._report, "evaluating the unchanged classifier"):
+            baseline_val = self._scores.evaluate_unchanged()
         self._progress.lap("scores")
 
         for epoch in epochs:
@@ -218,7 +220,6 @@ class _CohortLoop:
             for start in starts:
                 self._progress.expect(int(steps[start : start + size].max()))
         results: dict[Run, RunOutcome] = {}
-        baseline_val: Metrics | None = None
         for start in starts:
             batch = self._make_batch(start, epochs, shared, skip_empty)
             trained, test, pred = self._run_batch(batch, params)
@@ -229,8 +230,6 @@ class _CohortLoop:
             }
             numbers = dict.fromkeys(run.part for run in batch.runs)
             del batch  # its scores make room for those of the next one
-            if baseline_val is None:
-                baseline_val = self._baseline_val()
             for number in numbers:
                 part = cohort.parts[number]
                 mine = [Run(number, seed) for seed in part.seeds]
@@ -250,13 +249,6 @@ class _CohortLoop:
                     ),
                 )
                 self._progress.restart()
-
-    def _baseline_val(self) -> Metrics:
-        """Evaluates the unchanged classifier on validation data."""
-        with stages.stage(self._report, "evaluating the unchanged classifier"):
-            self._ahead.wait("baseline")
-            found, _ = self._scores.evaluate(self._baseline, self._scores.val)
-        return Metrics(*(column[0] for column in found))
 
     def _draw(self, given: Sequence[Batches] | None) -> tuple[list[Batches], bool]:
         """Draws the batches of all runs, unless they are given; as host arrays.
@@ -445,7 +437,7 @@ class _CohortLoop:
     ) -> tuple[list[RunOutcome], Metrics, np.ndarray]:
         """Tests the selected epochs, and the unchanged classifier."""
         alphas, weight_few = self._alphas_and_weights(state.selected)
-        self._ahead.wait("test")
+        self._ahead.wait("evaluate")
         # The unchanged classifier is one more set of coefficients.
         test, test_pred = self._scores.evaluate(
             np.concatenate([alphas, self._baseline]), self._scores.test
