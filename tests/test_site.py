@@ -4,6 +4,7 @@ Building it is another matter, for which CI installs Sphinx.
 """
 
 import importlib
+import posixpath
 import re
 import sys
 
@@ -82,7 +83,7 @@ class TestPages:
         for page, text in site.items():
             for place, anchor in anchors(text):
                 folder = page.rpartition("/")[0]
-                target = module("posixpath").normpath(f"{folder}/{place}".lstrip("/"))
+                target = posixpath.normpath(f"{folder}/{place}".lstrip("/"))
                 there = slugs(site[target] if place else text)
                 assert anchor in there, f"{page} links to {place}#{anchor}"
                 count += 1

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from plan import purposes, read_list
-from texts import cell, table
+from texts import say, table
 
 import alphanet_jax
 
@@ -77,15 +77,15 @@ def _overview(modules: list[str]) -> str:
     calls = [
         (
             f"{{py:obj}}`{name.rpartition('.')[2]} <{_ROOT}.{name}>`",
-            cell(_first_line(_find(f"{_ROOT}.{name}"))),
+            say(_first_line(_find(f"{_ROOT}.{name}"))),
         )
         for _, _, names in _CALLS.values()
         for name in names
     ]
-    pure = [(f"[`{name}`]({name}.md)", cell(known[name])) for name in modules]
-    folders = [(f"[`{name}`]({name}.md)", cell(known[name])) for name in _FOLDERS]
+    pure = [(f"[`{name}`]({name}.md)", say(known[name])) for name in modules]
+    folders = [(f"[`{name}`]({name}.md)", say(known[name])) for name in _FOLDERS]
     listed = [
-        (f"`{name}`", cell(known[name]))
+        (f"`{name}`", say(known[name]))
         for name in alphanet_jax.__all__
         if name in known and name not in (*modules, *_FOLDERS)
     ]
@@ -152,7 +152,11 @@ def _objects(module: str, names: list[str]) -> list[str]:
 
 def _module_page(module: str) -> str:
     names = importlib.import_module(module).__all__
-    parts = [f"# {module}", _rst(f".. automodule:: {module}"), *_objects(module, names)]
+    parts = [
+        f"# {module.rpartition('.')[2]}",
+        _rst(f".. automodule:: {module}"),
+        *_objects(module, names),
+    ]
     return "\n\n".join(parts)
 
 
@@ -161,7 +165,7 @@ def _folder_page(package: str) -> str:
     homes: dict[str, list[str]] = {}
     for name in importlib.import_module(package).__all__:
         homes.setdefault(_home(package, name), []).append(name)
-    parts = [f"# {package}", _rst(f".. automodule:: {package}")]
+    parts = [f"# {package.rpartition('.')[2]}", _rst(f".. automodule:: {package}")]
     for home, names in homes.items():
         parts += [f"## {home}", *_objects(package, names)]
     return "\n\n".join(parts)

@@ -38,7 +38,7 @@ def _field(field: Field) -> tuple[str, ...]:
     default = "must be set" if field.default is None else code(repr(field.default))
     swept = "no"
     if field.sweepable:
-        swept = "yes" if field.compiles == "nothing" else f"by {field.compiles}"
+        swept = "yes" if field.compiles == "nothing" else f"by&nbsp;{field.compiles}"
     return code(field.name), field.kind.__name__, default, swept, say(field.help)
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE), str(_HERE.parents[1])]
 
+from docutils import nodes  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
+
 from alphanet_jax.version import __version__  # noqa: E402
 
 project = "alphanet_jax"
@@ -50,6 +53,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_use_index = html_domain_indices = False
 html_theme_options = {
     "navigation_with_keys": True,
     "light_css_variables": {
@@ -63,3 +67,14 @@ html_theme_options = {
     },
 }
 copybutton_selector = "div:not(.output) > div.highlight > pre"
+
+
+def setup(app: Sphinx) -> None:
+    """Keeps short code within a line from being cut at its hyphens."""
+    app.connect("doctree-resolved", _keep_short_code)
+
+
+def _keep_short_code(app: Sphinx, tree: nodes.document, page: str) -> None:
+    for node in tree.findall(nodes.literal):
+        if len(node.astext()) <= 32:
+            node["classes"].append("short")

@@ -29,7 +29,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def _prepare(
     app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
 ) -> None:
-    lines[:] = _literal(lines)
+    lines[:] = _untyped(_literal(lines))
     if what == "class" and not any(line.strip() == "Attributes:" for line in lines):
         fields = _commented_fields(found)
         if fields:
@@ -56,6 +56,16 @@ def _literal(lines: list[str]) -> list[str]:
                 done[-1] += ":"
             else:
                 done += ["", f"{' ' * _indent(line)}::"]
+    return done
+
+
+def _untyped(lines: list[str]) -> list[str]:
+    """Keeps what is returned from being read as a type, up to a colon in it."""
+    done = list(lines)
+    for index, line in enumerate(lines[:-1]):
+        if line.strip() in ("Returns:", "Yields:"):
+            text = lines[index + 1]
+            done[index + 1] = f"{' ' * _indent(text)}: {text.strip()}"
     return done
 
 
@@ -105,7 +115,7 @@ def _shorten(
     def short(text: str | None) -> str | None:
         for long, alias in _aliases().items():
             text = text and text.replace(long, alias)
-        return text and text.replace("<factory>", "...").replace("~", "")
+        return text and re.sub(r"= <[^,)]*>", "= ...", text)
 
     return short(signature), short(returned)
 
@@ -114,9 +124,13 @@ def _shorten(
 def _aliases() -> dict[str, str]:
     """Returns what Sphinx writes for types that have a name."""
     found = {}
-    for alias in (numpy.typing.ArrayLike, jax.typing.ArrayLike):
+    named = {
+        "ArrayLike": (numpy.typing.ArrayLike, jax.typing.ArrayLike),
+        "DTypeLike": (numpy.typing.DTypeLike,),
+    }
+    for name, alias in ((n, each) for n, several in named.items() for each in several):
         for mode in ("smart", "fully-qualified-except-typing"):
-            found[stringify_annotation(alias, mode)] = "ArrayLike"  # type: ignore[arg-type]
+            found[stringify_annotation(alias, mode)] = name  # type: ignore[arg-type]
     return found
 
 

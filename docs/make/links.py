@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 __all__ = ["PAGES", "Links", "page_of"]
 
-# Files outside docs/ -> their pages.
+# Files that have a page of another name, or of another kind, -> that page.
 PAGES = MappingProxyType(
     {
         "README.md": "index.md",
@@ -19,6 +19,7 @@ PAGES = MappingProxyType(
         "benchmarks/README.md": "benchmarks.md",
         "benchmarks/results/README.md": "benchmark_records.md",
         "data/README.md": "embedded_data.md",
+        "docs/README.md": "site.md",
         "examples/README.md": "examples/index.md",
         "examples/compare.ipynb": "examples/compare.md",
         "examples/own_model.ipynb": "examples/own_model.md",
@@ -99,7 +100,7 @@ class Links:
         text = (self.root / path).read_text(encoding="utf-8").rstrip()
         language = _LANGUAGES.get(PurePosixPath(path).suffix, "text")
         ticks = "`" * 4
-        head = f"---\norphan: true\n---\n\n# {path}\n\n"
+        head = f"---\norphan: true\n---\n\n# `{path}`\n\n"
         return f"{head}{ticks}{language}\n{text}\n{ticks}\n"
 
 

@@ -4,7 +4,7 @@ Nothing that is generated is kept in the repository, so it cannot be out of date
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,7 +28,7 @@ SECTIONS = MappingProxyType(
         "Reference": ("commands/index", "config", "names", "formats", "api/index"),
         "Trust": ("reliability", "wrong_values", "benchmarks", "benchmark_records",
                   "embedded_data", "licences"),
-        "Develop": ("contributing", "architecture", "security", "changelog"),
+        "Develop": ("contributing", "architecture", "site", "security", "changelog"),
     }
 )  # fmt: skip
 _NOT_PAGES = ("README.md",)
@@ -66,8 +66,13 @@ def write_pages(target: Path) -> None:
         pages[page] = (f"docs/{page}", text)
 
     links = Links(ROOT, {*pages, *images})
+    titles = {
+        page: f"Notebook: {text.partition('# ')[2].partition(chr(10))[0]}"
+        for page, (source, text) in pages.items()
+        if source.endswith(".ipynb")
+    }
     for page, (source, text) in pages.items():
-        lists = "".join(_lists(page, list(pages)))
+        lists = "".join(_lists(page, list(pages), titles))
         _write(target / page, links.rewrite(text, source, page) + lists)
     for page, image in images.items():
         _write(target / page, image)
@@ -78,21 +83,27 @@ def write_pages(target: Path) -> None:
             _write(target / page, (ROOT / source).read_bytes())
 
 
-def _lists(page: str, pages: Sequence[str]) -> Iterator[str]:
+def _lists(page: str, pages: Sequence[str], titles: Mapping[str, str]) -> Iterator[str]:
     """Yields the lists of what is below a page, which make the list at its side."""
     if page == "index.md":
         for heading, names in SECTIONS.items():
             yield _toctree(names, heading)
     elif page.endswith("/index.md"):
         folder = page.removesuffix("index.md")
-        names = [name.removeprefix(folder) for name in pages if name.startswith(folder)]
-        yield _toctree([n.removesuffix(".md") for n in names if n != "index.md"], "")
+        below = [name for name in pages if name.startswith(folder) and name != page]
+        names = [name.removeprefix(folder).removesuffix(".md") for name in below]
+        yield _toctree(
+            [
+                f"{titles[path]} <{name}>" if path in titles else name
+                for path, name in zip(below, names, strict=True)
+            ]
+        )
 
 
-def _toctree(names: Sequence[str], caption: str) -> str:
+def _toctree(entries: Sequence[str], caption: str = "") -> str:
     head = "\n```{toctree}\n:hidden:\n"
     head += f":caption: {caption}\n" if caption else ""
-    return "\n".join([head, *names, "```\n"])
+    return "\n".join([head, *entries, "```\n"])
 
 
 def _write(path: Path, content: str | bytes) -> None:
