@@ -1,5 +1,6 @@
 """Settings of Sphinx; `build.py` writes the pages that it reads."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -70,11 +71,15 @@ copybutton_selector = "div:not(.output) > div.highlight > pre"
 
 
 def setup(app: Sphinx) -> None:
-    """Keeps short code within a line from being cut at its hyphens."""
-    app.connect("doctree-resolved", _keep_short_code)
+    """Says to the style sheet what must not be cut, and what may."""
+    app.connect("doctree-resolved", _mark_lengths)
 
 
-def _keep_short_code(app: Sphinx, tree: nodes.document, page: str) -> None:
+def _mark_lengths(app: Sphinx, tree: nodes.document, page: str) -> None:
     for node in tree.findall(nodes.literal):
-        if len(node.astext()) <= 32:
+        if len(node.astext()) <= 32:  # not cut at its hyphens
             node["classes"].append("short")
+    for cell in tree.findall(nodes.entry):
+        words = re.sub(r"<[^>]*>", " ", cell.astext()).split()
+        if max(map(len, words), default=0) > 28:
+            cell["classes"].append("long")
