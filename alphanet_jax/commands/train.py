@@ -34,15 +34,15 @@ Trains AlphaNet on a dataset: finds the neighbors of every rare class, learns ho
 combine their classifiers with its own, for all seeds at once, selects an epoch for
 each seed on validation data, tests it, writes WORKDIR/result.npz and prints a table.
 
-  python main.py --config=configs/quickstart.py
-  python main.py --config=configs/imagenetlt.py --workdir=results/imagenetlt \\
+  python main.py --config=quickstart
+  python main.py --config=imagenetlt --workdir=results/imagenetlt \\
       --config.data_root=/data --config.rho=0.25 --config.seeds=5
 
 A field of the config may hold several values: every combination is a point of a sweep,
 trained together as far as shapes and memory allow, with a result of its own. What is
 done already is not run again.
 
-  python main.py --config=configs/quickstart.py --workdir=results/sweep \\
+  python main.py --config=quickstart --workdir=results/sweep \\
       --config.rho="(0.1, 0.5, 1.0)"     writes results/sweep/rho_0.1/result.npz ..."""
 
 _TABLE_ARRAYS = (

@@ -49,7 +49,7 @@ def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
     if not found:
         raise UserError(
             f"no result matches {pattern!r} below {directory}; a result is made with "
-            f"python main.py --config=configs/quickstart.py --workdir={directory}"
+            f"alphanet train --config=quickstart --workdir={directory}"
         )
     return found
 
