@@ -201,7 +201,12 @@ def conclude(
     if rows:
         beside = controls(values, data, report)
         report("")
-        print(accuracy_tables.training_table(rows, controls=beside))
+        table = accuracy_tables.training_table(
+            rows,
+            controls=beside,
+            explain_rho=all(_uses_rho(one.point) for one in trained),
+        )
+        print(table)
     failed = [one for one in trained if one.error is not None]
     if failed and len(trained) == 1:
         failed[0].arrays()  # raises its error
@@ -210,6 +215,12 @@ def conclude(
             f"{len(failed)} of {len(trained)} points failed: "
             + "; ".join(one.point.title for one in failed)
         )
+
+
+def _uses_rho(point: sweep.Point) -> bool:
+    """Returns whether rho says how many base samples there are, not sampler_args."""
+    settings = point.settings
+    return not settings.dummy_mode and settings.base_r == settings.rho
 
 
 def _row_name(point: sweep.Point) -> str:
