@@ -287,8 +287,9 @@ def label_axes(
         else:
             label = getattr(figure, f"sup{axis}label")(text, fontsize="medium")
         labels.append((axis, label, own))
-    figure.draw_without_rendering()
-    for axis, label, own in labels:
+    # Lines of one move panels, and with them the room of the other.
+    for axis, label, own in [*reversed(labels), *labels[1:]]:
+        figure.draw_without_rendering()
         place = 0 if axis == "x" else 1
         ends = _ends(all_axes, place)
         if axis == "x" or not own or style.aspect is not None:
