@@ -20,7 +20,7 @@ check: ## style and types
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-docs: ## the site, in build/docs
+docs: ## the site, in site/
 	$(BIN)/python docs/make/build.py
 
 release: ## everything a release must pass, beside .ci/run
