@@ -35,7 +35,9 @@ def locked(lock=LOCKS[0]):
 
 
 @pytest.mark.parametrize(
-    "requirement", asked("plots", "sklearn", "test", "dev"), ids=lambda r: r.name
+    "requirement",
+    asked("plots", "sklearn", "wordnet", "test", "dev"),
+    ids=lambda r: r.name,
 )
 def test_lock_fits_what_is_asked_for(requirement):
     versions = locked()[canonicalize_name(requirement.name)]
@@ -62,7 +64,7 @@ def test_licences_of_all_direct_dependencies_are_listed():
     text = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| ([^|]+) \|", text)
     listed = {name.strip() for row in rows for name in row.split(",")}
-    names = {one.name for one in asked("plots", "sklearn")}
+    names = {one.name for one in asked("plots", "sklearn", "wordnet")}
     assert names <= listed
     # And none that is gone.
     known = names | {"package", "---", "what"}
