@@ -29,6 +29,7 @@ __all__ = [
     "find_neighbors",
     "prepare",
     "prepare_all",
+    "remark_on_one_group",
     "remarks",
     "remarks_on_data",
 ]
@@ -339,6 +340,14 @@ def _resolve(
     return samplers, schedule
 
 
+def remark_on_one_group(first: str, second: str, group: str) -> str:
+    """Says that one group is used for two purposes, fields of the settings."""
+    return (
+        f"{first} and {second} are both {group!r}: accuracies of samples that were "
+        "learned from or chosen by are too high"
+    )
+
+
 def remarks(problem: Problem) -> list[str]:
     """Lists what a person should know before a problem is trained, a line for each."""
     settings, data = problem.settings, problem.dataset
@@ -360,10 +369,7 @@ def remarks(problem: Problem) -> list[str]:
     ]
     for (first, name), (second, other) in itertools.combinations(groups, 2):
         if name == other and name:
-            found.append(
-                f"{first} and {second} are both {name!r}: accuracies of samples that "
-                "were learned from or chosen by are too high"
-            )
+            found.append(remark_on_one_group(first, second, name))
     if not any(s.amount and s.capacity for s in problem.samplers if s.split != "few"):
         found.append(
             f"no base samples are drawn (rho {settings.base_r:g}): nothing keeps few "
