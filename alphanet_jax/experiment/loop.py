@@ -16,7 +16,7 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import model, stages, stopping
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
-from alphanet_jax.experiment import ahead, cohorts, devices, programs
+from alphanet_jax.experiment import cohorts, devices, foreseen, programs
 from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
@@ -260,14 +260,14 @@ class _CohortLoop:
         """
         size, skip_empty = self._plan.runs_at_a_time, None
         compile_all = functools.partial(
-            ahead.compile_cohort,
+            foreseen.compile_cohort,
             self._ahead,
             self._cohort,
             self._plan,
             self._scores,
         )
         if given is None:
-            skip_empty = ahead.foresee_skip_empty(self._cohort, size)
+            skip_empty = foreseen.foresee_skip_empty(self._cohort, size)
             if skip_empty is not None:
                 compile_all(skip_empty=skip_empty)
             given = cohorts.draw_batches(self._cohort, runs_at_a_time=size)
