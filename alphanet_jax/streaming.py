@@ -3,14 +3,18 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from alphanet_jax import files, stages
 
-__all__ = ["class_means", "float_chunks", "row_chunks", "rows_at_a_time"]
+__all__ = ["ahead", "class_means", "float_chunks", "row_chunks", "rows_at_a_time"]
+
+_T = TypeVar("_T")
 
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
@@ -19,6 +23,32 @@ _MIN_ROWS, _MAX_ROWS = 256, 4096
 def rows_at_a_time(num_features: int) -> int:
     """Computes how many rows of `num_features` float32 numbers make up a chunk."""
     return int(np.clip(_CHUNK_BYTES // (4 * num_features), _MIN_ROWS, _MAX_ROWS))
+
+
+def ahead(pieces: Iterable[_T]) -> Iterator[_T]:
+    """Yields what an iterable yields, the next piece being made in a thread meanwhile.
+
+    Reading a file and copying rows hold no lock of Python's, so they take no time of
+    those who compute with the piece before. Whatever the iterable raises is raised
+    here, in its place.
+
+    Args:
+      pieces: Makes the pieces, one after another.
+
+    Yields:
+      The pieces, in order.
+
+    Examples:
+      >>> list(ahead(number**2 for number in range(4)))
+      [0, 1, 4, 9]
+    """
+    iterator = iter(pieces)
+    nothing = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="reading ahead") as pool:
+        following = pool.submit(next, iterator, nothing)
+        while (piece := following.result()) is not nothing:
+            following = pool.submit(next, iterator, nothing)
+            yield piece  # type: ignore[misc]
 
 
 def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
