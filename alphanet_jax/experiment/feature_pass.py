@@ -68,7 +68,8 @@ def score_table(
 
     def score(chunk: _Chunk) -> scores.ScoreTable:
         sample_arrays = devices.split((chunk.features, chunk.labels), mesh)
-        return _score_table(*sample_arrays, **arguments)
+        part: scores.ScoreTable = _score_table(*sample_arrays, **arguments)
+        return part
 
     for count, part in _scored(group, rows, size, score):
         table = table or _room_for(part, max(total, capacity or 0))
@@ -99,7 +100,8 @@ def score_chunks(
 
     def score(chunk: _Chunk) -> scores.ScoreTable:
         sample_arrays = place((chunk.features, chunk.labels), mesh)
-        return _score_chunk(*sample_arrays, **arguments)
+        part: scores.ScoreTable = _score_chunk(*sample_arrays, **arguments)
+        return part
 
     for index, (_, part) in enumerate(_scored(group, None, chunk_size, score)):
         table = table or _room_for(part, chunks)
@@ -144,7 +146,7 @@ def _placed(table: scores.ScoreTable | None, mesh: Mesh | None) -> scores.ScoreT
 class _Chunk(NamedTuple):
     """Some samples, padded to the size that all chunks have."""
 
-    count: int  # of samples that are real
+    number: int  # of samples that are real
     features: np.ndarray  # shape=(size, d)
     labels: np.ndarray  # shape=(size,); -1 for padding
     span: tuple[int, int]  # rows of the file that they are among
@@ -176,9 +178,9 @@ def _ended(
 ) -> tuple[int, scores.ScoreTable]:
     """Waits for the scores of a chunk, and lets go of its rows."""
     fetched: scores.ScoreTable = devices.fetch(part)
-    stages.done(chunk.count, "samples")
+    stages.done(chunk.number, "samples")
     files.release_rows(group.features, *chunk.span)
-    return chunk.count, fetched
+    return chunk.number, fetched
 
 
 def _chunks(group: Group, rows: np.ndarray | None, size: int) -> Iterator[_Chunk]:
