@@ -293,7 +293,7 @@ def test_of_commands_that_read_results(tmp_path, monkeypatch, capsys):
     rows = made.groups["test"]["feats"][:3]
     np.savez("new.npz", feats=rows, labels=np.zeros(3, int))
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
-    monkeypatch.setattr(stages, "_TICK", 0.001)
+    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
     capsys.readouterr()
     everything = ""
     for (command, *flags), wanted in OF_RESULTS:
@@ -318,7 +318,7 @@ def test_of_a_comparison(tmp_path, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
     made = made_data.make(tmp_path / "data")
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
-    monkeypatch.setattr(stages, "_TICK", 0.001)
+    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
     command = [
         *("main.py", "compare", "--config=default", "--config.dataset=made"),
         *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
