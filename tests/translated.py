@@ -46,6 +46,12 @@ def switch(name, *, off="no-"):
     return [short] if short == name else [short, f"--{off}{short[2:]}"]
 
 
+def _in_a_clone(command):
+    """Splits a command; `alphanet` is `python main.py` in a clone."""
+    program, *words = shlex.split(command)
+    return [*(["python", "main.py"] if program == "alphanet" else [program]), *words]
+
+
 class Table:
     """What the table says: programs, options, and those that are gone."""
 
@@ -69,7 +75,7 @@ class Table:
             return
         elif ".py" in left[0] or ".sh" in left[0]:
             for name in left:
-                self.programs[tuple(shlex.split(name))] = shlex.split(right[0])
+                self.programs[tuple(shlex.split(name))] = _in_a_clone(right[0])
             if not right[1:]:
                 return
             # A remark on an option of that program.

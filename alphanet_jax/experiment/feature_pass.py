@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -128,7 +127,7 @@ def _placed(table: scores.ScoreTable | None, mesh: Mesh | None) -> scores.ScoreT
     if mesh is not None:
         placed: scores.ScoreTable = devices.replicate(table, mesh)
     else:
-        placed = jax.tree.map(jnp.asarray, table)
+        placed = jax.device_put(table)
     return placed
 
 

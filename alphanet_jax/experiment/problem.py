@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
@@ -142,7 +141,9 @@ def _neighbors_from_means(
             find=_find_neighbors,
             num_neighbors=settings.n_neighbors,
             metric=settings.nn_dist,
-            key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH),
+            key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH)
+            if settings.nn_dist == "random"
+            else None,
         )
     except ValueError as error:
         raise UserError(f"{dataset.name}: {error}") from None
@@ -212,9 +213,9 @@ def prepare_all(
         for split in _splits_drawn_from(samplers for samplers, _ in resolved)
     }
     weights = {
-        "weight": jnp.asarray(dataset.weight),
-        "bias": jnp.asarray(dataset.bias),
-        "base_classes": jnp.asarray(dataset.base_classes),
+        "weight": np.asarray(dataset.weight, np.float32),
+        "bias": np.asarray(dataset.bias, np.float32),
+        "base_classes": np.asarray(dataset.base_classes, np.int32),
     }
     problems = []
     for (settings, seed), (samplers, schedule) in zip(items, resolved, strict=True):

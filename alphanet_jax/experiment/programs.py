@@ -112,8 +112,8 @@ class ProgramKey:
     def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
         """Computes the coefficients of every few class."""
         if self.settings.dummy_mode:
-            return evaluation.baseline_alphas(
-                len(sources.rows), len(sources.weights) - 1
+            return jnp.asarray(
+                evaluation.baseline_alphas(len(sources.rows), len(sources.weights) - 1)
             )
         return model.apply(
             params,
