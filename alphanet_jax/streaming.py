@@ -113,6 +113,7 @@ def float_chunks(features: ArrayLike, *, width: int = 1) -> Iterator[np.ndarray]
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
         yield chunk.astype(np.float32)
+        stages.done(len(chunk), "samples")
         if isinstance(features, np.ndarray):
             files.release_rows(features, start, start + len(chunk))
 
