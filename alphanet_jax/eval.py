@@ -65,9 +65,11 @@ class Metrics(NamedTuple):
     acc_per_class: np.ndarray  # shape=(..., C).
 
 
-def baseline_alphas(num_few: int, num_neighbors: int) -> jax.Array:
+def baseline_alphas(num_few: int, num_neighbors: int) -> np.ndarray:
     """Coefficients that leave the classifier as it is, with shape `[F, k + 1]`."""
-    return jnp.zeros((num_few, num_neighbors + 1)).at[:, 0].set(1.0)
+    alphas = np.zeros((num_few, num_neighbors + 1), np.float32)
+    alphas[:, 0] = 1.0
+    return alphas
 
 
 def _beats(

@@ -34,8 +34,8 @@ _SMALL, _LARGE, _FAR = 2.0**-24, 2.0**24, 2.0**8
 class Neighbors(NamedTuple):
     """The k nearest base classes of every few class, nearest first."""
 
-    classes: jax.Array  # shape=(F, k), dtype=jnp.int32.
-    distances: jax.Array  # shape=(F, k), dtype=jnp.float32.
+    classes: jax.Array | np.ndarray  # shape=(F, k), dtype=jnp.int32.
+    distances: jax.Array | np.ndarray  # shape=(F, k), dtype=jnp.float32.
 
 
 class Sources(NamedTuple):
@@ -44,8 +44,9 @@ class Sources(NamedTuple):
     Source j of class f is `weights[j][rows[f, j]]`.
     """
 
-    weights: tuple[jax.Array, ...]  # for each of the k + 1 places, shape=(D_j, d).
-    rows: jax.Array  # shape=(F, k + 1), dtype=jnp.int32.
+    # For each of the k + 1 places, shape=(D_j, d).
+    weights: tuple[jax.Array | np.ndarray, ...]
+    rows: jax.Array | np.ndarray  # shape=(F, k + 1), dtype=jnp.int32.
 
 
 def _nearest(queries: jax.Array, candidates: jax.Array, num: int) -> Neighbors:
@@ -144,15 +145,16 @@ def find_neighbors(
         # near-ties that 1 - cos would round away.
         means = _unit(means)
     scale = _power_of_two(_spread(means))
-    index, squared = _nearest(
+    nearest = _nearest(
         scale * means[few_classes], scale * means[base_classes], num_neighbors
     )
+    squared = jnp.asarray(nearest.distances)
     distances = (
         0.5 * squared / scale / scale
         if metric == "cosine"
         else jnp.sqrt(squared) / scale
     )
-    return Neighbors(base_classes[index], distances)
+    return Neighbors(base_classes[nearest.classes], distances)
 
 
 def find_neighbors_on_host(
@@ -225,11 +227,13 @@ def find_neighbors_on_host(
             f"distances of means must fit float32, got {distances.max():.3g}; scale "
             "the features"
         )
-    return Neighbors(jax.device_get(found.classes), cast(jax.Array, narrow))
+    return Neighbors(jax.device_get(found.classes), narrow)
 
 
-def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.Array:
+def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> np.ndarray:
     """Lists the classes whose classifiers make up each new few classifier.
+
+    Runs on the host.
 
     Args:
       few_classes: Class ids, with shape `[F]`.
@@ -238,8 +242,8 @@ def source_classes(few_classes: ArrayLike, neighbor_classes: ArrayLike) -> jax.A
     Returns:
       Class ids, with shape `[F, k + 1]`: the few class itself, then its neighbors.
     """
-    own = jnp.asarray(few_classes, jnp.int32)[:, None]
-    return jnp.concatenate([own, jnp.asarray(neighbor_classes, jnp.int32)], axis=1)
+    own = np.asarray(few_classes, np.int32)[:, None]
+    return np.concatenate([own, np.asarray(neighbor_classes, np.int32)], axis=1)
 
 
 def make_sources(weight: ArrayLike, source_classes: ArrayLike) -> Sources:
@@ -271,6 +275,6 @@ def make_sources(weight: ArrayLike, source_classes: ArrayLike) -> Sources:
         *(np.unique(place, return_inverse=True) for place in classes.T), strict=True
     )
     return Sources(
-        tuple(jnp.asarray(weight[place]) for place in distinct),
-        jnp.asarray(np.stack(index, axis=1), jnp.int32),
+        tuple(weight[place] for place in distinct),
+        np.stack(index, axis=1).astype(np.int32),
     )

@@ -33,9 +33,9 @@ __all__ = [
 class Pool(NamedTuple):
     """The training rows of a split, grouped by class."""
 
-    rows: jax.Array  # shape=(m,), dtype=jnp.int32.
-    starts: jax.Array  # shape=(c,): where in `rows` each class begins.
-    counts: jax.Array  # shape=(c,): number of rows of each class.
+    rows: jax.Array | np.ndarray  # shape=(m,), dtype=jnp.int32.
+    starts: jax.Array | np.ndarray  # shape=(c,): where in `rows` each class begins.
+    counts: jax.Array | np.ndarray  # shape=(c,): number of rows of each class.
 
 
 class Batches(NamedTuple):
@@ -46,7 +46,7 @@ class Batches(NamedTuple):
 
 
 def make_pool(labels: ArrayLike, classes: ArrayLike) -> Pool:
-    """Sorts training rows by class.
+    """Sorts training rows by class; runs on the host.
 
     Args:
       labels: Classes of the training samples, with shape `[n]`.
@@ -69,9 +69,9 @@ def make_pool(labels: ArrayLike, classes: ArrayLike) -> Pool:
         raise ValueError(f"every class needs a training row; {empty} have none.")
     rows = [by_class[f : f + c] for f, c in zip(first, counts, strict=True)]
     return Pool(
-        jnp.asarray(np.concatenate(rows), jnp.int32),
-        jnp.asarray(np.cumsum(counts) - counts, jnp.int32),
-        jnp.asarray(counts, jnp.int32),
+        np.concatenate(rows).astype(np.int32),
+        (np.cumsum(counts) - counts).astype(np.int32),
+        counts.astype(np.int32),
     )
 
 
@@ -93,7 +93,7 @@ def _draw_all(
 ) -> Drawn:
     """Takes every row of the split once."""
     del key, few_counts, amount
-    return Drawn(pool.rows, jnp.ones(capacity, jnp.bool_))
+    return Drawn(jnp.asarray(pool.rows), jnp.ones(capacity, jnp.bool_))
 
 
 def _draw_uniform_image(
@@ -136,7 +136,7 @@ def _draw_uniform_class(
     size = pool.rows.shape[0]
     owner = jnp.searchsorted(pool.starts, jnp.arange(size), side="right")
     bits = jax.random.bits(row_key, (size,))
-    _, _, shuffled = jax.lax.sort((owner, bits, pool.rows), num_keys=2)
+    _, _, shuffled = jax.lax.sort((owner, bits, jnp.asarray(pool.rows)), num_keys=2)
     slot = jnp.arange(most)[None, :]
     place = jnp.minimum(pool.starts[classes][:, None] + slot, size - 1)
     valid = slot < wanted[:, None]
@@ -293,13 +293,15 @@ def draw_rows(
     Returns:
       What each sampler has drawn.
     """
+    pools = {name: Pool(*map(jnp.asarray, pool)) for name, pool in pools.items()}
+    few_counts = jnp.asarray(pools["few"].counts)
     own = [sampler.amount for sampler in samplers]
     how_much = jnp.asarray(own if amounts is None else amounts, jnp.int32)
     return [
         SAMPLERS[sampler.name].draw(
             jax.random.fold_in(key, index),
             pools[sampler.split],
-            pools["few"].counts,
+            few_counts,
             sampler.capacity,
             how_much[index],
         )

@@ -43,10 +43,10 @@ class Frozen:
     class as in an argmax over all classes.
     """
 
-    few_classes: jax.Array  # shape=(F,), dtype=jnp.int32.
-    few_bias: jax.Array  # shape=(F,).
-    source_classes: jax.Array  # shape=(M,): whose scores are kept.
-    source_index: jax.Array  # shape=(F, k + 1): columns of source_scores.
+    few_classes: jax.Array | np.ndarray  # shape=(F,), dtype=jnp.int32.
+    few_bias: jax.Array | np.ndarray  # shape=(F,).
+    source_classes: jax.Array | np.ndarray  # shape=(M,): whose scores are kept.
+    source_index: jax.Array | np.ndarray  # shape=(F, k + 1): columns of source_scores.
     sources: Sources  # input of the network.
 
 
@@ -96,7 +96,7 @@ def make_frozen(
         )
     if (np.diff(few_classes) <= 0).any():
         raise ValueError(f"few_classes must ascend, got {few_classes.tolist()}.")
-    sources = np.asarray(source_classes(few_classes, neighbors))
+    sources = source_classes(few_classes, neighbors)
     distinct, index = np.unique(sources, return_inverse=True)
     made = make_sources(weight, sources)
     if same_shape:  # nothing is shared, and the last class fills up
@@ -104,14 +104,14 @@ def make_frozen(
         most = min(sources.size, len(weight))
         distinct = np.pad(distinct, (0, most - len(distinct)), mode="edge")
         made = Sources(
-            tuple(jnp.asarray(weight[place]) for place in sources.T),
-            jnp.tile(jnp.arange(num_few, dtype=jnp.int32)[:, None], num_places),
+            tuple(weight[place] for place in sources.T),
+            np.tile(np.arange(num_few, dtype=np.int32)[:, None], num_places),
         )
     return Frozen(
-        few_classes=jnp.asarray(few_classes, jnp.int32),
-        few_bias=jnp.asarray(bias[few_classes]),
-        source_classes=jnp.asarray(distinct, jnp.int32),
-        source_index=jnp.asarray(index.reshape(sources.shape), jnp.int32),
+        few_classes=few_classes.astype(np.int32),
+        few_bias=bias[few_classes],
+        source_classes=distinct.astype(np.int32),
+        source_index=index.reshape(sources.shape).astype(np.int32),
         sources=made,
     )
 

@@ -498,3 +498,30 @@ def test_logs_are_measured(
     assert 1000 < found["bytes"] < 100_000
     assert [len(taken) for taken in found["seconds"].values()] == [1, 1]
     assert "logs cost" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_second_of_a_whole_process_is_counted(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    table, record = _run(
+        "whole_process",
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--epochs=2",
+            "--repeats=1",
+        ],
+        tmp_path / "record.json",
+    )
+    assert set(record["processes"]) == {"cold", "warm"}
+    for (process,) in record["processes"].values():
+        counted = sum(part["seconds"] for part in process["seconds"])
+        assert counted == pytest.approx(process["whole"], rel=0.05)
+        phases = {part["phase"] for part in process["seconds"]}
+        assert {"Python begins", "start of jax", "epochs", "controls"} <= phases
+    cold, warm = (record["processes"][kind][0]["programs"] for kind in ("cold", "warm"))
+    (name,) = (name for name in cold if name.startswith("train_epoch"))
+    assert cold[name]["times"] == warm[name]["times"] == 1
+    assert cold[name]["compile"] > warm[name]["compile"]
+    assert "train_epoch" in table

@@ -72,7 +72,7 @@ class TestTrain:
 
     def test_says_when_it_harms(self, trained):
         workdir, done = trained
-        offset, adjustment, _, line = done.stdout.splitlines()[7:]
+        offset, adjustment, effect, _, line = done.stdout.splitlines()[7:]
         assert offset.split("  ")[0] == "Offset on few (1.7)"
         assert offset.split()[4:] == ["47.8", "53.5", "65.9", "56.2"]
         assert adjustment.split("  ")[0] == "Logit adj. (tau 0.3)"
@@ -85,8 +85,10 @@ class TestTrain:
             f"note: on validation data the unchanged classifier gets {before:.2f} "
             f"overall, more than AlphaNet (r=0.5), {100 * found.mean():.2f} (mean of 2 "
             f"seeds, the best {100 * found.max():.2f}); a larger rho costs the base "
-            "classes less"
+            "classes less; `compare` shows other corrections"
         )
+        assert effect.startswith("AlphaNet (r=0.5): few +")
+        assert "; a larger rho (--config.rho) takes less from medium" in effect
         said = "note: the classifier gets 99.7 percent of the few classes' own training"
         assert done.stderr.count(said) == 1
 

@@ -498,7 +498,7 @@ class TestReports:
             "note: on validation data the unchanged classifier gets 100.00 overall, "
             f"more than the corrected classifier, {accuracies.mean():.2f} (mean of 3 "
             f"seeds, the best {accuracies.max():.2f}); a larger rho costs the base "
-            "classes less"
+            "classes less; `compare` shows other corrections"
         )
         assert lines[-1] == wanted
         assert found.remarks == (wanted,)

@@ -14,7 +14,7 @@ from made_results import LABEL_NAMES, SPLITS, make_result, make_unchanged
 from alphanet_jax.commands import cli
 from alphanet_jax.data import dataset
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import classes, load_kind, saving
+from alphanet_jax.figures import classes, extents, load_kind, saving
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
@@ -130,6 +130,46 @@ class TestClassChanges:
             bar = axes.patches[place].get_window_extent()
             box = shown.get_window_extent()
             assert box.y0 >= bar.y1 - 1 if change > 0 else box.y1 <= bar.y0 + 1
+
+    def test_names_are_whole_where_they_have_room(self, tmp_path, drawn):
+        """In as many lines as that takes; on a small figure, too."""
+        names = [f"the {word} of long name number {word}" for word in "abcdefghi"]
+        numbers = class_changes.numbers(
+            sources_of(tmp_path, a={"label_names": np.asarray(names)})
+        )
+        (axes,) = drawn(class_changes, numbers, changes={"aspect": 1.0}).axes
+        shown = [text.get_text().replace("\n", " ") for text in axes.texts]
+        table = numbers[""]
+        for place in (np.argmax(table["change"]), np.argmin(table["change"])):
+            name, change = table["name"][place], table["change"][place]
+            assert f"{name} ${change:+.1f}$" in shown
+        renderer = axes.figure.canvas.get_renderer()
+        boxes = [extents.text_box(text, renderer) for text in axes.texts]
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.padded(-1).overlaps(other)
+
+    def test_names_of_splits_do_not_touch(self, tmp_path, drawn):
+        results = {name: {"rho": rho} for name, rho in (("a", 0), ("b", 0.5), ("c", 1))}
+        numbers = class_changes.numbers(sources_of(tmp_path, **results))
+        figure = drawn(class_changes, numbers, changes={"aspect": 1.0}, col_wrap=2)
+        renderer = figure.canvas.get_renderer()
+        for axes in figure.axes[:3]:
+            labels = axes.get_xticklabels()
+            assert labels[1].get_text() == "Med.\n(3)"
+            boxes = [label.get_window_extent(renderer) for label in labels]
+            assert all(a.x1 + 1 < b.x0 for a, b in itertools.pairwise(boxes))
+
+    def test_low_panels_have_no_numbers_on_bars(self, tmp_path, drawn):
+        """Rather none than one across its line."""
+        numbers = class_changes.numbers(sources_of(tmp_path, a={}))
+        changes = {"width": "full", "aspect": 5.0}
+        (axes,) = drawn(class_changes, numbers, changes=changes).axes
+        renderer = axes.figure.canvas.get_renderer()
+        for text in axes.texts[1:]:
+            box = extents.text_box(text, renderer)
+            line = axes.transData.transform((0.0, text.xy[1]))[1]
+            assert not box.y0 + 0.5 * box.height < line < box.y1
+            assert not box.y0 < line < box.y1 - 0.5 * box.height
 
     def test_names_are_beside_the_bars_of_a_split_that_gains(self, tmp_path, drawn):
         # All samples of few classes become right: their least change is a gain, too.
@@ -883,14 +923,26 @@ class TestClassAccuracyAndSamples:
         top = left.bbox.y1
         assert full + 0.02 * left.bbox.height < lowest < top
         assert left.bbox.y0 + 0.69 * left.bbox.height < full
+        # Small ticks are there as far as they do not merge.
         ticks = right.yaxis.get_minorticklocs()
-        assert ticks.min() >= 5
-        assert ticks.max() <= 400
+        assert set(ticks) <= {5, 10, 20, 50, 100, 200}
+        assert ticks.size
         ticks = [label.get_text() for label in left.get_xticklabels()]
         assert ticks == ["Many", "Medium", "Few"]
         (legend,) = left.figure.legends
         texts = [text.get_text() for text in legend.get_texts()]
         assert texts == ["Kept", "Gained", "Lost", "Training samples"]
+
+    @pytest.mark.parametrize("aspect", [1.0, 4.0])
+    def test_ticks_of_sizes_do_not_merge(self, tmp_path, drawn, aspect):
+        numbers = class_accuracy_and_samples.numbers(sources_of(tmp_path, a={}))
+        changes = {"width": "full", "aspect": aspect}
+        figure = drawn(class_accuracy_and_samples, numbers, changes=changes)
+        (_, right) = figure.axes
+        axis = right.yaxis
+        ticks = np.union1d(axis.get_minorticklocs(), axis.get_majorticklocs())
+        places = right.transData.transform([(0.0, tick) for tick in ticks])[:, 1]
+        assert (np.diff(places) * 72.0 / figure.dpi).min() >= 1.5
 
     def test_classes_of_the_same_size(self, tmp_path, drawn):
         same = {"class_counts": np.full(9, 30)}

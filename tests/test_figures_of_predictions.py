@@ -315,6 +315,16 @@ class TestPredictions:
             for name, column in select(both, model=model).items():
                 assert one[name].tolist() == column.tolist()
 
+    @pytest.mark.parametrize("aspect", [1.0, 5.0])
+    def test_numbers_are_within_the_panel(self, tmp_path, drawn, aspect):
+        numbers = predictions.numbers(sources_of(tmp_path, a=HAND))
+        changes = {"width": "full", "aspect": aspect}
+        (axes,) = drawn(predictions, numbers, changes=changes).axes
+        top = axes.get_window_extent().y1
+        assert len(axes.texts) == 6
+        for text in axes.texts:
+            assert text.get_window_extent().y1 <= top + 1
+
     def test_splits_and_distances(self, real):
         sources = load_real(real, "euclidean", "random")
         tables = [

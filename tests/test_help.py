@@ -67,6 +67,28 @@ class TestOverview:
         assert cli.main([started]) == 0
         assert f"  {program} quickstart\n" in capsys.readouterr().out
 
+    @pytest.mark.parametrize(
+        ("started", "program"),
+        [
+            ("main.py", "python main.py"),
+            ("/usr/bin/alphanet", "alphanet"),
+            ("/lib/alphanet_jax/__main__.py", "python -m alphanet_jax"),
+        ],
+    )
+    def test_errors_do_too(self, capsys, tmp_path, started, program):
+        directory = tmp_path / "alphanet there"
+        directory.mkdir()
+        assert cli.main([started, "results", f"--base_res_dir={directory}"]) == 1
+        assert capsys.readouterr().err == (
+            f"error: no result matches '**/result.npz' below {directory}; a result is "
+            f"made with {program} train --config=quickstart --workdir={directory}\n"
+        )
+
+    def test_configs_are_named_by_name(self, capsys):
+        for command in cli.COMMANDS:
+            assert main("help", command) == 0
+            assert "--config=configs/" not in capsys.readouterr().out
+
     def test_is_quick_and_imports_little(self, tmp_path):
         program = (
             "import sys; from alphanet_jax.commands import cli;"

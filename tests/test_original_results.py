@@ -5,6 +5,7 @@ from pathlib import Path
 
 import made_data
 import made_originals
+import made_results
 import numpy as np
 import pytest
 import results_of_data
@@ -254,11 +255,37 @@ class TestCommands:
         assert "\nours" in text
         assert "\ntheirs" in text
         # By default ours alone, and the original's where there are none.
-        assert "theirs" not in run(capsys, "results", *flags[:1])
+        (tmp_path / "head.pth").write_bytes(b"no result")
+        assert cli.main(["main.py", "results", flags[0]]) == 0
+        out, err = capsys.readouterr()
+        assert "theirs" not in out
+        (note,) = [line for line in err.splitlines() if "left aside" in line]
+        assert note == (
+            "note: 1 result of the original (.pth) left aside, as there are results of "
+            "ours; --res_files_pattern='**/result.*' takes both"
+        )
         flags[0] = f"--base_res_dir={tmp_path / 'theirs'}"
         assert "\ntheirs" in run(capsys, "results", *flags)
         flags[0] = f"--base_res_dir={source}"
         assert "\nrep_1" in run(capsys, "results", *flags)
+
+    @pytest.mark.parametrize("form", ["zip", "legacy"])
+    def test_those_left_aside_are_counted(self, content, tmp_path, capsys, form):
+        """Of any name; not their checkpoints, nor other files of PyTorch's."""
+        made_results.make_result(tmp_path / "a/result.npz")
+        for number in range(2):
+            path = tmp_path / f"a/run_{number}.pkl"
+            made_originals.save(path, content[0], form=form)
+        value = made_originals.checkpoint_of(content[0])
+        made_originals.save(tmp_path / "a/checkpoint_3.pt", value, form=form)
+        made_originals.save(tmp_path / "a/head.pth", {"weight": np.zeros(3)}, form=form)
+        for flags in (["--rel_exp_paths", "a"], []):
+            command = ["main.py", "results", f"--base_res_dir={tmp_path}", *flags]
+            assert cli.main(command) == 0
+            assert capsys.readouterr().err.splitlines()[0] == (
+                "note: 2 results of the original (.pkl) left aside, as there are "
+                "results of ours; --res_files_pattern='**/*.pkl' takes these"
+            )
 
     def test_export_needs_no_data(self, made, directory, tmp_path, capsys):
         source = directory / "rho_0.5/rep_1/result.pth"

@@ -1,4 +1,4 @@
-"""What the README says of the embedded data, computed."""
+"""What the README and the first page say of the embedded data, computed."""
 
 import re
 from pathlib import Path
@@ -35,9 +35,20 @@ def test_one_number_on_the_few_logits():
     ]
     found = [offset, *found, 100 * correct.mean()]
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
     (row,) = re.findall(r"(?m)^Offset on few .*$", text)
     said = [float(number) for number in re.findall(r"\d+\.\d+", row)]
     np.testing.assert_allclose(found, said, atol=0.051)
-    (first,) = re.findall(r"(?m)^\| one number added to all few logits .*$", text)
-    assert re.findall(r"\d+\.\d+", first) == [f"{found[1]:.1f}", f"{found[-1]:.1f}"]
+    for page in ("README.md", "docs/index.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        (first,) = re.findall(r"(?m)^\| one number added to all few logits .*$", text)
+        said = re.findall(r"\d+\.\d+", first)
+        assert said == [f"{found[1]:.1f}", f"{found[-1]:.1f}"]
+
+
+def test_first_screen():
+    """One screen and a half, in which CI finds its test command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    command = re.search(r"<!-- test command -->\n```bash\n(.*?)\n```", text, re.DOTALL)
+    assert command[1].endswith(".venv/bin/python -m pytest -q")

@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+import made_data
+import made_originals
 import made_results
 import matplotlib.pyplot as plt
 import numpy as np
@@ -256,11 +258,26 @@ class TestPage:
         assert found[0].kept == 0.5
         assert [term.mean for term in found[0].terms] == [0.25, 0.125]
 
+    def test_data_of_the_original(self, tmp_path, capsys):
+        """Flags say where it is; results of ours have no use for them."""
+        made = made_data.make(tmp_path / "data")
+        value = made_originals.result_of(made)[0]
+        path = made_originals.save(tmp_path / "r/result.pth", value)
+        places = [f"--registry={made.registry}", f"--data_root={made.root}"]
+        out = tmp_path / "out"
+        assert report(f"--result={path}", f"--out={out}", "--data_root=/nowhere") == 1
+        assert "--data_root and --registry" in capsys.readouterr().err
+        assert not out.exists()
+        assert report(f"--result={path}", f"--out={out}", *places) == 0
+        assert (out / "prediction_changes.web_light.svg").exists()
+        made_results.make_result(tmp_path / "ours/result.npz")
+        capsys.readouterr()
+        assert report(f"--result={tmp_path / 'ours'}", f"--out={out}", *places) == 1
+        assert "has no effect here" in capsys.readouterr().err
+
     def test_of_a_comparison(self, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
-        import made_data
-
         made = made_data.make(tmp_path / "data")
         command = [
             *("alphanet", "compare", "--config=default", "--config.dataset=made"),

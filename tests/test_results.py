@@ -102,7 +102,7 @@ class TestTrainingTable:
             for column in values.T
         ]
         assert shown == ["AlphaNet", *expected]
-        assert len(set(map(len, lines[3:]))) == 1
+        assert len(set(map(len, lines[3:7]))) == 1
 
     def test_one_seed_has_no_deviation(self):
         assert "±" not in training_table({"AlphaNet": make_result(1)})
@@ -116,6 +116,7 @@ class TestTrainingTable:
     def test_says_what_is_worse_than_before(self):
         def result(*accuracies, before=0.5):
             return make_result(len(accuracies)) | {
+                "test_accuracy": np.full(len(accuracies), 0.6),
                 "selected_epoch": np.arange(len(accuracies)) % 2,
                 # The selected epoch's, beside another one that is not looked at.
                 "val_accuracy": np.array(
@@ -136,7 +137,7 @@ class TestTrainingTable:
             "note: on validation data the unchanged classifier gets 50.00 overall, "
             "more than AlphaNet (r=0.1), 41.50 (mean of 2 seeds, the best 43.00); "
             "AlphaNet (r=0.5), 47.50 (mean of 2 seeds, the best 55.00); a larger rho "
-            "costs the base classes less"
+            "costs the base classes less; `compare` shows other corrections"
         )
         assert lines[-2].startswith("no data")
         one = {"AlphaNet": result(0.25)}
@@ -144,6 +145,31 @@ class TestTrainingTable:
         assert "note" not in training_table({"AlphaNet": result(0.5, 0.6)})
         untrained = result(0.1) | {"val_accuracy": np.zeros((1, 0))}
         assert "note" not in training_table({"AlphaNet": untrained})
+
+    def test_says_what_rho_does(self):
+        """The changes of the only row; without validation, losses on test data."""
+        result = make_result(2) | {
+            "test_acc_per_split": np.array([[0.5, 0.4, 0.7], [0.4, 0.4, 0.74]]),
+            "test_accuracy": np.array([0.5, 0.49]),
+        }
+        rule = (
+            "larger rho (--config.rho) takes less from medium and many, and gives few "
+            "less."
+        )
+        text = training_table({"AlphaNet (r=0.1)": result}, explain_rho=True)
+        assert text.splitlines()[-2:] == [
+            "AlphaNet (r=0.1): few +20.0, medium -10.0, many -3.0, overall -1.0; a "
+            + rule,
+            "note: on test data the unchanged classifier gets 50.50 overall, more than "
+            "AlphaNet (r=0.1), 49.50; `compare` shows other corrections",
+        ]
+        result["test_accuracy"] += 0.1
+        result["test_acc_per_split"][:, 2] = np.nan
+        (line,) = training_table({"A": result}, explain_rho=True).splitlines()[7:]
+        assert line == f"A: few +20.0, medium -10.0, overall +9.0; a {rule}"
+        text = training_table({"A": result, "B": result}, explain_rho=True)
+        assert text.splitlines()[8:] == [f"A {rule}"]
+        assert "rho" not in training_table({"A": result})
 
     def test_split_without_samples(self):
         result = make_result(2)

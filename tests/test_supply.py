@@ -22,17 +22,22 @@ def asked(*extras):
     return [one for one in found if one.name != "alphanet_jax"]
 
 
-def locked():
-    """Versions of the lock by name; for several Pythons there may be several."""
+LOCKS = (".ci/requirements.txt", "docs/requirements.txt")
+
+
+def locked(lock=LOCKS[0]):
+    """Versions of a lock by name; for several Pythons there may be several."""
     versions = {}
-    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+    text = (ROOT / lock).read_text(encoding="utf-8")
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.M):
         versions.setdefault(canonicalize_name(name), set()).add(Version(version))
     return versions
 
 
 @pytest.mark.parametrize(
-    "requirement", asked("plots", "sklearn", "test", "dev"), ids=lambda r: r.name
+    "requirement",
+    asked("plots", "sklearn", "wordnet", "test", "dev"),
+    ids=lambda r: r.name,
 )
 def test_lock_fits_what_is_asked_for(requirement):
     versions = locked()[canonicalize_name(requirement.name)]
@@ -41,10 +46,17 @@ def test_lock_fits_what_is_asked_for(requirement):
     )
 
 
-def test_every_locked_package_has_hashes():
-    text = (ROOT / ".ci" / "requirements.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("requirement", asked("sklearn", "docs"), ids=lambda r: r.name)
+def test_lock_of_the_site_fits_what_is_asked_for(requirement):
+    versions = locked(LOCKS[1])[canonicalize_name(requirement.name)]
+    assert all(requirement.specifier.contains(version) for version in versions)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_has_hashes(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
     entries = re.split(r"(?m)^(?=[A-Za-z0-9])", text)[1:]
-    assert len(entries) >= len(locked()) > 50
+    assert len(entries) >= len(locked(lock)) > 50
     assert [one.split()[0] for one in entries if "--hash=sha256:" not in one] == []
 
 
@@ -52,7 +64,7 @@ def test_licences_of_all_direct_dependencies_are_listed():
     text = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| ([^|]+) \|", text)
     listed = {name.strip() for row in rows for name in row.split(",")}
-    names = {one.name for one in asked("plots", "sklearn")}
+    names = {one.name for one in asked("plots", "sklearn", "wordnet")}
     assert names <= listed
     # And none that is gone.
     known = names | {"package", "---", "what"}

@@ -195,8 +195,9 @@ class TestCommand:
         rows = [line.split("  ")[0] for line in captured.out.splitlines()[5:]]
         assert rows[:3] == ["Baseline", "AlphaNet (r=0.1)", "AlphaNet (r=0.5)"]
         assert re.search(
-            r"^note: .* AlphaNet \(r=0.1\), .* AlphaNet \(r=0.5\), ", rows[6]
+            r"^note: .* AlphaNet \(r=0.1\), .* AlphaNet \(r=0.5\), ", rows[7]
         )
+        assert rows[5].startswith("A larger rho (--config.rho) takes less from")
         assert "2 points, 4 runs of 2 epochs" in captured.err
         assert "memory: about" in captured.err
         assert "2 of 2 points done" in captured.err

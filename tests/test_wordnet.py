@@ -111,7 +111,8 @@ def error_of(function, *args, **kwargs):
 def test_only_nltk_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
     assert error_of(wordnet.open_wordnet) == (
-        "nltk, which reads WordNet, is not installed: pip install 'alphanet_jax[plots]'"
+        "nltk, which reads WordNet, is not installed: "
+        "pip install 'alphanet_jax[wordnet]'"
     )
 
 

@@ -23,7 +23,7 @@ Evaluates the unchanged classifier of a dataset on its validation and test sampl
 saves that as a result file: where the registry's baseline_eval_file says (with the
 ending .npz), or in --out. The coefficients in it are (1, 0, ..., 0).
 
-  python main.py baseline --config=configs/quickstart.py --out=results/baseline.npz"""
+  python main.py baseline --config=quickstart --out=results/baseline.npz"""
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:

@@ -8,7 +8,8 @@ a `choose(name)` instead, which returns that of a name, or raises `UserError`; a
 name is help on all of them. A module is imported only to run it, and it imports jax
 only in `run`, so that help is quick.
 
-Descriptions have `python main.py`; help shows how the program was started instead.
+Descriptions have `python main.py`, and messages of the library `alphanet COMMAND`; help
+and errors show how the program was started instead.
 """
 
 import codecs
@@ -203,7 +204,7 @@ def run_program(
     debug = bool({"--debug", "-debug"} & set(argv[1:]))
     with stopping.listening(lambda: _goes_on(values)):
         try:
-            return _guard(run, debug=debug)
+            return _guard(run, debug=debug, program=program)
         except flags.UnrecognizedFlagError as error:
             flag = error.flagname.partition("=")[0]
             return _fail(_unknown_flag(flag, module, values))
@@ -240,7 +241,7 @@ def _try_outputs(values: flags.FlagValues) -> None:
                 outputs.check_file(name, Path(text))
 
 
-def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
+def _guard(run: Callable[[], None], *, debug: bool = False, program: str = "") -> int:
     """Runs and flushes the output; returns the exit status, errors being shown."""
     _print_anything()
     try:
@@ -260,7 +261,7 @@ def _guard(run: Callable[[], None], *, debug: bool = False) -> int:
         processes.wait_for_cause(error)
         if debug:
             traceback.print_exc()
-        return _fail(_one_line(error))
+        return _fail(_as_started(_one_line(error), program))
     return 0
 
 
@@ -333,12 +334,21 @@ def _program_name(started: str) -> str:
     return path.stem if path.suffix == ".exe" else path.name
 
 
+# A command to type, in a message of the library.
+_TYPED = re.compile(rf"(?<![\w/.-])alphanet(?= (?:{'|'.join(COMMANDS)}) )")
+
+
 def _as_started(text: str, program: str) -> str:
-    """Puts the program, as it was started, into the examples of help."""
+    """Puts the program, as it was started, into examples of help and hints of errors.
+
+    Examples:
+      >>> _as_started("make one with: alphanet train --config=mine", "python main.py")
+      'make one with: python main.py train --config=mine'
+    """
     if not program:
         return text
     text = text.replace("python convert_torch_features.py", f"{program} convert")
-    return text.replace("python main.py", program)
+    return _TYPED.sub(lambda _: program, text.replace("python main.py", program))
 
 
 def _unknown_flag(name: str, module: Any, values: flags.FlagValues) -> str:

@@ -17,7 +17,7 @@ same registry serves the converted data:
 
   python convert_torch_features.py --registry=configs/datasets.toml \\
       --dataset=imagenetlt_resnext50_crt --data_root=/original --out=/converted
-  python main.py --config=configs/imagenetlt.py --config.data_root=/converted"""
+  python main.py --config=imagenetlt --config.data_root=/converted"""
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:

@@ -147,7 +147,8 @@ def run(values: flags.FlagValues) -> None:
     asked = _ask(method, values, points)
     speaks = devices.is_first_process()
     report = running.say if speaks else lambda line: None
-    found = own_files.find(values, workdir, points[0].settings, report)
+    given = points[0].settings
+    found = own_files.find(values, workdir, given, report)
     points = own_files.place(points, found)
     data = training.load_data(points[0].settings, entry=found.entry, report=report)
     overwrite = bool(values.overwrite)
@@ -173,7 +174,8 @@ def run(values: flags.FlagValues) -> None:
         if done.unsaved:
             raise UserError(done.unsaved)
         return
-    trained = train.train_points(values, points, data, workdir, report)
+    rest = own_files.once(report, given, found)
+    trained = train.train_points(values, points, data, workdir, rest)
     if not speaks:
         return
     train.conclude(values, trained, data, report)

@@ -17,6 +17,7 @@ from alphanet_jax.commands import running
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError
+from alphanet_jax.stages import wrap
 
 if TYPE_CHECKING:
     from alphanet_jax.data.registry import DatasetEntry
@@ -31,6 +32,7 @@ __all__ = [
     "check_none",
     "define_flags",
     "find",
+    "once",
     "place",
     "prepare_arguments",
     "write_registry",
@@ -199,6 +201,24 @@ def find(
     return OwnFiles(entry, workdir.resolve() / _REGISTRY, groups)
 
 
+def once(report: "Report", settings: Settings, found: OwnFiles) -> "Report":
+    """Leaves out of a report what `find` has said of missing test samples.
+
+    Args:
+      report: Takes lines of text.
+      settings: Settings as `find` got them.
+      found: What it found.
+    """
+    from alphanet_jax.experiment.problem import remark_on_one_group
+
+    group = found.groups["test"]
+    if group == settings.test_datagrp:
+        return report
+    kind = "val" if found.groups["val"] == group else "train"
+    said = f"note: {remark_on_one_group(f'{kind}_datagrp', 'test_datagrp', group)}"
+    return wrap(report, lambda line: None if line == said else report(line))
+
+
 def write_registry(found: OwnFiles) -> None:
     """Writes the registry by which other commands find the files."""
     from alphanet_jax.data import registry
@@ -292,6 +312,7 @@ def _find_groups(
         report(
             f"note: {root} has no test samples; accuracies are those of {which}, which "
             + ("chose the epoch" if wanted["val"] else "it was trained on")
+            + ", and so too high"
         )
     return wanted
 

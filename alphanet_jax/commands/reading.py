@@ -320,18 +320,17 @@ def experiments(
     base, pattern = Path(values.base_res_dir), values.res_files_pattern
     if directories is None:
         where = base.parent if base.is_file() else base
-        return {where.resolve().name: results.find_results(base, pattern)}
+        return {where.resolve().name: _found([base], pattern)[0]}
     given = values[directories].value
     if given:
-        found = {
-            Path(directory).as_posix(): results.find_results(base / directory, pattern)
-            for directory in given
-        }
+        names = [Path(directory).as_posix() for directory in given]
+        files = _found([base / directory for directory in given], pattern)
+        found = dict(zip(names, files, strict=True))
         if len(found) < len(given):
             raise UserError(f"--{directories} has a directory twice: {' '.join(given)}")
     else:
         where = base.parent if base.is_file() else base
-        found = results.group_by_setting(results.find_results(base, pattern), where)
+        found = results.group_by_setting(_found([base], pattern)[0], where)
     names = values.exp_names
     if not names:
         return found
@@ -343,6 +342,33 @@ def experiments(
     if len(set(names)) < len(names):
         raise UserError(f"--exp_names has a name twice: {', '.join(names)}")
     return dict(zip(names, found.values(), strict=True))
+
+
+def _found(directories: Sequence[Path], pattern: str | None) -> list[list[Path]]:
+    """Finds the results below directories, and says which are left aside.
+
+    Raises:
+      UserError: If there are none below one of them.
+    """
+    found = [results.find_results(directory, pattern) for directory in directories]
+    if pattern is not None:
+        return found
+    # One directory may be in another.
+    aside = {
+        path.resolve() for each in directories for path in results.left_aside(each)
+    }
+    aside -= {path.resolve() for paths in found for path in paths}
+    if aside:
+        both = all(path.stem == "result" for path in aside)
+        ending = min(path.suffix for path in aside)
+        wanted = "**/result.*" if both else f"**/*{ending}"
+        say(
+            f"note: {count_of(len(aside), 'result')} of the original "
+            f"({', '.join(sorted({path.suffix for path in aside}))}) left aside, as "
+            f"there are results of ours; --res_files_pattern='{wanted}' takes "
+            + ("both" if both else "these")
+        )
+    return found
 
 
 def define_one_flags(values: flags.FlagValues) -> None:
@@ -396,8 +422,8 @@ def _below(values: flags.FlagValues) -> dict[str, list[Path]]:
     base = Path(values.base_res_dir or "")
     directories = [base / directory for directory in values.res_dirs]
     paths: dict[Path, Path] = {}
-    for directory in directories:
-        for path in results.find_results(directory, values.res_files_pattern):
+    for found in _found(directories, values.res_files_pattern):
+        for path in found:
             # One directory may be in another.
             paths.setdefault(path.resolve(), path)
     return {directories[0].resolve().name: list(paths.values())}

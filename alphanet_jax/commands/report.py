@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from alphanet_jax.commands import running
+from alphanet_jax.commands import reading, running
 from alphanet_jax.errors import UserError
 
 __all__ = ["DESCRIPTION", "define_flags", "run"]
@@ -41,6 +41,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "directory to write; one that is there must be empty or a report",
         flag_values=values,
     )
+    reading.define_data_flags(values)
+    reading.define_baseline_flag(values)
 
 
 def run(values: flags.FlagValues) -> None:
@@ -70,9 +72,17 @@ def run(values: flags.FlagValues) -> None:
         path = path / comparison_file.FILE_NAME if path.is_dir() else path
         comparison = comparison_file.load(path)
     found = []
+    recompute = reading.recomputation(values)
     for text in values.result:
-        file = originals.open_result(Path(text))
+        file = originals.open_result(Path(text), recompute)
         name = file.path.parent.resolve().name if file.path.stem == "result" else ""
         found.append(sets.ResultSet(name or file.path.stem, (file,)))
-    page = write_report(found, comparison, Path(values.out), report=running.say)
+    reading.check_data_flags(values, found, "results of the original (.pth)")
+    page = write_report(
+        found,
+        comparison,
+        Path(values.out),
+        finder=reading.data_finder(values),
+        report=running.say,
+    )
     print(page)

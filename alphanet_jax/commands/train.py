@@ -34,15 +34,15 @@ Trains AlphaNet on a dataset: finds the neighbors of every rare class, learns ho
 combine their classifiers with its own, for all seeds at once, selects an epoch for
 each seed on validation data, tests it, writes WORKDIR/result.npz and prints a table.
 
-  python main.py --config=configs/quickstart.py
-  python main.py --config=configs/imagenetlt.py --workdir=results/imagenetlt \\
+  python main.py --config=quickstart
+  python main.py --config=imagenetlt --workdir=results/imagenetlt \\
       --config.data_root=/data --config.rho=0.25 --config.seeds=5
 
 A field of the config may hold several values: every combination is a point of a sweep,
 trained together as far as shapes and memory allow, with a result of its own. What is
 done already is not run again.
 
-  python main.py --config=configs/quickstart.py --workdir=results/sweep \\
+  python main.py --config=quickstart --workdir=results/sweep \\
       --config.rho="(0.1, 0.5, 1.0)"     writes results/sweep/rho_0.1/result.npz ..."""
 
 _TABLE_ARRAYS = (
@@ -201,7 +201,12 @@ def conclude(
     if rows:
         beside = controls(values, data, report)
         report("")
-        print(accuracy_tables.training_table(rows, controls=beside))
+        table = accuracy_tables.training_table(
+            rows,
+            controls=beside,
+            explain_rho=all(_uses_rho(one.point) for one in trained),
+        )
+        print(table)
     failed = [one for one in trained if one.error is not None]
     if failed and len(trained) == 1:
         failed[0].arrays()  # raises its error
@@ -210,6 +215,12 @@ def conclude(
             f"{len(failed)} of {len(trained)} points failed: "
             + "; ".join(one.point.title for one in failed)
         )
+
+
+def _uses_rho(point: sweep.Point) -> bool:
+    """Returns whether rho says how many base samples there are, not sampler_args."""
+    settings = point.settings
+    return not settings.dummy_mode and settings.base_r == settings.rho
 
 
 def _row_name(point: sweep.Point) -> str:

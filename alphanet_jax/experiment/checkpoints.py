@@ -149,8 +149,9 @@ def open_store(
 
         if theirs := pytorch.newest_checkpoint(directory):
             raise UserError(
-                f"--ckpt_dir: {directory} holds checkpoints of the original's; `import "
-                f"--result={theirs}` takes their network; choose another directory"
+                f"--ckpt_dir: {directory} holds checkpoints of the original's, whose "
+                f"network `alphanet import --result={theirs} --workdir=DIR` takes; "
+                "choose another directory"
             )
         raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
     if is_ours and not load:

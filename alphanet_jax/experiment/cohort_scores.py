@@ -62,10 +62,21 @@ class CohortScores:
         self._scales = np.asarray(cohort.scales, np.float32)
         self._capacity = plan.table_rows
         self.mesh: Mesh | None = devices.make_mesh()
-        self.frozen: scores.Frozen = devices.replicate(problem.frozen, self.mesh)
-        self._arguments = devices.replicate(dict(problem.score_arguments), self.mesh)
+        self.frozen: scores.Frozen = devices.place(problem.frozen, self.mesh)
+        self._arguments = devices.place(dict(problem.score_arguments), self.mesh)
         self.val: scores.ScoreTable | None = None
         self.test: scores.ScoreTable | None = None
+
+    def compile_passes(self) -> None:
+        """Compiles what scores samples, by scoring none."""
+        train, test = (
+            Group(np.zeros((0, group.features.shape[1]), group.features.dtype), nobody)
+            for group in (self._dataset.train, self._dataset.test)
+            for nobody in [np.zeros(0, group.labels.dtype)]
+        )
+        if self._settings.train_epochs:
+            feature_pass.score_table(train, pred_scale=self._scales, **self._arguments)
+        self._score_chunks(test)
 
     def score_evaluation(self) -> None:
         """Scores validation data, where there is any, and test data."""

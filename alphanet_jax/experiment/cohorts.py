@@ -31,6 +31,7 @@ __all__ = [
     "make_cohort",
     "make_cohorts",
     "needs",
+    "network_sizes",
     "num_steps",
     "pad_runs",
     "plan_cohort",
@@ -250,6 +251,7 @@ def draw_batches(cohort: Cohort, *, runs_at_a_time: int) -> list[Batches]:
         [[s.amount for s in cohort.problem_of(run).samplers] for run in runs], np.int32
     )
     seeds = np.asarray([run.seed for run in runs], np.uint32)
+    pools = jax.device_put(dict(cohort.problem.pools))
     epochs: list[list[Batches]] = [[] for _ in range(settings.train_epochs)]
     for start in range(0, len(seeds), runs_at_a_time):
         index = pad_runs(start, runs_at_a_time, len(seeds))
@@ -262,7 +264,7 @@ def draw_batches(cohort: Cohort, *, runs_at_a_time: int) -> list[Batches]:
                         seeds[index],
                         amounts[index],
                         np.uint32(epoch),
-                        cohort.problem.pools,
+                        pools,
                     )
                 )
             )
@@ -300,6 +302,12 @@ def run_numbers(cohort: Cohort, index: np.ndarray, epoch: int) -> programs.RunNu
             [min(p.settings.min_epochs, last) for p in problems], np.int32
         ),
     )
+
+
+def network_sizes(problem: Problem) -> tuple[int, int, tuple[int, ...]]:
+    """Gathers the sizes of the network: d, k and those of the hidden layers."""
+    settings = problem.settings
+    return problem.dataset.weight.shape[1], settings.n_neighbors, settings.hdims
 
 
 def num_steps(batches: Batches) -> np.ndarray:

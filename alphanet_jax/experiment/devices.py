@@ -22,6 +22,7 @@ __all__ = [
     "least_bytes",
     "make_mesh",
     "one_by_one",
+    "place",
     "replicate",
     "resplit",
     "split",
@@ -136,6 +137,11 @@ def resplit(tree: Any, mesh: Mesh | None) -> Any:
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
     """Copies arrays to every device; None leaves everything as it is."""
     return tree if mesh is None else _put(tree, mesh, PartitionSpec())
+
+
+def place(tree: Any, mesh: Mesh | None) -> Any:
+    """Puts arrays of the host on every device, where they stay for many calls."""
+    return jax.device_put(tree) if mesh is None else replicate(tree, mesh)
 
 
 def fetch(tree: Any) -> Any:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -139,7 +138,7 @@ def _placed(table: scores.ScoreTable | None, mesh: Mesh | None) -> scores.ScoreT
     if mesh is not None:
         placed: scores.ScoreTable = devices.replicate(table, mesh)
     else:
-        placed = jax.tree.map(jnp.asarray, table)
+        placed = jax.device_put(table)
     return placed
 
 

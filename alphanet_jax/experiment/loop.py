@@ -5,10 +5,9 @@ C classes, k neighbors.
 """
 
 import contextlib
-import dataclasses
+import functools
 import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +16,8 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import model, stages, stopping
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
-from alphanet_jax.experiment import cohorts, devices, programs
+from alphanet_jax.experiment import ahead, cohorts, devices, programs
+from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
 from alphanet_jax.experiment.failures import Failures
@@ -32,6 +32,7 @@ from alphanet_jax.experiment.outcome import (
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.experiment.programs import RunState
 from alphanet_jax.experiment.progress import Progress, Report
+from alphanet_jax.experiment.run_batch import RunBatch, count_drawn, take
 from alphanet_jax.sampling import Batches
 
 __all__ = [
@@ -47,10 +48,8 @@ _AS_IT_IS = contextlib.nullcontext()
 
 def initial_params(problem: Problem, seeds: Sequence[int]) -> model.Params:
     """Draws the initial parameters of every seed, stacked on a leading axis."""
-    settings = problem.settings
     params: model.Params = programs.draw_params(
-        (problem.dataset.weight.shape[1], settings.n_neighbors, settings.hdims),
-        np.asarray(seeds, np.uint32),
+        cohorts.network_sizes(problem), np.asarray(seeds, np.uint32)
     )
     return params
 
@@ -152,33 +151,6 @@ def run_parts(
         yield from loop.outcomes()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _RunBatch:
-    """A batch of runs: those that train at the same time.
-
-    Attributes:
-      name: What checkpoints know it by.
-      first: Number of the first of its runs among those of the cohort.
-      runs: The runs.
-      index: Their numbers; the last one is repeated where programs want more runs.
-      epochs: Batches of every epoch, with an axis like `index`.
-      rows: Scores of the training rows that they use; None for no epochs.
-      skip_empty: Whether some of them may have batches without a row.
-    """
-
-    name: str
-    first: int
-    runs: tuple[Run, ...]
-    index: np.ndarray
-    epochs: tuple[Batches, ...]
-    rows: TrainingRows | None
-    skip_empty: bool
-
-    def real(self, tree: Any) -> Any:
-        """Leaves out what belongs to repeated runs."""
-        return jax.tree.map(lambda array: array[: len(self.runs)], tree)
-
-
 class _CohortLoop:
     """Trains the runs of a cohort, a batch of runs at a time."""
 
@@ -202,9 +174,10 @@ class _CohortLoop:
         )
         self._failures = Failures(cohort)
         self._scores = CohortScores(cohort, plan, report)
-        self._baseline = np.asarray(
-            evaluation.baseline_alphas(*cohort.problem.neighbors.shape)[None]
-        )
+        self._ahead = Ahead(self._progress.waited)
+        self._baseline = evaluation.baseline_alphas(*cohort.problem.neighbors.shape)[
+            None
+        ]
 
     def outcomes(
         self,
@@ -213,8 +186,11 @@ class _CohortLoop:
         batches: Sequence[Batches] | None = None,
     ) -> Iterator[tuple[int, Outcome | UserError]]:
         """Trains all runs; yields each part when it is done."""
-        with self._progress.compile_clock():
-            yield from self._outcomes(params, batches)
+        try:
+            with self._progress.compile_clock():
+                yield from self._outcomes(params, batches)
+        finally:
+            self._ahead.close()
 
     def _outcomes(
         self, params: model.Params | None, given: Sequence[Batches] | None
@@ -228,22 +204,21 @@ class _CohortLoop:
         if not starts:
             return
         with stages.stage(self._report, "drawing samples"):
-            epochs = self._draw(given)
+            epochs, skip_empty = self._draw(given)
+        self._ahead.wait("passes")
         self._progress.lap("sampling")
         shared = None
         if self._plan.shared_table:
             shared = self._scores.score_training(epochs)
         self._scores.score_evaluation()
-        with stages.stage(self._report, "evaluating the unchanged classifier"):
-            baseline_val, _ = self._scores.evaluate(self._baseline, self._scores.val)
         self._progress.lap("scores")
 
-        skip_empty = self._skips_empty(epochs)
         for epoch in epochs:
             steps = cohorts.num_steps(epoch)
             for start in starts:
                 self._progress.expect(int(steps[start : start + size].max()))
         results: dict[Run, RunOutcome] = {}
+        baseline_val: Metrics | None = None
         for start in starts:
             batch = self._make_batch(start, epochs, shared, skip_empty)
             trained, test, pred = self._run_batch(batch, params)
@@ -254,6 +229,8 @@ class _CohortLoop:
             }
             numbers = dict.fromkeys(run.part for run in batch.runs)
             del batch  # its scores make room for those of the next one
+            if baseline_val is None:
+                baseline_val = self._baseline_val()
             for number in numbers:
                 part = cohort.parts[number]
                 mine = [Run(number, seed) for seed in part.seeds]
@@ -266,7 +243,7 @@ class _CohortLoop:
                     or make_outcome(
                         part.seeds,
                         [results.pop(run) for run in mine],
-                        baseline_val=Metrics(*(column[0] for column in baseline_val)),
+                        baseline_val=baseline_val,
                         baseline_test=test,
                         baseline_test_pred=pred,
                         seconds=self._progress.seconds,
@@ -274,12 +251,38 @@ class _CohortLoop:
                 )
                 self._progress.restart()
 
-    def _draw(self, given: Sequence[Batches] | None) -> list[Batches]:
-        """Draws the batches of all runs, unless they are given; as host arrays."""
+    def _baseline_val(self) -> Metrics:
+        """Evaluates the unchanged classifier on validation data."""
+        with stages.stage(self._report, "evaluating the unchanged classifier"):
+            self._ahead.wait("baseline")
+            found, _ = self._scores.evaluate(self._baseline, self._scores.val)
+        return Metrics(*(column[0] for column in found))
+
+    def _draw(self, given: Sequence[Batches] | None) -> tuple[list[Batches], bool]:
+        """Draws the batches of all runs, unless they are given; as host arrays.
+
+        What comes later is compiled meanwhile.
+
+        Returns:
+          The batches, and whether runs may have none where others have.
+        """
+        size, skip_empty = self._plan.runs_at_a_time, None
+        compile_all = functools.partial(
+            ahead.compile_cohort,
+            self._ahead,
+            self._cohort,
+            self._plan,
+            self._scores,
+        )
         if given is None:
-            size = self._plan.runs_at_a_time
+            skip_empty = ahead.foresee_skip_empty(self._cohort, size)
+            if skip_empty is not None:
+                compile_all(skip_empty=skip_empty)
             given = cohorts.draw_batches(self._cohort, runs_at_a_time=size)
-        return [Batches(*map(np.asarray, epoch)) for epoch in given]
+        epochs = [Batches(*map(np.asarray, epoch)) for epoch in given]
+        if skip_empty is None:
+            compile_all(skip_empty=self._skips_empty(epochs))
+        return epochs, self._skips_empty(epochs)
 
     def _skips_empty(self, epochs: Sequence[Batches]) -> bool:
         """Tells whether a run may have no row where others that train with it do.
@@ -292,7 +295,7 @@ class _CohortLoop:
         """
         size = self._plan.runs_at_a_time
         return not all(
-            cohorts.all_step(_take(epoch, slice(start, start + size)))
+            cohorts.all_step(take(epoch, slice(start, start + size)))
             for start in range(0, len(self._cohort.runs), size)
             for epoch in epochs
         )
@@ -303,14 +306,14 @@ class _CohortLoop:
         epochs: Sequence[Batches],
         rows: TrainingRows | None,
         skip_empty: bool,
-    ) -> _RunBatch:
+    ) -> RunBatch:
         runs, size = self._cohort.runs, self._plan.runs_at_a_time
         index = cohorts.pad_runs(start, size, len(runs))
-        mine = tuple(_take(epoch, index) for epoch in epochs)
+        mine = tuple(take(epoch, index) for epoch in epochs)
         if not self._plan.shared_table:
             rows = self._scores.score_training(mine)
             self._progress.lap("scores")
-        return _RunBatch(
+        return RunBatch(
             name=f"{self._name}-{start}",
             first=start,
             runs=runs[start : start + size],
@@ -321,7 +324,7 @@ class _CohortLoop:
         )
 
     def _run_batch(
-        self, batch: _RunBatch, params: model.Params | None
+        self, batch: RunBatch, params: model.Params | None
     ) -> tuple[list[RunOutcome], Metrics, np.ndarray]:
         """Trains and tests a batch of runs.
 
@@ -330,10 +333,11 @@ class _CohortLoop:
           classifier gets on test data.
         """
         seeds = [self._cohort.runs[i].seed for i in batch.index]
+        self._ahead.wait("draw_params", "first_state")
         params = (
             initial_params(self._cohort.problem, seeds)
             if params is None
-            else _take(params, batch.index)
+            else take(params, batch.index)
         )
         if self._scores.mesh is not None:
             params = devices.split(jax.device_get(params), self._scores.mesh)
@@ -342,9 +346,7 @@ class _CohortLoop:
         with stages.stage(self._report, "evaluating on test data"):
             return self._test(batch, state, history)
 
-    def _train(
-        self, batch: _RunBatch, params: model.Params
-    ) -> tuple[RunState, History]:
+    def _train(self, batch: RunBatch, params: model.Params) -> tuple[RunState, History]:
         """Trains a batch of runs from where it was stopped, if it was."""
         state = devices.resplit(
             programs.first_state(self._cohort.program, params), self._scores.mesh
@@ -387,7 +389,7 @@ class _CohortLoop:
             stopping.check()
         return state, history
 
-    def _skip_epochs(self, batch: _RunBatch, history: History, num_epochs: int) -> None:
+    def _skip_epochs(self, batch: RunBatch, history: History, num_epochs: int) -> None:
         """Does for epochs that were trained before what is not kept of them."""
         for epoch in range(num_epochs):
             drawn = batch.real(batch.epochs[epoch])
@@ -403,7 +405,7 @@ class _CohortLoop:
             self._watcher.resumed(self._names(batch), losses, means, val)
 
     def _train_epoch(
-        self, batch: _RunBatch, state: RunState, history: History, epoch: int
+        self, batch: RunBatch, state: RunState, history: History, epoch: int
     ) -> tuple[RunState, np.ndarray, Metrics | None]:
         """Trains an epoch, and writes what came of it into the history.
 
@@ -412,6 +414,7 @@ class _CohortLoop:
         """
         assert batch.rows is not None
         mesh, drawn = self._scores.mesh, batch.epochs[epoch]
+        self._ahead.wait("train_epoch")
         state, record = programs.train_epoch(
             self._cohort.program,
             batch.skip_empty,
@@ -438,10 +441,11 @@ class _CohortLoop:
         return state, record.alphas, self._scores.metrics(record.val)
 
     def _test(
-        self, batch: _RunBatch, state: RunState, history: History
+        self, batch: RunBatch, state: RunState, history: History
     ) -> tuple[list[RunOutcome], Metrics, np.ndarray]:
         """Tests the selected epochs, and the unchanged classifier."""
         alphas, weight_few = self._alphas_and_weights(state.selected)
+        self._ahead.wait("test")
         # The unchanged classifier is one more set of coefficients.
         test, test_pred = self._scores.evaluate(
             np.concatenate([alphas, self._baseline]), self._scores.test
@@ -459,7 +463,7 @@ class _CohortLoop:
             mean_alphas=history.mean_alphas,
             least_alphas=history.least_alphas,
             most_alphas=history.most_alphas,
-            drawn=_count_drawn(batch, dataset.train.labels, dataset.num_classes),
+            drawn=count_drawn(batch, dataset.train.labels, dataset.num_classes),
             val_correct=None
             if self._scores.val is None
             else np.asarray(history.val.correct),
@@ -471,11 +475,12 @@ class _CohortLoop:
         )
         if self._watcher is not None:
             self._watcher.tested(self._names(batch), stacked.test)
-        runs = [_take(stacked, place) for place in range(len(batch.runs))]
+        runs = [take(stacked, place) for place in range(len(batch.runs))]
         return runs, Metrics(*(column[-1] for column in test)), test_pred[-1]
 
     def _alphas_and_weights(self, params: model.Params) -> tuple[np.ndarray, ...]:
         """Computes coefficients and new few classifiers, as host arrays."""
+        self._ahead.wait("alphas_and_weights")
         found: tuple[np.ndarray, ...] = devices.fetch(
             programs.alphas_and_weights(
                 self._cohort.program, params, self._scores.frozen.sources
@@ -483,7 +488,7 @@ class _CohortLoop:
         )
         return found
 
-    def _names(self, batch: _RunBatch) -> list[RunName]:
+    def _names(self, batch: RunBatch) -> list[RunName]:
         return [RunName(self._cohort.name_of(run), run.seed) for run in batch.runs]
 
     def _empty_history(self, num_runs: int) -> History:
@@ -503,17 +508,3 @@ class _CohortLoop:
                 top5_correct=np.zeros(epochs, np.int32),
             ),
         )
-
-
-def _take(tree: Any, index: int | slice | np.ndarray) -> Any:
-    return jax.tree.map(lambda array: array[index], tree)
-
-
-def _count_drawn(batch: _RunBatch, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts what is drawn of every class in every epoch, with shape `[R, E, C]`."""
-    counts = np.zeros((len(batch.runs), len(batch.epochs), num_classes), np.int32)
-    for epoch, drawn in enumerate(batch.epochs):
-        for run in range(len(batch.runs)):
-            rows = np.asarray(drawn.rows[run])[np.asarray(drawn.valid[run])]
-            counts[run, epoch] = np.bincount(labels[rows], minlength=num_classes)
-    return counts

@@ -9,7 +9,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import bundled, files
@@ -83,7 +82,7 @@ class NeighborCache:
                 and (distances >= 0).all()
                 and (np.diff(distances, axis=1) >= 0).all()
             ):
-                return Neighbors(jnp.asarray(classes), jnp.asarray(distances))
+                return Neighbors(classes, distances)
         return None
 
     def save(self, settings: Settings, seed: int, neighbors: Neighbors) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from alphanet_jax import model, nn_search, sampling, scores
@@ -30,6 +29,7 @@ __all__ = [
     "find_neighbors",
     "prepare",
     "prepare_all",
+    "remark_on_one_group",
     "remarks",
     "remarks_on_data",
 ]
@@ -141,7 +141,9 @@ def _neighbors_from_means(
             find=_find_neighbors,
             num_neighbors=settings.n_neighbors,
             metric=settings.nn_dist,
-            key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH),
+            key=jax.random.fold_in(jax.random.key(seed), programs.NEIGHBOR_BRANCH)
+            if settings.nn_dist == "random"
+            else None,
         )
     except ValueError as error:
         raise UserError(f"{dataset.name}: {error}") from None
@@ -211,9 +213,9 @@ def prepare_all(
         for split in _splits_drawn_from(samplers for samplers, _ in resolved)
     }
     weights = {
-        "weight": jnp.asarray(dataset.weight),
-        "bias": jnp.asarray(dataset.bias),
-        "base_classes": jnp.asarray(dataset.base_classes),
+        "weight": np.asarray(dataset.weight, np.float32),
+        "bias": np.asarray(dataset.bias, np.float32),
+        "base_classes": np.asarray(dataset.base_classes, np.int32),
     }
     problems = []
     for (settings, seed), (samplers, schedule) in zip(items, resolved, strict=True):
@@ -338,6 +340,14 @@ def _resolve(
     return samplers, schedule
 
 
+def remark_on_one_group(first: str, second: str, group: str) -> str:
+    """Says that one group is used for two purposes, fields of the settings."""
+    return (
+        f"{first} and {second} are both {group!r}: accuracies of samples that were "
+        "learned from or chosen by are too high"
+    )
+
+
 def remarks(problem: Problem) -> list[str]:
     """Lists what a person should know before a problem is trained, a line for each."""
     settings, data = problem.settings, problem.dataset
@@ -359,10 +369,7 @@ def remarks(problem: Problem) -> list[str]:
     ]
     for (first, name), (second, other) in itertools.combinations(groups, 2):
         if name == other and name:
-            found.append(
-                f"{first} and {second} are both {name!r}: accuracies of samples that "
-                "were learned from or chosen by are too high"
-            )
+            found.append(remark_on_one_group(first, second, name))
     if not any(s.amount and s.capacity for s in problem.samplers if s.split != "few"):
         found.append(
             f"no base samples are drawn (rho {settings.base_r:g}): nothing keeps few "

@@ -118,8 +118,8 @@ class ProgramKey:
     ) -> jax.Array:
         """Computes the coefficients of every few class; `alone` is as in the model."""
         if self.settings.dummy_mode:
-            return evaluation.baseline_alphas(
-                len(sources.rows), len(sources.weights) - 1
+            return jnp.asarray(
+                evaluation.baseline_alphas(len(sources.rows), len(sources.weights) - 1)
             )
         return model.apply(
             params,

@@ -1,6 +1,7 @@
 """What people read while they wait: what trains, how far it is, and what is left."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -46,12 +47,16 @@ class Progress:
 
     @contextlib.contextmanager
     def compile_clock(self) -> Iterator[None]:
-        """Books the time spent on compiling in the block."""
+        """Books the time that this thread spends on compiling in the block."""
         self.seconds["compile"] = 0.0
+        thread = threading.get_ident()
 
         def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
             del kwargs
-            if event.startswith("/jax/core/compile/"):
+            if (
+                event.startswith("/jax/core/compile/")
+                and threading.get_ident() == thread
+            ):
                 self.seconds["compile"] += duration_secs
 
         jax.monitoring.register_event_duration_secs_listener(listen)
@@ -59,6 +64,10 @@ class Progress:
             yield
         finally:
             jax.monitoring.unregister_event_duration_listener(listen)
+
+    def waited(self, seconds: float) -> None:
+        """Books time spent on waiting for other threads that compile."""
+        self.seconds["compile"] += seconds
 
     def expect(self, steps: int) -> None:
         """Counts steps that are to be taken."""

@@ -289,24 +289,46 @@ def label_axes(
         labels.append((axis, label, own))
     figure.draw_without_rendering()
     for axis, label, own in labels:
+        _break_label(figure, all_axes, style, axis, label, own=own)
+    if style.aspect is None or len(labels) < 2:
+        return
+    # Lines of one have moved the panels, and with them the room of the other.
+    figure.draw_without_rendering()
+    for axis, label, own in labels:
         place = 0 if axis == "x" else 1
-        ends = _ends(all_axes, place)
-        if axis == "x" or not own or style.aspect is not None:
-            # It may be longer than the panels, as far as the figure goes.
-            most = figure.bbox.size[place]
-            if axis == "y":
-                tops = [legend.get_window_extent().y0 for legend in figure.legends]
-                most = min([most, *tops])
-            middle = sum(ends) / 2.0
-            room = 1.95 * min(middle, most - middle)
-        else:
-            room = ends[1] - ends[0]
         box = label.get_window_extent(figure.canvas.get_renderer())
-        if box.size[place] > room:
-            text = wrapping.wrapped_markup(
-                figure, style, label.get_text(), width=room / figure.dpi
-            )
-            label.set_text(text)
+        if box.min[place] < 0.0 or box.max[place] > figure.bbox.size[place]:
+            _break_label(figure, all_axes, style, axis, label, own=own)
+
+
+def _break_label(
+    figure: Any,
+    all_axes: Sequence[Any],
+    style: Style,
+    axis: str,
+    label: Any,
+    *,
+    own: bool,
+) -> None:
+    """Breaks the name of an axis into lines that have room, where one has not."""
+    place = 0 if axis == "x" else 1
+    ends = _ends(all_axes, place)
+    if axis == "x" or not own or style.aspect is not None:
+        # It may be longer than the panels, as far as the figure goes.
+        most = figure.bbox.size[place]
+        if axis == "y":
+            tops = [legend.get_window_extent().y0 for legend in figure.legends]
+            most = min([most, *tops])
+        middle = sum(ends) / 2.0
+        room = 1.95 * min(middle, most - middle)
+    else:
+        room = ends[1] - ends[0]
+    box = label.get_window_extent(figure.canvas.get_renderer())
+    if box.size[place] > room:
+        text = wrapping.wrapped_markup(
+            figure, style, label.get_text(), width=room / figure.dpi
+        )
+        label.set_text(text)
 
 
 def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:

@@ -330,7 +330,7 @@ def _missing_note(
         missing.append(f"{config} ({reason})")
     return (
         f"No numbers of ours for {'; '.join(missing)}. With the data where "
-        "configs/datasets.toml has it, they are made by: python main.py paper "
+        "configs/datasets.toml has it, they are made by: alphanet paper "
         f"--datasets {' '.join(configs)} --parts {part}"
     )
 

@@ -89,15 +89,22 @@ def predict_rescaled(
     Returns:
       Classes, with shape `[n]`, int32; of equal logits the first.
     """
-    given = jnp.asarray(weight, float)
-    squares = jnp.sum(given**2, axis=1)
-    scale = jnp.sum(given * outcome.weight, axis=1) / jnp.where(squares > 0, squares, 1)
+    scale = _scale(outcome.weight, weight)
     size = streaming.rows_at_a_time(products.shape[1])
     found = [
         np.asarray(_best(products[start : start + size], scale, outcome.bias))
         for start in range(0, len(products), size)
     ]
     return np.concatenate([np.zeros(0, np.int32), *found])
+
+
+def _scale(weight: ArrayLike, given: ArrayLike) -> jax.Array | np.ndarray:
+    """Computes how many times the given weights those of every class are."""
+    if weight is given:
+        return np.ones(len(np.asarray(given)), np.float32)
+    rows = jnp.asarray(given, float)
+    squares = jnp.sum(rows**2, axis=1)
+    return jnp.sum(rows * weight, axis=1) / jnp.where(squares > 0, squares, 1)
 
 
 @jax.jit

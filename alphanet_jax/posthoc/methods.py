@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from alphanet_jax.posthoc import norms, offsets, refitted, trained
+from alphanet_jax.posthoc import checks, norms, offsets, refitted, trained
 from alphanet_jax.posthoc.gaussian import COVARIANCE_GRID
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import VARIANTS, nearest_class_mean
@@ -264,13 +264,23 @@ def _unchanged(weight: jax.Array, bias: jax.Array) -> Family:
 
 
 def _few_offset(weight: jax.Array, bias: jax.Array, few_classes: ArrayLike) -> Family:
-    return lambda offset: Linear(
-        weight, offsets.few_offset(bias, few_classes, offset=offset)
-    )
+    # On the host: the same numbers, without a program for every operation.
+    given, classes = np.asarray(bias), np.asarray(few_classes)
+    checks.in_range("few_classes", classes, len(given))
+
+    def family(offset: float) -> Linear:
+        moved = given.copy()
+        moved[classes] += np.float32(offset)
+        return Linear(weight, moved)
+
+    return family
 
 
 def _logit_adjustment(weight: jax.Array, bias: jax.Array, counts: ArrayLike) -> Family:
-    return lambda tau: adjusted(Linear(weight, bias), counts, tau)
+    log_prior = np.asarray(offsets.log_prior(counts))
+    checks.last_axis("bias", bias, "counts", log_prior)
+    given = np.asarray(bias)
+    return lambda tau: Linear(weight, given - np.float32(tau) * log_prior)
 
 
 def _prior_from_predictions(

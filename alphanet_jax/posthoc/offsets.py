@@ -8,6 +8,7 @@ Notation: n samples, d feature dimensions, C classes.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +45,16 @@ def log_prior(counts: ArrayLike) -> jax.Array:
     Raises:
       ValueError: If counts are not a list.
     """
-    counts = jnp.asarray(counts, float)
-    if counts.ndim != 1:
-        raise ValueError(f"counts must be (C,), got {counts.shape}.")
-    least = jnp.min(jnp.where(counts > 0, counts, jnp.inf))
-    counts = jnp.where(counts > 0, counts, least)
-    return jnp.log(counts) - jnp.log(jnp.sum(counts))
+    # NumPy where it computes the same: JAX compiles a program for every operation.
+    host = not isinstance(counts, jax.core.Tracer)
+    xnp: Any = np if host else jnp
+    numbers = xnp.asarray(counts, np.float32)
+    if numbers.ndim != 1:
+        raise ValueError(f"counts must be (C,), got {numbers.shape}.")
+    least = xnp.min(xnp.where(numbers > 0, numbers, np.float32(np.inf)))
+    numbers = xnp.where(numbers > 0, numbers, least)
+    logarithm, of_all = jnp.log(numbers), jnp.log(jnp.sum(numbers))
+    return jnp.asarray(xnp.asarray(logarithm) - xnp.asarray(of_all))
 
 
 def few_offset(

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         choose_seeds,
         find_results,
         group_by_setting,
+        left_aside,
         load_file,
         load_sets,
     )
@@ -104,6 +105,7 @@ __all__ = [
     "group_by_setting",
     "hits_of_predictions",
     "import_result",
+    "left_aside",
     "load_file",
     "load_result",
     "load_sets",
@@ -135,8 +137,8 @@ _PLACES = {
     "recomputed": "Recomputation",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
-    "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting load_file "
-    "load_sets",
+    "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting "
+    "left_aside load_file load_sets",
     "tables": "FORMATS Layout Row Table Value mean_and_std render",
     "top_k": "top_k_hits",
 }

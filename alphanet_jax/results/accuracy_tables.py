@@ -171,6 +171,7 @@ def training_table(
     *,
     baseline: Mapping[str, np.ndarray] | None = None,
     controls: Sequence[Control] = (),
+    explain_rho: bool = False,
 ) -> str:
     """Makes the table that training prints, from the accuracies that it measured.
 
@@ -178,11 +179,12 @@ def training_table(
       rows: Arrays of result files of one dataset, by the names of their rows.
       baseline: Arrays of the one whose baseline is shown; by default the first.
       controls: Corrections to show below the others.
+      explain_rho: Whether to say what rows of AlphaNet change, and what rho does.
 
     Returns:
       The table as text, baseline first: mean and sample standard deviation over
       seeds, in percent. Below it is a line about rows that are worse on validation
-      data than the baseline, where their arrays tell.
+      data than the baseline, where their arrays tell, or else on test data.
 
     Raises:
       ValueError: If there are neither rows nor a baseline.
@@ -204,10 +206,53 @@ def training_table(
     told = {
         name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}
     }
-    harm = corrected.remark_on_harms(told)
+    harm = corrected.remark_on_harms(told) or _note_on_test(rows, baseline)
+    effect = _note_on_rho(rows, baseline) if explain_rho and rows else None
     note = _note_on(controls) if controls else None
-    shown = [tables.render(table, "plain"), note, harm]
+    shown = [tables.render(table, "plain"), effect, note, harm]
     return "\n".join(filter(None, shown))
+
+
+def _note_on_rho(
+    rows: Mapping[str, Mapping[str, np.ndarray]], baseline: Mapping[str, np.ndarray]
+) -> str:
+    """Says what a row changes, where there is one, and what rho does about that."""
+    rule = (
+        "larger rho (--config.rho) takes less from medium and many, and gives few less"
+    )
+    if len(rows) > 1:
+        return f"A {rule}."
+    ((name, arrays),) = rows.items()
+    before, after = (
+        np.append(
+            np.atleast_2d(of[f"{prefix}_acc_per_split"]).mean(axis=0),
+            np.mean(of[f"{prefix}_accuracy"]),
+        )
+        for of, prefix in ((baseline, "baseline_test"), (arrays, "test"))
+    )
+    changes = [
+        f"{part} {100 * change:+.1f}"
+        for part, change in zip(accuracy.PARTS, after - before, strict=True)
+        if np.isfinite(change)
+    ]
+    return f"{name}: {', '.join(changes)}; a {rule}."
+
+
+def _note_on_test(
+    rows: Mapping[str, Mapping[str, np.ndarray]], baseline: Mapping[str, np.ndarray]
+) -> str | None:
+    """Returns a line where the mean of rows is worse than the baseline on test data."""
+    before = 100 * float(np.mean(baseline["baseline_test_accuracy"]))
+    means = {
+        name: 100 * float(np.mean(of["test_accuracy"])) for name, of in rows.items()
+    }
+    worse = [f"{name}, {mean:.2f}" for name, mean in means.items() if mean < before]
+    if not worse:
+        return None
+    return (
+        f"note: on test data the unchanged classifier gets {before:.2f} overall, more "
+        f"than {'; '.join(worse)}; `compare` shows other corrections"
+    )
 
 
 class AccuracyReport(NamedTuple):

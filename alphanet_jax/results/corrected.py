@@ -167,13 +167,12 @@ def remark_on_harms(rows: Mapping[str, Mapping[str, np.ndarray]]) -> str | None:
             worse.append(shown + several * (len(accuracies) > 1))
     if not worse:
         return None
-    advice = "; a larger rho costs the base classes less"
     of_alphanet = not any("method" in arrays for arrays in rows.values())
     return (
         "note: on validation data the unchanged classifier gets "
         f"{100 * before:.2f} overall, more than {'; '.join(worse)}"
-        + advice
-        * of_alphanet
+        + "; a larger rho costs the base classes less" * of_alphanet
+        + "; `compare` shows other corrections"
     )
 
 

@@ -10,11 +10,20 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.results import pytorch, recorded
 from alphanet_jax.results.file import FILE_NAME, is_npz, load_result
 
-__all__ = ["ORIGINAL_PATTERN", "PATTERN", "find_results", "group_by_setting"]
+__all__ = [
+    "ORIGINAL_PATTERN",
+    "PATTERN",
+    "find_results",
+    "group_by_setting",
+    "left_aside",
+]
 
 PATTERN = f"**/{FILE_NAME}"
 # The original's, where there are none of ours.
 ORIGINAL_PATTERN = "**/*.pth"
+# How its users call them, and what all of them begin with: keys of a pickle.
+_ORIGINAL_ENDINGS = (".pth", ".pt", ".pkl")
+_BEGINNING, _MARK, _CHECKPOINT = 4096, b"train_data_info", b"train_result"
 
 
 def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
@@ -49,9 +58,39 @@ def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
     if not found:
         raise UserError(
             f"no result matches {pattern!r} below {directory}; a result is made with "
-            f"python main.py --config=configs/quickstart.py --workdir={directory}"
+            f"alphanet train --config=quickstart --workdir={directory}"
         )
     return found
+
+
+def left_aside(directory: Path) -> list[Path]:
+    """Lists results of the original below a directory that has ours, too.
+
+    They are told by how their files begin; without a pattern `find_results` leaves them
+    out.
+
+    Args:
+      directory: Where to look.
+
+    Returns:
+      The files, sorted; none where there are none of ours.
+    """
+    if directory.is_file() or not any(directory.glob(PATTERN)):
+        return []
+    return sorted(
+        path
+        for path in directory.rglob("*")
+        if path.suffix in _ORIGINAL_ENDINGS and path.is_file() and _is_marked(path)
+    )
+
+
+def _is_marked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError:  # whoever asks for it will be told
+        return False
+    return _MARK in beginning and _CHECKPOINT not in beginning
 
 
 def group_by_setting(paths: Sequence[Path], directory: Path) -> dict[str, list[Path]]:

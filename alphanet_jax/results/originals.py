@@ -47,11 +47,13 @@ def data_finder(file: ResultFile, data: Dataset | None) -> DataFinder:
     return DataFinder(data=data)
 
 
-def open_result(path: Path) -> ResultFile:
+def open_result(path: Path, recompute: Recomputation | None = None) -> ResultFile:
     """Loads a result with all of its arrays.
 
     Args:
       path: The file, or the directory that it is in.
+      recompute: Makes what a result of the original's lacks; by default with the data
+        where the result says.
 
     Raises:
       UserError: If it is missing, damaged or no result; of a directory with several
@@ -64,7 +66,7 @@ def open_result(path: Path) -> ResultFile:
             some = ", ".join(str(found.parent) for found in below[:3])
             hint = f"; there are results in {some}" if below else ""
             raise UserError(f"{directory}: has no {FILE_NAME}{hint}")
-    file = sets.load_file(path, recompute=Recomputation())
+    file = sets.load_file(path, recompute=recompute or Recomputation())
     if file.is_original:
         return file
     others = sorted(files.list_npz(path).keys() - file.arrays.keys())

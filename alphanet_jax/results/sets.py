@@ -16,7 +16,12 @@ from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import pytorch, recorded, schema
 from alphanet_jax.results.file import is_npz, load_result
-from alphanet_jax.results.finding import PATTERN, find_results, group_by_setting
+from alphanet_jax.results.finding import (
+    PATTERN,
+    find_results,
+    group_by_setting,
+    left_aside,
+)
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
 
@@ -29,6 +34,7 @@ __all__ = [
     "choose_seeds",
     "find_results",
     "group_by_setting",
+    "left_aside",
     "load_file",
     "load_sets",
     "with_makers",

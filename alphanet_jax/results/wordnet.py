@@ -96,7 +96,7 @@ def open_wordnet(path: Path | None = None) -> "WordNetCorpusReader":
     except ImportError:
         raise UserError(
             "nltk, which reads WordNet, is not installed: "
-            "pip install 'alphanet_jax[plots]'"
+            "pip install 'alphanet_jax[wordnet]'"
         ) from None
 
     if path is not None:

@@ -1,5 +1,6 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,6 +29,8 @@ each other share a bar. The original's PlotClsAccAndSamples.
 
 # Part of the height of a panel that bars have, and that the line has above them.
 _BARS, _LINE = 0.7, 0.24
+# Points from a tick of training samples to the next, at least.
+_APART = 1.5
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,14 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     sizes = columns["samples"]
     handles: list[Any] = []
     names: list[Any] = []
+    rights: list[Any] = []
     for place, (axes, (name, part)) in enumerate(
         zip(all_axes, by_experiment.items(), strict=True)
     ):
         handles = _draw_bars(axes, bars[name], style)
         _label_splits(axes, part, style)
         right = axes.twinx()
+        rights.append(right)
         handles.append(_draw_sizes(right, part, style))
         _scale_sizes(right, sizes)
         if place % wrap == wrap - 1 or axes is all_axes[-1]:
@@ -156,6 +161,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
             break
         for name in names:
             name.set(text=text, multialignment="center")
+    _thin_minor_ticks(rights)
     return figure
 
 
@@ -213,6 +219,24 @@ def _scale_sizes(axes: Any, sizes: np.ndarray) -> None:
     inside = ticks[(ticks >= low) & (ticks <= high)]
     axes.yaxis.set_minor_locator(ticker.FixedLocator(inside.tolist()))
     axes.spines["right"].set_bounds(low / pad, high * pad)
+
+
+def _thin_minor_ticks(all_axes: Sequence[Any]) -> None:
+    """Leaves small ticks of sizes out where they would merge: all but 2, 20, 50 ..."""
+    from matplotlib import ticker
+
+    all_axes[0].figure.draw_without_rendering()
+    for axes in all_axes:
+        ticks = np.sort(axes.yaxis.get_minorticklocs())
+        first = np.round(ticks / 10.0 ** np.floor(np.log10(ticks)))
+        for some in (ticks, ticks[(first == 2) | (first == 5)], ticks[:0]):
+            axes.yaxis.set_minor_locator(ticker.FixedLocator(some.tolist()))
+            # Large ones are where no small one is.
+            both = np.sort([*some, *axes.yaxis.get_majorticklocs()])
+            places = axes.transData.transform([(0.0, tick) for tick in both])[:, 1]
+            apart = np.diff(places) * 72.0 / axes.figure.dpi
+            if not apart.size or apart[apart > 1e-6].min(initial=np.inf) >= _APART:
+                break
 
 
 def _label_splits(axes: Any, part: Any, style: Style) -> None:

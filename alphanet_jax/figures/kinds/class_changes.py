@@ -1,5 +1,6 @@
 """Change in the accuracy of every class, sorted within its split."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -29,9 +30,10 @@ _DESCRIPTION = """\
 Change in the accuracy of every class from the unchanged classifier, mean over runs: a
 bar for each class, sorted within few, medium and many; where bars would merge, equally
 many classes share one, their mean, as the name of the axis says. The classes that gain
-and lose most are named, in every split that has room for it. Lines with numbers are the
-mean changes of a split's classes and of all classes; a panel for each experiment.
-Classes without test samples are left out. The original's PlotClsAccDeltaBySplit.
+and lose most are named, in every split that has room for it. Lines, with numbers where
+they have room, are the mean changes of a split's classes and of all classes; a panel
+for each experiment. Classes without test samples are left out. The original's
+PlotClsAccDeltaBySplit.
 
   python main.py plot class_changes --base_res_dir=results/quickstart --out=changes.png
 """
@@ -39,9 +41,11 @@ Classes without test samples are left out. The original's PlotClsAccDeltaBySplit
 # Points, and pixels, from a bar to the next, of which a part is between them.
 _LEAST_PITCH, _LEAST_PIXELS = 1.6, 4.0
 # Lines of text that a panel is high, at least, so that classes are named in it; and
-# inches of a name, for text of one point.
+# inches of a name that is cut, for text of one point.
 _LEAST_LINES = 6.0
 _NAME_WIDTH = 0.11
+# How far, in lines, the number at a mean may be from where it belongs.
+_MOST_ASTRAY = 0.6
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,29 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         y="Change in accuracy (points)",
         titles=list(by_experiment),
     )
+    _shorten_ticks(figure, all_axes, style)
     _write_notes(figure, style, lines, names)
     return figure
+
+
+def _shorten_ticks(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
+    """Shortens the names of splits where they would touch."""
+    import matplotlib as mpl
+
+    figure.draw_without_rendering()
+    renderer = wrapping.renderer_of(figure, style)
+    gap = 0.5 * mpl.rcParams["legend.fontsize"] * figure.dpi / 72.0
+    boxes = [
+        [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+        for axes in all_axes
+    ]
+    if all(a.x1 + gap <= b.x0 for row in boxes for a, b in itertools.pairwise(row)):
+        return
+    long = drawing.SPLIT_TITLES["medium"]
+    for axes in all_axes:
+        texts = [label.get_text() for label in axes.get_xticklabels()]
+        texts = [text.replace(long, "Med.") for text in texts]
+        axes.set_xticks(axes.get_xticks(), texts)
 
 
 def _classes_per_bar(axes: Any, style: Style, count: int) -> int:
@@ -251,30 +276,73 @@ def _write_notes(
     figure.draw_without_rendering()
     placed: dict[Any, list[Any]] = {}
     for note in lines:
-        _place(figure, style, note, placed.setdefault(note.axes, []))
+        box = _place(figure, style, note, note.text, placed.get(note.axes, []))
+        placed.setdefault(note.axes, []).extend([box] if box is not None else [])
     if not with_names:
         return
-    # Those that change most come first.
+    # Those that change most come first. Each is cut, so that as many as can be have a
+    # place; and then as whole as the others let it.
+    found = []
     for note in sorted(names, key=lambda note: -abs(note.value)):
         if abs(note.value) > 1e-9:
-            _place(figure, style, note, placed.setdefault(note.axes, []))
+            cut, *longer = _spellings(figure, style, note)
+            others = placed.setdefault(note.axes, [])
+            box = _place(figure, style, note, cut, others)
+            if box is not None:
+                others.append(box)
+                found.append((note, box, note.axes.texts[-1], longer))
+    for note, cut_box, cut_text, longer in found:
+        others, (box, shown) = placed[note.axes], (cut_box, cut_text)
+        others.remove(box)
+        for text in longer:
+            other = _place(figure, style, note, text, others)
+            if other is not None:
+                shown.remove()
+                box, shown = other, note.axes.texts[-1]
+        others.append(box)
 
 
-def _place(figure: Any, style: Style, note: _Note, placed: list[Any]) -> None:
-    """Writes a note where nothing else is; one that has no such place is left out.
+def _spellings(figure: Any, style: Style, note: _Note) -> list[str]:
+    """Returns what may be written of a class: its name cut, in two lines, or whole."""
+    import matplotlib as mpl
 
-    Means, which are numbers alone, are written in any case.
+    size = mpl.rcParams["legend.fontsize"]
+    room = note.axes.bbox.width / figure.dpi
+    value = _signed(note.value)
+    width = min(0.45 * room, _NAME_WIDTH * size)
+    cut = wrapping.wrapped(figure, style, note.text, width=width, size=size, lines=1)
+    name = style.text(" ".join(note.text.split()))
+    if cut == name:
+        return [f"{cut} {value}"]
+    whole = f"{name} {value}"
+    ruler = wrapping.text_ruler(figure, style, size=size)
+    found = [f"{cut} {value}"]
+    length = ruler(whole)[0]
+    # A little more than half of it, where words are not equally long.
+    for part in (0.55, 0.65, 0.75):
+        width = min(part * length, room)
+        two = wrapping.wrapped_markup(figure, style, whole, width=width, size=size)
+        if two.count("\n") == 1 and ruler(two)[0] <= room:
+            found.append(two)
+            break
+    if length <= room:
+        found.append(whole)
+    return found
+
+
+def _place(
+    figure: Any, style: Style, note: _Note, text: str, placed: Sequence[Any]
+) -> Any:
+    """Writes a note where nothing else is.
+
+    Returns:
+      Its box; None where it has no such place, and is left out.
     """
     import matplotlib as mpl
 
     renderer = wrapping.renderer_of(figure, style)
     size = mpl.rcParams["legend.fontsize"]
     is_name = note.color is not None
-    text = note.text
-    if is_name:
-        width = min(0.45 * note.axes.bbox.width / figure.dpi, _NAME_WIDTH * size)
-        text = wrapping.wrapped(figure, style, text, width=width, size=size, lines=1)
-        text = f"{text} {_signed(note.value)}"
     shown = note.axes.annotate(
         text,
         (note.x, note.y),
@@ -299,17 +367,19 @@ def _place(figure: Any, style: Style, note: _Note, placed: list[Any]) -> None:
         updown = max(panel.y0 - box.y0, 0.0) + min(panel.y1 - box.y1, 0.0)
         if is_name and row and abs(updown) > 1.0:
             break
+        if not is_name and abs(updown) * points > _MOST_ASTRAY * size:
+            break
         x, y = shown.xyann
         shown.xyann = (x + points * aside, y + points * updown)
         box = text_box(shown, renderer)
-        if not is_name or not any(box.overlaps(other) for other in placed):
+        if not any(box.overlaps(other) for other in placed):
             free.append((_bars_below(note.axes, box), row, shown.xyann, box))
     if not free:
         shown.remove()
-        return
+        return None
     # Rather further away than on bars.
     *_, shown.xyann, box = min(free, key=lambda place: place[:2])
-    placed.append(box)
+    return box
 
 
 def _bars_below(axes: Any, box: Any) -> int:

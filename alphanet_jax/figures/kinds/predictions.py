@@ -139,7 +139,20 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         turn_xticklabels=True,
     )
     _write_percents(figure, tops, width)
+    _make_room(figure, all_axes[0], highest)
     return figure
+
+
+def _make_room(figure: Any, axes: Any, highest: float) -> None:
+    """Raises the end of the y axis until numbers above bars are below it."""
+    from matplotlib import rcParams
+
+    figure.draw_without_rendering()
+    points = axes.get_window_extent().height * 72.0 / figure.dpi
+    # A line of small text, and what is below it.
+    needed = (0.25 + 0.833 * 1.25) * rcParams["font.size"] / max(points, 1.0)
+    if needed < 0.5:
+        axes.set_ylim(0.0, max(1.14 * highest, highest / (1.0 - needed)))
 
 
 def _looks(model: str, color: str) -> dict[str, Any]:
