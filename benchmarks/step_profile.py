@@ -98,7 +98,9 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
                 frozen,
                 rate,
                 transform=transform,
-                network=functools.partial(model.apply, activation=settings.hact),
+                network=functools.partial(
+                    model.apply, activation=settings.hact, alone=num_seeds == 1
+                ),
                 num_steps=n,
                 skip_empty=not all_step,  # as `experiment` has it
             )
@@ -114,7 +116,12 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
         cotangent = _cotangent(shape)
 
         def one(params: Any) -> jax.Array:
-            alphas = model.apply(params, frozen.sources, activation=settings.hact)
+            alphas = model.apply(
+                params,
+                frozen.sources,
+                activation=settings.hact,
+                alone=num_seeds == 1,
+            )
             return jnp.sum(cotangent * alphas)
 
         gradient = jax.vmap(jax.grad(one))

@@ -104,7 +104,7 @@ def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
       Whether runs that train together have other numbers of batches; None where only
       drawing tells, as the number of rows is drawn as well.
     """
-    if size == 1:
+    if size == 1:  # its batches are full, but for the last one
         return False
     if any(sampling.SAMPLERS[s.name].per == "classes" for s in cohort.samplers):
         return None
