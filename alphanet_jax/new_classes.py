@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import applying, model, streaming
+from alphanet_jax import applying, model, posthoc, streaming
 from alphanet_jax.config import nested
 from alphanet_jax.correction import Correction, Head, Which
 from alphanet_jax.data import checks
@@ -24,10 +24,13 @@ from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.experiment import programs
 from alphanet_jax.posthoc import new_rows
+from alphanet_jax.posthoc.gaussian import feature_statistics
+from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.results import corrected
 from alphanet_jax.results.extended import Extended, ExtendedReport
 from alphanet_jax.results.schema import NETWORK
+from alphanet_jax.stages import Report, stage
 
 __all__ = ["Extended", "ExtendedReport", "add_classes"]
 
@@ -44,6 +47,7 @@ def add_classes(
     train: tuple[ArrayLike, ArrayLike] | None = None,
     combine: bool | None = None,
     offset: float = 0.0,
+    report: Report = lambda line: None,
 ) -> Extended:
     """Adds rare classes that came later to a corrected classifier.
 
@@ -63,6 +67,7 @@ def add_classes(
         better without.
       offset: Added to the logits of new classes: more, and they gain while others
         lose.
+      report: Takes lines of text about progress.
 
     Returns:
       The extended classifier. The corrected one's rows are in it as they were.
@@ -91,10 +96,10 @@ def add_classes(
         raise UserError("bias is given, but no weight; give both, or none of them")
     if not np.isfinite(offset):
         raise UserError(f"offset must be a finite number, got {offset}")
-    known = _Known.of(correction, before, train)
+    known = _Known.of(correction, before, train, report)
     if combine is None:
         combine = own is not None and known.has_network
-    made = _make_rows(correction, before, new, own, known)
+    made = _make_rows(correction, before, new, own, known, report)
     if combine:
         made = _combine(correction, before, new, made, known, seed)
     old_names = correction.result["label_names"].tolist()
@@ -198,6 +203,7 @@ class _Known(NamedTuple):
         correction: Correction,
         before: Head,
         train: tuple[ArrayLike, ArrayLike] | None,
+        report: Report,
     ) -> "_Known":
         """Takes training data that are given, or those of the correction."""
         result, num_classes = correction.result, len(before.weight)
@@ -221,7 +227,9 @@ class _Known(NamedTuple):
             checks.check_covered("train", np.bincount(labels, minlength=num_classes))
             pair = rows, labels
         if means is None:
-            means = streaming.class_means(*pair, num_classes=num_classes)
+            count = len(pair[1])
+            with stage(report, "averaging", total=count, unit="samples"):
+                means = streaming.class_means(*pair, num_classes=num_classes)
         return cls(pair, means, has_network)
 
 
@@ -238,19 +246,40 @@ def _base_classes(correction: Correction) -> np.ndarray:
 
 
 def _make_rows(
-    correction: Correction, before: Head, new: _New, own: Head | None, known: _Known
+    correction: Correction,
+    before: Head,
+    new: _New,
+    own: Head | None,
+    known: _Known,
+    report: Report,
 ) -> _Made:
     """Takes the rows that are given; fits them, or makes them of means."""
     head = Linear(*before)
     if own is None and known.train is not None:
-        found = new_rows.fit_new_rows(
-            head,
-            *known.train,
-            new.features,
-            new.labels,
-            num_new=len(new.counts),
-            tau=_tau(correction),
-        )
+        count = len(known.train[1])
+        # Two passes over them: means, and what is around these.
+        reading = "statistics of features"
+        with stage(report, reading, total=2 * count, unit="samples"):
+            statistics = feature_statistics(
+                *known.train, num_classes=len(before.weight)
+            )
+        with stage(
+            report, "fitting new rows", total=posthoc.USUAL_PASSES, unit="passes"
+        ) as fitting:
+
+            def on_step(step: Step) -> None:
+                fitting.advance(step.evaluations - fitting.done)
+
+            found = new_rows.fit_new_rows(
+                head,
+                *known.train,
+                new.features,
+                new.labels,
+                num_new=len(new.counts),
+                statistics=statistics,
+                tau=_tau(correction),
+                on_step=on_step,
+            )
         prior = found.prior
         made = Head(np.asarray(found.head.weight), np.asarray(found.head.bias))
         return _Made(made, "fitted", prior.neighbors, prior.coefficients)

@@ -55,6 +55,11 @@ class Stage:
         self._begin = clock()
         self.was_shown = False
 
+    @property
+    def done(self) -> float:
+        """How much has been done."""
+        return self._done
+
     def advance(self, count: float = 1) -> None:
         """Counts what has been done."""
         self._done += count

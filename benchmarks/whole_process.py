@@ -4,7 +4,7 @@ A process of its own runs `main.py`, and a thread in it looks many times a secon
 what the main thread does: in which phase (reading, scores, epochs ...) it is, and what
 it is busy with (imports, tracing, compiling, waiting for the device ...). Every second
 is counted once, so the parts add up to the whole. What Python takes to begin and to end
-is measured from outside. `--cold` and `--warm` processes take turns.
+is measured from outside. Cold and warm processes take turns.
 
     python benchmarks/whole_process.py                           the embedded data
     python benchmarks/whole_process.py --data=/tmp/imagenetlt --profile=imagenetlt

@@ -242,7 +242,8 @@ def test_the_drawing(made):
             part = samples["x"][samples[f"{when}_rank"] == rank]
             assert line.get_xdata().tolist() == part.tolist()
         assert len(axes.lines) == len(ranks) + 2 + (1 if when == "before" else 2)
-        assert [t.get_text() for t in axes.texts if t.get_text()] == ["1", "2"]
+        ranks = [text.get_text() for text in axes.texts if text.get_text()]
+        assert sorted(ranks) == ["1", "2"]
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         for table in (rows, samples):
             assert ((table["x"] > left) & (table["x"] < right)).all()
@@ -250,6 +251,19 @@ def test_the_drawing(made):
     labels = [text.get_text() for text in first.legends[0].get_texts()]
     near = select(rows, kind="neighbor")["label_name"].tolist()
     assert labels == [f"1 {near[0]}", f"2 {near[1]}"]
+
+
+def test_neighbors_at_one_place_are_drawn(made):
+    """The nearest is on top, with its rank."""
+    found = KIND.numbers(made[0], n_deltas=1)
+    rows = found[""]
+    near = rows["kind"] == "neighbor"
+    for name in ("x", "y"):
+        rows[name][near] = rows[name][near].mean()
+    figure = draw(found)
+    for axes in figure.axes:
+        shown = [text for text in axes.texts if text.get_text() and text.get_visible()]
+        assert [text.get_text() for text in shown] == ["1"]
 
 
 @pytest.mark.parametrize("name", ["png", "web_dark"])

@@ -2,8 +2,12 @@
 
 import io
 import re
+import sys
 
+import made_data
+import numpy as np
 import pytest
+import results_of_data
 
 from alphanet_jax import stages
 from alphanet_jax.commands import cli
@@ -261,3 +265,65 @@ def test_of_commands(tmp_path, monkeypatch, capsys, quiet):
         "compiling, and the first epoch", "evaluating on test data",
     }  # fmt: skip
     assert any(name.startswith("epoch 2/2") for name in names)
+
+
+# What is run on a result; and stages of it that count, which are shown however short.
+OF_RESULTS = [
+    (["plot", "class_changes", "--out=f.png"], ["drawing"]),
+    (["results", "--acc_k=2"], ["ranking"]),
+    (["export", "--out=head.npz"], ["checking predictions"]),
+    (
+        ["report", "--out=page"],
+        ["drawing class_changes", "intervals", "class by class"],
+    ),
+    (
+        ["extend", "--features=new.npz", "--out=more.npz"],
+        ["statistics of features", "fitting new rows"],
+    ),
+    (["rerun"], ["scores of test samples"]),
+]
+
+
+@pytest.mark.slow
+def test_of_commands_that_read_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = made_data.make(tmp_path / "data")
+    path = results_of_data.train(made, tmp_path / "w")
+    rows = made.groups["test"]["feats"][:3]
+    np.savez("new.npz", feats=rows, labels=np.zeros(3, int))
+    monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
+    capsys.readouterr()
+    everything = ""
+    for (command, *flags), wanted in OF_RESULTS:
+        given = f"--result={path}"
+        if command in ("plot", "results"):
+            given = f"--base_res_dir={path.parent}"
+        assert cli.main(["main.py", command, *flags, given]) == 0
+        said = capsys.readouterr().err
+        everything += said
+        for name in wanted:
+            assert f"\n{name}: " in f"\n{said}", (command, name)
+            assert f"{name}: done in" in said
+    # Those that count say how fast they are.
+    for name, unit in (("ranking", "samples"), ("class by class", "classes")):
+        assert re.search(rf"(?m)^{name}: \d+%, [\d,.e+]+ {unit}/s, ", everything)
+
+
+@pytest.mark.slow
+def test_of_a_comparison(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    made = made_data.make(tmp_path / "data")
+    monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
+    command = [
+        *("main.py", "compare", "--config=default", "--config.dataset=made"),
+        *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
+        *("--methods=few_offset,logit_adjustment", "--workdir=w"),
+    ]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().err
+    assert re.search(r"(?m)^products with the classifier: \d+%, .* samples/s, ", said)

@@ -148,6 +148,7 @@ def run(values: flags.FlagValues) -> None:
             train=_train(values, num_features, num_classes),
             combine=values.combine,
             offset=values.offset,
+            report=running.say,
         )
         report = None if test is None else extended.report(test.features, test.labels)
     except ValueError as error:  # such as a seed that is not there

@@ -447,7 +447,9 @@ def _report(
         DataFinder(chosen.registry, chosen.data_root, report=say),
         file_hashes={name: data.file_hashes for name, data in datasets.items()},
         wordnet=None if values.wordnet is None else Path(values.wordnet),
-        controls={name: find_controls(data) for name, data in datasets.items()},
+        controls={
+            name: find_controls(data, report=say) for name, data in datasets.items()
+        },
         report=say,
     )
     for name in results.datasets():

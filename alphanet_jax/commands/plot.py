@@ -10,6 +10,7 @@ from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import KINDS, load_kind, style
 from alphanet_jax.figures.options import DIRECTORIES, Option, declared
+from alphanet_jax.stages import stage
 
 if TYPE_CHECKING:
     from alphanet_jax.figures.numbers import Sources
@@ -128,21 +129,24 @@ class _Command:
             for options in (kind.numbers_options, kind.draw_options)
         )
         sources = self._sources(values)
-        numbers = kind.numbers(sources, **given)
+        with stage(reading.say, "computing numbers"):
+            numbers = kind.numbers(sources, **given)
         texts = {}
         if (more := kind.more_files) is not None:
             chosen = more.options(**_given(values, declared(more.options)))
             texts = more.texts(sources, kind.numbers_options(**given), chosen)
-        for path in saving.save_figure(
-            numbers,
-            kind.draw,
-            stem,
-            styles,
-            options=looks,
-            name_styles=several,
-            more_files=texts,
-            on_failure=on_failure,
-        ):
+        with stage(reading.say, "drawing", total=len(styles), unit="figures"):
+            paths = saving.save_figure(
+                numbers,
+                kind.draw,
+                stem,
+                styles,
+                options=looks,
+                name_styles=several,
+                more_files=texts,
+                on_failure=on_failure,
+            )
+        for path in paths:
             reading.say(f"saved {path}")
         if failed:
             raise UserError("; ".join(failed))

@@ -241,8 +241,9 @@ def _metric(values: flags.FlagValues) -> "Metric":
     def best_k(file: "ResultFile") -> "Hits":
         data = finder.dataset(file)
         reading.say(f"ranking the classes of {file.path}")
+        size = values.eval_batch_size
         return Hits(
-            *top_k.top_k_hits(data, file, k=k, batch_size=values.eval_batch_size)
+            *top_k.top_k_hits(data, file, k=k, batch_size=size, report=reading.say)
         )
 
     def visual(file: "ResultFile") -> "Hits":

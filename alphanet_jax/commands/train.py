@@ -10,7 +10,6 @@ from alphanet_jax.commands import running
 from alphanet_jax.commands.running import fields, prepare_arguments
 from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
-from alphanet_jax.stages import stage
 
 if TYPE_CHECKING:
     from alphanet_jax.data.dataset import Dataset
@@ -177,8 +176,7 @@ def controls(
     if not values.controls:
         return ()
     report("testing controls: an offset on the few logits, and logit adjustment")
-    with stage(report, "controls"):
-        return find_controls(data)
+    return find_controls(data, report=report)
 
 
 def conclude(

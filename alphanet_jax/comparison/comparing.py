@@ -115,7 +115,7 @@ def compare(
     """
     names = _check(methods, reference, rhos, most_per_class)
     settings = Settings(dataset=data.name) if settings is None else settings
-    setup = prepare(data, num_folds=num_folds, seed=seed)
+    setup = prepare(data, num_folds=num_folds, seed=seed, report=report)
     report(f"{len(names)} methods on {data.proper_name}: {setup.describe()}")
     for note in setup.notes:
         report(f"note: {note}")

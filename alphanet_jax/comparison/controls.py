@@ -5,7 +5,7 @@ Notation: n samples, C classes.
 
 import numpy as np
 
-from alphanet_jax import posthoc, streaming
+from alphanet_jax import posthoc, stages, streaming
 from alphanet_jax.comparison.choosing import choose
 from alphanet_jax.comparison.corrections import Judge
 from alphanet_jax.comparison.setup import prepare
@@ -13,6 +13,7 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.posthoc import Linear
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.accuracy_tables import Control
+from alphanet_jax.stages import Report
 
 __all__ = ["find_controls"]
 
@@ -22,7 +23,9 @@ _TITLES = {_OFFSET: "Offset on few ({:g})", _ADJUSTMENT: "Logit adj. (tau {:g})"
 _TAU = 1.0
 
 
-def find_controls(data: Dataset) -> list[Control]:
+def find_controls(
+    data: Dataset, *, report: Report = lambda line: None
+) -> list[Control]:
     """Tests an offset on the few logits, and logit adjustment.
 
     Their knobs are chosen by overall accuracy on validation data. Without those, logit
@@ -30,19 +33,24 @@ def find_controls(data: Dataset) -> list[Control]:
 
     Args:
       data: The dataset.
+      report: Takes lines of text about progress.
 
     Returns:
       The controls with their accuracy on test data, as `compare` has them.
     """
-    heads = _heads(data)
-    right = _test(data, [head for _, head in heads])
+    total = sum(len(posthoc.METHODS[name].grid) for name in _TITLES)
+    with stages.stage(report, "choosing controls", total=total, unit="points"):
+        heads = _heads(data, report)
+    total = len(data.test.labels)
+    with stages.stage(report, "testing controls", total=total, unit="samples"):
+        right = _test(data, [head for _, head in heads])
     fractions = accuracy.per_split(right, data.test.labels, data.splits)
     return [
         Control(title, row) for (title, _), row in zip(heads, fractions, strict=True)
     ]
 
 
-def _heads(data: Dataset) -> list[tuple[str, Linear]]:
+def _heads(data: Dataset, report: Report) -> list[tuple[str, Linear]]:
     """Chooses knobs; returns classifiers by what to call them."""
     inputs = posthoc.make_inputs(
         data.train.features,
@@ -59,7 +67,7 @@ def _heads(data: Dataset) -> list[tuple[str, Linear]]:
 
     if data.val is None or not np.isin(data.val.labels, data.few_classes).any():
         return [head(_ADJUSTMENT, _TAU)]  # nothing to choose an offset by
-    setup = prepare(data, num_folds=2, seed=0, tests=False)
+    setup = prepare(data, num_folds=2, seed=0, tests=False, report=report)
     judge = Judge(
         data,
         val=setup.val,

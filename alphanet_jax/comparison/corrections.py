@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import posthoc, streaming
+from alphanet_jax import posthoc, stages, streaming
 from alphanet_jax.comparison import folds
 from alphanet_jax.comparison.announce import Announced
 from alphanet_jax.comparison.judging import Best, Chosen, Curve, Samples, measure
@@ -249,6 +249,7 @@ class Judge:
         points = posthoc.curve(method, inputs, groups, **given)
         for done, found in enumerate(points, start=1):
             say(f"{method.name}{where}: point {done} of {total}")
+            stages.done(1, "points")
             yield found
 
     def _cross_validate(self, method: Method) -> np.ndarray:

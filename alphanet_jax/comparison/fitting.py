@@ -239,7 +239,9 @@ def _fit(
     if data.val is None and name == _PLUS and not asked.targets:
         report("note: without validation data alphanet+ has its defaults: tau 0, a 0.3")
         return _apply(data, name, asked, report=report)
-    setup = prepare(data, num_folds=num_folds, seed=asked.seed, tests=False)
+    setup = prepare(
+        data, num_folds=num_folds, seed=asked.seed, tests=False, report=report
+    )
     for note in setup.notes:
         report(f"note: {note}")
     judge = Judge(

@@ -14,6 +14,7 @@ from alphanet_jax.comparison.judging import Samples, is_balanced
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.splits import SPLITS
+from alphanet_jax.stages import Report, stage
 
 __all__ = ["Setup", "prepare"]
 
@@ -43,7 +44,14 @@ class Setup(NamedTuple):
         )
 
 
-def prepare(data: Dataset, *, num_folds: int, seed: int, tests: bool = True) -> Setup:
+def prepare(
+    data: Dataset,
+    *,
+    num_folds: int,
+    seed: int,
+    tests: bool = True,
+    report: Report = lambda line: None,
+) -> Setup:
     """Draws folds where there is no validation data, and takes products.
 
     Args:
@@ -52,6 +60,7 @@ def prepare(data: Dataset, *, num_folds: int, seed: int, tests: bool = True) -> 
       seed: Of the folds.
       tests: Whether methods are to be tested; otherwise there are no products of test
         features.
+      report: Takes lines of text about progress.
 
     Raises:
       UserError: If there are no few samples to choose a knob by or to test on.
@@ -76,11 +85,14 @@ def prepare(data: Dataset, *, num_folds: int, seed: int, tests: bool = True) -> 
         else "no few class has two training samples, so that none can be held out to "
         "choose knobs by; validation data are needed",
     )
-    products = {
-        name: posthoc.products(group.features, data.weight)
-        for name, group in groups.items()
-    }
-    notes = _notes(data, val, fold_of, products.get("test"))
+    count = sum(len(group.labels) for group in groups.values())
+    with stage(report, "products with the classifier", total=count, unit="samples"):
+        products = {
+            name: posthoc.products(group.features, data.weight)
+            for name, group in groups.items()
+        }
+    with stage(report, "looking at the classifier"):
+        notes = _notes(data, val, fold_of, products.get("test"))
     return Setup(val, test, fold_of, products, notes)
 
 

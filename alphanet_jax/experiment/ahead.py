@@ -10,6 +10,7 @@ Notation: R runs of a batch, T batches of an epoch, B rows of a batch.
 
 import contextlib
 import functools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -103,17 +104,18 @@ def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
       Whether runs that train together have other numbers of batches; None where only
       drawing tells, as the number of rows is drawn as well.
     """
-    if size == 1:
-        return True
+    if size == 1:  # its batches are full, but for the last one
+        return False
     if any(sampling.SAMPLERS[s.name].per == "classes" for s in cohort.samplers):
         return None
-    totals = [
+    rows = [
         sum(sampler.amount for sampler in cohort.problem_of(run).samplers)
         for run in cohort.runs
     ]
+    steps = [math.ceil(each / cohort.settings.train_batch_size) for each in rows]
     return any(
-        len(set(totals[start : start + size])) > 1
-        for start in range(0, len(totals), size)
+        len(set(steps[start : start + size])) > 1
+        for start in range(0, len(steps), size)
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files, scratch
+from alphanet_jax import files, scratch, stages
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures.numbers import Numbers, csv_text
 from alphanet_jax.figures.style import Style
@@ -95,6 +95,7 @@ def save_figure(
                 finally:  # also a figure that could not be drawn to its end
                     for number in set(plt.get_fignums()).difference(others):
                         plt.close(number)
+                stages.done(1, "figures")
                 for file in made:
                     target = path.with_name(file.name)
                     temporary = stack.enter_context(files.replacing(target))

@@ -68,7 +68,8 @@ def split_accuracies(
     else:
         # The unchanged classifier is the same in all files.
         hits = [
-            top_k.top_k_hits(finder.dataset(file), file, k=acc_k) for file in runs.files
+            top_k.top_k_hits(finder.dataset(file), file, k=acc_k, report=finder.report)
+            for file in runs.files
         ]
         right, before = np.concatenate([each for each, _ in hits]), hits[0][1]
     values = 100.0 * accuracy.per_split(right, labels, splits)

@@ -202,7 +202,8 @@ class Results:
             pass  # none, or what is left of one
         self._report(f"top-5 accuracy of {file.path.parent}")
         data = self.finder.dataset(file)
-        found = _fractions(file, *top_k.top_k_hits(data, file, k=5))
+        hits = top_k.top_k_hits(data, file, k=5, report=self._report)
+        found = _fractions(file, *hits)
         with files.replacing(path) as temporary:
             # JSON has null for what is not a number.
             lists = {

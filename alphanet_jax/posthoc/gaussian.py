@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alphanet_jax import files, streaming
+from alphanet_jax import files, stages, streaming
 from alphanet_jax.posthoc.linear import Linear
 
 __all__ = [
@@ -128,6 +128,7 @@ def feature_statistics(
     for place, rows in row_slices(features):
         centred = rows - means[labels[place]]
         scatter += centred.T @ centred
+        stages.done(len(rows), "samples")
     return FeatureStatistics(counts, means, scatter / (len(labels) - num_classes))
 
 

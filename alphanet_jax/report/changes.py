@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alphanet_jax import stages
 from alphanet_jax.results import accuracy, significance
 from alphanet_jax.results.accuracy import PARTS
 from alphanet_jax.results.sets import ResultSet
@@ -109,6 +110,7 @@ def of_parts(runs: ResultSet, *, seed: int = 0) -> list[PartChange]:
                 *map(float, difference[:3]),
             )
         )
+        stages.done(1, "splits")
     return [one for one in found if not np.isnan(one.before)]
 
 
@@ -144,6 +146,7 @@ def of_classes(runs: ResultSet, *, most_flows: int = 3) -> list[Change]:
                 most_flows,
             )
         )
+        stages.done(1, "classes")
     return found
 
 

@@ -8,15 +8,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files, outputs
+from alphanet_jax import files, outputs, stages
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import one_file, saving
 from alphanet_jax.figures.numbers import Sources
 from alphanet_jax.pages import html
 from alphanet_jax.report import changes, comparison_page, result_page
 from alphanet_jax.results import comparison_file
+from alphanet_jax.results.accuracy import PARTS
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultSet
+from alphanet_jax.stages import stage
 
 __all__ = ["PAGE", "check_place", "write_report"]
 
@@ -137,14 +139,16 @@ def _write(
         comparison_file.save(file, comparison)
         report("drawing the trade-off")
         sources = Sources([], finder)
-        figure = _draw("tradeoff", "", sources, root, _TRADEOFF, compare=str(file))
+        with stage(report, "drawing tradeoff", total=len(_STYLES), unit="figures"):
+            figure = _draw("tradeoff", "", sources, root, _TRADEOFF, compare=str(file))
         sections += comparison_page.render(comparison, [figure], root, file.name)
     for number, runs in enumerate(sets):
         prefix = "" if len(sets) == 1 else f"{number + 1}-"
         report(f"{runs.name}: what changed, class by class")
         content = _content(runs, prefix, root, finder, report)
-        _write_numbers(content, root)
-        sections += result_page.render(content, root)
+        with stage(report, f"writing {PAGE}"):
+            _write_numbers(content, root)
+            sections += result_page.render(content, root)
     title = "What a correction changed" if sets else "Corrections compared"
     intro = (
         "Rare classes of a trained long-tailed classifier, before and after their "
@@ -166,14 +170,21 @@ def _content(
     for kind, words in _FIGURES.items():
         report(f"{runs.name}: drawing {kind}")
         try:
-            figures.append(_draw(kind, prefix, Sources([runs], finder), root, words))
+            with stage(report, f"drawing {kind}", total=len(_STYLES), unit="figures"):
+                sources = Sources([runs], finder)
+                figures.append(_draw(kind, prefix, sources, root, words))
         except UserError as error:
             remarks.append(f"no figure {kind}: {error}")
-    learned, reason = result_page.combinations(runs)
+    with stage(report, "what was learned"):
+        learned, reason = result_page.combinations(runs)
+    with stage(report, "intervals", total=len(PARTS), unit="splits"):
+        parts = changes.of_parts(runs)
+    with stage(report, "class by class", total=runs.num_classes, unit="classes"):
+        classes = changes.of_classes(runs)
     return result_page.Content(
         runs,
-        changes.of_parts(runs),
-        changes.of_classes(runs),
+        parts,
+        classes,
         learned,
         reason,
         figures,
@@ -196,6 +207,7 @@ def _draw(
     for style in _STYLES:
         path = root / f"{name}.{style}.svg"
         files += one_file.draw_file(kind, sources, path, {"style": style, **options})
+        stages.done(1, "figures")
     unique = []
     for path in files:
         # The numbers are those of the first style, under a name without it.

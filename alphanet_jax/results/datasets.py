@@ -46,6 +46,11 @@ class DataFinder:
         self._means: dict[int, np.ndarray] = {}
         self._nearest: dict[tuple[int, int, str], np.ndarray] = {}
 
+    @property
+    def report(self) -> Callable[[str], None]:
+        """What takes lines of text about progress."""
+        return self._report
+
     def entry(self, file: ResultFile) -> registry.DatasetEntry:
         """Looks up the dataset of a result in the registry."""
         path = self._registry or Path(file.setting("registry"))

@@ -5,13 +5,14 @@ Notation: S seeds, F 'few' classes, C classes, d feature dimensions, n test samp
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from alphanet_jax import files, streaming
+from alphanet_jax import files, stages, streaming
 from alphanet_jax.data import checkpoint_copies, classifiers
 from alphanet_jax.data.checkpoint_copies import Checkpoint
 from alphanet_jax.data.heads import FoundHead
@@ -114,7 +115,8 @@ def export_result(
     if found.samples is None:
         report(f"predictions are not verified: {found.reason}")
     else:
-        _check_unchanged(file, arrays, found, near)
+        with _checking(finder, found.samples):
+            _check_unchanged(file, arrays, found, near)
     measured: dict[str, float] = {}
     made: list[Head] = []
 
@@ -122,7 +124,8 @@ def export_result(
         made.append(again)
         if found.samples is None:
             return _recorded(arrays, index)
-        lines, numbers = _verify(file, arrays, index, again, found.samples, near)
+        with _checking(finder, found.samples):
+            lines, numbers = _verify(file, arrays, index, again, found.samples, near)
         measured.update(numbers)
         return lines
 
@@ -135,6 +138,16 @@ def export_result(
     for line in lines:
         report(line)
     return Export(made[0], None if which == "mean" else int(which), measured or None)
+
+
+def _checking(finder: DataFinder, samples: _Samples) -> AbstractContextManager[Any]:
+    """Makes a stage of predictions of all test samples."""
+    return stages.stage(
+        finder.report,
+        "checking predictions",
+        total=len(samples.labels),
+        unit="samples",
+    )
 
 
 def _load(file: ResultFile, seed: Which) -> tuple[Mapping[str, np.ndarray], int | None]:
@@ -358,6 +371,7 @@ def _predict(
         scores = np.asarray(rows, np.float32) @ head.weight.T + head.bias
         predicted[start:stop] = scores.argmax(axis=1)
         if recorded is None:
+            stages.done(len(rows), "samples")
             continue
         places = np.flatnonzero(predicted[start:stop] != recorded[start:stop])
         scores = scores[places]
@@ -365,6 +379,7 @@ def _predict(
         gaps = scores.max(axis=1) - its[:, 0]
         others += len(places)
         wrong += int((gaps > near * np.abs(scores).max(axis=1, initial=1)).sum())
+        stages.done(len(rows), "samples")
     return predicted, others, wrong
 
 

@@ -12,6 +12,7 @@ from alphanet_jax import files, streaming
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results.sets import ALPHANET, ResultFile
+from alphanet_jax.stages import Report, stage
 
 __all__ = ["count_ahead", "top_k_hits"]
 
@@ -20,7 +21,12 @@ _MOST_SCORES = 2**24
 
 
 def top_k_hits(
-    data: Dataset, file: ResultFile, *, k: int, batch_size: int | None = None
+    data: Dataset,
+    file: ResultFile,
+    *,
+    k: int,
+    batch_size: int | None = None,
+    report: Report = lambda line: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes for which test samples the true class is one of the k best.
 
@@ -38,6 +44,7 @@ def top_k_hits(
       file: The result.
       k: How many of the best classes count.
       batch_size: Test samples at a time; by default as many as fit some memory.
+      report: Takes lines of text about progress.
 
     Returns:
       Bool arrays for the runs, with shape `[S, n]`, and for the unchanged classifier,
@@ -58,11 +65,14 @@ def top_k_hits(
     features, labels = np.asarray(data.test.features), np.asarray(data.test.labels)
     hits = np.empty((file.num_runs, len(labels)), bool)
     baseline = np.empty(len(labels), bool)
-    for start in range(0, len(labels), rows):
-        part = slice(start, start + rows)
-        ranks, base_ranks = ranking.ranks(features[part], labels[part])
-        hits[:, part], baseline[part] = ranks < k, base_ranks < k
-        files.release_rows(data.test.features, start, min(start + rows, len(labels)))
+    with stage(report, "ranking", total=len(labels), unit="samples") as ranked:
+        for start in range(0, len(labels), rows):
+            part = slice(start, start + rows)
+            ranks, base_ranks = ranking.ranks(features[part], labels[part])
+            hits[:, part], baseline[part] = ranks < k, base_ranks < k
+            end = min(start + rows, len(labels))
+            files.release_rows(data.test.features, start, end)
+            ranked.advance(end - start)
     return hits, baseline
 
 

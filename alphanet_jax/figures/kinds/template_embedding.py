@@ -10,6 +10,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.drawing import draw_legend, grow
 from alphanet_jax.figures.embedding import embed
+from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Columns,
@@ -184,7 +185,26 @@ def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
         row.set_facecolor("none")
         _draw_class(figure, row, here, samples[label], style)
     draw_legend(figure, rows[0].axes[1], style, *_explanations(style), options)
+    _thin_ranks(figure, style)
     return figure
+
+
+def _thin_ranks(figure: Any, style: Style) -> None:
+    """Leaves out ranks of neighbors that lie below nearer ones.
+
+    Their markers still tell them, as color and form are named below the panels.
+    """
+    figure.draw_without_rendering()
+    renderer = wrapping.renderer_of(figure, style)
+    for axes in figure.axes:
+        kept: list[Any] = []
+        ranks = [text for text in axes.texts if text.get_text()]
+        for text in sorted(ranks, key=lambda text: int(text.get_text())):
+            box = text_box(text, renderer)
+            if any(box.overlaps(other) for other in kept):
+                text.set_visible(False)
+            else:
+                kept.append(box)
 
 
 def _look(style: Style, rank: int) -> dict[str, Any]:
@@ -299,7 +319,9 @@ def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
     """Draws templates of neighbors, with their ranks."""
     import matplotlib as mpl
 
-    for rank, x, y in zip(near["rank"], near["x"], near["y"], strict=True):
+    # The nearest comes last, and is seen where they meet.
+    for place in np.argsort(-near["rank"], kind="stable"):
+        rank, x, y = (near[name][place] for name in ("rank", "x", "y"))
         color = _look(style, int(rank))["color"]
         axes.plot(
             x,
