@@ -176,8 +176,8 @@ def apply(
 
 def _products(
     weight: jax.Array,
-    classifiers: jax.Array,
-    rows: jax.Array,
+    classifiers: jax.Array | np.ndarray,
+    rows: jax.Array | np.ndarray,
     *,
     precision: str,
     alone: bool,
