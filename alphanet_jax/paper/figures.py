@@ -20,6 +20,7 @@ from alphanet_jax.pages import html
 from alphanet_jax.paper.measured import Results
 from alphanet_jax.paper.page import PageFigure
 from alphanet_jax.paper.plans import FigurePlan, plan, plan_across
+from alphanet_jax.stages import stage
 
 __all__ = ["PAGE_STYLES", "draw_figures"]
 
@@ -68,8 +69,10 @@ def draw_figures(
         paths = kept.get(each.name, key, stem.parent)
         if paths is None:
             report(f"figure {number} of {len(plans)}: {each.name}")
+            drawing, count = f"drawing {each.name}", len(style_names)
             try:
-                paths, lost = _draw(each, results, stem, style_names, n_boot)
+                with stage(report, drawing, total=count, unit="figures"):
+                    paths, lost = _draw(each, results, stem, style_names, n_boot)
             except UserError as error:
                 remarks.append(f"no figure {each.name}: {error}")
                 report(f"failed: {remarks[-1]}")

@@ -71,8 +71,15 @@ copybutton_selector = "div:not(.output) > div.highlight > pre"
 
 
 def setup(app: Sphinx) -> None:
-    """Says to the style sheet what must not be cut, and what may."""
+    """Completes pages: dashes, and what must not be cut, for the style sheet."""
+    app.connect("doctree-resolved", _set_dashes)
     app.connect("doctree-resolved", _mark_lengths)
+
+
+def _set_dashes(app: Sphinx, tree: nodes.document, page: str) -> None:
+    for text in list(tree.findall(nodes.Text)):
+        if text.astext() == " -- ":  # between a parameter and what it is
+            text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001
 
 
 def _mark_lengths(app: Sphinx, tree: nodes.document, page: str) -> None:
