@@ -7,8 +7,10 @@ Notation: n samples, F 'few' classes, C classes; `...` any leading axes (seeds, 
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +30,12 @@ __all__ = [
     "chunk_table",
     "count",
     "evaluate",
+    "evaluate_unchanged",
     "metrics_from_counts",
     "predict",
 ]
 
-_NO_CLASS = np.iinfo(np.int32).max
+_NO_CLASS = np.int32(np.iinfo(np.int32).max)
 
 
 class Predictions(NamedTuple):
@@ -72,9 +75,7 @@ def baseline_alphas(num_few: int, num_neighbors: int) -> np.ndarray:
     return alphas
 
 
-def _beats(
-    logits: jax.Array, classes: jax.Array, target: jax.Array, label: jax.Array
-) -> jax.Array:
+def _beats(logits: Any, classes: Any, target: Any, label: Any) -> Any:
     """Returns which logits rank before the target; ties go to the lower class."""
     return (logits > target) | ((logits == target) & (classes < label))
 
@@ -91,33 +92,33 @@ def predict(
 
     Returns:
       Predictions, as an argmax and a top-5 over all C logits in class order return
-      them: equal logits rank by class id.
+      them: equal logits rank by class id. All of it is NumPy's where the logits are.
     """
     # Samples last: reductions over classes then run at full width on CPUs, and a
     # caller that has them so transposes twice, which is nothing.
-    logits = jnp.asarray(few_logits).T
-    few_classes = jnp.asarray(few_classes, jnp.int32)
-    places = jnp.arange(logits.shape[0])[:, None]
-    best_logit = jnp.max(logits, axis=0)
+    xnp: Any = np if isinstance(few_logits, np.ndarray) else jnp
+    logits = xnp.asarray(few_logits).T
+    ids = xnp.asarray(few_classes, np.int32)
+    places = xnp.arange(logits.shape[0])[:, None]
+    best_logit = xnp.max(logits, axis=0)
     # The first of the best; argmax itself goes number by number.
     is_best = logits == best_logit[None, :]
-    best_class = jnp.min(jnp.where(is_best, few_classes[:, None], _NO_CLASS), axis=0)
+    best_class = xnp.min(xnp.where(is_best, ids[:, None], _NO_CLASS), axis=0)
     few_wins = _beats(
         best_logit, best_class, table.top_logits[:, 0], table.top_classes[:, 0]
     )
-    classes = jnp.where(few_wins, best_class, table.top_classes[:, 0])
+    classes = xnp.where(few_wins, best_class, table.top_classes[:, 0])
 
     is_target = places == table.few_target[None, :]
-    few_target_logit = jnp.sum(jnp.where(is_target, logits, 0.0), axis=0)
-    target = jnp.where(table.few_target >= 0, few_target_logit, table.base_target_logit)
-    few_before = _beats(
-        logits, few_classes[:, None], target[None, :], table.labels[None, :]
-    )
-    rank = jnp.sum(few_before, axis=0)
+    zero = np.float32(0)
+    few_target_logit = xnp.sum(xnp.where(is_target, logits, zero), axis=0)
+    target = xnp.where(table.few_target >= 0, few_target_logit, table.base_target_logit)
+    few_before = _beats(logits, ids[:, None], target[None, :], table.labels[None, :])
+    rank = xnp.sum(few_before, axis=0)
     base_before = _beats(
         table.top_logits, table.top_classes, target[:, None], table.labels[:, None]
     )
-    return Predictions(classes, rank + jnp.sum(base_before, axis=1) < scores.TOP)
+    return Predictions(classes, rank + xnp.sum(base_before, axis=1) < scores.TOP)
 
 
 def count(predictions: Predictions, labels: ArrayLike, *, num_classes: int) -> Counts:
@@ -202,6 +203,40 @@ def evaluate(
     predictions = Predictions(*(part.reshape(-1) for part in stacked))
     counts = count(predictions, chunks.labels.reshape(-1), num_classes=num_classes)
     return counts, predictions.classes
+
+
+def evaluate_unchanged(
+    chunks: ScoreTable, frozen: Frozen, *, num_classes: int
+) -> Counts:
+    """Evaluates the classifier as it is, on the host: nothing is compiled.
+
+    Args:
+      chunks: Scores from `chunk_table`.
+      frozen: What training does not change.
+      num_classes: Number of classes C.
+
+    Returns:
+      The counts over all samples, as `evaluate` has them for `baseline_alphas`.
+    """
+    chunks, frozen = jax.tree.map(np.asarray, (chunks, frozen))
+    own = frozen.source_index[:, 0]
+    found = []
+    for number in range(len(chunks.labels)):
+        chunk = jax.tree.map(operator.itemgetter(number), chunks)
+        logits = frozen.few_bias[:, None] + chunk.source_scores[own]
+        predicted = predict(logits.T, chunk, frozen.few_classes)
+        real = chunk.labels >= 0
+        labels, classes = chunk.labels[real], np.asarray(predicted.classes)[real]
+        by_class = functools.partial(np.bincount, minlength=num_classes)
+        found.append(
+            Counts(
+                correct=by_class(labels[classes == labels]),
+                predicted=by_class(classes),
+                total=by_class(labels),
+                top5_correct=np.sum(np.asarray(predicted.in_top5)[real]),
+            )
+        )
+    return Counts(*(np.sum(part, axis=0) for part in zip(*found, strict=True)))
 
 
 def metrics_from_counts(counts: Counts, splits: Mapping[str, np.ndarray]) -> Metrics:

@@ -37,6 +37,7 @@ from measuring import (
     new_record,
     relative_difference,
     say,
+    seeds_text,
     steps_of,
     timed,
     write_record,
@@ -53,10 +54,6 @@ if importlib.util.find_spec("torch"):
 _PRODUCT_REPEATS = 15
 _PRODUCT_CALLS = 3
 _SQUARE = 2048
-
-
-def seeds_text(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 # --- Whole processes ------------------------------------------------------------------

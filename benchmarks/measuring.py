@@ -197,6 +197,10 @@ def heading(title: str, machine: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def seeds_text(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
 def format_rows(rows: Iterable[Row]) -> str:
     """Aligns lines of what, how much and unit."""
     listed = list(rows)

@@ -17,7 +17,7 @@ import optax
 from measuring import in_turns, steps_of
 
 from alphanet_jax import model, scores, train_step
-from alphanet_jax.experiment import feature_pass, loop
+from alphanet_jax.experiment import cohorts, feature_pass, loop
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.lookup import activations, optimizers
 from alphanet_jax.sampling import Batches
@@ -67,6 +67,7 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
     seeds = range(num_seeds)
     batches = loop.epoch_batches(problem, seeds)[0]
     num_steps = steps_of(np.asarray(batches.valid))
+    all_step = cohorts.all_step(batches)
     used = np.unique(np.asarray(batches.rows)[np.asarray(batches.valid)])
     places = np.zeros(len(data.train.labels), np.int32)
     places[used] = np.arange(len(used))
@@ -97,9 +98,11 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
                 frozen,
                 rate,
                 transform=transform,
-                network=functools.partial(model.apply, activation=settings.hact),
+                network=functools.partial(
+                    model.apply, activation=settings.hact, alone=num_seeds == 1
+                ),
                 num_steps=n,
-                skip_empty=num_seeds == 1,  # as `experiment` has it
+                skip_empty=not all_step,  # as `experiment` has it
             )
 
         compiled = jax.jit(jax.vmap(one, in_axes=(0, 0, None, None, None)))
@@ -113,7 +116,12 @@ def profile(problem: Problem, num_seeds: int, *, repeats: int) -> dict[str, Any]
         cotangent = _cotangent(shape)
 
         def one(params: Any) -> jax.Array:
-            alphas = model.apply(params, frozen.sources, activation=settings.hact)
+            alphas = model.apply(
+                params,
+                frozen.sources,
+                activation=settings.hact,
+                alone=num_seeds == 1,
+            )
             return jnp.sum(cotangent * alphas)
 
         gradient = jax.vmap(jax.grad(one))

@@ -4,7 +4,7 @@ A process of its own runs `main.py`, and a thread in it looks many times a secon
 what the main thread does: in which phase (reading, scores, epochs ...) it is, and what
 it is busy with (imports, tracing, compiling, waiting for the device ...). Every second
 is counted once, so the parts add up to the whole. What Python takes to begin and to end
-is measured from outside. `--cold` and `--warm` processes take turns.
+is measured from outside. Cold and warm processes take turns.
 
     python benchmarks/whole_process.py                           the embedded data
     python benchmarks/whole_process.py --data=/tmp/imagenetlt --profile=imagenetlt
@@ -260,14 +260,13 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Measures processes, cold and warm in turns."""
     found: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
     arguments = command(args)
-    if args.data is not None:  # a first run has no neighbors to read either
-        kept = sorted(args.data.glob("nns/*/*"))
+    pattern = "data/CIFAR100LT/nns/*/*.npz" if args.data is None else "nns/*/*.npz"
+    root = args.data or ROOT
     with _places() as places:
         for turn in range(args.repeats):
             for kind in found:
-                if args.data is not None and kind == "cold":
-                    for path in kept:
-                        path.unlink(missing_ok=True)
+                for path in root.glob(pattern) if kind == "cold" else ():
+                    path.unlink()  # a first run has no neighbors to read either
                 print(f"turn {turn + 1} of {args.repeats}: {kind}", file=sys.stderr)
                 found[kind].append(
                     watch(

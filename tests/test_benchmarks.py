@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from alphanet_jax import model
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment import loop
 from alphanet_jax.experiment import problem as problem_lib
@@ -124,6 +125,99 @@ def test_dense_training_gives_the_same_numbers(
     np.testing.assert_allclose(ours.step_loss[0][0], theirs.step_loss[0], 1e-5, 1e-4)
     np.testing.assert_allclose(ours.alphas[0], theirs.alphas, atol=1e-4)
     np.testing.assert_allclose(ours.val.accuracy[0], theirs.val_accuracy)
+
+
+@pytest.mark.slow
+def test_the_original_way_makes_the_same_classifier(
+    synthetic: ModuleType, tiny: Dataset
+) -> None:
+    torch = pytest.importorskip("torch")
+    way = importlib.import_module("original_way")
+    problem = problem_lib.prepare(tiny, synthetic.settings("tiny"))
+    few, base = tiny.few_classes.tolist(), tiny.base_classes.tolist()
+    train = torch.utils.data.TensorDataset(
+        torch.tensor(tiny.train.features), torch.tensor(tiny.train.labels).long()
+    )
+    neighbors = way.nearest_base_classes(train, few, base, 5)
+    np.testing.assert_array_equal(neighbors, problem.neighbors)
+    classifier = way.CorrectedClassifier(
+        torch.tensor(tiny.weight), torch.tensor(tiny.bias), few, base, neighbors
+    )
+    params = jax.tree.map(lambda a: a[0], loop.initial_params(problem, [3]))
+    arrays = model.params_to_torch(params).values()
+    with torch.no_grad():
+        for own, given in zip(classifier.parameters(), arrays, strict=True):
+            own.copy_(torch.tensor(np.array(given)))
+        theirs = classifier(train.tensors[0]).numpy()
+    sources = problem.frozen.sources
+    weight = tiny.weight.copy()
+    weight[few] = model.combine(model.apply(params, sources), sources)
+    np.testing.assert_allclose(
+        theirs, tiny.train.features @ weight.T + tiny.bias, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_the_original_way_trains(
+    synthetic: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    way = importlib.import_module("original_way")
+    synthetic.ensure("tiny", tmp_path)
+    way.main([f"--data={tmp_path}", "--epochs=4", f"--out={tmp_path / 'result.pt'}"])
+    *said, test, seconds = capsys.readouterr().out.splitlines()
+    losses = [float(line.split("loss")[1].split()[0]) for line in said]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    assert test.startswith("accuracy")
+    assert seconds.split()[0] == "seconds:"
+    assert seconds.split()[1::2] == ["load", "epochs", "evaluation"]
+    assert (tmp_path / "result.pt").stat().st_size > 0
+
+
+def test_side_by_side_compares_in_turns(
+    synthetic: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    side_by_side = importlib.import_module("side_by_side")
+    commands = []
+
+    def measure(command: list[str]) -> dict[str, Any]:
+        commands.append(command)
+        original = "original_way" in " ".join(command)
+        return {
+            "seconds": 30.0 if original else 10.0,
+            "processor_seconds": 60.0 if original else 5.0,
+            "phases": {"epochs": 20.0} if original else {"epochs": 1.0},
+        }
+
+    monkeypatch.setattr(side_by_side, "measure", measure)
+    side_by_side.main(
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--seeds=3",
+            "--epochs=10",
+            "--original_epochs=2",
+            "--repeats=2",
+            f"--json={tmp_path / 'record.json'}",
+        ]
+    )
+    ran = ["original_way" in " ".join(command) for command in commands]
+    assert ran == 2 * [False, True, False]
+    # One turn finds compiled what its first process has compiled, and no other's.
+    kept = [next(x for x in c if "compilation" in x) for c in commands[::3]]
+    assert kept[0] != kept[1]
+    figures = json.loads((tmp_path / "record.json").read_text())["figures"]
+    # 10 s are no epochs, 20 s two of them; of ten, and three seeds.
+    assert figures["original_seconds"] == pytest.approx(3 * (10 + 100))
+    assert figures["original_processor_seconds"] == pytest.approx(3 * (20 + 200))
+    assert figures["second_seconds_ratio"] == pytest.approx(33)
+    assert figures["first_processor_seconds_ratio"] == pytest.approx(132)
+    assert figures["epoch_ratio"] == pytest.approx(3 * 10 / 0.1)
+    assert "33.0 x" in capsys.readouterr().out
 
 
 def test_a_dataset_in_memory_has_the_shape_asked_for(synthetic: ModuleType) -> None:
@@ -404,3 +498,30 @@ def test_logs_are_measured(
     assert 1000 < found["bytes"] < 100_000
     assert [len(taken) for taken in found["seconds"].values()] == [1, 1]
     assert "logs cost" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_second_of_a_whole_process_is_counted(
+    synthetic: ModuleType, tmp_path: Path
+) -> None:
+    table, record = _run(
+        "whole_process",
+        [
+            f"--data={tmp_path / 'data'}",
+            "--profile=tiny",
+            "--epochs=2",
+            "--repeats=1",
+        ],
+        tmp_path / "record.json",
+    )
+    assert set(record["processes"]) == {"cold", "warm"}
+    for (process,) in record["processes"].values():
+        counted = sum(part["seconds"] for part in process["seconds"])
+        assert counted == pytest.approx(process["whole"], rel=0.05)
+        phases = {part["phase"] for part in process["seconds"]}
+        assert {"Python begins", "start of jax", "epochs", "controls"} <= phases
+    cold, warm = (record["processes"][kind][0]["programs"] for kind in ("cold", "warm"))
+    (name,) = (name for name in cold if name.startswith("train_epoch"))
+    assert cold[name]["times"] == warm[name]["times"] == 1
+    assert cold[name]["compile"] > warm[name]["compile"]
+    assert "train_epoch" in table

@@ -928,7 +928,8 @@ def test_killed_at_any_moment(tmp_path, cache, uninterrupted):
         # every kind of moment was met, there are further kills, past an epoch.
         starts += 1
         assert starts < 60, seen
-        after = None if left else int(rng.integers(printed, EPOCHS)) or 1
+        least = max(1, min(printed, EPOCHS - 1))
+        after = None if left else int(rng.integers(least, EPOCHS))
         status, text = start(run, left.pop() * whole if left else 0, after)
         result = sha(run / "w" / "result.npz")
         if "done already" not in text:

@@ -15,6 +15,7 @@ from alphanet_jax.eval import (
     chunk_table,
     count,
     evaluate,
+    evaluate_unchanged,
     metrics_from_counts,
     predict,
 )
@@ -249,6 +250,21 @@ class TestEvaluate:
         )
         expected = (usual.features @ usual.weight.T + usual.bias).argmax(axis=1)
         np.testing.assert_array_equal(classes[:23], expected)
+
+    @pytest.mark.parametrize("ties", [False, True])
+    def test_the_unchanged_classifier_on_the_host(self, usual, rng, ties):
+        problem = whole_number_problem(5, rng, 4, 9)[0] if ties else usual
+        few, places = problem.sources.shape
+        table, frozen = to_table(problem), to_frozen(problem)
+        size = problem.num_classes
+        expected, _ = evaluate_table(
+            baseline_alphas(few, places - 1), table, frozen, num_classes=size
+        )
+        for chunk_size in (7, 23, 1000):
+            chunks = chunk_table(table, chunk_size=chunk_size)
+            found = evaluate_unchanged(chunks, frozen, num_classes=size)
+            for ours, theirs in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
 
     @pytest.mark.slow
     def test_chunk_size_changes_nothing(self, usual, rng):

@@ -158,7 +158,7 @@ def test_size_of_chunks(num_features, rows, monkeypatch):
     monkeypatch.undo()
     group = Group(np.zeros((1, num_features), np.float16), np.zeros(1, np.int32))
     assert streaming.rows_at_a_time(num_features) == rows
-    ((count, features, labels),) = feature_pass._chunks(group, None, rows)
+    ((count, features, labels, _),) = feature_pass._chunks(group, None, rows)
     assert (count, features.shape) == (1, (rows, num_features))
     np.testing.assert_array_equal(labels, [0] + [-1] * (rows - 1))
 

@@ -22,7 +22,7 @@ from alphanet_jax.nn_search import Sources, make_sources
 SIZES = {"num_features": 16, "num_neighbors": 3, "hidden_dims": (64, 64)}
 
 
-_jitted = jax.jit(apply)
+_jitted = jax.jit(apply, static_argnames="alone")
 
 
 def apply_jitted(params, source_weights):
@@ -294,27 +294,32 @@ class TestSharedSources:
         return problem, jax.device_get(sources)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    def test_apply(self, shared, dtype):
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_apply(self, shared, dtype, alone):
         problem, sources = shared
         tolerance = 1e-5 if dtype == np.float32 else 1e-12
         with jax.enable_x64(dtype == np.float64):
             sources = jax.tree.map(
                 lambda x: x.astype(dtype) if x.dtype == np.float32 else x, sources
             )
-            alphas = jax.device_get(_jitted(to_params(problem.params, dtype), sources))
+            params = to_params(problem.params, dtype)
+            alphas = jax.device_get(_jitted(params, sources, alone=alone))
         assert alphas.dtype == dtype
         expected = oracle.alphas(problem.params, problem.source_weights)
         np.testing.assert_allclose(alphas, expected, rtol=tolerance, atol=tolerance)
 
     @pytest.mark.slow
-    def test_gradient(self, shared, rng, x64):
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_gradient(self, shared, rng, x64, alone):
         problem, sources = shared
         cotangent = rng.normal(size=problem.sources.shape)
         to_double = functools.partial(np.asarray, dtype=np.float64)
         sources = Sources(tuple(map(to_double, sources.weights)), sources.rows)
-        actual = jax.jit(jax.grad(lambda p: jnp.sum(apply(p, sources) * cotangent)))(
-            to_params(problem.params, np.float64)
-        )
+
+        def total(params):
+            return jnp.sum(apply(params, sources, alone=alone) * cotangent)
+
+        actual = jax.jit(jax.grad(total))(to_params(problem.params, np.float64))
         expected = oracle.gradient(
             lambda p: (oracle.alphas(p, problem.source_weights) * cotangent).sum(),
             problem.params,

@@ -174,7 +174,8 @@ def test_python_of_ones_own_model(names):
     made = run("docs/own_model.md", names)
     changed = np.flatnonzero((made["clf"].coef_ != made["W"]).any(axis=1))
     assert changed.tolist() == [6, 7]
-    assert np.load("head.npz")["weight"].shape == (10, 6)
+    with np.load("head.npz") as head:
+        assert head["weight"].shape == (10, 6)
 
 
 def test_python_that_extracts_features_and_patches(names, monkeypatch):
@@ -194,7 +195,9 @@ def test_python_that_extracts_features_and_patches(names, monkeypatch):
     for block in extracting:
         exec(block.text, names)
     assert np.load("features/val.npy").shape == (48, 5)
-    head = np.load("features/head.npz")
+    with np.load("features/head.npz") as file:
+        head = dict(file)
+    assert head["weight"].shape == (8, 5)
     names["correction"] = alphanet_jax.fit(
         np.load("features/train.npy"),
         names["y_train"],
@@ -254,7 +257,8 @@ def test_a_newcomers_first_minute(capsys, names):
                 ran.append(name)
     assert ran == ["quickstart", "export", "results", "combos", "plot"]
     assert "AlphaNet" in capsys.readouterr().out
-    assert np.load("head.npz")["weight"].shape == (100, 128)
+    with np.load("head.npz") as head:
+        assert head["weight"].shape == (100, 128)
     # The page on formats reads what the first minute wrote.
-    result = run("docs/formats.md", names)["result"]
-    assert json.loads(str(result["config"]))["seeds"] == 2
+    with run("docs/formats.md", names).pop("result") as result:
+        assert json.loads(str(result["config"]))["seeds"] == 2

@@ -32,6 +32,9 @@ __all__ = [
 _MAX_ROWS: Final = 20_000
 _MIN_ROWS: Final = 1_000
 _MAX_FLOP: Final = 5e10  # about a second
+# Nothing is as far from chance as a classifier on what it was trained on: a fifth of
+# the rows tells, and this is looked at whenever data is loaded.
+_FLOP_OF_LOADING: Final = 1e10
 _LEAST_ROWS: Final = 100  # fewer say too little about many classes
 _LEAST_FEW_ROWS: Final = 20
 _MOST_FEW_ROWS: Final = 1_000  # more take time, and tell no more
@@ -43,8 +46,20 @@ _ROWS_AT_A_TIME: Final = 1024
 _CLEARLY: Final = 4.0
 
 
-def sample_rows(num_rows: int, *, num_classes: int, num_features: int) -> np.ndarray:
+def sample_rows(
+    num_rows: int, *, num_classes: int, num_features: int, flop: float = _MAX_FLOP
+) -> np.ndarray:
     """Chooses rows that tell enough and take about a second, evenly spaced.
+
+    Args:
+      num_rows: Number of rows to choose from.
+      num_classes: Number of classes C.
+      num_features: Number of feature dimensions d.
+      flop: Operations that their products with the classifier may take, unless that
+        is too few rows to tell anything.
+
+    Returns:
+      Numbers of rows, ascending.
 
     Examples:
       >>> sample_rows(3, num_classes=2, num_features=2).tolist()
@@ -52,7 +67,7 @@ def sample_rows(num_rows: int, *, num_classes: int, num_features: int) -> np.nda
       >>> len(sample_rows(10**6, num_classes=1000, num_features=2048))
       12207
     """
-    affordable = int(_MAX_FLOP / (2 * num_classes * num_features))
+    affordable = int(flop / (2 * num_classes * num_features))
     most = min(max(affordable, _MIN_ROWS), _MAX_ROWS, num_rows)
     return np.linspace(0, num_rows - 1, most).astype(np.int64)
 
@@ -234,7 +249,12 @@ def near_chance(
     num_classes, num_features = weight.shape
     if len(labels) < _LEAST_ROWS:
         return None
-    rows = sample_rows(len(labels), num_classes=num_classes, num_features=num_features)
+    rows = sample_rows(
+        len(labels),
+        num_classes=num_classes,
+        num_features=num_features,
+        flop=_FLOP_OF_LOADING,
+    )
     predicted = predict_sample(features, rows, weight=weight, bias=bias)
     labels = labels[rows]
     counts = np.bincount(labels, minlength=num_classes)

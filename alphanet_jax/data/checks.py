@@ -103,9 +103,9 @@ def check_finite(
     wide = np.can_cast(features.dtype, dtype)
     for start, chunk in streaming.row_chunks(features):
         with np.errstate(over="ignore"):
-            finite = np.isfinite(chunk if wide else chunk.astype(dtype))
-        if not finite.all():
-            row, column = _first(~finite)
+            used = chunk if wide else chunk.astype(dtype)
+        if not streaming.all_finite(used):
+            row, column = _first(~np.isfinite(used))
             raise UserError(
                 f"{where}: feats must be finite in {np.dtype(dtype)}, "
                 f"got {chunk[row, column]} in row {first_row + start + row}, "

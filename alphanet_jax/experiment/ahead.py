@@ -4,12 +4,9 @@ Compiling takes seconds and no data, only shapes, and XLA lets other threads of 
 work meanwhile. JAX keeps a program that was compiled ahead by its function and shapes;
 the call finds it. Where shapes were foreseen wrongly, or compiling fails, the call does
 it itself: nothing here changes what is computed.
-
-Notation: R runs of a batch, T batches of an epoch, B rows of a batch.
 """
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -17,25 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
-import numpy as np
 
-from alphanet_jax import eval as evaluation
-from alphanet_jax import sampling, scores
-from alphanet_jax.data.dataset import Group
-from alphanet_jax.experiment import cohorts, programs
-from alphanet_jax.experiment.cohort_scores import CohortScores
-from alphanet_jax.experiment.cohorts import Cohort
-from alphanet_jax.experiment.memory import Plan
-from alphanet_jax.sampling import Batches
-
-__all__ = ["Ahead", "Foreseen", "compile_cohort", "foresee_skip_empty"]
+__all__ = ["Ahead"]
 
 # The calling thread compiles as well, what it needs first.
 _MOST_THREADS = 4
-
-# Traced for their shapes, once for equal ones.
-_score_table = jax.jit(scores.score_table)
-_chunk_table = jax.jit(evaluation.chunk_table, static_argnames="chunk_size")
 
 
 class Ahead:
@@ -45,7 +28,7 @@ class Ahead:
       waited: Takes the seconds that were spent on waiting for a program.
     """
 
-    def __init__(self, waited: Callable[[float], None]) -> None:
+    def __init__(self, waited: Callable[[float], None] = lambda seconds: None) -> None:
         self._waited = waited
         self._jobs: dict[str, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -90,155 +73,3 @@ class Ahead:
         """Lets go of what was not called."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
-    """Foresees `skip_empty` of `programs.train_epoch`, before anything is drawn.
-
-    Args:
-      cohort: The cohort.
-      size: Runs that train at the same time.
-
-    Returns:
-      Whether runs that train together have other numbers of batches; None where only
-      drawing tells, as the number of rows is drawn as well.
-    """
-    if size == 1:
-        return True
-    if any(sampling.SAMPLERS[s.name].per == "classes" for s in cohort.samplers):
-        return None
-    totals = [
-        sum(sampler.amount for sampler in cohort.problem_of(run).samplers)
-        for run in cohort.runs
-    ]
-    return any(
-        len(set(totals[start : start + size])) > 1
-        for start in range(0, len(totals), size)
-    )
-
-
-class Foreseen:
-    """Arguments of a cohort's programs, as they will be called: arrays, or shapes.
-
-    Args:
-      cohort: The cohort.
-      plan: Its plan of memory.
-      frozen: What training does not change.
-    """
-
-    def __init__(self, cohort: Cohort, plan: Plan, frozen: scores.Frozen) -> None:
-        self._cohort, self._frozen = cohort, frozen
-        self._index = cohorts.pad_runs(0, plan.runs_at_a_time, len(cohort.runs))
-        self._rows = plan.table_rows
-
-    def draw_params(self) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.draw_params`."""
-        seeds = _shape((len(self._index),), np.uint32)
-        return cohorts.network_sizes(self._cohort.problem), seeds
-
-    def first_state(self) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.first_state`."""
-        return self._cohort.program, self._params
-
-    def train_epoch(self, *, skip_empty: bool) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.train_epoch`."""
-        cohort, data = self._cohort, self._cohort.problem.dataset
-        shape = (
-            len(self._index),
-            cohort.num_batches,
-            cohort.settings.train_batch_size,
-        )
-        return (
-            cohort.program,
-            skip_empty,
-            programs.first_state.eval_shape(*self.first_state()),
-            Batches(_shape(shape, np.int32), _shape(shape, np.bool_)),
-            cohorts.run_numbers(cohort, self._index, 0),
-            programs.EpochInputs(
-                epoch=np.int32(0),
-                num_steps=np.int32(0),
-                table=self._table(
-                    self._rows, pred_scale=np.asarray(cohort.scales, np.float32)
-                ),
-                val_chunks=self._chunks(data.val),
-                frozen=self._frozen,
-            ),
-        )
-
-    def alphas_and_weights(self) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.alphas_and_weights`."""
-        return self._cohort.program, self._params, self._frozen.sources
-
-    def evaluate(self, group: Group, number: int) -> tuple[Any, ...]:
-        """Foresees the arguments of `programs.evaluate` for sets of coefficients."""
-        alphas = _shape((number, *self._frozen.source_index.shape), np.float32)
-        num_classes = self._cohort.problem.dataset.num_classes
-        return num_classes, alphas, self._chunks(group), self._frozen
-
-    @functools.cached_property
-    def _params(self) -> Any:
-        return programs.draw_params.eval_shape(*self.draw_params())
-
-    def _table(self, rows: int, **options: Any) -> scores.ScoreTable:
-        """Foresees the arrays of the scores of so many rows."""
-        arguments = self._cohort.problem.score_arguments
-        found: scores.ScoreTable = _score_table.eval_shape(
-            _shape((rows, np.shape(arguments["weight"])[1]), np.float32),
-            _shape((rows,), np.int32),
-            **arguments,
-            **options,
-        )
-        return found
-
-    def _chunks(self, group: Group | None) -> scores.ScoreTable | None:
-        if group is None:
-            return None
-        found: scores.ScoreTable = _chunk_table.eval_shape(
-            self._table(len(group.labels)),
-            chunk_size=self._cohort.settings.rows_evaluated,
-        )
-        return found
-
-
-def compile_cohort(
-    ahead: Ahead,
-    cohort: Cohort,
-    plan: Plan,
-    held: CohortScores,
-    *,
-    skip_empty: bool,
-) -> None:
-    """Begins to compile the programs of a cohort, in the order of need.
-
-    Args:
-      ahead: What compiles; names are those of the functions in `programs`, and
-        `passes`, `test` and `baseline`.
-      cohort: The cohort.
-      plan: Its plan of memory.
-      held: Its scores, of which there are none yet.
-      skip_empty: See `programs.train_epoch`.
-    """
-    seen, data = Foreseen(cohort, plan, held.frozen), cohort.problem.dataset
-    # These first: the others are compiled while they work.
-    ahead.run("passes", held.compile_passes)
-    if cohort.settings.train_epochs:
-        ahead.start(
-            "train_epoch",
-            programs.train_epoch,
-            functools.partial(seen.train_epoch, skip_empty=skip_empty),
-        )
-    for name in ("draw_params", "first_state", "alphas_and_weights"):
-        ahead.start(name, getattr(programs, name), getattr(seen, name))
-    # The unchanged classifier is tested beside the runs, and alone on validation data.
-    groups = {"test": (data.test, plan.runs_at_a_time + 1), "baseline": (data.val, 1)}
-    for name, (group, number) in groups.items():
-        if group is not None:
-            ahead.start(
-                name,
-                programs.evaluate,
-                functools.partial(seen.evaluate, group, number),
-            )
-
-
-def _shape(shape: tuple[int, ...], dtype: Any) -> Any:
-    return jax.ShapeDtypeStruct(shape, dtype)

@@ -144,6 +144,20 @@ class CohortScores:
         counts, classes = jax.tree.map(lambda part: part[: len(alphas)], found)
         return self.metrics(counts), classes
 
+    def evaluate_unchanged(self) -> Metrics:
+        """Evaluates the classifier as it is on validation data.
+
+        Returns:
+          Metrics, NaN without such data.
+        """
+        num_classes = self._dataset.num_classes
+        if self.val is None:
+            return no_metrics((), num_classes)
+        here = jax.tree.map(devices.own_copy, (self.val, self.frozen))
+        return self.metrics(
+            evaluation.evaluate_unchanged(*here, num_classes=num_classes)
+        )
+
     def metrics(self, counts: Counts) -> Metrics:
         """Computes metrics from counts, with any leading axes."""
         return evaluation.metrics_from_counts(counts, self._dataset.splits)

@@ -26,6 +26,7 @@ __all__ = [
     "Cohort",
     "Part",
     "Run",
+    "all_step",
     "draw_batches",
     "make_cohort",
     "make_cohorts",
@@ -37,7 +38,6 @@ __all__ = [
     "plan_parts",
     "program_key",
     "run_numbers",
-    "same_steps",
 ]
 
 
@@ -316,7 +316,16 @@ def num_steps(batches: Batches) -> np.ndarray:
     return np.asarray((np.arange(1, real.shape[1] + 1) * real).max(axis=1, initial=0))
 
 
-def same_steps(batches: Batches) -> bool:
-    """Tells whether all runs have a step where any of them has."""
+def all_step(batches: Batches) -> bool:
+    """Tells whether all runs have a row in every batch up to the last one with any.
+
+    Args:
+      batches: Batches of an epoch, of every run, with shape `[R, T, B]`.
+
+    Examples:
+      >>> valid = np.array([[[True], [True], [False]], [[True], [False], [False]]])
+      >>> [all_step(Batches(part, part)) for part in (valid[:1], valid[1:], valid)]
+      [True, True, False]
+    """
     real: np.ndarray = np.any(batches.valid, axis=2)
-    return bool((real == real[:1]).all())
+    return bool(real[:, : int(num_steps(batches).max(initial=0))].all())

@@ -22,6 +22,7 @@ __all__ = [
     "least_bytes",
     "make_mesh",
     "one_by_one",
+    "own_copy",
     "place",
     "replicate",
     "resplit",
@@ -142,6 +143,11 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
 def place(tree: Any, mesh: Mesh | None) -> Any:
     """Puts arrays of the host on every device, where they stay for many calls."""
     return jax.device_put(tree) if mesh is None else replicate(tree, mesh)
+
+
+def own_copy(array: jax.Array) -> np.ndarray:
+    """Looks at what one device of this process has, of arrays that all have whole."""
+    return np.asarray(array.addressable_data(0))
 
 
 def fetch(tree: Any) -> Any:

@@ -16,7 +16,7 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import model, stages, stopping
 from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Counts, Metrics
-from alphanet_jax.experiment import ahead, cohorts, devices, programs
+from alphanet_jax.experiment import cohorts, devices, foreseen, programs
 from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
@@ -211,6 +211,8 @@ class _CohortLoop:
         if self._plan.shared_table:
             shared = self._scores.score_training(epochs)
         self._scores.score_evaluation()
+        with stages.stage(self._report, "evaluating the unchanged classifier"):
+            baseline_val = self._scores.evaluate_unchanged()
         self._progress.lap("scores")
 
         for epoch in epochs:
@@ -218,7 +220,6 @@ class _CohortLoop:
             for start in starts:
                 self._progress.expect(int(steps[start : start + size].max()))
         results: dict[Run, RunOutcome] = {}
-        baseline_val: Metrics | None = None
         for start in starts:
             batch = self._make_batch(start, epochs, shared, skip_empty)
             trained, test, pred = self._run_batch(batch, params)
@@ -229,8 +230,6 @@ class _CohortLoop:
             }
             numbers = dict.fromkeys(run.part for run in batch.runs)
             del batch  # its scores make room for those of the next one
-            if baseline_val is None:
-                baseline_val = self._baseline_val()
             for number in numbers:
                 part = cohort.parts[number]
                 mine = [Run(number, seed) for seed in part.seeds]
@@ -251,13 +250,6 @@ class _CohortLoop:
                 )
                 self._progress.restart()
 
-    def _baseline_val(self) -> Metrics:
-        """Evaluates the unchanged classifier on validation data."""
-        with stages.stage(self._report, "evaluating the unchanged classifier"):
-            self._ahead.wait("baseline")
-            found, _ = self._scores.evaluate(self._baseline, self._scores.val)
-        return Metrics(*(column[0] for column in found))
-
     def _draw(self, given: Sequence[Batches] | None) -> tuple[list[Batches], bool]:
         """Draws the batches of all runs, unless they are given; as host arrays.
 
@@ -268,14 +260,14 @@ class _CohortLoop:
         """
         size, skip_empty = self._plan.runs_at_a_time, None
         compile_all = functools.partial(
-            ahead.compile_cohort,
+            foreseen.compile_cohort,
             self._ahead,
             self._cohort,
             self._plan,
             self._scores,
         )
         if given is None:
-            skip_empty = ahead.foresee_skip_empty(self._cohort, size)
+            skip_empty = foreseen.foresee_skip_empty(self._cohort, size)
             if skip_empty is not None:
                 compile_all(skip_empty=skip_empty)
             given = cohorts.draw_batches(self._cohort, runs_at_a_time=size)
@@ -289,13 +281,13 @@ class _CohortLoop:
 
         Also those that are done count: the program is the same with them and without.
 
-        Such runs need a pass over their state at each step, to keep those as they are
-        that have none left. A run on its own keeps it as well: XLA makes a quicker
-        program of it on CPUs.
+        Such runs have to be kept as they are at a step that is none of theirs. XLA then
+        copies what an optimizer remembers at each step, half as much again as it
+        reads and writes otherwise.
         """
         size = self._plan.runs_at_a_time
-        return size == 1 or not all(
-            cohorts.same_steps(take(epoch, slice(start, start + size)))
+        return not all(
+            cohorts.all_step(take(epoch, slice(start, start + size)))
             for start in range(0, len(self._cohort.runs), size)
             for epoch in epochs
         )
@@ -445,7 +437,7 @@ class _CohortLoop:
     ) -> tuple[list[RunOutcome], Metrics, np.ndarray]:
         """Tests the selected epochs, and the unchanged classifier."""
         alphas, weight_few = self._alphas_and_weights(state.selected)
-        self._ahead.wait("test")
+        self._ahead.wait("evaluate")
         # The unchanged classifier is one more set of coefficients.
         test, test_pred = self._scores.evaluate(
             np.concatenate([alphas, self._baseline]), self._scores.test

@@ -18,6 +18,7 @@ from alphanet_jax.data import agreement
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import programs
+from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.lookup import activations, optimizers
 from alphanet_jax.lookup.schedules import Schedule, make_schedule
 
@@ -106,6 +107,19 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
 _find_neighbors = jax.jit(
     nn_search.find_neighbors, static_argnames=("num_neighbors", "metric")
 )
+
+
+def _compile_search(dataset: Dataset, settings: Settings) -> None:
+    """Compiles the search for neighbors, but for random ones, which need a key."""
+    if settings.nn_dist != "random":
+        _find_neighbors.lower(
+            jax.ShapeDtypeStruct(dataset.weight.shape, np.float32),
+            dataset.few_classes,
+            dataset.base_classes,
+            num_neighbors=settings.n_neighbors,
+            metric=settings.nn_dist,
+            key=None,
+        ).compile()
 
 
 def find_neighbors(
@@ -283,9 +297,13 @@ class _NeighborFinder:
             kept = self._store.load(settings, seed)
             if kept is not None:
                 return kept
-        found = _neighbors_from_means(
-            self._class_means(), self._dataset, settings, seed
-        )
+        # What finds them is compiled while features are read for the means.
+        jobs = Ahead()
+        jobs.run("find", lambda: _compile_search(self._dataset, settings))
+        means = self._class_means()
+        jobs.wait("find")
+        jobs.close()
+        found = _neighbors_from_means(means, self._dataset, settings, seed)
         if self._store is not None:
             self._store.save(settings, seed, found)
         return found

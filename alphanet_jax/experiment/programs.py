@@ -109,8 +109,14 @@ class ProgramKey:
     momentum_changes: bool
     num_classes: int
 
-    def network(self, params: model.Params, sources: nn_search.Sources) -> jax.Array:
-        """Computes the coefficients of every few class."""
+    def network(
+        self,
+        params: model.Params,
+        sources: nn_search.Sources,
+        *,
+        alone: bool = False,
+    ) -> jax.Array:
+        """Computes the coefficients of every few class; `alone` is as in the model."""
         if self.settings.dummy_mode:
             return jnp.asarray(
                 evaluation.baseline_alphas(len(sources.rows), len(sources.weights) - 1)
@@ -120,6 +126,7 @@ class ProgramKey:
             sources,
             activation=self.settings.hact,
             precision=self.settings.precision,
+            alone=alone,
         )
 
     def make_optimizer(self) -> optimizers.Optimizer:
@@ -129,6 +136,11 @@ class ProgramKey:
             self.settings.optim_params,
             momentum_changes=self.momentum_changes,
         )
+
+
+def _are_alone(params: model.Params) -> bool:
+    """Tells whether parameters, with a leading axis of runs, are those of just one."""
+    return bool(params[0].bias.shape[0] == 1)
 
 
 def seed_keys(seeds: jax.Array) -> jax.Array:
@@ -196,8 +208,10 @@ def _train_one_epoch(
     *,
     program: ProgramKey,
     skip_empty: bool,
+    alone: bool,
 ) -> tuple[RunState, EpochRecord]:
     """Trains one run for one epoch, evaluates it and updates the selection."""
+    network = functools.partial(program.network, alone=alone)
     table, epoch, frozen = shared.table, shared.epoch, shared.frozen
     table = dataclasses.replace(
         table,
@@ -212,13 +226,13 @@ def _train_one_epoch(
         frozen,
         numbers.learning_rate,
         transform=program.make_optimizer().transform,
-        network=program.network,
+        network=network,
         pred_scale=numbers.pred_scale,
         momentum=numbers.momentum,
         num_steps=shared.num_steps,
         skip_empty=skip_empty,
     )
-    alphas = program.network(train.params, frozen.sources)
+    alphas = network(train.params, frozen.sources)
     correct = run.selected_correct
     counts = None
     select: Any = True
@@ -267,7 +281,12 @@ def train_epoch(
     Returns:
       The state after the epoch, and what is kept of it.
     """
-    one = functools.partial(_train_one_epoch, program=program, skip_empty=skip_empty)
+    one = functools.partial(
+        _train_one_epoch,
+        program=program,
+        skip_empty=skip_empty,
+        alone=_are_alone(runs.train.params),
+    )
     return jax.vmap(one, in_axes=(0, 0, 0, None))(runs, batches, numbers, shared)
 
 
@@ -278,9 +297,10 @@ def alphas_and_weights(
     """Computes the coefficients and new few classifiers of every run."""
 
     def one(params: model.Params) -> tuple[jax.Array, jax.Array]:
-        alphas = program.network(params, sources)
+        alphas = program.network(params, sources, alone=alone)
         return alphas, model.combine(alphas, sources)
 
+    alone = _are_alone(params)
     return jax.vmap(one)(params)
 
 

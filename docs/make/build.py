@@ -12,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pages import ROOT, write_pages
-
 _HERE = Path(__file__).resolve().parent
+# Of this tree, not of what may be installed.
+sys.path.insert(0, str(_HERE.parents[1]))
+
+from pages import ROOT, write_pages  # noqa: E402
 
 
 def build(site: Path, *, work: Path) -> int:

@@ -75,7 +75,7 @@ def _page(name: str, module: Any) -> str:
     rows = [_row(values[flag]) for flag in values if flag not in _HIDDEN]
     if rows:
         parts += ["## Flags", table(_HEADS, rows)]
-    own = getattr(module, "fields", list)()
+    own: list[tuple[str, Any, str]] = getattr(module, "fields", list)()
     if own == fields():
         parts += [
             "## Config",

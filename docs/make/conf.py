@@ -1,5 +1,6 @@
 """Settings of Sphinx; `build.py` writes the pages that it reads."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -70,11 +71,22 @@ copybutton_selector = "div:not(.output) > div.highlight > pre"
 
 
 def setup(app: Sphinx) -> None:
-    """Keeps short code within a line from being cut at its hyphens."""
-    app.connect("doctree-resolved", _keep_short_code)
+    """Completes pages: dashes, and what must not be cut, for the style sheet."""
+    app.connect("doctree-resolved", _set_dashes)
+    app.connect("doctree-resolved", _mark_lengths)
 
 
-def _keep_short_code(app: Sphinx, tree: nodes.document, page: str) -> None:
+def _set_dashes(app: Sphinx, tree: nodes.document, page: str) -> None:
+    for text in list(tree.findall(nodes.Text)):
+        if text.astext() == " -- ":  # between a parameter and what it is
+            text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001
+
+
+def _mark_lengths(app: Sphinx, tree: nodes.document, page: str) -> None:
     for node in tree.findall(nodes.literal):
-        if len(node.astext()) <= 32:
+        if len(node.astext()) <= 32:  # not cut at its hyphens
             node["classes"].append("short")
+    for cell in tree.findall(nodes.entry):
+        words = re.sub(r"<[^>]*>", " ", cell.astext()).split()
+        if max(map(len, words), default=0) > 28:
+            cell["classes"].append("long")

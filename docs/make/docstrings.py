@@ -130,7 +130,7 @@ def _aliases() -> dict[str, str]:
     }
     for name, alias in ((n, each) for n, several in named.items() for each in several):
         for mode in ("smart", "fully-qualified-except-typing"):
-            found[stringify_annotation(alias, mode)] = name  # type: ignore[arg-type]
+            found[stringify_annotation(alias, mode)] = name
     return found
 
 

@@ -28,5 +28,5 @@ def _block(translator: Any, node: nodes.math_block) -> None:
 
 def _mathml(source: str, display: Literal["inline", "block"]) -> str:
     # In MathML bars of norms grow with what is beside them, unless told not to.
-    found = convert(source, display=display)
+    found: str = convert(source, display=display)
     return found.replace("<mo>&#x02016;</mo>", '<mo stretchy="false">&#x02016;</mo>')

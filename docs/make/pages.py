@@ -86,8 +86,8 @@ def write_pages(target: Path) -> None:
 def _lists(page: str, pages: Sequence[str], titles: Mapping[str, str]) -> Iterator[str]:
     """Yields the lists of what is below a page, which make the list at its side."""
     if page == "index.md":
-        for heading, names in SECTIONS.items():
-            yield _toctree(names, heading)
+        for heading, listed in SECTIONS.items():
+            yield _toctree(listed, heading)
     elif page.endswith("/index.md"):
         folder = page.removesuffix("index.md")
         below = [name for name in pages if name.startswith(folder) and name != page]

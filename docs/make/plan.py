@@ -30,7 +30,7 @@ def read_list(name: str) -> Any:
 
 def purposes() -> dict[str, str]:
     """Returns what every room is for, as the package's docstring says it."""
-    found = {}
+    found: dict[str, str] = {}
     for names, text in re.findall(
         r"^ {4}(\S+(?:, \S+)*) {2,}(.+)$", alphanet_jax.__doc__ or "", re.MULTILINE
     ):
