@@ -234,6 +234,24 @@ def test_names_of_axes_are_broken_for_each_other(numbers_of, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["accuracy_vs_rho"])
+def test_a_legend_is_beside_where_it_has_room_there_alone(
+    numbers_of, monkeypatch, name
+):
+    places = {}
+    for aspect, options in ((1.5, {}), (3.0, {}), (1.5, {"legend_loc": "beside"})):
+        look = make_style("png", width="half", aspect=aspect)
+        with look.applied():
+            figure = load_kind(name).draw(numbers_of(name, 3), look, **options)
+            check(figure, monkeypatch)
+            (legend,) = figure.legends
+            box, panel = legend.get_window_extent(), figure.axes[0].bbox
+            places[aspect, *options] = box.y0 >= panel.y1, box.x0 >= panel.x1
+    above, beside = (True, False), (False, True)
+    assert list(places.values()) == [above, beside, beside]
+
+
+@pytest.mark.slow
 def test_the_size_that_is_named_does(numbers_of):
     kind, numbers = load_kind("accuracy_vs_rho"), numbers_of("accuracy_vs_rho", 3)
     look = make_style("png", width="2", aspect=5.0)
@@ -283,6 +301,16 @@ def test_what_can_not_be_read_is_found():
     assert extents.misfits(figure, renderer) == [
         "a panel has only 1.80 x 0.20 inches left"
     ]
+
+
+def test_each_legend_that_is_cut_off_is_found():
+    figure, axes = plt.subplots(figsize=(3.0, 2.0))
+    axes.set(xticks=[], yticks=[])
+    (line,) = axes.plot([0.0, 1.0])
+    for place in ("upper center", "lower center"):
+        figure.legend([line], ["far too long a name " * 4], loc=place)
+    found = extents.misfits(figure, figure.canvas.get_renderer())
+    assert found.count("the legend is cut off") == 2
 
 
 def test_slanted_texts_beside_each_other_do_not_overlap():

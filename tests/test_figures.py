@@ -548,7 +548,7 @@ def test_places_of_the_legend():
         assert figure.legends[0]._ncols == 2
         for place, said in (
             ("uper left", "unknown place 'uper left'; did you mean"),
-            ("xyz", "'above', 'none', 'best', 'upper right'"),
+            ("xyz", "'above', 'beside', 'none', 'best', 'upper right'"),
         ):
             with pytest.raises(UserError, match=said):
                 drawing.draw_legend(

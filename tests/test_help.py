@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -110,6 +111,22 @@ class TestHelp:
         assert "--workdir" in shown
         assert "train " in shown
         assert max(map(len, shown.splitlines())) <= 92
+
+    def test_defaults_are_those_of_the_command(self, capsys):
+        """Lists as words; nothing where there is none, and no flag that is refused."""
+        shown = {}
+        for command in cli.COMMANDS:
+            assert main("help", command) == 0
+            shown[command] = capsys.readouterr().out
+            for text in ("[[", "[]", "repeat this option", "['"):
+                assert text not in shown[command], command
+        rho = re.compile(r"--config\.rho\n(?: {6}.*\n)*? {6}.*\[(.*)\]\n")
+        for command, value in (("train", "0.1"), ("quickstart", "0.5"), ("fit", "0.5")):
+            assert rho.search(shown[command])[1] == value
+        assert "--config.data_root\n" not in shown["fit"]
+        assert "--config\n" not in shown["quickstart"]
+        assert "[results/quickstart]" in shown["quickstart"]
+        assert "[md tex csv json]" in shown["paper"]
 
     def test_help_imports_no_jax(self):
         program = (

@@ -260,7 +260,7 @@ def test_of_commands(tmp_path, monkeypatch, capsys, quiet):
         return
     names = {line.partition(":")[0] for line in said.err.splitlines()}
     assert names >= {
-        "reading cifar100lt_effnetlite0_crt", "neighbors", "drawing samples",
+        "reading cifar100lt_effnetlite0_crt", "drawing samples",
         "scores of training samples", "scores of test samples",
         "compiling, and the first epoch", "evaluating on test data",
     }  # fmt: skip

@@ -484,12 +484,20 @@ def _fields(module: Any) -> list[tuple[str, Any, str]]:
 
 def _describe(name: str, default: Any, purpose: str) -> str:
     """Formats one flag or field for help."""
-    shown = "" if default is None else f" [{default}]"
+    if isinstance(default, list):  # of a flag with several values
+        default = " ".join(map(str, default))
+    shown = "" if default in (None, "") else f" [{default}]"
+    # absl adds to flags with several values what their own help may say, too.
     purpose = " ".join(purpose.split())
+    start, _, rest = purpose.partition(_OF_ABSL)
+    if rest or purpose.endswith(_OF_ABSL):
+        purpose = start + ("" if _MAY_REPEAT in start else f"; {_MAY_REPEAT}") + rest
     text = textwrap.fill(purpose + shown, 86, initial_indent=" " * 6)
     return f"  --{name}\n" + text.replace("\n", "\n      ")
 
 
+_OF_ABSL = "; repeat this option to specify a list of values"
+_MAY_REPEAT = "may be repeated"
 _OF_ALL = ("quiet", "debug")  # flags of all commands, which come last
 
 

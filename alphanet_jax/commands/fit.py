@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from alphanet_jax.commands import own_files, running, train
-from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP
-from alphanet_jax.commands.running import fields
+from alphanet_jax.commands.own_files import MOST_HELP, TARGET_HELP, fields
 from alphanet_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

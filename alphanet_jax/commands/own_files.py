@@ -31,6 +31,7 @@ __all__ = [
     "check_flags",
     "check_none",
     "define_flags",
+    "fields",
     "find",
     "once",
     "place",
@@ -110,6 +111,15 @@ def define_flags(values: flags.FlagValues) -> None:
         "normalize the row of every class, as a head that does so itself needs",
         flag_values=values,
     )
+
+
+def fields() -> list[tuple[str, Any, str]]:
+    """Lists name, default and help of what `--config.` takes beside these flags."""
+    return [
+        (name, _RHO if name == "config.rho" else default, text)
+        for name, default, text in running.fields()
+        if name.removeprefix("config.") not in DECIDED
+    ]
 
 
 def prepare_arguments(arguments: Sequence[str], command: str) -> list[str]:

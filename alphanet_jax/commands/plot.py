@@ -214,6 +214,8 @@ def _define(values: flags.FlagValues, option: Option) -> None:
         elif option.value_type is int:
             define = flags.DEFINE_multi_integer
         define(name, default, text, flag_values=values)
+        # absl adds that it can be repeated, but not that words may follow.
+        values[name].help = f"{text}; several words, or the flag several times"
     elif option.choices is not None:
         flags.DEFINE_enum(name, default, option.choices, text, flag_values=values)
     elif option.value_type is bool:

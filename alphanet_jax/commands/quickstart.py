@@ -3,11 +3,12 @@
 import importlib.util
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from alphanet_jax.commands import train
-from alphanet_jax.commands.train import define_flags, fields, run
+from alphanet_jax.commands.train import run
 from alphanet_jax.errors import UserError
 
 __all__ = [
@@ -26,6 +27,26 @@ directory, and takes the same flags.
 
   python main.py quickstart
   python main.py quickstart --config.seeds=2 --config.rho=0.1 --workdir=results/short"""
+
+
+# What its config sets; where the data is is of no use to know.
+_SET = ("dataset", "registry", "data_root")
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines the flags of `train`; help leaves out the config, which is given."""
+    train.define_flags(values, argv)
+    values["config"].help = ""
+    values["workdir"].help = "directory for the result [results/quickstart]"
+
+
+def fields() -> list[tuple[str, Any, str]]:
+    """Lists name, default and help of what `--config.` takes."""
+    return [
+        (name, 0.5 if name == "config.rho" else default, text)
+        for name, default, text in train.fields()
+        if name.removeprefix("config.") not in _SET
+    ]
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:

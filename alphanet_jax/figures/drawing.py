@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
 __all__ = [
+    "OUTSIDE",
     "SPLIT_TITLES",
     "columns_that_fit",
     "draw_legend",
@@ -41,6 +42,8 @@ SPLIT_TITLES = {
 # Inches of a panel with its title and labels, for text of the usual size.
 _LEAST_WIDTH = 1.55
 _LEAST_HEIGHT = 1.9
+# Where a legend is that is not inside of a panel.
+OUTSIDE = ("above", "beside", "none")
 _PLACES = (
     *("best", "upper right", "upper left", "lower left", "lower right", "right"),
     *("center left", "center right", "lower center", "upper center", "center"),
@@ -73,8 +76,8 @@ def draw_legend(
       style: The style.
       handles: What is explained.
       labels: Its explanations, safe to draw.
-      options: Number of columns, and 'above' the axes, 'none', or a place inside, and
-        what that is a place of.
+      options: Number of columns, and 'above' the axes, 'beside' them, 'none', or a
+        place inside, and what that is a place of.
 
     Raises:
       UserError: If there is no such place.
@@ -85,6 +88,14 @@ def draw_legend(
     anchor = options.legend_bbox_to_anchor
     if place == "above":
         _draw_above(figure, style, handles, labels, columns)
+    elif place == "beside":
+        figure.legend(
+            handles,
+            labels,
+            loc="outside right center",
+            ncols=columns or 1,
+            handletextpad=0.5,
+        )
     elif place in _PLACES:
         legend = axes.legend(
             handles,
@@ -109,8 +120,8 @@ def _check_place(options: LegendOptions) -> None:
       UserError: If there is no such place.
     """
     place, anchor = options.legend_loc, options.legend_bbox_to_anchor
-    if place not in ("above", "none", *_PLACES):
-        known = ("above", "none", *_PLACES)
+    known = (*OUTSIDE, *_PLACES)
+    if place not in known:
         raise UserError(
             f"--legend_loc: unknown place {place!r}; "
             f"{did_you_mean(place, known, most_listed=len(known))}"
@@ -317,8 +328,9 @@ def _break_label(
         # It may be longer than the panels, as far as the figure goes.
         most = figure.bbox.size[place]
         if axis == "y":
-            tops = [legend.get_window_extent().y0 for legend in figure.legends]
-            most = min([most, *tops])
+            lows = [legend.get_window_extent().y0 for legend in figure.legends]
+            # Of legends above, not of one beside.
+            most = min([most, *(low for low in lows if low > ends[1] - 1.0)])
         middle = sum(ends) / 2.0
         room = 1.95 * min(middle, most - middle)
     else:

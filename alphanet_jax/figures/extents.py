@@ -87,10 +87,11 @@ def misfits(figure: Any, renderer: Any) -> list[str]:
         for legend in _legends(figure)
         for box in [legend.get_window_extent(renderer)]
     ]
-    for box in (*boxes, *legends):
+    named = [(_quoted(box.text), box) for box in boxes]
+    named += [(box.text, box) for box in legends]
+    for name, box in named:
         low, high = box.corners.min(axis=0), box.corners.max(axis=0)
         if (low < -margin).any() or (high > figure.bbox.size + margin).any():
-            name = box.text if box in legends else _quoted(box.text)
             found.append(f"{name} is cut off")
     found += [
         f"{_quoted(one.text)} and {_quoted(other.text)} overlap"

@@ -21,18 +21,27 @@ if TYPE_CHECKING:
 
 __all__ = ["fitted"]
 
+# Draws a figure in a style.
+Render = Callable[[Style], "Figure"]
+
 # By how much figures that choose their own height may grow.
 _GROWTH = (1.15, 1.35, 1.6, 2.0, 2.6)
 _MOST_WIDTH = 40.0  # inches, of those that are tried
 _STEP = 0.1  # of aspects and of inches that are tried
 
 
-def fitted(render: Callable[[Style], "Figure"], style: Style) -> "Figure":
+def fitted(
+    render: Render,
+    style: Style,
+    *,
+    instead: Sequence[Render] = (),
+) -> "Figure":
     """Draws a figure so that nothing is cut off or overlaps.
 
     Args:
       render: Draws it in a style.
       style: The style, which is applied.
+      instead: What draws it in other ways, where that has no room.
 
     Returns:
       The figure, of the size of the style where that has one.
@@ -45,6 +54,11 @@ def fitted(render: Callable[[Style], "Figure"], style: Style) -> "Figure":
         return figure
     width, height = figure.get_size_inches() / style.scale
     _close(figure)
+    for other in instead:
+        figure, still = _try(other, style)
+        if not still:
+            return figure
+        _close(figure)
     if style.aspect is None and style.panel_aspect is None:
         for growth in _GROWTH:
             aspect = float(width / (growth * height))
@@ -52,12 +66,10 @@ def fitted(render: Callable[[Style], "Figure"], style: Style) -> "Figure":
             if not still:
                 return figure
             _close(figure)
-    raise UserError(_refusal(render, style, float(width), reasons))
+    raise UserError(_refusal((render, *instead), style, float(width), reasons))
 
 
-def _try(
-    render: Callable[[Style], "Figure"], style: Style
-) -> "tuple[Figure, list[str]]":
+def _try(render: Render, style: Style) -> "tuple[Figure, list[str]]":
     """Draws a figure; returns also what of it can't be read."""
     with _collapse_is_silent() as collapsed:
         figure = render(style)
@@ -105,7 +117,7 @@ def _close(figure: Any) -> None:
 
 
 def _refusal(
-    render: Callable[[Style], "Figure"],
+    ways: Sequence[Render],
     style: Style,
     width: float,
     reasons: Sequence[str],
@@ -118,53 +130,49 @@ def _refusal(
         if (value := getattr(style, name)) is not None
     ]
     start = f"{' '.join(asked)} has no room for what is drawn: {reasons[0]}{more}"
-    ways = []
+    found = []
     name = "aspect" if style.panel_aspect is None else "panel_aspect"
     value = getattr(style, name)
     if value is not None:
-        flat = _most_aspect(render, style, name, value)
+        flat = _most_aspect(ways, style, name, value)
         if flat is not None:
             height = f" ({width / flat:.1f} inches high)" if name == "aspect" else ""
-            ways.append(f"at this width the most is --{name}={flat:g}{height}")
-    wide = _least_width(render, style, width)
+            found.append(f"at this width the most is --{name}={flat:g}{height}")
+    wide = _least_width(ways, style, width)
     if wide is not None:
         of = (
             f"at this {name.replace('_', ' ')} the least is "
             if value
             else "the least is "
         )
-        ways.append(f"{of}--width={wide:g}")
-    if not ways:
-        ways.append(
+        found.append(f"{of}--width={wide:g}")
+    if not found:
+        found.append(
             "no size up to 40 inches does; give shorter names or a smaller "
             "--context, or choose less to draw"
         )
-    return f"{start}; {', '.join(ways)}"
+    return f"{start}; {', '.join(found)}"
 
 
 def _most_aspect(
-    render: Callable[[Style], "Figure"], style: Style, name: str, value: float
+    ways: Sequence[Render], style: Style, name: str, value: float
 ) -> float | None:
     """Finds the greatest aspect, of those in steps, that has room; None for none."""
     steps = [round(_STEP * i, 1) for i in range(2, int(value / _STEP + 0.999))]
 
     def does(aspect: float) -> bool:
         changes: dict[str, Any] = {name: aspect}
-        return _has_room(render, dataclasses.replace(style, **changes))
+        return _has_room(ways, dataclasses.replace(style, **changes))
 
     return _first(does, steps[::-1])
 
 
-def _least_width(
-    render: Callable[[Style], "Figure"], style: Style, width: float
-) -> float | None:
+def _least_width(ways: Sequence[Render], style: Style, width: float) -> float | None:
     """Finds the least width, of those in steps, that has room; None for none."""
     first = int(width / _STEP) + 1
     steps = [round(_STEP * i, 1) for i in range(first, int(_MOST_WIDTH / _STEP) + 1)]
     return _first(
-        lambda inches: _has_room(
-            render, dataclasses.replace(style, width=f"{inches:g}")
-        ),
+        lambda inches: _has_room(ways, dataclasses.replace(style, width=f"{inches:g}")),
         steps,
     )
 
@@ -192,7 +200,10 @@ def _first(does: Callable[[float], bool], steps: Sequence[float]) -> float | Non
     return steps[high]
 
 
-def _has_room(render: Callable[[Style], "Figure"], style: Style) -> bool:
-    figure, reasons = _try(render, style)
-    _close(figure)
-    return not reasons
+def _has_room(ways: Sequence[Render], style: Style) -> bool:
+    for render in ways:
+        figure, reasons = _try(render, style)
+        _close(figure)
+        if not reasons:
+            return True
+    return False

@@ -167,8 +167,14 @@ class Kind(Generic[N, D]):
         Raises:
           UserError: If what is drawn has no room in the size that the style asks for.
         """
-        chosen = self.draw_options(**options)
-        return fitting.fitted(lambda look: self.render(numbers, look, chosen), style)
+        chosen: Any = self.draw_options(**options)
+        instead = []
+        if style.aspect is not None and getattr(chosen, "legend_loc", "") == "above":
+            beside = dataclasses.replace(chosen, legend_loc="beside")
+            instead.append(lambda look: self.render(numbers, look, beside))
+        return fitting.fitted(
+            lambda look: self.render(numbers, look, chosen), style, instead=instead
+        )
 
 
 def load_kind(name: str) -> Kind[Any, Any]:

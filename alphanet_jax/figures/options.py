@@ -56,7 +56,9 @@ class LegendOptions:
         int, About("columns of the legend; 0 for as many as fit", low=0)
     ] = 0
     legend_loc: Annotated[
-        str, "where the legend is: above, none, or a place inside such as 'upper right'"
+        str,
+        "where the legend is: above (in a flat figure beside, where it has room there "
+        "alone), beside, none, or a place inside such as 'upper right'",
     ] = "above"
     legend_bbox_to_anchor: Annotated[
         Sequence[float] | None,

@@ -317,7 +317,7 @@ def _make_panels(
             axes.tick_params(labelbottom=True)
         axes.set_visible(axes in shown or axes is guide)
     empty = every[0] if before else every[count] if after else None
-    if empty is not None and options.legend_loc not in ("above", "none"):
+    if empty is not None and options.legend_loc not in drawing.OUTSIDE:
         empty.set_visible(True)
         empty.set_axis_off()
     return figure, shown, guide, empty
