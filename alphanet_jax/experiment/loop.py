@@ -213,7 +213,6 @@ class _CohortLoop:
         with stages.stage(self._report, "evaluating the unchanged classifier"):
             baseline_val = self._scores.evaluate_unchanged()
         self._progress.lap("scores")
-
         for epoch in epochs:
             steps = cohorts.num_steps(epoch)
             for start in starts:
