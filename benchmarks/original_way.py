@@ -199,8 +199,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--eval_batch_size", type=int, default=1024, help="[%(default)s]"
     )
     parser.add_argument("--seed", type=int, default=0, help="[%(default)s]")
+    parser.add_argument("--threads", type=int, help="[PyTorch's own choice]")
     parser.add_argument("--out", type=Path, help="file for the result [none]")
     args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     seconds: dict[str, float] = {}
     clock = time.perf_counter()

@@ -6,7 +6,8 @@ Each turn is a process of ours with nothing compiled before, one of the original
 (`original_way.py`, which says what it is), and one of ours that finds compiled what the
 first has compiled. So every ratio is of one machine in one state. Wall-clock time tells
 what a person waits; processor time, of all cores, tells on a busy machine what the work
-itself takes, and is printed beside it.
+itself takes, and is printed beside it. On a busy machine PyTorch's threads wait for
+each other by counting, and both clocks say far too much: `--threads=1` ends that.
 
 The original's way trains `--original_epochs` epochs; its whole process is scaled to as
 many as ours trains, and to as many processes as ours trains seeds.
@@ -82,6 +83,8 @@ def original_command(args: argparse.Namespace, out: Path, epochs: int) -> list[s
         "batch_size": profile.batch_size,
         "out": out,
     }
+    if args.threads:
+        options["threads"] = args.threads
     program = ROOT / "benchmarks" / "original_way.py"
     return [
         sys.executable,
@@ -177,6 +180,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="of ours [the profile's]")
     parser.add_argument(
         "--original_epochs", type=int, default=1, help="of theirs [%(default)s]"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="of the original's way [PyTorch's own choice]"
     )
     parser.add_argument("--repeats", type=int, default=1, help="turns [%(default)s]")
     parser.add_argument("--json", type=Path, help="file to write the record to")

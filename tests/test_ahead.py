@@ -12,6 +12,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import ahead, cohorts, foreseen, loop
 from alphanet_jax.experiment import problem as problem_lib
 from alphanet_jax.experiment.ahead import Ahead
+from alphanet_jax.sampling import Batches
 
 ONE_CYCLE = {"max_lr": 0.1, "total_steps": 6}
 CLASSES = ("AllFewSampler", "UniformBaseClassSampler")
@@ -98,6 +99,14 @@ def test_empty_batches_are_foreseen(changes, size):
         for epoch in batches
     )
     assert foreseen.foresee_skip_empty(cohort, size) == found
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_batch_without_rows_between_others_is_skipped(runs):
+    valid = np.tile(np.array([True, False, True, False])[:, None], (runs, 1, 1))
+    rows = np.zeros(valid.shape, np.int32)
+    assert not cohorts.all_step(Batches(rows, valid))
+    assert cohorts.all_step(Batches(rows[:, ::2], valid[:, ::2]))
 
 
 def test_drawn_classes_are_not_foreseen():

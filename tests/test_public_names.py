@@ -9,6 +9,7 @@ import types
 import pytest
 
 import alphanet_jax
+from alphanet_jax import comparison
 
 ROOMS = {"comparison", "config", "data", "experiment", "figures", "lookup", "posthoc",
          "results"}  # fmt: skip
@@ -37,6 +38,25 @@ def test_every_name_resolves(name):
 def test_unknown_name():
     with pytest.raises(AttributeError, match="'alphanet_jax' has no attribute 'tain'"):
         _ = alphanet_jax.tain
+
+
+def test_names_of_the_comparison_resolve():
+    for name in comparison.__all__:
+        home = importlib.import_module(
+            f"alphanet_jax.comparison.{comparison._HOMES[name]}"
+        )
+        assert getattr(comparison, name) is getattr(home, name)
+    assert comparison._HOMES.keys() == set(comparison.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'compair'"):
+        _ = comparison.compair
+
+
+def test_training_loads_no_more_of_the_comparison_than_its_controls():
+    program = (
+        "import sys, alphanet_jax.comparison.controls; "
+        "print([name for name in sys.modules if 'fitting' in name])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program]).strip() == b"[]"
 
 
 def test_docstring_lists_every_folder_and_file():

@@ -1,3 +1,5 @@
+import threading
+
 import jax.numpy as jnp
 import numpy as np
 import oracle
@@ -126,6 +128,54 @@ def test_row_chunks_are_released(small_pieces, monkeypatch):
 def test_row_chunks_of_rows_larger_than_a_chunk(small_pieces):
     features = np.ones((3, 100), np.float32)
     assert [len(chunk) for _, chunk in streaming.row_chunks(features)] == [1, 1, 1]
+
+
+class TestAhead:
+    def test_makes_the_next_piece_meanwhile(self):
+        made = [threading.Event() for _ in range(3)]
+
+        def pieces():
+            for number, event in enumerate(made):
+                event.set()
+                yield number
+
+        reading = streaming.ahead(pieces())
+        assert next(reading) == 0
+        assert made[1].wait(10)
+        assert not made[2].is_set()  # no more than one is held
+        assert list(reading) == [1, 2]
+
+    def test_raises_what_is_raised_in_its_place(self):
+        def pieces():
+            yield 1
+            raise OSError("the disk is gone")
+
+        reading = streaming.ahead(pieces())
+        assert next(reading) == 1
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(reading)
+
+    def test_leaves_no_thread(self):
+        before = threading.active_count()
+        reading = streaming.ahead(iter(range(10**9)))
+        assert [next(reading), next(reading)] == [0, 1]
+        reading.close()
+        assert threading.active_count() == before
+
+
+class TestAllFinite:
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, jnp.bfloat16])
+    @pytest.mark.parametrize("place", [(0, 0), (6, 1), (11, 2)])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_finds_one_anywhere(self, dtype, place, value, monkeypatch):
+        monkeypatch.setattr(streaming, "_NUMBERS_IN_CACHE", 3 * 5)  # 5 rows
+        rows = np.ones((12, 3), dtype)
+        assert streaming.all_finite(rows)
+        rows[place] = value
+        assert not streaming.all_finite(rows)
+
+    def test_nothing_is_finite(self):
+        assert streaming.all_finite(np.zeros((0, 3), np.float32))
 
 
 class TestFloatChunks:

@@ -1,5 +1,6 @@
 """How the programs of a cohort will be called, so that they can be compiled ahead."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from alphanet_jax import eval as evaluation
 from alphanet_jax import sampling, scores
 from alphanet_jax.data.dataset import Group
 from alphanet_jax.experiment import cohorts, programs
@@ -18,10 +18,6 @@ from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.sampling import Batches
 
 __all__ = ["Foreseen", "compile_cohort", "foresee_skip_empty"]
-
-# Traced for their shapes, once for equal ones.
-_score_table = jax.jit(scores.score_table)
-_chunk_table = jax.jit(evaluation.chunk_table, static_argnames="chunk_size")
 
 
 def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
@@ -90,9 +86,7 @@ class Foreseen:
             programs.EpochInputs(
                 epoch=np.int32(0),
                 num_steps=np.int32(0),
-                table=self._table(
-                    self._rows, pred_scale=np.asarray(cohort.scales, np.float32)
-                ),
+                table=self._table(),
                 val_chunks=self._chunks(data.val),
                 frozen=self._frozen,
             ),
@@ -113,25 +107,39 @@ class Foreseen:
     def _params(self) -> Any:
         return programs.draw_params.eval_shape(*self.draw_params())
 
-    def _table(self, rows: int, **options: Any) -> scores.ScoreTable:
-        """Foresees the arrays of the scores of so many rows."""
+    @functools.cached_property
+    def _row(self) -> scores.ScoreTable:
+        """The arrays of the scores of one row, whose first axis is that of rows."""
         arguments = self._cohort.problem.score_arguments
-        found: scores.ScoreTable = _score_table.eval_shape(
-            _shape((rows, np.shape(arguments["weight"])[1]), np.float32),
-            _shape((rows,), np.int32),
+        found: scores.ScoreTable = jax.eval_shape(
+            scores.score_table,
+            _shape((1, np.shape(arguments["weight"])[1]), np.float32),
+            _shape((1,), np.int32),
             **arguments,
-            **options,
         )
         return found
 
+    def _table(self) -> scores.ScoreTable:
+        """Foresees the scores of training rows, for all values of `pred_scale`."""
+        found: scores.ScoreTable = jax.tree.map(
+            lambda column: _shape((self._rows, *column.shape[1:]), column.dtype),
+            self._row,
+        )
+        scales = (self._rows, len(self._cohort.scales))
+        return dataclasses.replace(found, base_logsumexp=_shape(scales, np.float32))
+
     def _chunks(self, group: Group | None) -> scores.ScoreTable | None:
+        """Foresees what `eval.chunk_table` makes of the scores of a group."""
         if group is None:
             return None
-        found: scores.ScoreTable = _chunk_table.eval_shape(
-            self._table(len(group.labels)),
-            chunk_size=self._cohort.settings.rows_evaluated,
+        size = self._cohort.settings.rows_evaluated
+        number = max(1, math.ceil(len(group.labels) / size))
+        found: scores.ScoreTable = jax.tree.map(
+            lambda column: _shape((number, size, *column.shape[1:]), column.dtype),
+            self._row,
         )
-        return found
+        sources = (number, self._row.source_scores.shape[1], size)
+        return dataclasses.replace(found, source_scores=_shape(sources, np.float32))
 
 
 def compile_cohort(
