@@ -461,7 +461,7 @@ def said_of(bad, world, root, usual=()):
             assert status == 0, said
             # But for what the numbers come to, which is not the same everywhere.
             lines = [x for x in lines if x.startswith(("note: ", "warning: "))]
-            lines = [x for x in lines if "on validation data the unchanged" not in x]
+            lines = [x for x in lines if " data the unchanged classifier" not in x]
             return " ".join(
                 plain(x, root) for x in lines if plain(x, root) not in usual
             )

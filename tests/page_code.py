@@ -74,6 +74,12 @@ def check(words):
     if words[0] == ".ci/run":
         assert (ROOT / ".ci" / "run").exists()
         return None
+    if program == "make":
+        text = (ROOT / "Makefile").read_text(encoding="utf-8")
+        targets = set(re.findall(r"(?m)^([a-z]+): ##", text))
+        assert rest
+        assert set(rest) <= targets
+        return None
     known = {"ruff": {"check", "format"}, "mypy": set(), "pre-commit": {"install"},
              "jupyter": {"lab"}, "source": {".venv/bin/activate"}}  # fmt: skip
     assert program in known, f"no such program is known: {program}"

@@ -289,12 +289,13 @@ def test_of_commands_that_read_results(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = made_data.make(tmp_path / "data")
-    path = results_of_data.train(made, tmp_path / "w")
-    rows = made.groups["test"]["feats"][:3]
-    np.savez("new.npz", feats=rows, labels=np.zeros(3, int))
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
     monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
-    capsys.readouterr()
+    path = results_of_data.train(made, tmp_path / "w")
+    # Nothing has kept these neighbors before.
+    assert "\nneighbors: 100%" in capsys.readouterr().err
+    rows = made.groups["test"]["feats"][:3]
+    np.savez("new.npz", feats=rows, labels=np.zeros(3, int))
     everything = ""
     for (command, *flags), wanted in OF_RESULTS:
         given = f"--result={path}"

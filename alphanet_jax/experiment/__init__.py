@@ -8,7 +8,8 @@
     loop       the loop over epochs; `hooks` says what may look on and keep states
     outcome    what came of it, and the arrays of a result file
 
-Around them: `feature_pass` and `cohort_scores` score features larger than memory,
+Around them: `ahead` compiles programs in threads before they are called, as `foreseen`
+says they will be; `feature_pass` and `cohort_scores` score features larger than memory,
 `devices` places arrays on several devices, `neighbor_cache`, `checkpoints` and
 `tb_logs` keep things on disk, `failures` notes what goes wrong with single points, and
 `progress` has what people read while they wait.

@@ -175,9 +175,8 @@ class _CohortLoop:
         self._failures = Failures(cohort)
         self._scores = CohortScores(cohort, plan, report)
         self._ahead = Ahead(self._progress.waited)
-        self._baseline = evaluation.baseline_alphas(*cohort.problem.neighbors.shape)[
-            None
-        ]
+        shape = cohort.problem.neighbors.shape
+        self._baseline = evaluation.baseline_alphas(*shape)[None]
 
     def outcomes(
         self,
@@ -214,7 +213,6 @@ class _CohortLoop:
         with stages.stage(self._report, "evaluating the unchanged classifier"):
             baseline_val = self._scores.evaluate_unchanged()
         self._progress.lap("scores")
-
         for epoch in epochs:
             steps = cohorts.num_steps(epoch)
             for start in starts:
