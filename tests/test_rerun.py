@@ -140,8 +140,13 @@ def test_another_correction(tmp_path, capsys, monkeypatch):
     more = ["--workdir=w", "--method=logit_adjustment", "--target=overall >= -5"]
     assert cli.main([*arguments, *more]) == 0
     capsys.readouterr()
-    status, out, err = rerun(capsys, "--result=w")
+    status, out, err = rerun(capsys, "--quiet", "w")
     assert (status, out[0]) == (0, "w/result.npz: the same, to the last bit"), err
+
+
+def test_no_result(capsys):
+    status, _, err = rerun(capsys)
+    assert (status, err) == (1, ["error: no result is named: rerun RESULT"])
 
 
 def test_data_that_is_gone(path, capsys, tmp_path):

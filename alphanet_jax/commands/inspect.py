@@ -5,6 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
+from alphanet_jax.commands import reading
 from alphanet_jax.errors import UserError
 
 __all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
@@ -41,14 +42,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
       >>> prepare_arguments(["--match=fc", "model.pth"])
       ['--match=fc', '--file=model.pth']
     """
-    prepared = list(arguments)
-    for index, argument in enumerate(prepared):
-        before = prepared[index - 1] if index else ""
-        is_value = before.startswith("--") and "=" not in before
-        if not argument.startswith("-") and not is_value:
-            prepared[index] = f"--file={argument}"
-            break
-    return prepared
+    return reading.name_first_word(arguments, "file")
 
 
 def run(values: flags.FlagValues) -> None:

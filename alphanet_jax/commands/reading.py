@@ -34,6 +34,7 @@ __all__ = [
     "join_words",
     "load_found",
     "load_sets",
+    "name_first_word",
     "one_experiment",
     "out_path",
     "print_or_save",
@@ -42,6 +43,9 @@ __all__ = [
     "wordnet_paths",
 ]
 
+
+# Flags of every command that take no value.
+_SWITCHES = ("--quiet", "--debug")
 
 SEEDS = "seeds"  # name of a flag that takes several words
 
@@ -56,6 +60,27 @@ def define_list(
     flags.DEFINE_multi_string(name, default, text, flag_values=values)
     # absl adds that it can be repeated, but not that words may follow.
     values[name].help = f"{text}; several words, or the flag several times"
+
+
+def name_first_word(arguments: Sequence[str], flag: str) -> list[str]:
+    """Makes a flag of the first word that is neither a flag nor a flag's value.
+
+    Examples:
+      >>> name_first_word(["--match", "fc", "model.pth"], "file")
+      ['--match', 'fc', '--file=model.pth']
+      >>> name_first_word(["--quiet", "model.pth"], "file")
+      ['--quiet', '--file=model.pth']
+    """
+    prepared = list(arguments)
+    for index, argument in enumerate(prepared):
+        before = prepared[index - 1] if index else ""
+        takes_value = before.startswith("--") and "=" not in before
+        if not argument.startswith("-") and not (
+            takes_value and before not in _SWITCHES
+        ):
+            prepared[index] = f"--{flag}={argument}"
+            break
+    return prepared
 
 
 def join_words(arguments: Sequence[str], names: Collection[str]) -> list[str]:

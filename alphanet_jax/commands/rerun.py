@@ -18,27 +18,37 @@ if TYPE_CHECKING:
     from alphanet_jax.results.again import Comparison
     from alphanet_jax.results.sets import ResultFile
 
-__all__ = ["DESCRIPTION", "define_flags", "run"]
+__all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
 DESCRIPTION = """\
 Trains again what a result says, with its settings, seeds and data, and reports what
 differs: the same software on the same kind of processor gives the same bytes. The
 status is 1 where predictions differ. Nothing is written, but with --out the new result.
 
-  python main.py rerun --result=results/quickstart
-  python main.py rerun --result=results/mine --data_root=/data --out=again.npz"""
+  python main.py rerun results/quickstart
+  python main.py rerun results/mine --data_root=/data --out=again.npz"""
 
 
 def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Defines the command's flags, whatever the arguments are."""
     del argv
     for name, text in (
-        ("result", "the result, or the directory that it is in"),
+        ("result", "the result, or its directory; --result= may be left out"),
         ("out", "file for the new result, which must not be there yet [none]"),
     ):
         flags.DEFINE_string(name, None, text, flag_values=values)
     reading.define_data_flags(values)
     running.define_machine_flags(values)
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Makes a flag of the result, which is the first word.
+
+    Examples:
+      >>> prepare_arguments(["results/mine", "--out=again.npz"])
+      ['--result=results/mine', '--out=again.npz']
+    """
+    return reading.name_first_word(arguments, "result")
 
 
 def run(values: flags.FlagValues) -> None:
@@ -48,7 +58,7 @@ def run(values: flags.FlagValues) -> None:
       UserError: If the result cannot be made again, or predictions differ.
     """
     if not values.result:
-        raise UserError("--result is missing; see --help")
+        raise UserError("no result is named: rerun RESULT")
     out = reading.out_path(values)
     if out is not None and out.exists():
         raise UserError(f"--out: {out} is there already")
