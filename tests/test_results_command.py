@@ -219,8 +219,10 @@ class TestAccuracy:
         path = results_of_data.train(made, tmp_path / "w", *more, "--nocontrols")
         printed = capsys.readouterr().out
         assert "±" in printed
-        name = cells(printed.splitlines()[-1])[0]
-        assert run("--format=plain", "--exp_names", name, base="w") == printed
+        *table, changes = printed.splitlines(keepends=True)
+        name = cells(table[-1])[0]
+        assert run("--format=plain", "--exp_names", name, base="w") == "".join(table)
+        assert changes.startswith(f"{name}: few ")
         # Measured on the device, and counted from predictions.
         measured = results.load_result(path)
         (_, found) = records(run("--format=json", base="w")).values()
