@@ -64,18 +64,6 @@ def measure_main(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
     The first process compiles; the second finds what the first has compiled.
     """
-    profile = synthetic.PROFILES[args.profile]
-    config = {
-        "dataset": args.profile,
-        "registry": args.data.resolve() / synthetic.REGISTRY,
-        "data_root": args.data.resolve(),
-        "seeds": args.seeds,
-        "rho": profile.rho,
-        "training.train_epochs": args.epochs,
-        "training.min_epochs": min(5, args.epochs),
-        "training.train_batch_size": profile.batch_size,
-        "training.val_datagrp": "val" if profile.val_per_class else "",
-    }
     with tempfile.TemporaryDirectory() as directory:
         measured = {}
         for name in ("first", "second")[: args.processes]:
@@ -85,7 +73,9 @@ def measure_main(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 "--config=configs/default.py",
                 f"--workdir={directory}/{name}",  # results that are there are kept
                 f"--compilation_cache={directory}/compiled",
-                *(f"--config.{field}={value}" for field, value in config.items()),
+                *synthetic.flags(
+                    args.profile, args.data, seeds=args.seeds, epochs=args.epochs
+                ),
             ]
             if args.memory_gib is not None:
                 command.append(f"--memory_gib={args.memory_gib}")

@@ -50,25 +50,13 @@ def measure(command: Sequence[str]) -> dict[str, Any]:
 
 def our_command(args: argparse.Namespace, workdir: Path, compiled: Path) -> list[str]:
     """Writes the command of a run of ours."""
-    profile = synthetic.PROFILES[args.profile]
-    config = {
-        "dataset": args.profile,
-        "registry": args.data.resolve() / synthetic.REGISTRY,
-        "data_root": args.data.resolve(),
-        "seeds": args.seeds,
-        "rho": profile.rho,
-        "training.train_epochs": args.epochs,
-        "training.min_epochs": min(5, args.epochs),
-        "training.train_batch_size": profile.batch_size,
-        "training.val_datagrp": "val" if profile.val_per_class else "",
-    }
     return [
         sys.executable,
         "main.py",
         "--config=configs/default.py",
         f"--workdir={workdir}",
         f"--compilation_cache={compiled}",
-        *(f"--config.{field}={value}" for field, value in config.items()),
+        *synthetic.flags(args.profile, args.data, seeds=args.seeds, epochs=args.epochs),
     ]
 
 

@@ -287,6 +287,25 @@ def settings(name: str, **changes: Any) -> Settings:
     return Settings(**(usual | changes))
 
 
+def flags(
+    name: str, out: Path, *, seeds: int, epochs: int, rho: float | None = None
+) -> list[str]:
+    """Writes the flags with which `main.py` trains on a profile's dataset."""
+    profile = PROFILES[name]
+    config = {
+        "dataset": name,
+        "registry": out.resolve() / REGISTRY,
+        "data_root": out.resolve(),
+        "seeds": seeds,
+        "rho": rho or profile.rho,
+        "training.train_epochs": epochs,
+        "training.min_epochs": min(5, epochs),
+        "training.train_batch_size": profile.batch_size,
+        "training.val_datagrp": "val" if profile.val_per_class else "",
+    }
+    return [f"--config.{field}={value}" for field, value in config.items()]
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

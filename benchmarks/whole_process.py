@@ -225,26 +225,26 @@ def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
 def command(args: argparse.Namespace) -> list[str]:
     """The arguments of `main.py`."""
     if args.data is None:
-        config = {"seeds": args.seeds, "rho": args.rho or 0.1}
-        first = ["quickstart"]
-    else:
-        import synthetic
-
-        synthetic.ensure(args.profile, args.data)
-        profile = synthetic.PROFILES[args.profile]
         config = {
-            "dataset": args.profile,
-            "registry": args.data.resolve() / synthetic.REGISTRY,
-            "data_root": args.data.resolve(),
             "seeds": args.seeds,
-            "rho": args.rho or profile.rho,
-            "training.train_batch_size": profile.batch_size,
-            "training.val_datagrp": "val" if profile.val_per_class else "",
+            "rho": args.rho or 0.1,
+            "training.train_epochs": args.epochs,
+            "training.min_epochs": min(5, args.epochs),
         }
-        first = [f"--config={ROOT / 'configs' / 'default.py'}"]
-    config["training.train_epochs"] = args.epochs
-    config["training.min_epochs"] = min(5, args.epochs)
-    return first + [f"--config.{field}={value}" for field, value in config.items()]
+        return ["quickstart", *(f"--config.{f}={v}" for f, v in config.items())]
+    import synthetic
+
+    synthetic.ensure(args.profile, args.data)
+    return [
+        f"--config={ROOT / 'configs' / 'default.py'}",
+        *synthetic.flags(
+            args.profile,
+            args.data,
+            seeds=args.seeds,
+            epochs=args.epochs,
+            rho=args.rho,
+        ),
+    ]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from alphanet_jax.data.untrusted import Refused, quote
 
-__all__ = ["Member", "find_members", "renew_checksums", "replace_compressed"]
+__all__ = ["DAMAGED", "Member", "find_members", "renew_checksums", "replace_compressed"]
 
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
 _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
@@ -26,7 +26,7 @@ _CENTRAL_OFFSET: Final = 42
 _END_DIRECTORY: Final = 16
 _CHUNK: Final = 1 << 24
 # What reading a damaged archive raises; of an offset that is no place, OSError.
-_DAMAGED: Final = (
+DAMAGED: Final = (
     zipfile.BadZipFile,
     struct.error,
     ValueError,
@@ -78,7 +78,7 @@ def find_members(path: Path) -> list[Member]:
                     )
                 )
                 position += _CENTRAL.size + sum(fields[10:13])
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise Refused(f"is not a zip archive that is read ({error})") from None
     return members
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from alphanet_jax import files, parsing
-from alphanet_jax.data import safetensors, torch_files
+from alphanet_jax.data import safetensors, torch_files, zip_members
 from alphanet_jax.data.contents import brief, is_overlapping
 from alphanet_jax.data.torch_files import FileFormatError, Placeholder
 from alphanet_jax.errors import UserError
@@ -127,7 +127,7 @@ def _kind(path: Path) -> str:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        except zip_members.DAMAGED:
             return "torch"
         return "npz" if names and all(n.endswith(".npy") for n in names) else "torch"
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < size:
