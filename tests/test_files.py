@@ -15,7 +15,7 @@ import pytest
 from made_data import snapshot
 from resident import mapped_bytes
 
-from alphanet_jax import files
+from alphanet_jax import files, hashing
 from alphanet_jax.errors import UserError
 
 
@@ -329,9 +329,9 @@ def test_hashes(tmp_path):
     for path, content in contents.items():
         path.write_bytes(content)
     wanted = {p: hashlib.sha256(c).hexdigest() for p, c in contents.items()}
-    assert files.file_hashes(list(contents)) == wanted
-    assert {path: files.file_sha256(path) for path in contents} == wanted
-    assert files.file_hashes([]) == {}
+    assert hashing.file_hashes(list(contents)) == wanted
+    assert {path: hashing.file_sha256(path) for path in contents} == wanted
+    assert hashing.file_hashes([]) == {}
 
 
 # --- Arrays ---------------------------------------------------------------------------
