@@ -155,8 +155,10 @@ def test_hashes_of_changed_files_are_not_taken_from_records(converted):
 def test_files_are_hashed_once_in_a_process(converted, monkeypatch):
     read = []
     real = hashing.file_sha256
-    monkeypatch.setattr(files, "file_sha256", lambda p: read.append(p.name) or real(p))
-    monkeypatch.setattr(files, "_HASHES", {})
+    monkeypatch.setattr(
+        hashing, "file_sha256", lambda p: read.append(p.name) or real(p)
+    )
+    monkeypatch.setattr(hashing, "_KNOWN", {})
     load(converted)
     load(converted)
     arrays = [
@@ -178,7 +180,7 @@ def test_a_converted_file_that_was_changed_is_not_believed(made, monkeypatch):
     content[-1] ^= 0x80  # a sign
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    monkeypatch.setattr(files, "_HASHES", {})  # as another process would have it
+    monkeypatch.setattr(hashing, "_KNOWN", {})  # as another process would have it
     again, lines = load(made)
     assert any("converting" in line for line in lines)
     np.testing.assert_array_equal(again.train.features, features)

@@ -190,7 +190,7 @@ def _best(
     size = products.shape[1] if classes is None else len(classes)
     block = max(1, _NUMBERS_IN_CACHE // max(1, size))
     best = np.zeros(len(products), np.int32)
-    logits = np.zeros(len(products), np.float32)
+    logits = np.zeros(len(products), np.result_type(products, bias))
     for start in range(0, len(products), block):
         rows = products[start : start + block]
         if classes is not None:
