@@ -326,15 +326,16 @@ def fit_new_rows(
     scaling, pieces, own = _problem(head, rows, new, truth, log_prior, tau)
     target = jnp.asarray(rows.spread * prior.weight, jnp.float32)
     weight = l2 * float(total / counts.sum())  # beside a mean over new samples
+    evaluate = partial(
+        _evaluate,
+        pieces=pieces,
+        scaling=scaling,
+        target=target,
+        l2=weight,
+        number=float(counts.sum()),
+    )
     found = lbfgs.minimize(
-        partial(
-            _evaluate,
-            pieces=pieces,
-            scaling=scaling,
-            target=target,
-            l2=weight,
-            number=float(counts.sum()),
-        ),
+        evaluate,
         _start(target, means, own, counts, scaling),
         precondition=partial(_precondition, l2=weight),
         tolerance=tolerance,
