@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import results_of_data
 
-from alphanet_jax import files
+from alphanet_jax import staging
 from alphanet_jax.commands import cli
 from alphanet_jax.figures import one_file, saving, style
 from alphanet_jax.pages import html as page_html
@@ -199,8 +199,8 @@ class TestPage:
             return real(path, target)
 
         monkeypatch.setattr(Path, "replace", replace)
-        monkeypatch.setattr(files, "_move_back", lambda *_: None)
-        monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+        monkeypatch.setattr(staging, "_move_back", lambda *_: None)
+        monkeypatch.setattr(staging.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(Killed):
             report(f"--result={tmp_path / 'r'}", f"--out={out}")
         monkeypatch.undo()

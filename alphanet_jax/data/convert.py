@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files, stages, streaming
+from alphanet_jax import files, stages, staging, streaming
 from alphanet_jax.data import agreement, checks, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
@@ -430,10 +430,10 @@ def convert_dataset(
     if not groups:
         raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
     report(f"{entry.name}: {data_root} -> {out_root}")
-    files.recover(out_root)  # also where this conversion is to fail
+    staging.recover(out_root)  # also where this conversion is to fail
     try:
         splits = read_splits(entry, data_root)
-        with files.staging(out_root) as place:
+        with staging.staged(out_root) as place:
             job = _Job(
                 entry,
                 data_root,

@@ -23,10 +23,8 @@ from alphanet_jax import streaming
 from alphanet_jax.posthoc import lbfgs
 from alphanet_jax.posthoc.convex_head import (
     TOLERANCE,
-    TrainingRows,
     adjusted,
     default_l2,
-    training_rows,
 )
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
@@ -36,6 +34,7 @@ from alphanet_jax.posthoc.gaussian import (
 from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.neighborhood import borrowing_of_new
+from alphanet_jax.posthoc.pieces import TrainingRows, training_rows
 
 __all__ = [
     "NewRows",

@@ -21,11 +21,9 @@ from alphanet_jax.posthoc.convex_head import (
     TOLERANCE,
     ConvexHead,
     Prior,
-    TrainingRows,
     adjusted,
     default_l2,
     fit_head,
-    training_rows,
     unadjusted,
 )
 from alphanet_jax.posthoc.gaussian import (
@@ -43,6 +41,7 @@ from alphanet_jax.posthoc.neighborhood import (
     find_neighborhood,
     given_neighborhood,
 )
+from alphanet_jax.posthoc.pieces import TrainingRows, training_rows
 
 __all__ = [
     "L2_FACTORS",
