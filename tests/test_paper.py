@@ -287,6 +287,11 @@ class TestCompare:
         assert cell == (ours, paper, None, None)
         assert compared.difference_text(cell) == "-"
 
+    def test_points_are_those_between_the_numbers_shown(self):
+        cell = compared.compare(Value(31.06), 1, Value(22.64), 1)  # 31.1 and 22.6
+        assert cell.difference == pytest.approx(8.42)
+        assert compared.difference_text(cell) == "+8.5"
+
     def test_no_minus_before_zero(self):
         cell = compared.compare(Value(1.0, 1.0), 1, Value(1.01, 1.0), 1)
         assert compared.difference_text(cell) == "+0.0 (+0.0 se)"
