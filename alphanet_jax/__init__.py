@@ -14,6 +14,7 @@ go the same way:
     staging          several files, all of them or none
     stopping         Ctrl-C and SIGTERM
     stages           what people see while they wait, on a terminal and in a log
+    hashing          SHA-256 of files, each read once, perhaps ahead
     bundled          the configs and the data that come with the program
     splits           few, medium and many classes
     measures         numbers that say how good predictions are

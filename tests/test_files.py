@@ -1,4 +1,3 @@
-import hashlib
 import os
 import random
 import shutil
@@ -11,17 +10,6 @@ from resident import mapped_bytes
 
 from alphanet_jax import files
 from alphanet_jax.errors import UserError
-
-
-def test_hashes(tmp_path):
-    contents = {tmp_path / str(i): os.urandom(i * 1000) for i in range(6)}
-    for path, content in contents.items():
-        path.write_bytes(content)
-    wanted = {p: hashlib.sha256(c).hexdigest() for p, c in contents.items()}
-    assert files.file_hashes(list(contents)) == wanted
-    assert {path: files.file_sha256(path) for path in contents} == wanted
-    assert files.file_hashes([]) == {}
-
 
 # --- Arrays ---------------------------------------------------------------------------
 

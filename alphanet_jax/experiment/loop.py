@@ -21,7 +21,7 @@ from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
 from alphanet_jax.experiment.epochs import EpochLoop, Tested
 from alphanet_jax.experiment.failures import Failures
-from alphanet_jax.experiment.hooks import Checkpoints, Watcher
+from alphanet_jax.experiment.hooks import Checkpoints, Onlooker, Watcher
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.outcome import Outcome, RunOutcome, make_outcome
 from alphanet_jax.experiment.problem import Problem
@@ -102,6 +102,7 @@ def run_parts(
     done: Collection[int] = (),
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
+    onlooker: Onlooker | None = None,
     report: Report = lambda line: None,
 ) -> Iterator[tuple[int, Outcome | UserError]]:
     """Trains many parts of points: those that share a program as one cohort.
@@ -114,6 +115,7 @@ def run_parts(
         them, so what was stopped can go on.
       checkpoints: Where the state is kept after every epoch, and taken from.
       watcher: Takes what comes of every epoch.
+      onlooker: Looks at validation and test data while these are scored.
       report: Takes lines of text about progress.
 
     Yields:
@@ -137,6 +139,7 @@ def run_parts(
             done={p for p, index in enumerate(cohort.indices) if index in done},
             checkpoints=checkpoints,
             watcher=watcher,
+            onlooker=onlooker,
             report=report,
         )
         yield from loop.outcomes()
@@ -154,6 +157,7 @@ class _CohortLoop:
         done: Collection[int] = (),
         checkpoints: Checkpoints | None = None,
         watcher: Watcher | None = None,
+        onlooker: Onlooker | None = None,
         report: Report = lambda line: None,
     ) -> None:
         self._cohort, self._plan, self._name, self._done = cohort, plan, name, done
@@ -162,7 +166,7 @@ class _CohortLoop:
             num_epochs=cohort.settings.train_epochs, num_runs=len(cohort.runs)
         )
         self._failures = Failures(cohort)
-        self._scores = CohortScores(cohort, plan, report)
+        self._scores = CohortScores(cohort, plan, report, onlooker)
         self._ahead = Ahead(self._progress.waited)
         self._epochs = EpochLoop(
             cohort,

@@ -18,6 +18,7 @@ them, over the knob.
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, try_piece
 from alphanet_jax.posthoc.curves import (
     Predicted,
+    SharedProducts,
     curve,
     predict,
     predict_rescaled,
@@ -67,6 +68,7 @@ __all__ = [
     "Point",
     "Predicted",
     "Recipe",
+    "SharedProducts",
     "adjusted",
     "alphanet_plus",
     "apply",
