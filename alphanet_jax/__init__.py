@@ -11,6 +11,7 @@ go the same way:
     parsing          JSON, TOML and `.npy` as strangers may have written them
     outputs          places for output: tried before work, held by one program at a time
     scratch          directories for a while, which no killed process leaves
+    staging          several files, all of them or none
     stopping         Ctrl-C and SIGTERM
     stages           what people see while they wait, on a terminal and in a log
     hashing          SHA-256 of files, each read once, perhaps ahead

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alphanet_jax import files, hashing
+from alphanet_jax import files, hashing, staging
 from alphanet_jax.data import records
 from alphanet_jax.data.classifiers import ClassifierChoice
 from alphanet_jax.data.convert import MissingGroup, Report, convert_dataset
@@ -117,7 +117,7 @@ def ensure_converted(
     features_dir = inside(entry.feature_files_dir)
     caches = _trusted(cache_roots(data_root), features_dir, report)
     for root in (data_root, *caches):
-        files.recover(root)
+        staging.recover(root)
     found: dict[str, ArrayPaths] = {}
     missing = []
     for group in groups:
