@@ -51,9 +51,9 @@ _PHASES = {
     ),
     "epochs": ("epochs.py:train", "loop.py:initial_params"),
     "test": ("epochs.py:test",),
-    "saving": ("work.py:_save",),
+    "saving": ("gathering.py:_save",),
     "controls": ("controls.py:see", "controls.py:find"),
-    "table": ("accuracy_tables.py:training_table", "work.py:arrays"),
+    "table": ("accuracy_tables.py:training_table", "gathering.py:arrays"),
 }
 # What it is busy with -> parts of file names, and functions; all functions where empty.
 _BUSY: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -19,11 +19,12 @@ from alphanet_jax.experiment import (
     devices,
     keeping,
 )
+from alphanet_jax.experiment.gathering import Trained, path_of
 from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
-from alphanet_jax.experiment.work import Trained, Work, path_of
+from alphanet_jax.experiment.work import Work
 from alphanet_jax.results import file as result_file
 
 __all__ = [
