@@ -191,10 +191,10 @@ def touch_everything(value):
             value.tolist()
 
 
-def file_reader(path):
+def file_reader(path, usual=load):
     """Returns what reads bytes as a file; it checks that refusals are of one line."""
 
-    def read_bytes(content, reader=load):
+    def read_bytes(content, reader=usual):
         path.write_bytes(content)
         try:
             return reader(path)

@@ -242,7 +242,8 @@ def load_data(
     Of several processes, the first one does so first.
 
     Args:
-      settings: Settings with `dataset`, `registry`, `data_root` and names of groups.
+      settings: Settings with `dataset`, `registry`, `data_root` and names of groups;
+        by default the registry and the data that come with the package.
       entry: The dataset, where it is not to be looked up in the registry.
       report: Takes lines of text about conversion.
 
@@ -252,9 +253,12 @@ def load_data(
     devices.check_devices()
     reading = f"reading {entry.name if entry else settings.dataset}"
     with stages.stage(report, reading), devices.one_by_one():
+        root = Path(settings.data_root)
+        if entry is None:
+            entry, root = _find_entry(settings)
         return loading.load_dataset(
-            entry or registry.get_entry(Path(settings.registry), settings.dataset),
-            Path(settings.data_root),
+            entry,
+            root,
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,
             test_group=settings.test_datagrp,
@@ -269,8 +273,11 @@ def load_data(
 
 def neighbor_cache(settings: Settings, data: Dataset) -> NeighborCache:
     """Opens the place where neighbors are kept: the registry's, or else the caches."""
-    entry = registry.get_entry(Path(settings.registry), settings.dataset)
-    root = Path(settings.data_root)
+    entry, root = _find_entry(settings)
     own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
     others = [cache / "neighbors" for cache in paths.cache_roots(root)]
     return NeighborCache(own + others, data)
+
+
+def _find_entry(settings: Settings) -> tuple[registry.DatasetEntry, Path]:
+    return registry.find_entry(settings.registry, settings.dataset, settings.data_root)

@@ -358,6 +358,10 @@ def _latex_lines(table: _Lines) -> list[str]:
     ]
 
 
+def _raised(mean: str, std: str | None) -> str:
+    return f"${mean}$" if std is None else f"${mean}^{{{std}}}$"
+
+
 def _underline(title: str) -> list[str]:
     return [title, "=" * len(title), ""]
 
@@ -375,6 +379,16 @@ def _latex_caption(caption: str, name: str) -> list[str]:
     return [f"% {caption}"]
 
 
+_WEB = _Style(
+    lambda mean, std: mean if std is None else f"{mean}^{std}^",
+    escapes.escape_pandoc,
+    _simple_lines,
+    lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
+    _web_caption,
+    fill=True,
+    csv_lines=True,
+    beside=len("00.0^^"),
+)
 _STYLES = {
     "text": _Style(
         lambda mean, std: mean if std is None else f"{mean}^±{std}^",
@@ -401,28 +415,10 @@ _STYLES = {
         _text_caption,
         fill=False,
     ),
-    "web": _Style(
-        lambda mean, std: mean if std is None else f"{mean}^{std}^",
-        escapes.escape_pandoc,
-        _simple_lines,
-        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
-        _web_caption,
-        fill=True,
-        csv_lines=True,
-        beside=len("00.0^^"),
-    ),
-    "pandoc": _Style(
-        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
-        escapes.escape_pandoc,
-        _simple_lines,
-        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
-        _web_caption,
-        fill=True,
-        csv_lines=True,
-        beside=len("$00.0^{}$"),
-    ),
+    "web": _WEB,
+    "pandoc": _WEB._replace(number=_raised, beside=len("$00.0^{}$")),
     "latex": _Style(
-        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
+        _raised,
         escapes.escape_latex,
         _latex_lines,
         lambda title: [f"% {title}"],
