@@ -1,4 +1,4 @@
-"""What stands in hand-written pages where they say `<!-- generated: NAME -->`."""
+"""What takes the place of `<!-- generated: NAME -->` ... `<!-- until here -->`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
