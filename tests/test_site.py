@@ -124,6 +124,10 @@ class TestPages:
             shown = spec.name.replace("<", "&lt;").replace(">", "&gt;")
             assert f"| <code>{shown}</code> |" in site["formats.md"]
 
+    def test_figures(self, site):
+        for name in KINDS:
+            assert f"| `{name}` |" in site["figures.md"]
+
     def test_corrections(self, site):
         for name in posthoc.METHODS:
             assert f"| <code>{name}</code>" in site["methods.md"]
@@ -151,8 +155,12 @@ def test_plan_is_that_of_the_test_of_layers():
     drawn = re.findall(r'class="room \w+">([\w/]+)</span>', plan.layers())
     rooms = [room for layer in reversed(test_layers.LAYERS) for room in layer]
     assert [room.strip("/") for room in drawn] == rooms
-    assert set(rooms) <= plan.purposes().keys()
+    listed = list(plan.purposes())
+    assert set(rooms) <= set(listed)
     found = plan.imports_of_rooms()
+    for room, others in found.items():
+        below = set(listed[: listed.index(room)])
+        assert others <= below, f"{room} stands before what it imports, {others - below}"
     for name, path in test_layers.MODULES.items():
         room = name.partition(".")[0]
         if room in found:
