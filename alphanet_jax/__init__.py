@@ -10,6 +10,7 @@ stand before it here, and from no others:
     version          of the package, which results record
     parsing          JSON, TOML and `.npy` as strangers may have written them
     stages           what people see while they wait, on a terminal and in a log
+    hashing          SHA-256 of files, each read once, perhaps ahead
     files            files whole or not at all
     bundled          the configs and the data that come with the program
     outputs          places for output: tried before work, held by one program at a time

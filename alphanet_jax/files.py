@@ -2,7 +2,6 @@
 
 import codecs
 import contextlib
-import hashlib
 import json
 import mmap
 import os
@@ -12,21 +11,17 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from alphanet_jax import parsing, stages
+from alphanet_jax import parsing
 from alphanet_jax.errors import UserError, printable
 
 __all__ = [
     "STAGE_PREFIX",
-    "content_hash",
     "decode_text",
-    "file_hashes",
-    "file_sha256",
     "is_writable",
     "keep_others_out",
     "list_npz",
@@ -42,7 +37,6 @@ __all__ = [
 ]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock in a file: equal contents, equal bytes
-_HASHES: dict[tuple[int, int, int, int], str] = {}  # of files, by what they are
 STAGE_PREFIX = ".staging-"
 _MOVES = "moves.json"  # there once all of a stage is written, until all is moved
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
@@ -50,31 +44,6 @@ _PICKLED = (
     "it holds Python objects, perhaps a dict, which are not read; where it is from, "
     "load it with pickles allowed and .item(), and save its arrays with numpy.savez"
 )
-
-
-def file_sha256(path: Path) -> str:
-    """Computes the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_hashes(paths: Sequence[Path]) -> dict[Path, str]:
-    """Computes the SHA-256 of files, several at a time."""
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(paths, pool.map(content_hash, paths), strict=True))
-
-
-def content_hash(path: Path) -> str:
-    """Computes the SHA-256 of a file's content, once in a process.
-
-    A file that was moved is known again; one whose size or time differs is read again.
-    """
-    status = path.stat()
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    if key not in _HASHES:
-        _HASHES[key] = file_sha256(path)
-    stages.done(status.st_size / 1e6, "MB")
-    return _HASHES[key]
 
 
 def others_may_write(directory: Path) -> bool:

@@ -52,7 +52,7 @@ _PHASES = {
     "epochs": ("loop.py:_train", "loop.py:initial_params"),
     "test": ("loop.py:_test",),
     "saving": ("work.py:_save",),
-    "controls": ("train.py:controls",),
+    "controls": ("controls.py:see", "controls.py:find"),
     "table": ("accuracy_tables.py:training_table", "work.py:arrays"),
 }
 # What it is busy with -> parts of file names, and functions; all functions where empty.

@@ -1,5 +1,4 @@
 import contextlib
-import hashlib
 import multiprocessing
 import os
 import random
@@ -322,16 +321,6 @@ class TestReplacing:
         with pytest.raises(error), files.replacing(root / "a") as temporary:
             raise write(temporary)
         assert snapshot(root) == before
-
-
-def test_hashes(tmp_path):
-    contents = {tmp_path / str(i): os.urandom(i * 1000) for i in range(6)}
-    for path, content in contents.items():
-        path.write_bytes(content)
-    wanted = {p: hashlib.sha256(c).hexdigest() for p, c in contents.items()}
-    assert files.file_hashes(list(contents)) == wanted
-    assert {path: files.file_sha256(path) for path in contents} == wanted
-    assert files.file_hashes([]) == {}
 
 
 # --- Arrays ---------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """Finds the converted form of a dataset's groups, or makes it on first use."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from alphanet_jax import files
+from alphanet_jax import files, hashing
 from alphanet_jax.data import records
 from alphanet_jax.data.classifiers import ClassifierChoice
 from alphanet_jax.data.convert import MissingGroup, Report, convert_dataset
@@ -17,7 +17,7 @@ from alphanet_jax.data.paths import ArrayPaths, array_paths, cache_roots, inside
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 
-__all__ = ["ensure_converted", "find_groups"]
+__all__ = ["ensure_converted", "find_groups", "read_ahead"]
 
 
 def find_groups(
@@ -142,6 +142,31 @@ def ensure_converted(
         files.keep_others_out(cache)
         found |= {group: array_paths(cache / features_dir, group) for group in missing}
     return found
+
+
+def read_ahead(
+    entry: DatasetEntry, data_root: Path, groups: Sequence[str], *, labels_by: str
+) -> None:
+    """Begins to hash the converted files of groups, where they are there, in a thread.
+
+    Reading and hashing are most of what loading takes. Nothing is written, nor said:
+    loading does that.
+
+    Args:
+      entry: The dataset.
+      data_root: What its paths are relative to.
+      groups: The groups.
+      labels_by: How labels and `idxs` belong together.
+    """
+    caches = [root for root in cache_roots(data_root) if root.is_dir()]
+
+    def find() -> Iterator[Path]:
+        for group in groups:
+            if found := _find_converted(entry, data_root, group, caches, labels_by):
+                yield found.features
+                yield found.labels
+
+    hashing.begin(find)
 
 
 def _trusted(caches: Sequence[Path], inner: Path, report: Report) -> list[Path]:

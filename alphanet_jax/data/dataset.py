@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from alphanet_jax import files, streaming
+from alphanet_jax import files, hashing, streaming
 from alphanet_jax.data import agreement, checks, classifiers, hints
 from alphanet_jax.data.class_files import (
     read_counts,
@@ -522,4 +522,4 @@ def _hashes(
         wanted += [group.features, group.labels]
     size = sum(path.stat().st_size for path in wanted) / 1e6
     with stage(report, "hashing", total=size, unit="MB"):
-        return files.file_hashes(wanted)
+        return hashing.file_hashes(wanted)

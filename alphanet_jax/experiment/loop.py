@@ -21,7 +21,13 @@ from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
 from alphanet_jax.experiment.failures import Failures
-from alphanet_jax.experiment.hooks import Checkpoints, History, RunName, Watcher
+from alphanet_jax.experiment.hooks import (
+    Checkpoints,
+    History,
+    Onlooker,
+    RunName,
+    Watcher,
+)
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.outcome import (
     Outcome,
@@ -111,6 +117,7 @@ def run_parts(
     done: Collection[int] = (),
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
+    onlooker: Onlooker | None = None,
     report: Report = lambda line: None,
 ) -> Iterator[tuple[int, Outcome | UserError]]:
     """Trains many parts of points: those that share a program as one cohort.
@@ -123,6 +130,7 @@ def run_parts(
         them, so what was stopped can go on.
       checkpoints: Where the state is kept after every epoch, and taken from.
       watcher: Takes what comes of every epoch.
+      onlooker: Looks at validation and test data while these are scored.
       report: Takes lines of text about progress.
 
     Yields:
@@ -146,6 +154,7 @@ def run_parts(
             done={p for p, index in enumerate(cohort.indices) if index in done},
             checkpoints=checkpoints,
             watcher=watcher,
+            onlooker=onlooker,
             report=report,
         )
         yield from loop.outcomes()
@@ -163,6 +172,7 @@ class _CohortLoop:
         done: Collection[int] = (),
         checkpoints: Checkpoints | None = None,
         watcher: Watcher | None = None,
+        onlooker: Onlooker | None = None,
         report: Report = lambda line: None,
     ) -> None:
         self._cohort, self._plan, self._name, self._done = cohort, plan, name, done
@@ -173,7 +183,7 @@ class _CohortLoop:
             num_epochs=cohort.settings.train_epochs, num_runs=len(cohort.runs)
         )
         self._failures = Failures(cohort)
-        self._scores = CohortScores(cohort, plan, report)
+        self._scores = CohortScores(cohort, plan, report, onlooker)
         self._ahead = Ahead(self._progress.waited)
         shape = cohort.problem.neighbors.shape
         self._baseline = evaluation.baseline_alphas(*shape)[None]

@@ -235,7 +235,7 @@ def result_arrays(
             arrays[f"{prefix}_pred"] = predictions
     if not settings.dummy_mode and not brief:
         arrays |= _of_the_network(outcome.params, len(outcome.seeds))
-        arrays["class_means"] = dataset.class_means()
+        arrays["class_means"] = problem.class_means()
         arrays |= _of_every_epoch(dataset, outcome)
     arrays |= {
         "test_labels": dataset.test.labels,

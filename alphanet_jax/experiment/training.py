@@ -19,6 +19,7 @@ from alphanet_jax.experiment import (
     devices,
     keeping,
 )
+from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
@@ -61,6 +62,7 @@ def train(
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     done: Collection[int] | None = None,
+    onlooker: Onlooker | None = None,
     report: Report = print,
     report_every: float = 2.0,
     point_ended: Callable[[Trained], None] | None = None,
@@ -90,6 +92,8 @@ def train(
       memory_limit: Bytes that may be used; see `memory.available_bytes`.
       neighbors: Where neighbors are kept, and looked for first; None for nowhere.
       done: Numbers of points to leave out; found by `find_done` by default.
+      onlooker: Looks at validation and test data while these are scored; not at all
+        where every point is left out.
       report: Takes lines of text about progress.
       report_every: Least seconds between lines about epochs, for several points.
       point_ended: Takes what came of each point as soon as it is saved; by default
@@ -131,6 +135,7 @@ def train(
     found |= work.train(
         kept,
         memory_limit=memory_limit,
+        onlooker=onlooker,
         report=report,
         report_every=report_every,
         point_ended=point_ended,

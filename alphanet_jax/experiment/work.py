@@ -26,6 +26,7 @@ from alphanet_jax.experiment import (
     tb_logs,
 )
 from alphanet_jax.experiment.cohorts import Part
+from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.outcome import Outcome
 from alphanet_jax.experiment.problem import NeighborStore, Problem
@@ -108,6 +109,7 @@ class Work:
         kept: keeping.Places,
         *,
         memory_limit: int | None,
+        onlooker: Onlooker | None,
         report: Report,
         report_every: float,
         point_ended: Callable[[Trained], None] | None,
@@ -161,6 +163,7 @@ class Work:
                 done={place for place, n in enumerate(owners) if n in self._done},
                 checkpoints=checkpoints,
                 watcher=watcher,
+                onlooker=onlooker,
                 report=report
                 if total == 1
                 else progress.sometimes(report, report_every),

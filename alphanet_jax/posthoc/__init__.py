@@ -17,6 +17,7 @@ over the knob.
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, try_piece
 from alphanet_jax.posthoc.curves import (
     Predicted,
+    SharedProducts,
     curve,
     predict,
     predict_rescaled,
@@ -66,6 +67,7 @@ __all__ = [
     "Point",
     "Predicted",
     "Recipe",
+    "SharedProducts",
     "adjusted",
     "alphanet_plus",
     "apply",
