@@ -107,6 +107,9 @@ class TestPages:
                 assert f"### {kind}" in page if kind else True
                 for flag in values:
                     assert re.search(rf"(--|--\[no\]){flag}\b", page), (name, flag)
+        # As help has it, not as absl and Python have it.
+        pages = "".join(page for name, page in site.items() if name[:8] == "commands")
+        assert not re.findall(r"repeat this option|<code>\[", pages)
         # Nothing of the machine that builds them.
         assert not [page for page, text in site.items() if str(ROOT) in text]
 
@@ -160,7 +163,7 @@ def test_plan_is_that_of_the_test_of_layers():
     found = plan.imports_of_rooms()
     for room, others in found.items():
         below = set(listed[: listed.index(room)])
-        assert others <= below, f"{room} stands before what it imports, {others - below}"
+        assert others <= below, f"{room} stands before {others - below}"
     for name, path in test_layers.MODULES.items():
         room = name.partition(".")[0]
         if room in found:

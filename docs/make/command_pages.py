@@ -17,6 +17,7 @@ __all__ = ["command_pages", "flags_of"]
 
 _PROGRAM = "alphanet"
 _HIDDEN = ("help", "h")
+_OF_ABSL = "; repeat this option to specify a list of values"
 
 
 def command_pages() -> dict[str, str]:
@@ -151,13 +152,21 @@ def _said(text: str) -> str:
 
 def _row(flag: flags.Flag[Any]) -> tuple[str, str, str]:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    return code(name), _default(flag.default), say(flag.help or "")
+    return code(name), _default(flag.default), say(_purpose(flag.help or ""))
+
+
+def _purpose(text: str) -> str:
+    """Leaves out what absl adds to flags with several values, where they say it."""
+    said, _, rest = " ".join(text.split()).partition(_OF_ABSL)
+    return said + rest
 
 
 def _default(value: Any) -> str:
     if value is None or value in ("", []):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, list):  # as it is typed
+        text = " ".join(map(str, value))
     # Not the directories of whoever builds the pages.
     for mine, shown in (
         (default_compilation_cache(), "~/.cache/alphanet_jax/compiled"),
