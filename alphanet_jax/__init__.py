@@ -15,6 +15,7 @@ stand before it here, and from no others:
     bundled          the configs and the data that come with the program
     outputs          places for output: tried before work, held by one program at a time
     scratch          directories for a while, which no killed process leaves
+    staging          several files, all of them or none
     stopping         Ctrl-C and SIGTERM
     splits           few, medium and many classes
     streaming        features in pieces, where they are larger than memory

@@ -10,7 +10,7 @@ import numpy as np
 from alphanet_jax import results
 from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import default_config
-from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.data.loading import load_dataset
 
 
 def config_of(made, **fields):

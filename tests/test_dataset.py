@@ -15,7 +15,8 @@ from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
 from alphanet_jax import files, hashing
 from alphanet_jax.commands import cli
 from alphanet_jax.data import convert, dataset, paths, registry
-from alphanet_jax.data.dataset import Dataset, load_dataset
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -956,6 +957,6 @@ def test_dataset_is_exported():
         "Dataset",
         "Group",
         "array_sha256",
+        "checked_group",
         "classifier_of_arrays",
-        "load_dataset",
     ]

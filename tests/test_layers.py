@@ -16,7 +16,7 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 LAYERS = [
     ["errors", "version", "parsing", "stages"],
     ["hashing", "files", "bundled", "outputs", "scratch", "stopping"],
-    ["splits", "streaming", "measures"],
+    ["splits", "streaming", "measures", "staging"],
     ["lookup"],
     ["config"],
     ["nn_search"],
@@ -34,7 +34,7 @@ LAYERS = [
 ]
 # Imported without JAX: what reads results must not wait for it.
 NO_JAX = ("errors", "parsing", "stages", "hashing", "files", "bundled", "outputs",
-          "scratch", "stopping", "splits", "streaming",
+          "scratch", "stopping", "splits", "streaming", "staging",
           "measures", "config", "data", "results", "pages", "figures", "paper",
           "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from alphanet_jax.config.presets import dataset_settings
-from alphanet_jax.data import dataset, registry
+from alphanet_jax.data import loading, registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def load():
     settings = dataset_settings("cifar100lt_effnetlite0_crt")
     entry = registry.get_entry(ROOT / settings.registry, settings.dataset)
-    return dataset.load_dataset(entry, ROOT)
+    return loading.load_dataset(entry, ROOT)
 
 
 def test_one_number_on_the_few_logits():

@@ -9,7 +9,7 @@ import results_of_data
 
 from alphanet_jax import results
 from alphanet_jax.data import registry
-from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest, semantic
 from alphanet_jax.results.datasets import DataFinder

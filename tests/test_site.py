@@ -14,7 +14,7 @@ from page_code import ROOT
 
 import alphanet_jax
 from alphanet_jax import posthoc
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import help_text
 from alphanet_jax.config.fields import FIELDS
 from alphanet_jax.figures import KINDS
 from alphanet_jax.results.schema import SCHEMA
@@ -95,11 +95,11 @@ class TestPages:
         assert not [page for page, text in site.items() if mark.search(text)]
 
     def test_commands(self, site):
-        for name, (_, purpose) in cli.COMMANDS.items():
+        for name, (_, purpose) in help_text.COMMANDS.items():
             page = site[f"commands/{name}.md"]
             assert f"[`{name}`]({name}.md)" in site["commands/index.md"]
             assert purpose.split()[0] in site["commands/index.md"]
-            command = importlib.import_module(cli.COMMANDS[name][0])
+            command = importlib.import_module(help_text.COMMANDS[name][0])
             kinds = list(KINDS) if hasattr(command, "choose") else [""]
             for kind in kinds:
                 chosen = command.choose(kind) if kind else command

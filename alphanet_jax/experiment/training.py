@@ -12,18 +12,19 @@ from alphanet_jax import stages
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import dataset, paths, registry
+from alphanet_jax.data import loading, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
     devices,
     keeping,
 )
+from alphanet_jax.experiment.gathering import Trained, path_of
 from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
-from alphanet_jax.experiment.work import Trained, Work, path_of
+from alphanet_jax.experiment.work import Work
 from alphanet_jax.results import file as result_file
 
 __all__ = [
@@ -251,7 +252,7 @@ def load_data(
     devices.check_devices()
     reading = f"reading {entry.name if entry else settings.dataset}"
     with stages.stage(report, reading), devices.one_by_one():
-        return dataset.load_dataset(
+        return loading.load_dataset(
             entry or registry.get_entry(Path(settings.registry), settings.dataset),
             Path(settings.data_root),
             train_group=settings.train_datagrp,

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from alphanet_jax import streaming
 from alphanet_jax.posthoc.linear import Linear
-from alphanet_jax.posthoc.methods import Method, Point, sweep
+from alphanet_jax.posthoc.method import Method, Point, sweep
 from alphanet_jax.posthoc.outcomes import Outcome, logits
 
 __all__ = [

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax.data import dataset as dataset_lib
-from alphanet_jax.data import registry
+from alphanet_jax.data import loading, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest
@@ -99,7 +98,7 @@ class DataFinder:
             self._report(f"loading the data of {name}")
             try:
                 with stage(self._report, f"reading {name}"):
-                    self._loaded[key] = dataset_lib.load_dataset(
+                    self._loaded[key] = loading.load_dataset(
                         self.entry(file),
                         self.root(file),
                         train_group=groups[0],

@@ -28,6 +28,7 @@ __all__ = [
     "format_table",
     "mean_and_std",
     "render",
+    "shown_change",
 ]
 
 # The last two are for programs: every digit, no titles.
@@ -124,6 +125,29 @@ def finite_or_none(number: float | None) -> float | None:
       [0.5, None, None]
     """
     return number if number is not None and math.isfinite(number) else None
+
+
+def shown_change(before: float, after: float) -> str:
+    """Writes by how much a number differs from another, beside which both are shown.
+
+    It is the difference of what tables show, so that who subtracts gets it.
+
+    Args:
+      before: A number in percent.
+      after: Another one.
+
+    Returns:
+      Points, with their sign; '-' where a number is NaN.
+
+    Examples:
+      >>> shown_change(22.64, 31.06)  # of 22.6 and 31.1, though it is 8.42
+      '+8.5'
+      >>> shown_change(7.0, 6.96)
+      '+0.0'
+    """
+    if math.isnan(before) or math.isnan(after):
+        return "-"
+    return f"{float(f'{after:.1f}') - float(f'{before:.1f}'):+z.1f}"
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from absl import flags
 from texts import cell, code, described, say, table
 
 from alphanet_jax import bundled
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import help_text
 from alphanet_jax.commands.running import default_compilation_cache, fields
 from alphanet_jax.figures import KINDS
 
@@ -17,14 +17,13 @@ __all__ = ["command_pages", "flags_of"]
 
 _PROGRAM = "alphanet"
 _HIDDEN = ("help", "h")
-_OF_ABSL = "; repeat this option to specify a list of values"
 
 
 def command_pages() -> dict[str, str]:
     """Writes the pages of all commands, by their paths below the site's root."""
     pages = {"commands/index.md": _overview()}
-    for name in cli.COMMANDS:
-        module = importlib.import_module(cli.COMMANDS[name][0])
+    for name in help_text.COMMANDS:
+        module = importlib.import_module(help_text.COMMANDS[name][0])
         pages[f"commands/{name}.md"] = (
             _kinds_page(name, module)
             if hasattr(module, "choose")
@@ -42,7 +41,7 @@ def flags_of(module: Any, name: str) -> flags.FlagValues:
 
 def _overview() -> str:
     parts = ["# Commands", _SAID_OF_ALL]
-    for heading, commands in cli.SECTIONS.items():
+    for heading, commands in help_text.SECTIONS.items():
         rows = [
             (f"[`{name}`]({name}.md)", cell(purpose))
             for name, (_, purpose) in commands.items()
@@ -147,18 +146,16 @@ def _means_one_thing(flag: str, values: dict[str, flags.FlagValues]) -> bool:
 
 
 def _said(text: str) -> str:
-    return cli._as_started(text, _PROGRAM)
+    return help_text.as_started(text, _PROGRAM)
 
 
 def _row(flag: flags.Flag[Any]) -> tuple[str, str, str]:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    return code(name), _default(flag.default), say(_purpose(flag.help or ""))
-
-
-def _purpose(text: str) -> str:
-    """Leaves out what absl adds to flags with several values, where they say it."""
-    said, _, rest = " ".join(text.split()).partition(_OF_ABSL)
-    return said + rest
+    return (
+        code(name),
+        _default(flag.default),
+        say(help_text.purpose_of(flag.help or "")),
+    )
 
 
 def _default(value: Any) -> str:
