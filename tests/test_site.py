@@ -120,7 +120,7 @@ class TestPages:
             )
             assert field.help.split()[0] in row
             assert f"| {field.kind.__name__} |" in row
-            assert ("| no |" in row) == (not field.sweepable)
+            assert ("sweep: </span>no |" in row) == (not field.sweepable)
 
     def test_arrays_of_results(self, site):
         for spec in SCHEMA:
@@ -178,6 +178,7 @@ def test_what_is_generated_has_something_in_its_place():
         text = path.read_text(encoding="utf-8")
         pattern = r"<!-- generated: ([^>]+) -->\n(.+?)\n<!-- until here -->"
         places = re.findall(pattern, text, re.DOTALL)
+        assert not re.search(r"\{[\w:]+\}`", text), "a role of Sphinx, raw on GitHub"
         assert len(places) == text.count("<!-- generated:") == text.count("until here")
         for name, shown in places:
             found.add(name)

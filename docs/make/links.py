@@ -29,6 +29,7 @@ PAGES = MappingProxyType(
 # Sources -> the page that is made of them, where there is one. GitHub shows the source.
 _MADE = (
     (re.compile(r"alphanet_jax/commands/help_text\.py"), "commands/index.md"),
+    (re.compile(r"alphanet_jax/config/fields\.py"), "api/training.md"),
     (re.compile(r"alphanet_jax/commands/(\w+)\.py"), r"commands/\1.md"),
     (re.compile(r"alphanet_jax/(\w+)(?:/__init__)?\.py"), r"api/\1.md"),
 )
