@@ -24,6 +24,7 @@ __all__ = [
     "list_commands",
     "overview",
     "program_name",
+    "purpose_of",
 ]
 
 # Heading in help -> name on the command line -> module and what it is for.
@@ -175,13 +176,17 @@ def _describe(name: str, default: Any, purpose: str) -> str:
     if isinstance(default, list):  # of a flag with several values
         default = " ".join(map(str, default))
     shown = "" if default in (None, "") else f" [{default}]"
-    # absl adds to flags with several values what their own help may say, too.
-    purpose = " ".join(purpose.split())
-    start, _, rest = purpose.partition(_OF_ABSL)
-    if rest or purpose.endswith(_OF_ABSL):
-        purpose = start + ("" if _MAY_REPEAT in start else f"; {_MAY_REPEAT}") + rest
-    text = textwrap.fill(purpose + shown, 86, initial_indent=" " * 6)
+    text = textwrap.fill(purpose_of(purpose) + shown, 86, initial_indent=" " * 6)
     return f"  --{name}\n" + text.replace("\n", "\n      ")
+
+
+def purpose_of(text: str) -> str:
+    """Returns the help of a flag, without what absl adds to it and it says itself."""
+    text = " ".join(text.split())
+    start, _, rest = text.partition(_OF_ABSL)
+    if rest or text.endswith(_OF_ABSL):
+        return start + ("" if _MAY_REPEAT in start else f"; {_MAY_REPEAT}") + rest
+    return text
 
 
 _OF_ABSL = "; repeat this option to specify a list of values"

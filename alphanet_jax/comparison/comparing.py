@@ -33,7 +33,7 @@ def method_names(asked: Sequence[str] = ()) -> list[str]:
     """Lists the methods to compare, in the order of the table.
 
     Args:
-      asked: Names; 'core' and 'all' stand for many. None for the core methods.
+      asked: Names; 'core' and 'all' stand for many. Nothing asked for is 'core'.
 
     Returns:
       Names of methods, the unchanged classifier always among them.

@@ -151,13 +151,19 @@ def _said(text: str) -> str:
 
 def _row(flag: flags.Flag[Any]) -> tuple[str, str, str]:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    return code(name), _default(flag.default), say(flag.help or "")
+    return (
+        code(name),
+        _default(flag.default),
+        say(help_text.purpose_of(flag.help or "")),
+    )
 
 
 def _default(value: Any) -> str:
     if value is None or value in ("", []):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, list):  # as it is typed
+        text = " ".join(map(str, value))
     # Not the directories of whoever builds the pages.
     for mine, shown in (
         (default_compilation_cache(), "~/.cache/alphanet_jax/compiled"),
