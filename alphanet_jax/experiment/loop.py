@@ -4,7 +4,6 @@ Notation: R runs of a batch, E epochs, T batches of an epoch, F 'few' classes,
 C classes, k neighbors.
 """
 
-import contextlib
 import functools
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -41,9 +40,6 @@ __all__ = [
     "run",
     "run_parts",
 ]
-
-_FIRST = "compiling, and the first epoch"
-_AS_IT_IS = contextlib.nullcontext()
 
 
 def initial_params(problem: Problem, seeds: Sequence[int]) -> model.Params:
@@ -323,14 +319,15 @@ class _CohortLoop:
           classifier gets on test data.
         """
         seeds = [self._cohort.runs[i].seed for i in batch.index]
-        self._ahead.wait("draw_params", "first_state")
-        params = (
-            initial_params(self._cohort.problem, seeds)
-            if params is None
-            else take(params, batch.index)
-        )
-        if self._scores.mesh is not None:
-            params = devices.split(jax.device_get(params), self._scores.mesh)
+        with stages.stage(self._report, "drawing the first networks"):
+            self._ahead.wait("draw_params", "first_state")
+            params = (
+                initial_params(self._cohort.problem, seeds)
+                if params is None
+                else take(params, batch.index)
+            )
+            if self._scores.mesh is not None:
+                params = devices.split(jax.device_get(params), self._scores.mesh)
         state, history = self._train(batch, params)
         self._progress.lap("epochs")
         with stages.stage(self._report, "evaluating on test data"):
@@ -351,8 +348,7 @@ class _CohortLoop:
                 self._skip_epochs(batch, history, first_epoch)
         for epoch in range(first_epoch, len(batch.epochs)):
             started = time.perf_counter()
-            compiles = epoch == 0 and batch.first == 0
-            with stages.stage(self._report, _FIRST) if compiles else _AS_IT_IS:
+            with self._progress.of_epoch(self._report, epoch):
                 state, alphas, val = self._train_epoch(batch, state, history, epoch)
             losses = history.losses[:, epoch]
             self._failures.check_losses(
