@@ -4,6 +4,7 @@ Notation: R runs of a batch, E epochs, T batches of an epoch, F 'few' classes,
 k neighbors.
 """
 
+import contextlib
 import time
 
 import jax
@@ -18,6 +19,7 @@ from alphanet_jax.experiment.hooks import Checkpoints, History, RunName, Watcher
 from alphanet_jax.experiment.programs import RunState
 from alphanet_jax.experiment.progress import Progress, Report
 from alphanet_jax.experiment.run_batch import RunBatch
+from alphanet_jax.stages import Stage
 
 __all__ = ["Bookkeeper"]
 
@@ -80,6 +82,10 @@ class Bookkeeper:
         val = None if self._scores.val is None else self._scores.metrics(counts)
         losses, means = history.losses[:, done], history.mean_alphas[:, done]
         self._watcher.resumed(self._names(batch), losses, means, val)
+
+    def of_epoch(self, epoch: int) -> contextlib.AbstractContextManager[Stage | None]:
+        """Makes a stage of an epoch, counted from 0, where people wait for it."""
+        return self._progress.of_epoch(self._report, epoch)
 
     def epoch_ended(
         self,

@@ -3,14 +3,13 @@
 Notation: R runs of a batch, E epochs, F 'few' classes, C classes, k neighbors.
 """
 
-import contextlib
 import time
 from typing import NamedTuple
 
 import numpy as np
 
 from alphanet_jax import eval as evaluation
-from alphanet_jax import model, stages, stopping
+from alphanet_jax import model, stopping
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment import cohorts, devices, programs
 from alphanet_jax.experiment.ahead import Ahead
@@ -21,13 +20,9 @@ from alphanet_jax.experiment.failures import Failures
 from alphanet_jax.experiment.hooks import History
 from alphanet_jax.experiment.outcome import RunOutcome, empty_history, no_metrics
 from alphanet_jax.experiment.programs import RunState
-from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.run_batch import RunBatch, count_drawn, take
 
 __all__ = ["EpochLoop", "Tested"]
-
-_FIRST = "compiling, and the first epoch"
-_AS_IT_IS = contextlib.nullcontext()
 
 
 class Tested(NamedTuple):
@@ -48,7 +43,6 @@ class EpochLoop:
       ahead: What compiles its programs meanwhile.
       failures: Takes what goes wrong with single parts.
       books: Takes what comes of every epoch.
-      report: Takes lines of text about what is done now.
     """
 
     def __init__(
@@ -59,10 +53,9 @@ class EpochLoop:
         ahead: Ahead,
         failures: Failures,
         books: Bookkeeper,
-        report: Report,
     ) -> None:
         self._cohort, self._scores, self._ahead = cohort, scores, ahead
-        self._failures, self._books, self._report = failures, books, report
+        self._failures, self._books = failures, books
         shape = cohort.problem.neighbors.shape
         self._baseline = evaluation.baseline_alphas(*shape)[None]
 
@@ -87,8 +80,7 @@ class EpochLoop:
             self._check_losses(batch, history, epoch)
         for epoch in range(first_epoch, len(batch.epochs)):
             started = time.perf_counter()
-            compiles = epoch == 0 and batch.first == 0
-            with stages.stage(self._report, _FIRST) if compiles else _AS_IT_IS:
+            with self._books.of_epoch(epoch):
                 state, alphas, val = self._train_epoch(batch, state, history, epoch)
             self._check_losses(batch, history, epoch)
             if epoch == 0 and self._failures:

@@ -181,7 +181,6 @@ class _CohortLoop:
                 watcher=watcher,
                 report=report,
             ),
-            report=report,
         )
 
     def outcomes(
@@ -324,14 +323,15 @@ class _CohortLoop:
 
     def _train_and_test(self, batch: RunBatch, params: model.Params | None) -> Tested:
         seeds = [self._cohort.runs[i].seed for i in batch.index]
-        self._ahead.wait("draw_params", "first_state")
-        params = (
-            initial_params(self._cohort.problem, seeds)
-            if params is None
-            else take(params, batch.index)
-        )
-        if self._scores.mesh is not None:
-            params = devices.split(jax.device_get(params), self._scores.mesh)
+        with stages.stage(self._report, "drawing the first networks"):
+            self._ahead.wait("draw_params", "first_state")
+            params = (
+                initial_params(self._cohort.problem, seeds)
+                if params is None
+                else take(params, batch.index)
+            )
+            if self._scores.mesh is not None:
+                params = devices.split(jax.device_get(params), self._scores.mesh)
         state, history = self._epochs.train(batch, params)
         self._progress.lap("epochs")
         with stages.stage(self._report, "evaluating on test data"):

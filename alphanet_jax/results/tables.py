@@ -88,7 +88,8 @@ class Layout:
       name_width: The same of the first column.
       header: Whether there are a title and headings; without, the rows can be added to
         another table. Of several tables, each keeps its title.
-      csv_lines: Whether formats of `WITH_CSV_LINES` show the means a second time.
+      csv_lines: Whether 'plain' and formats of `WITH_CSV_LINES` show the means a second
+        time.
       title_alone: Whether a single table has a title; of several, each has one.
     """
 
@@ -178,7 +179,7 @@ def render(
         'plain' has 47.6 ± 1.60;
         'pandoc' is a simple table of pandoc, with $47.6^{1.60}$, as the original prints
         it; 'web' the same with 47.6^1.60^, and 'text' with 47.6^±1.60^, as the
-        original's README shows it;
+        original's README shows it; names are as they are given, and may be Markdown;
         'markdown' is a pipe table, with 47.6 ± 1.60;
         'latex' is a tabular for the package booktabs, with $47.6^{1.60}$;
         'csv' has a column for every mean and every deviation, and for the facts;
@@ -226,7 +227,7 @@ class _Style(NamedTuple):
     """How one format writes what a table consists of."""
 
     number: Callable[[str, str | None], str]  # from mean and deviation
-    escape: Callable[[str], str]  # what was not written for this format
+    escape: Callable[[str], str]  # what was not written for this format, if need be
     lines: Callable[["_Lines"], list[str]]
     title: Callable[[str], list[str]]
     caption: Callable[[str, str], list[str]]  # from caption and name
@@ -381,9 +382,9 @@ def _latex_caption(caption: str, name: str) -> list[str]:
 
 _WEB = _Style(
     lambda mean, std: mean if std is None else f"{mean}^{std}^",
-    escapes.escape_pandoc,
+    escapes.collapse,
     _simple_lines,
-    lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
+    lambda title: _underline(f"{title}:"),
     _web_caption,
     fill=True,
     csv_lines=True,
@@ -406,6 +407,7 @@ _STYLES = {
         _underline,
         _text_caption,
         fill=False,
+        csv_lines=True,
     ),
     "markdown": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
