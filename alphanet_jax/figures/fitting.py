@@ -29,6 +29,8 @@ _Attempt = Callable[[Style], "tuple[Figure, list[str]]"]
 
 # By how much figures that choose their own height may grow.
 _GROWTH = (1.15, 1.35, 1.6, 2.0, 2.6)
+# By how much other ways must have more room.
+_MUCH_MORE = 1.25
 _MOST_WIDTH = 40.0  # inches, of those that are tried
 _STEP = 0.1  # of aspects and of inches that are tried
 
@@ -80,7 +82,8 @@ def fitted(
         _close(figure)
     for other in instead:
         figure, still = _try(other, style, needs)
-        if still or (best is not None and _room(figure, style, needs) <= room):
+        few = best is not None and _room(figure, style, needs) < _MUCH_MORE * room
+        if still or few:
             _close(figure)
             continue
         if best is not None:

@@ -1,5 +1,6 @@
 """What is done in a panel: scales and ticks, guides, lines with bands, notes."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
+from alphanet_jax.figures.drawing import SPLIT_TITLES
 from alphanet_jax.figures.numbers import Columns
 from alphanet_jax.figures.style import Style
 
@@ -20,6 +22,7 @@ __all__ = [
     "make_room_for_notes",
     "note_box",
     "set_ticks",
+    "spell_splits",
     "zero_line",
 ]
 
@@ -75,6 +78,44 @@ def note_box(style: Style) -> dict[str, Any]:
         "linewidth": 0,
         "pad": 0.6,
     }
+
+
+def spell_splits(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
+    """Writes the names of splits on x axes in one line, if there is room, else shorter.
+
+    Args:
+      figure: The figure.
+      all_axes: Its panels, whose ticks are the names, each with a count below or none.
+      style: The style.
+    """
+    import matplotlib as mpl
+
+    figure.draw_without_rendering()
+    renderer = wrapping.renderer_of(figure, style)
+    gap = 0.5 * mpl.rcParams["legend.fontsize"] * figure.dpi / 72.0
+    long = SPLIT_TITLES["medium"]
+    texts = {
+        axes: [label.get_text() for label in axes.get_xticklabels()]
+        for axes in all_axes
+        if axes.get_xticklabels()
+    }
+    for join, medium in ((" ", long), ("\n", long), ("\n", "Med."), ("", "Med.")):
+        boxes = []
+        for axes, labels in texts.items():
+            # Where counts have no room, the name is all.
+            spelled = [
+                label.replace("\n", join).replace(long, medium)
+                if join
+                else label.partition("\n")[0].replace(long, medium)
+                for label in labels
+            ]
+            axes.set_xticks(axes.get_xticks(), spelled)
+            boxes.append(
+                [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+            )
+        # Panels are as wide as their labels leave them, below and at their right.
+        if all(a.x1 + gap <= b.x0 for row in boxes for a, b in itertools.pairwise(row)):
+            return
 
 
 def set_ticks(

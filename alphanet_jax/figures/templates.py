@@ -30,6 +30,8 @@ _SAMPLE_MARKERS = "s^Dv<>pPhX*d"
 # Inches of a panel that has marks of the usual size; in others they are smaller, but no
 # less than by a factor, another for those with a number in them.
 _USUAL_SIDE, _LEAST_FACTOR, _LEAST_NUMBERED = 1.4, 0.6, 0.8
+# Size of a star, by that of marks.
+_STAR = 2.6
 # How long an arrow is at least, by the size of marks.
 _LEAST_ARROW = 3.2
 
@@ -55,7 +57,7 @@ def template_look(style: Style, *, open_: bool) -> dict[str, Any]:
     own = style.outcomes["correct"]
     return {
         "marker": "*",
-        "markersize": 2.6 * mpl.rcParams["lines.markersize"],
+        "markersize": _STAR * mpl.rcParams["lines.markersize"],
         "markerfacecolor": style.background if open_ else own,
         "markeredgecolor": own if open_ else style.foreground,
         "markeredgewidth": 0.7 * mpl.rcParams["lines.linewidth"],
@@ -140,13 +142,17 @@ def draw_templates(
 
 
 def limits(here: Any, samples: Any, style: Style) -> list[tuple[float, float]]:
-    """Returns limits of x and y that hold all marks, in the ratio of the panel."""
-    aspect = style.panel_aspect or 1.0
+    """Returns limits of x and y that hold all marks, in the ratio of the panel.
+
+    In a figure of a given height, panels have a ratio when all is drawn: `fit_marks`
+    makes room for what are their ends until then.
+    """
     values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
+    if style.aspect is not None:
+        return [(part.min() - 1e-9, part.max() + 1e-9) for part in values]
+    aspect = style.panel_aspect or 1.0
     centers = [(part.min() + part.max()) / 2.0 for part in values]
-    # Panels may be smaller where their height is not their own, and marks are not.
-    margin = 0.56 if style.aspect is None else 0.6
-    reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * margin
+    reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
     return [
         (center - part * reach, center + part * reach)
         for center, part in zip(centers, (aspect, 1.0), strict=True)
@@ -163,6 +169,7 @@ def fit_marks(figure: Any, style: Style) -> None:
     for axes in figure.axes if style.aspect is not None else ():
         side = min(axes.bbox.size) / figure.dpi / scale
         factor = float(np.clip(side / _USUAL_SIDE, _LEAST_FACTOR, 1.0))
+        _spread(axes, _STAR * size * factor * figure.dpi / 72.0)
         for line in axes.lines:
             # What has a number in it is not as small.
             numbered = line.get_marker() == "o" and line.get_markersize() > 2.0 * size
@@ -178,6 +185,23 @@ def fit_marks(figure: Any, style: Style) -> None:
                 # Between stars that nearly touch there is no arrow to be seen.
                 arrow.set_visible(points > _LEAST_ARROW * size)
     _thin_ranks(figure, style)
+
+
+def _spread(axes: Any, mark: float) -> None:
+    """Makes units of both axes as long as the panel allows, and equally long.
+
+    Args:
+      axes: A panel, whose layout is done, with limits that are the ends of the data.
+      mark: Size of the largest mark, in pixels.
+    """
+    ends = [axes.get_xlim(), axes.get_ylim()]
+    lengths = [max(high - low, 1e-9) for low, high in ends]
+    sizes = axes.bbox.size
+    # Pixels of a unit.
+    unit = max(min((sizes - 1.3 * mark) / lengths), 1e-9)
+    for (low, high), size, which in zip(ends, sizes, ("xlim", "ylim"), strict=True):
+        middle, reach = (low + high) / 2.0, size / unit / 2.0
+        axes.set(**{which: (middle - reach, middle + reach)})
 
 
 def _thin_ranks(figure: Any, style: Style) -> None:

@@ -1,6 +1,5 @@
 """Change in the accuracy of every class, sorted within its split."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -20,7 +19,7 @@ from alphanet_jax.figures.numbers import (
     split_by,
 )
 from alphanet_jax.figures.options import COL_WRAP, NoOptions
-from alphanet_jax.figures.panel import note_box, zero_line
+from alphanet_jax.figures.panel import note_box, spell_splits, zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
 
@@ -128,6 +127,9 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         wrap = all_axes[0].get_gridspec().ncols
         for axes in all_axes[:-wrap]:
             axes.tick_params(labelbottom=False)
+    # Ticks are those of the end before labels are broken into lines beside them.
+    figure.draw_without_rendering()
+    _make_room(_line_height(figure), lines, names)
     sharing = f" ({share} a bar)" if share > 1 else ""
     drawing.finish(
         figure,
@@ -137,7 +139,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         y="Change in accuracy (points)",
         titles=list(by_experiment),
     )
-    _spell_ticks(figure, all_axes, style)
+    spell_splits(figure, all_axes, style)
     _write_notes(figure, style, lines, names)
     return figure
 
@@ -146,37 +148,6 @@ def _sizes(columns: Columns) -> list[tuple[str, int]]:
     """Returns how many classes of each split there are."""
     names, counts = np.unique(columns["split"], return_counts=True)
     return list(zip(names.tolist(), counts.tolist(), strict=True))
-
-
-def _spell_ticks(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
-    """Writes the names of splits in one line where that has room, else shorter."""
-    import matplotlib as mpl
-
-    figure.draw_without_rendering()
-    renderer = wrapping.renderer_of(figure, style)
-    gap = 0.5 * mpl.rcParams["legend.fontsize"] * figure.dpi / 72.0
-    long = drawing.SPLIT_TITLES["medium"]
-    texts = {
-        axes: [label.get_text() for label in axes.get_xticklabels()]
-        for axes in all_axes
-    }
-    for join, medium in ((" ", long), ("\n", long), ("\n", "Med."), ("", "Med.")):
-        boxes = []
-        for axes, labels in texts.items():
-            # Where counts have no room, the name is all.
-            spelled = [
-                label.replace("\n", join).replace(long, medium)
-                if join
-                else label.partition("\n")[0].replace(long, medium)
-                for label in labels
-            ]
-            axes.set_xticks(axes.get_xticks(), spelled)
-            boxes.append(
-                [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
-            )
-        # Panels are as wide as their labels leave them, below and at their right.
-        if all(a.x1 + gap <= b.x0 for row in boxes for a, b in itertools.pairwise(row)):
-            return
 
 
 def _classes_per_bar(axes: Any, style: Style, count: int) -> int:
@@ -289,24 +260,8 @@ def _write_notes(
     figure: Any, style: Style, lines: Sequence[_Note], names: Sequence[_Note]
 ) -> None:
     """Writes what is at means and at bars, as far as it has room in its panel."""
-    import matplotlib as mpl
-
-    size = mpl.rcParams["legend.fontsize"]
     figure.draw_without_rendering()
-    line = 1.2 * size / 72.0 * figure.dpi
-    # Room for names beyond the longest bars, where panels are high enough.
-    axes = lines[0].axes
-    with_names = axes.bbox.height > _LEAST_LINES * line
-    # Of a class alone in its split, its name is beyond the number at its mean.
-    high = axes.bbox.height > 2.0 * _LEAST_LINES * line
-    lonely = high and len(names) < 2 * len(lines)
-    room = (2.6 if lonely else 1.3 if with_names else 0.3) * line / axes.bbox.height
-    low, high = axes.dataLim.y0, axes.dataLim.y1
-    for note in (*lines, *names):
-        low, high = min(low, note.y), max(high, note.y)
-    reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
-    pad = max(reach * room, 1e-9)
-    axes.set_ylim(low - pad, high + pad)
+    with_names = _make_room(_line_height(figure), lines, names)
     figure.draw_without_rendering()
     placed: dict[Any, list[Any]] = {}
     for note in lines:
@@ -342,6 +297,39 @@ def _write_notes(
             shown.remove()
             box, shown = other, note.axes.texts[-1]
         others.append(box)
+
+
+def _line_height(figure: Any) -> float:
+    """Returns the height of a line of notes, in pixels."""
+    import matplotlib as mpl
+
+    return float(1.2 * mpl.rcParams["legend.fontsize"] / 72.0 * figure.dpi)
+
+
+def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> bool:
+    """Makes room for notes beyond the longest bars of all panels.
+
+    Args:
+      line: Height of a line of their text, in pixels.
+      lines: What is written at means.
+      names: What is written at bars.
+
+    Returns:
+      Whether panels are high enough for names.
+    """
+    axes = lines[0].axes
+    with_names = axes.bbox.height > _LEAST_LINES * line
+    # Of a class alone in its split, its name is beyond the number at its mean.
+    high = axes.bbox.height > 2.0 * _LEAST_LINES * line
+    lonely = high and len(names) < 2 * len(lines)
+    room = (2.6 if lonely else 1.3 if with_names else 0.3) * line / axes.bbox.height
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    for note in (*lines, *names):
+        low, high = min(low, note.y), max(high, note.y)
+    reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
+    pad = max(reach * room, 1e-9)
+    axes.set_ylim(low - pad, high + pad)
+    return with_names
 
 
 def _spellings(figure: Any, style: Style, note: _Note) -> list[str]:

@@ -363,6 +363,11 @@ def _keep_apart(figure: Any, axes: Any, texts: list[Any]) -> None:
                 moved = True
         if not moved:
             break
+    # Below the panel are the names of its bars.
+    floor = axes.bbox.y0
+    for place in reversed(range(len(texts))):
+        middles[place] = max(middles[place], floor + heights[place] / 2.0)
+        floor = middles[place] + 0.55 * heights[place]
     for text, middle in zip(texts, middles, strict=True):
         text.set_y(axes.transData.inverted().transform((0.0, middle))[1])
 

@@ -272,9 +272,8 @@ def _draw_panels(
         templates.draw_neighbors(axes, by_kind["neighbor"], style)
         templates.draw_templates(axes, by_kind, style, with_after=when == "after")
         axes.set(xticks=[], yticks=[])
-        axes.set_xlim(*xlim, auto=free)
-        axes.set_ylim(*ylim, auto=free)
-        axes.set_aspect("equal", adjustable="datalim" if free else "box")
+        axes.set(xlim=xlim, ylim=ylim)
+        axes.set_aspect("auto" if free else "equal")
         axes.spines[:].set(visible=True, color=style.secondary)
 
 
