@@ -329,3 +329,207 @@ def test_slanted_texts_beside_each_other_do_not_overlap():
 def test_one_of_the_figure_and_the_panel_has_an_aspect():
     with pytest.raises(UserError, match="--aspect=2 is the figure's, --panel_aspect=1"):
         make_style("png", aspect=2.0, panel_aspect=1.0)
+
+
+def draw_at(kind, numbers, **changes):
+    """Draws at a size, and does its layout."""
+    look = make_style("png", **changes)
+    with look.applied():
+        figure = load_kind(kind).draw(numbers, look)
+        figure.draw_without_rendering()
+    return figure
+
+
+def make_embedding(neighbors=5, classes=1):
+    """Makes templates and samples of classes that have long names."""
+    rng = np.random.default_rng(0)
+    rows, samples = [], []
+    for label in range(classes):
+        name = f"great white shark {label}, white shark, man-eater, man-eating shark"
+        near = [
+            ("neighbor", 9 + i, f"electric ray {i}, crampfish, numbfish, torpedo", i)
+            for i in range(1, neighbors + 1)
+        ]
+        shown = [("before", label, name, 0), ("after", label, name, 0), *near]
+        rows += [
+            (label, name, 0, 10.0, 60.0, *row, *rng.normal(size=2), 0.1)
+            for row in shown
+        ]
+        samples += [
+            (label, i, *rng.normal(size=2), 1, i % neighbors, 0, 0) for i in range(12)
+        ]
+    names = ("class", "name", "seed", "before", "after", "kind", "label")
+    of_samples = ("class", "sample", "x", "y", "before", "before_rank", "after")
+    return {
+        "": make_columns((*names, "label_name", "rank", "x", "y", "stress"), rows),
+        "samples": make_columns((*of_samples, "after_rank"), samples),
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "aspect", "classes"),
+    [
+        ("half", 2.0, 1),
+        *(
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in (
+                *(("3", 2.0, 1), ("full", 3.0, 1), ("full", 5.0, 1)),
+                *(("half", 1.0, 1), ("full", 2.0, 2), ("full", 3.0, 2)),
+            )
+        ),
+    ],
+)
+def test_marks_in_the_plane_have_room(monkeypatch, width, aspect, classes):
+    numbers = make_embedding(classes=classes)
+    figure = draw_at("template_embedding", numbers, width=width, aspect=aspect)
+    check(figure, monkeypatch)
+    assert len(figure.axes) == 2 * classes
+    for axes in figure.axes:
+        side = min(axes.bbox.size)
+        assert side / figure.dpi > 0.55
+        # Also in a small panel marks are small.
+        sizes = [line.get_markersize() * figure.dpi / 72.0 for line in axes.lines]
+        assert max(sizes) < 0.2 * side
+        for line in axes.lines:
+            places = axes.transData.transform(line.get_xydata())
+            half = line.get_markersize() * figure.dpi / 144.0
+            assert (places - half > axes.bbox.min - 2.0).all()
+            assert (places + half < axes.bbox.max + 2.0).all()
+    # Every neighbor is named, by the first of its names.
+    said = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert all(f"{i} electric ray {i}" in said for i in range(1, 6))
+    assert "crampfish" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aspect", [3.0, 4.0])
+def test_a_plane_without_room_is_refused(aspect):
+    with pytest.raises(UserError, match=f"--aspect={aspect:g} has no room"):
+        draw_at("template_embedding", make_embedding(), width="2", aspect=aspect)
+
+
+def make_changes(names, panels=3):
+    """Makes changes of as many classes as there are names, in three equal splits."""
+    rng = np.random.default_rng(0)
+    parts = np.array_split(np.arange(len(names)), 3)
+    rows, means = [], []
+    for panel in range(panels):
+        name = f"rho {panel}"
+        for split, part in zip(("few", "medium", "many"), parts, strict=True):
+            changes = np.sort(rng.uniform(-60.0, 80.0, len(part)))[::-1]
+            rows += [
+                (name, split, rank, label, names[label], 9, 50.0, 50.0 + change, change)
+                for rank, (label, change) in enumerate(zip(part, changes, strict=True))
+            ]
+            means.append((name, split, len(part), changes.mean()))
+        means.append((name, "overall", len(names), np.mean([row[-1] for row in rows])))
+    columns = ("experiment", "split", "rank", "class", "name", "samples", "before")
+    return {
+        "": make_columns((*columns, "after", "change"), rows),
+        "means": make_columns(("experiment", "split", "classes", "change"), means),
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "aspect", "panels", "count"),
+    [
+        pytest.param("half", 1.0, 3, 30),
+        *(
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in (
+                *(("half", 2.0, 1, 900), ("half", 1.0, 3, 900), ("3", 2.0, 1, 3)),
+                *(("full", 2.0, 3, 900), ("full", 5.0, 1, 30), ("3", 1.0, 1, 3)),
+            )
+        ),
+    ],
+)
+def test_long_names_of_classes(monkeypatch, width, aspect, panels, count):
+    synonyms = "man-eating shark, Carcharodon carcharias of the seas"
+    names = [f"great white shark {i}, {synonyms}" for i in range(count)]
+    numbers = make_changes(names, panels)
+    figure = draw_at("class_changes", numbers, width=width, aspect=aspect)
+    check(figure, monkeypatch)
+    renderer = figure.canvas.get_renderer()
+    named = [text for text in figure.findobj(Text) if "great" in text.get_text()]
+    assert len(named) >= panels
+    for text in named:
+        # Not cut to a few letters, and not over an axis.
+        assert text.get_text().replace("\n", " ").startswith("great white")
+        box = extents.text_box(text, renderer)
+        assert box.x0 > text.axes.bbox.x0 + 2.0
+        assert box.x1 < text.axes.bbox.x1
+
+
+def test_split_names_of_panels_are_below_the_last_alone(monkeypatch):
+    names = [f"class {i}" for i in range(9)]
+    figure = draw_at("class_changes", make_changes(names), width="half", aspect=1.0)
+    check(figure, monkeypatch)
+    seen = {text.get_text() for text in drawn_texts(figure, monkeypatch)}
+    assert {"Few (3)", "Medium (3)", "Many (3)"} <= seen
+    shown = [len(axes.get_xticklabels()) > 0 for axes in figure.axes]
+    assert shown == [False, False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["half", "3", "full"])
+@pytest.mark.parametrize("aspect", [1.0, 2.0, 3.0])
+def test_correlations_are_not_over_points(numbers_of, width, aspect):
+    numbers = numbers_of("accuracy_vs_distance", 1000)
+    figure = draw_at("accuracy_vs_distance", numbers, width=width, aspect=aspect)
+    renderer = figure.canvas.get_renderer()
+    for axes in figure.axes:
+        points = np.concatenate(
+            [
+                axes.transData.transform(line.get_xydata())
+                for line in axes.lines
+                if line.get_linestyle() == "None"
+            ]
+        )
+        for text in axes.texts:
+            box = extents.text_box(text, renderer)
+            inside = (points > box.min) & (points < box.max)
+            assert not inside.all(axis=1).any(), text.get_text()
+
+
+def test_numbers_on_bands_are_on_their_own(numbers_of):
+    """A band that falls steeply has no place for its number."""
+    from matplotlib.patches import PathPatch
+
+    numbers = numbers_of("prediction_changes", 3)
+    figure = draw_at("prediction_changes", numbers, width="full", aspect=2.0)
+    renderer = figure.canvas.get_renderer()
+    found = 0
+    for axes in figure.axes:
+        bands = [patch for patch in axes.patches if isinstance(patch, PathPatch)]
+        paths = [band.get_transform().transform_path(band.get_path()) for band in bands]
+        for text in axes.texts:
+            if not 0.0 < text.get_position()[0] < 1.0:
+                continue  # beside a bar
+            box = extents.text_box(text, renderer)
+            # A part of letters' boxes is empty.
+            pad = 0.15 * box.height
+            corners = [
+                (x, y)
+                for x in (box.x0 + pad, box.x1 - pad)
+                for y in (box.y0 + pad, box.y1 - pad)
+            ]
+            assert any(path.contains_points(corners).all() for path in paths)
+            found += 1
+    assert found
+
+
+def test_panels_stand_in_rows_that_leave_no_holes():
+    from alphanet_jax.figures.drawing import columns_that_fit
+
+    def columns(width, whole, count, **options):
+        look = make_style("png", width=width, aspect=whole)
+        return columns_that_fit(look, count, **options)
+
+    # A row of three, rather than two rows with a hole.
+    assert columns("full", 2.0, 3, aspect=1.3) == 3
+    assert columns("full", 1.0, 4, aspect=1.3) == 2
+    # Narrow panels beside each other, rather than low ones.
+    assert columns("3", 2.0, 2, aspect=1.6) == 2
+    # But not where they are to be wide.
+    assert columns("half", 1.0, 3, inches=3.0, aspect=1.6) == 1
+    assert columns("full", 5.0, 3, inches=3.0, aspect=1.6) == 3

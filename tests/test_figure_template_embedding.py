@@ -15,7 +15,7 @@ import pytest
 from alphanet_jax.commands import cli
 from alphanet_jax.data import loading
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import saving, style
+from alphanet_jax.figures import saving, style, templates
 from alphanet_jax.figures.embedding import embed
 from alphanet_jax.figures.kinds import template_embedding
 from alphanet_jax.figures.kinds.template_embedding import KIND
@@ -269,7 +269,7 @@ def test_neighbors_at_one_place_are_drawn(made):
 @pytest.mark.parametrize("name", ["png", "web_dark"])
 def test_five_neighbors_have_colors_of_their_own(name):
     look = style.make_style(name)
-    colors = [template_embedding._look(look, rank)["color"] for rank in range(-1, 6)]
+    colors = [templates.mark_look(look, rank)["color"] for rank in range(-1, 6)]
     assert len(set(colors)) == 7
     assert look.cycle[-1] not in colors  # a gray, too much like that of others
 
@@ -293,9 +293,7 @@ def test_nothing_is_said_of_panels_of_another_shape(made, caplog):
 
 def test_looks_of_ten_neighbors_are_told_apart():
     look = style.make_style("png")
-    looks = [
-        tuple(template_embedding._look(look, rank).values()) for rank in range(-1, 11)
-    ]
+    looks = [tuple(templates.mark_look(look, rank).values()) for rank in range(-1, 11)]
     assert len(set(looks)) == len({marker for _, marker in looks}) == 12
 
 

@@ -42,6 +42,10 @@ SPLIT_TITLES = {
 # Inches of a panel with its title and labels, for text of the usual size.
 _LEAST_WIDTH = 1.55
 _LEAST_HEIGHT = 1.9
+# In a figure of a given height, panels may be as narrow. About so much width and height
+# is around all panels, and around each.
+_LEAST_NARROW = 1.0
+_AROUND, _LABELS = (0.35, 0.45), (0.3, 0.35)
 # Where a legend is that is not inside of a panel.
 OUTSIDE = ("above", "beside", "none")
 _PLACES = (
@@ -89,13 +93,7 @@ def draw_legend(
     if place == "above":
         _draw_above(figure, style, handles, labels, columns)
     elif place == "beside":
-        figure.legend(
-            handles,
-            labels,
-            loc="outside right center",
-            ncols=columns or 1,
-            handletextpad=0.5,
-        )
+        _draw_beside(figure, handles, labels, columns)
     elif place in _PLACES:
         legend = axes.legend(
             handles,
@@ -132,6 +130,27 @@ def _check_place(options: LegendOptions) -> None:
             "and a --legend_loc inside, such as 'upper left'; got "
             f"{' '.join(f'{part:g}' for part in anchor)} and --legend_loc={place!r}"
         )
+
+
+def _draw_beside(
+    figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int
+) -> None:
+    """Draws a legend beside the axes, in as few columns as are not too high."""
+    for count in [columns] if columns else range(1, len(handles) + 1):
+        legend = figure.legend(
+            handles,
+            labels,
+            loc="outside right center",
+            ncols=count,
+            columnspacing=1.0,
+            handletextpad=0.5,
+        )
+        box = legend.get_window_extent(figure.canvas.get_renderer())
+        if columns or box.height <= figure.bbox.height:
+            return
+        if box.width > 0.7 * figure.bbox.width:
+            return  # no room for panels with any more
+        legend.remove()
 
 
 def _draw_above(
@@ -228,20 +247,25 @@ def columns_that_fit(
       aspect: Width by height that a panel is meant to have: in a figure of a given
         height, rows are as many as come nearest.
     """
-    if style.aspect is not None:
-        # Rather narrow panels than low ones.
-        inches = min(inches, _LEAST_WIDTH)
-    width = style.size()[0] / style.scale
-    most = min(count, max(1, int(width / (inches * CONTEXTS[style.context]))))
+    unit = CONTEXTS[style.context]
+    # Rather narrow panels than low ones, where the figure does not grow.
+    least = inches if style.aspect is None else min(inches, _LEAST_NARROW)
+    width, height = (size / style.scale / unit for size in style.size())
+    most = min(count, max(1, int(width / least)))
     fewest = -(-count // most)
     # Rows as long as each other, as far as they can be.
     columns = [-(-count // rows) for rows in range(fewest, count + 1)]
-    if (whole := style.aspect) is None:
+    if style.aspect is None:
         return columns[0]
 
     def is_off(number: int) -> float:
-        shape = whole * -(-count // number) / number
-        return abs(float(np.log(shape / aspect)))
+        rows = -(-count // number)
+        wide = max((width - _AROUND[0]) / number - _LABELS[0], 0.01)
+        high = max((height - _AROUND[1]) / rows - _LABELS[1], 0.01)
+        # Also what the last row has no panels for, and how much is missing to the
+        # least width.
+        unused, missing = rows * number / count, max(inches * number / width, 1.0)
+        return float(abs(np.log(wide / high / aspect)) + np.log(unused * missing))
 
     return min(columns, key=is_off)
 
@@ -322,6 +346,8 @@ def _break_label(
     own: bool,
 ) -> None:
     """Breaks the name of an axis into lines that have room, where one has not."""
+    import matplotlib as mpl
+
     place = 0 if axis == "x" else 1
     ends = _ends(all_axes, place)
     if axis == "x" or not own or style.aspect is not None:
@@ -337,9 +363,18 @@ def _break_label(
         room = ends[1] - ends[0]
     box = label.get_window_extent(figure.canvas.get_renderer())
     if box.size[place] > room:
-        text = wrapping.wrapped_markup(
-            figure, style, label.get_text(), width=room / figure.dpi
-        )
+        whole = " ".join(label.get_text().split())
+        text = wrapping.wrapped_markup(figure, style, whole, width=room / figure.dpi)
+        if axis == "y" and style.aspect is not None and text.count("\n") > 1:
+            # In a flat figure many lines take the width of panels.
+            label.set_fontsize(mpl.rcParams["ytick.labelsize"])
+            text = wrapping.wrapped_markup(
+                figure,
+                style,
+                whole,
+                width=room / figure.dpi,
+                size=label.get_fontsize(),
+            )
         label.set_text(text)
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["TextBox", "misfits", "text_box", "text_boxes"]
+__all__ = ["LEAST_PANEL", "TextBox", "misfits", "text_box", "text_boxes"]
 
 # Inches of a panel in which something can be seen, for text of 7.5 points.
-_LEAST_PANEL = (0.45, 0.3)
+LEAST_PANEL = (0.45, 0.3)
 # A box has room for the deepest and the highest letter, and some at its ends: so much
 # of it, in parts of the height of a line, is empty.
 _EMPTY = 0.11
@@ -54,12 +54,16 @@ def text_box(text: Any, renderer: Any) -> Any:
     return Text.get_window_extent(text, renderer)
 
 
-def misfits(figure: Any, renderer: Any) -> list[str]:
+def misfits(
+    figure: Any, renderer: Any, *, least_panel: tuple[float, float] = LEAST_PANEL
+) -> list[str]:
     """Says what of a figure, whose layout is done, can't be read.
 
     Args:
       figure: The figure.
       renderer: What measures text as it will be drawn.
+      least_panel: Width and height of a panel, at least, in inches, for text of 7.5
+        points.
 
     Returns:
       A part of a sentence for each: of texts that are cut off at an edge or overlap
@@ -71,7 +75,7 @@ def misfits(figure: Any, renderer: Any) -> list[str]:
             continue
         size = axes.bbox.width / figure.dpi, axes.bbox.height / figure.dpi
         unit = _small_text(axes) / 7.5
-        least = [unit * inches for inches in _LEAST_PANEL]
+        least = [unit * inches for inches in least_panel]
         short = [inches < wanted for inches, wanted in zip(size, least, strict=True)]
         # Images, which keep their shape, may be short in one direction.
         if all(short) if axes.images else any(short):

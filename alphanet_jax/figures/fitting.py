@@ -6,28 +6,47 @@ asked for has that size, or is refused with the least that would do.
 
 import contextlib
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import extents, wrapping
-from alphanet_jax.figures.style import Style
+from alphanet_jax.figures.style import CONTEXTS, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["fitted"]
+__all__ = ["Room", "fitted"]
 
 # Draws a figure in a style.
 Render = Callable[[Style], "Figure"]
+# Draws one, and says what of it can't be read.
+_Attempt = Callable[[Style], "tuple[Figure, list[str]]"]
 
 # By how much figures that choose their own height may grow.
 _GROWTH = (1.15, 1.35, 1.6, 2.0, 2.6)
+# By how much other ways must have more room.
+_MUCH_MORE = 1.25
 _MOST_WIDTH = 40.0  # inches, of those that are tried
 _STEP = 0.1  # of aspects and of inches that are tried
+
+
+class Room(NamedTuple):
+    """How much room panels need, in inches for text of the usual size.
+
+    Attributes:
+      least: Width and height of a panel; what has smaller ones is refused.
+      enough: Height of panels of their aspect, below which other ways are tried.
+      aspect: Width by height that panels are meant to have.
+    """
+
+    least: tuple[float, float] = extents.LEAST_PANEL
+    enough: float = 0.9
+    aspect: float = 1.5
 
 
 def fitted(
@@ -35,13 +54,16 @@ def fitted(
     style: Style,
     *,
     instead: Sequence[Render] = (),
+    needs: Room | None = None,
 ) -> "Figure":
     """Draws a figure so that nothing is cut off or overlaps.
 
     Args:
       render: Draws it in a style.
       style: The style, which is applied.
-      instead: What draws it in other ways, where that has no room.
+      instead: What draws it in other ways, where that has no room, or little and they
+        have more.
+      needs: How much room its panels need.
 
     Returns:
       The figure, of the size of the style where that has one.
@@ -49,27 +71,39 @@ def fitted(
     Raises:
       UserError: If that size does not suffice; names the least that does.
     """
-    figure, reasons = _try(render, style)
-    if not reasons:
+    needs = needs or Room()
+    figure, reasons = _try(render, style, needs)
+    room = _room(figure, style, needs)
+    if not reasons and (style.aspect is None or room >= needs.enough):
         return figure
     width, height = figure.get_size_inches() / style.scale
-    _close(figure)
-    for other in instead:
-        figure, still = _try(other, style)
-        if not still:
-            return figure
+    best = None if reasons else figure
+    if reasons:
         _close(figure)
+    for other in instead:
+        figure, still = _try(other, style, needs)
+        few = best is not None and _room(figure, style, needs) < _MUCH_MORE * room
+        if still or few:
+            _close(figure)
+            continue
+        if best is not None:
+            _close(best)
+        best, room = figure, _room(figure, style, needs)
+    if best is not None:
+        return best
     if style.aspect is None and style.panel_aspect is None:
         for growth in _GROWTH:
             aspect = float(width / (growth * height))
-            figure, still = _try(render, dataclasses.replace(style, aspect=aspect))
+            look = dataclasses.replace(style, aspect=aspect)
+            figure, still = _try(render, look, needs)
             if not still:
                 return figure
             _close(figure)
-    raise UserError(_refusal((render, *instead), style, float(width), reasons))
+    ways = [functools.partial(_try, way, needs=needs) for way in (render, *instead)]
+    raise UserError(_refusal(ways, style, float(width), reasons))
 
 
-def _try(render: Render, style: Style) -> "tuple[Figure, list[str]]":
+def _try(render: Render, style: Style, needs: Room) -> "tuple[Figure, list[str]]":
     """Draws a figure; returns also what of it can't be read."""
     with _collapse_is_silent() as collapsed:
         figure = render(style)
@@ -78,10 +112,23 @@ def _try(render: Render, style: Style) -> "tuple[Figure, list[str]]":
         # Labels of ticks may take other room once panels have theirs.
         if not np.allclose(before, _places(figure), rtol=0.0, atol=1e-4):
             figure.draw_without_rendering()
-    reasons = extents.misfits(figure, wrapping.renderer_of(figure, style))
+    reasons = extents.misfits(
+        figure, wrapping.renderer_of(figure, style), least_panel=needs.least
+    )
     if collapsed and not reasons:
         reasons = ["panels have no room"]
     return figure, reasons
+
+
+def _room(figure: Any, style: Style, needs: Room) -> float:
+    """Returns how high panels of their aspect can be, in inches of usual text."""
+    sizes = [
+        axes.bbox.size / figure.dpi
+        for axes in figure.axes
+        if axes.get_visible() and axes.axison
+    ]
+    least = min((min(size[0] / needs.aspect, size[1]) for size in sizes), default=0.0)
+    return float(least) / style.scale / CONTEXTS[style.context]
 
 
 def _places(figure: Any) -> np.ndarray:
@@ -117,7 +164,7 @@ def _close(figure: Any) -> None:
 
 
 def _refusal(
-    ways: Sequence[Render],
+    ways: Sequence[_Attempt],
     style: Style,
     width: float,
     reasons: Sequence[str],
@@ -155,7 +202,7 @@ def _refusal(
 
 
 def _most_aspect(
-    ways: Sequence[Render], style: Style, name: str, value: float
+    ways: Sequence[_Attempt], style: Style, name: str, value: float
 ) -> float | None:
     """Finds the greatest aspect, of those in steps, that has room; None for none."""
     steps = [round(_STEP * i, 1) for i in range(2, int(value / _STEP + 0.999))]
@@ -167,7 +214,7 @@ def _most_aspect(
     return _first(does, steps[::-1])
 
 
-def _least_width(ways: Sequence[Render], style: Style, width: float) -> float | None:
+def _least_width(ways: Sequence[_Attempt], style: Style, width: float) -> float | None:
     """Finds the least width, of those in steps, that has room; None for none."""
     first = int(width / _STEP) + 1
     steps = [round(_STEP * i, 1) for i in range(first, int(_MOST_WIDTH / _STEP) + 1)]
@@ -200,9 +247,9 @@ def _first(does: Callable[[float], bool], steps: Sequence[float]) -> float | Non
     return steps[high]
 
 
-def _has_room(ways: Sequence[Render], style: Style) -> bool:
-    for render in ways:
-        figure, reasons = _try(render, style)
+def _has_room(ways: Sequence[_Attempt], style: Style) -> bool:
+    for attempt in ways:
+        figure, reasons = attempt(style)
         _close(figure)
         if not reasons:
             return True

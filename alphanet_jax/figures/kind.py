@@ -99,6 +99,7 @@ class Kind(Generic[N, D]):
       needs_data: Whether it may need the datasets themselves.
       needs_wordnet: Whether it may need WordNet.
       more_files: Files that are written beside it.
+      room: How much room its panels need; by default that of most.
       packages: Packages that it needs besides matplotlib, by the names that they are
         imported by; the extra 'plots' has them.
     """
@@ -113,6 +114,7 @@ class Kind(Generic[N, D]):
     needs_data: bool = False
     needs_wordnet: bool = False
     more_files: MoreFiles[N, Any] | None = None
+    room: fitting.Room | None = None
     packages: tuple[str, ...] = ()
 
     @property
@@ -173,7 +175,10 @@ class Kind(Generic[N, D]):
             beside = dataclasses.replace(chosen, legend_loc="beside")
             instead.append(lambda look: self.render(numbers, look, beside))
         return fitting.fitted(
-            lambda look: self.render(numbers, look, chosen), style, instead=instead
+            lambda look: self.render(numbers, look, chosen),
+            style,
+            instead=instead,
+            needs=self.room,
         )
 
 

@@ -57,8 +57,8 @@ class LegendOptions:
     ] = 0
     legend_loc: Annotated[
         str,
-        "where the legend is: above (in a flat figure beside, where it has room there "
-        "alone), beside, none, or a place inside such as 'upper right'",
+        "where the legend is: above (in a flat figure beside, where that leaves panels "
+        "more room), beside, none, or a place inside such as 'upper right'",
     ] = "above"
     legend_bbox_to_anchor: Annotated[
         Sequence[float] | None,

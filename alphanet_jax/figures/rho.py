@@ -1,6 +1,6 @@
 """Split accuracy against rho: the numbers that two kinds of figure draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from alphanet_jax.figures.style import Style
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
 
-__all__ = ["draw_splits", "label_rhos", "split_accuracies_by_rho"]
+__all__ = ["draw_splits", "label_rhos", "relabel_rhos", "split_accuracies_by_rho"]
 
 _NAMES = ("experiment", "rho", "split", "accuracy", "low", "high", "baseline", "runs")
 
@@ -110,18 +110,24 @@ def draw_splits(
     return handles
 
 
-def label_rhos(axes: Any, rhos: np.ndarray) -> None:
-    """Labels the rho axis with those of the values that have room, short ones first."""
+def label_rhos(axes: Any, rhos: np.ndarray, *, width: float = 0.0) -> None:
+    """Labels the rho axis with those of the values that have room, short ones first.
+
+    Args:
+      axes: The axes.
+      rhos: The values.
+      width: Width of the axes in inches; 0 where it is not known yet.
+    """
     import matplotlib as mpl
 
     ticks = np.unique(rhos)
     axes.set_xticks(ticks, minor=True, labels=[""] * len(ticks))
     figure = axes.get_figure()
     em = mpl.rcParams["xtick.labelsize"] / 72.0
-    # Where the axes begin and end is known only when all is drawn: labels of the other
-    # axis take about this much.
-    columns = axes.get_subplotspec().get_gridspec().ncols
-    width = max(figure.get_figwidth() / columns - 5.0 * em, 5.0 * em)
+    if not width:
+        # Labels of the other axis take about this much.
+        columns = axes.get_subplotspec().get_gridspec().ncols
+        width = max(figure.get_figwidth() / columns - 5.0 * em, 5.0 * em)
     inches = width / 1.1 / max(float(np.ptp(ticks)), 1e-9)
     ruler = axes.text(0.0, 0.0, "", fontsize=mpl.rcParams["xtick.labelsize"])
     kept: list[tuple[float, float]] = []  # middle and half width, in inches
@@ -136,3 +142,15 @@ def label_rhos(axes: Any, rhos: np.ndarray) -> None:
     ruler.remove()
     labeled.sort()
     axes.set_xticks(labeled, [f"{tick:g}" for tick in labeled])
+
+
+def relabel_rhos(figure: Any, rhos: Mapping[Any, np.ndarray]) -> None:
+    """Labels rho axes once more, when all is drawn that takes room beside them.
+
+    Args:
+      figure: The figure.
+      rhos: The values, by the axes that they are on.
+    """
+    figure.draw_without_rendering()
+    for axes, values in rhos.items():
+        label_rhos(axes, values, width=axes.bbox.width / figure.dpi)

@@ -1,15 +1,30 @@
 """Text measured, and broken into lines that are no wider than there is room."""
 
+import collections
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alphanet_jax.figures.style import Style
 
-__all__ = ["renderer_of", "text_ruler", "wrapped", "wrapped_markup"]
+__all__ = ["renderer_of", "short_names", "text_ruler", "wrapped", "wrapped_markup"]
 
 _MORE = "..."
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Returns the first of names that list synonyms, where no other has that, too.
+
+    Examples:
+      >>> short_names(["maillot, tank suit", "crane, bird"])
+      {'maillot, tank suit': 'maillot', 'crane, bird': 'crane'}
+      >>> short_names(["crane, bird", "crane, machine"])
+      {'crane, bird': 'crane, bird', 'crane, machine': 'crane, machine'}
+    """
+    first = {name: name.partition(",")[0].strip() or name for name in names}
+    known = collections.Counter(first.values())
+    return {name: first[name] if known[first[name]] == 1 else name for name in first}
 
 
 def renderer_of(figure: Any, style: Style) -> Any:

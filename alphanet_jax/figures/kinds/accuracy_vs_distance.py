@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import distances, drawing, statistics, wrapping
+from alphanet_jax.figures import distances, drawing, statistics
 from alphanet_jax.figures.classes import experiment_looks, line_over_classes
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
@@ -29,9 +29,11 @@ from alphanet_jax.figures.options import (
 from alphanet_jax.figures.panel import (
     CORNERS,
     draw_band,
+    draw_guide,
     emptiest_corner,
     label_log,
     limit_bands,
+    make_room_for_notes,
     note_box,
     set_ticks,
     zero_line,
@@ -59,6 +61,8 @@ _ACC_LABELS = {
 }
 # Correlations that a corner of a panel has room for.
 _MOST_INSIDE = 4
+# Their lines, and how wide they are, by the size of their text.
+_LINE_OF_R, _WIDTH_OF_R = 1.3, 5.0
 # Inches of a panel that has others beside it, for text of the usual size.
 _LEAST_BESIDE = 1.05
 
@@ -105,8 +109,8 @@ class _DrawOptions(LegendOptions):
     plot_r_loc: Annotated[
         str,
         About(
-            "where: best (the emptiest corner; beside the panel for more than four), "
-            + ", ".join(CORNERS),
+            "where: best (the emptiest corner, if it has room; beside the panel for "
+            "more than four), " + ", ".join(CORNERS),
             choices=("best", *CORNERS),
         ),
     ] = "best"
@@ -273,10 +277,16 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     # Among the points, where these are.
     figure.draw_without_rendering()
     if rows and not beside:
-        for axes, part in zip(shown, rows, strict=True):
-            _write_r(axes, part, color_of, style, options, beside=False)
+        unit = _size_of_r(style, options) / 72.0 * figure.dpi
+        fits = [True] * len(rows)
+        if options.plot_r_loc == "best":
+            heights = [_LINE_OF_R * unit * len(part["r"]) for part in rows]
+            fits = make_room_for_notes(shown, _WIDTH_OF_R * unit, heights)
+        for axes, part, fit in zip(shown, rows, fits, strict=True):
+            if fit:
+                _write_r(axes, part, color_of, style, options, beside=False)
     if guide is not None:
-        _draw_guide(figure, guide, x_name, y_name, style)
+        draw_guide(figure, guide, x_name, y_name, style)
     return figure
 
 
@@ -381,6 +391,15 @@ def _set_axis(
     )
 
 
+def _size_of_r(style: Style, options: _DrawOptions) -> float:
+    """Returns the size of correlations, in points."""
+    import matplotlib as mpl
+
+    if options.r_font_size:
+        return options.r_font_size * style.scale * CONTEXTS[style.context]
+    return float(mpl.rcParams["legend.fontsize"])
+
+
 def _write_r(
     axes: Any,
     correlations: Columns,
@@ -400,22 +419,19 @@ def _write_r(
       options: How large, and where.
       beside: Whether they are outside of the panel, at its right.
     """
-    import matplotlib as mpl
-
-    size = mpl.rcParams["legend.fontsize"]
-    if options.r_font_size:
-        size = options.r_font_size * style.scale * CONTEXTS[style.context]
+    size = _size_of_r(style, options)
     place, count = options.plot_r_loc, len(correlations["r"])
     if beside:
         place = "upper right"
     elif place == "best":
         needed = size / 72.0 * axes.figure.dpi
-        place = emptiest_corner(axes, 5.0 * needed, 1.3 * count * needed)
+        corner = _WIDTH_OF_R * needed, _LINE_OF_R * count * needed
+        place, _ = emptiest_corner(axes, *corner)
     vertical, side = place.split()
     upper, right = vertical == "upper", side == "right"
     names, values = correlations["experiment"].tolist(), correlations["r"].tolist()
     for row, (name, r) in enumerate(zip(names, values, strict=True)):
-        from_edge = 2 + 1.3 * size * (row if upper else count - 1 - row)
+        from_edge = 2 + _LINE_OF_R * size * (row if upper else count - 1 - row)
         axes.annotate(
             f"$r = {round(r, 2) + 0.0:.2f}$",
             (float(right), float(upper)),
@@ -431,60 +447,6 @@ def _write_r(
             color=colors[name],
             bbox=note_box(style),
             zorder=4,
-        )
-
-
-def _draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
-    """Makes a panel of two arrows with the names of the axes beside them.
-
-    The names are in the panel, which has nothing else in it; the layout is done.
-    """
-    import matplotlib as mpl
-
-    axes.tick_params(
-        which="both", left=False, bottom=False, labelleft=False, labelbottom=False
-    )
-    for at, marker in (((1.0, 0.0), ">"), ((0.0, 1.0), "^")):
-        axes.plot(
-            *([value] for value in at),
-            marker=marker,
-            color=style.foreground,
-            markersize=0.8 * mpl.rcParams["lines.markersize"],
-            transform=axes.transAxes,
-            clip_on=False,
-        )
-    figure.draw_without_rendering()
-    width, height = (size / figure.dpi for size in axes.bbox.size)
-    pad = 4.0 / 72.0
-    for size in (mpl.rcParams["axes.labelsize"], mpl.rcParams["xtick.labelsize"]):
-        measure = wrapping.text_ruler(figure, style, size=size)
-        texts = {}
-        left = width - pad
-        for name, text in (("y", y), ("x", x)):
-            room = (height if name == "y" else left) - pad
-            texts[name] = wrapping.wrapped_markup(
-                figure, style, text, width=max(room, pad), size=size
-            )
-            left -= measure(texts["y"])[1] + pad
-        wide, high = measure(texts["x"])
-        beside = wide + measure(texts["y"])[1] + 2.0 * pad <= width
-        if beside and max(high, measure(texts["y"])[0]) + pad <= height:
-            break
-    for text, at, turn, sides in (
-        (texts["y"], (0.0, 1.0), 90.0, ("left", "top")),
-        (texts["x"], (1.0, 0.0), 0.0, ("right", "bottom")),
-    ):
-        axes.annotate(
-            text,
-            at,
-            xycoords="axes fraction",
-            xytext=(4.0, -4.0) if turn else (-4.0, 4.0),
-            textcoords="offset points",
-            rotation=turn,
-            ha=sides[0],
-            va=sides[1],
-            multialignment="center",
-            fontsize=size,
         )
 
 

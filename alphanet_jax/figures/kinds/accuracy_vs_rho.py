@@ -107,6 +107,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         labels=titles,
         legend=options,
     )
+    if options.major_xticks is None and options.minor_xticks is None:
+        rho.relabel_rhos(figure, {axes: columns["rho"]})
     return figure
 
 

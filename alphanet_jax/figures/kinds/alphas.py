@@ -163,7 +163,9 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
                     **looks[rank],
                 )
         axes.set_ylim(0.0, top)
-        axes.set_xlim(-1.0, 1.0)
+        # Lines at the ends are not on the axis.
+        end = 1.05 if "parts" in tables else 1.0
+        axes.set_xlim(-end, end)
         axes.set_xticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         axes.xaxis.set_major_formatter("{x:g}")
         zero_line(axes, style, vertical=True)

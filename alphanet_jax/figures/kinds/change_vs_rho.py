@@ -115,6 +115,10 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         labels=labels,
         legend=options,
     )
+    parts = by_dataset.values()
+    rho.relabel_rhos(
+        figure, {axes: p["rho"] for axes, p in zip(all_axes, parts, strict=True)}
+    )
     return figure
 
 

@@ -1,17 +1,24 @@
 """Accuracy of every class before and after, by the number of its training samples."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures import drawing, fitting, wrapping
 from alphanet_jax.figures.classes import LEAST_WIDTH, MANY_BARS, class_accuracy
 from alphanet_jax.figures.kind import Kind
-from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, split_by
+from alphanet_jax.figures.numbers import (
+    Columns,
+    Numbers,
+    Sources,
+    make_columns,
+    split_by,
+)
 from alphanet_jax.figures.options import About, PanelOptions
-from alphanet_jax.figures.panel import label_log
+from alphanet_jax.figures.panel import label_log, spell_splits
 from alphanet_jax.figures.style import Style
 
 __all__ = ["KIND"]
@@ -21,14 +28,16 @@ Accuracy of every class of the unchanged classifier and of AlphaNet's (the mean 
 runs), as bars in the order of class size, and above them the number of training samples
 of every class, as a line on a log axis; a panel for each experiment. Of a bar, what was
 gained or lost has a color of its own: with what was lost it is the accuracy before,
-with what was gained the accuracy after. Of more classes than --max_bars, those next to
-each other share a bar. The original's PlotClsAccAndSamples.
+with what was gained the accuracy after. Of more classes than --max_bars, or than
+have room, those next to each other share a bar. The original's PlotClsAccAndSamples.
 
   python main.py plot class_accuracy_and_samples --base_res_dir=results/quickstart \\
       --width=full --out=classes.pdf"""
 
 # Part of the height of a panel that bars have, and that the line has above them.
 _BARS, _LINE = 0.7, 0.24
+# Points from a bar to the next, at least.
+_LEAST_PITCH = 1.2
 # Points from a tick of training samples to the next, at least.
 _APART = 1.5
 
@@ -86,9 +95,12 @@ def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
     starts = _starts(splits)
     ends = [*starts[1:], len(splits)]
     return [
-        (first, min(first + size, end))
+        (first, next_first)
         for start, end in zip(starts, ends, strict=True)
-        for first in range(start, end, size)
+        for first, next_first in itertools.pairwise(
+            # Equally many, as far as they can be.
+            np.linspace(start, end, -(-(end - start) // size) + 1, dtype=int).tolist()
+        )
     ]
 
 
@@ -120,36 +132,42 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     wrap = all_axes[0].get_gridspec().ncols
     sizes = columns["samples"]
     handles: list[Any] = []
+    most = 1
     names: list[Any] = []
     rights: list[Any] = []
     for place, (axes, (name, part)) in enumerate(
         zip(all_axes, by_experiment.items(), strict=True)
     ):
-        handles = _draw_bars(axes, bars[name], style)
+        shared = _share_more(all_axes[0], bars[name], _starts(part["split"]))
+        most = max(most, int(shared["classes"].max()))
+        handles = _draw_bars(axes, shared, style)
         _label_splits(axes, part, style)
         right = axes.twinx()
         rights.append(right)
         handles.append(_draw_sizes(right, part, style))
         _scale_sizes(right, sizes)
-        if place % wrap == wrap - 1 or axes is all_axes[-1]:
+        is_end = place % wrap == wrap - 1
+        if is_end:
             # Beside the line, as far as it has room there.
             names.append(right.set_ylabel("Training samples", y=1.0, ha="right"))
-        else:
+        if not is_end and axes is not all_axes[-1]:
             right.tick_params(labelright=False)
         axes.spines["left"].set_bounds(0.0, 100.0)
         axes.set_yticks([0.0, 50.0, 100.0])
     all_axes[0].set_ylim(0.0, 100.0 / _BARS)
+    sharing = f" (up to {most} a bar)" if most > 1 else ""
     drawing.finish(
         figure,
         all_axes,
         style,
-        x="Classes, largest first",
+        x=f"Classes, largest first{sharing}",
         y="Class accuracy (%)",
         titles=list(by_experiment),
         handles=handles,
         labels=["Kept", "Gained", "Lost", "Training samples"],
         legend=options,
     )
+    spell_splits(figure, all_axes, style)
     shorter = ["Training\nsamples"]
     if options.legend_loc != "none":
         shorter.append("")  # the legend says what the line is
@@ -163,6 +181,43 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
             name.set(text=text, multialignment="center")
     _thin_minor_ticks(rights)
     return figure
+
+
+def _share_more(axes: Any, bars: Columns, starts: Sequence[int]) -> Columns:
+    """Averages bars next to each other, of one split, where they would be too thin.
+
+    Args:
+      axes: A panel.
+      bars: Its bars.
+      starts: Ranks where splits begin.
+    """
+    grid = axes.get_subplotspec().get_gridspec()
+    # Where the axes begin and end is known only when all is drawn: labels take about
+    # this much.
+    points = 72.0 * max(0.72 * axes.get_figure().get_figwidth() / grid.ncols, 0.3)
+    count = len(bars["first"])
+    share = int(np.ceil(_LEAST_PITCH * count / points)) if count > 1 else 1
+    if share <= 1:
+        return bars
+    places = np.searchsorted(bars["first"], starts).tolist()
+    ends = [*places[1:], count]
+    firsts = [
+        first
+        for place, end in zip(places, ends, strict=True)
+        # Equally many, as far as they can be.
+        for first in np.linspace(
+            place, end, -(-(end - place) // share), endpoint=False, dtype=int
+        ).tolist()
+    ]
+    classes = np.add.reduceat(bars["classes"], firsts)
+    made = {"first": bars["first"][firsts], "classes": classes}
+    for name in ("before", "after"):
+        values = bars[name]
+        weights = np.where(np.isfinite(values), bars["classes"], 0)
+        sums = np.add.reduceat(np.where(weights > 0, values, 0.0) * weights, firsts)
+        totals = np.add.reduceat(weights, firsts)
+        made[name] = np.where(totals > 0, sums / np.maximum(totals, 1), np.nan)
+    return made
 
 
 def _draw_bars(axes: Any, part: Any, style: Style) -> list[Any]:
@@ -262,4 +317,6 @@ KIND = Kind(
     compute=_compute,
     draw_options=PanelOptions,
     render=_render,
+    # Bars for many classes are to be wide.
+    room=fitting.Room(aspect=LEAST_WIDTH),
 )

@@ -1,6 +1,5 @@
 """Change in the accuracy of every class, sorted within its split."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -20,7 +19,7 @@ from alphanet_jax.figures.numbers import (
     split_by,
 )
 from alphanet_jax.figures.options import COL_WRAP, NoOptions
-from alphanet_jax.figures.panel import note_box, zero_line
+from alphanet_jax.figures.panel import note_box, spell_splits, zero_line
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
 
@@ -41,11 +40,13 @@ PlotClsAccDeltaBySplit.
 # Points, and pixels, from a bar to the next, of which a part is between them.
 _LEAST_PITCH, _LEAST_PIXELS = 1.6, 4.0
 # Lines of text that a panel is high, at least, so that classes are named in it; and
-# inches of a name that is cut, for text of one point.
-_LEAST_LINES = 6.0
-_NAME_WIDTH = 0.11
+# inches of a name that is cut, at most and at least, for text of one point.
+_LEAST_LINES = 5.0
+_NAME_WIDTH, _LEAST_NAME_WIDTH = 0.11, 0.08
 # How far, in lines, the number at a mean may be from where it belongs.
-_MOST_ASTRAY = 0.6
+_MOST_ASTRAY = 0.35
+# Points from notes to the ends of a panel: their boxes are not to hide an axis.
+_ASIDE = 2.5
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         aspect=1.6,
         sharex=False,
     )
+    columns_of = list(by_experiment.values())
+    same = all(_sizes(part) == _sizes(columns_of[0]) for part in columns_of)
     share = max(
         _classes_per_bar(all_axes[0], style, len(part["change"]))
         for part in by_experiment.values()
@@ -119,6 +122,14 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         panel = _draw_panel(axes, columns, means[name], style, share=share)
         lines += panel[0]
         names += panel[1]
+    if same:
+        # What is below a column of panels is below each of them.
+        wrap = all_axes[0].get_gridspec().ncols
+        for axes in all_axes[:-wrap]:
+            axes.tick_params(labelbottom=False)
+    # Ticks are those of the end before labels are broken into lines beside them.
+    figure.draw_without_rendering()
+    _make_room(_line_height(figure), lines, names)
     sharing = f" ({share} a bar)" if share > 1 else ""
     drawing.finish(
         figure,
@@ -128,29 +139,15 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         y="Change in accuracy (points)",
         titles=list(by_experiment),
     )
-    _shorten_ticks(figure, all_axes, style)
+    spell_splits(figure, all_axes, style)
     _write_notes(figure, style, lines, names)
     return figure
 
 
-def _shorten_ticks(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
-    """Shortens the names of splits where they would touch."""
-    import matplotlib as mpl
-
-    figure.draw_without_rendering()
-    renderer = wrapping.renderer_of(figure, style)
-    gap = 0.5 * mpl.rcParams["legend.fontsize"] * figure.dpi / 72.0
-    boxes = [
-        [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
-        for axes in all_axes
-    ]
-    if all(a.x1 + gap <= b.x0 for row in boxes for a, b in itertools.pairwise(row)):
-        return
-    long = drawing.SPLIT_TITLES["medium"]
-    for axes in all_axes:
-        texts = [label.get_text() for label in axes.get_xticklabels()]
-        texts = [text.replace(long, "Med.") for text in texts]
-        axes.set_xticks(axes.get_xticks(), texts)
+def _sizes(columns: Columns) -> list[tuple[str, int]]:
+    """Returns how many classes of each split there are."""
+    names, counts = np.unique(columns["split"], return_counts=True)
+    return list(zip(names.tolist(), counts.tolist(), strict=True))
 
 
 def _classes_per_bar(axes: Any, style: Style, count: int) -> int:
@@ -178,6 +175,7 @@ def _draw_panel(
 
     unit = mpl.rcParams["lines.linewidth"]
     total = len(columns["change"])
+    shorter = wrapping.short_names(columns["name"].tolist())
     gap = max(1.0, 0.03 * total)
     overall = float(select(means, split="overall")["change"][0])
     start, ticks, labels = 0.0, [], []
@@ -215,8 +213,11 @@ def _draw_panel(
             up = change >= 0.0 if size == 1 else not low
             # Beyond its bar: a class that loses least may gain, and the other way.
             end_of_bar = max(change, 0.0) if up else min(change, 0.0)
-            note = _Note(axes, str(here["name"][place]), at, end_of_bar, up, not place)
-            names.append(note._replace(color=color, value=change))
+            name = str(here["name"][place])
+            note = _Note(axes, name, at, end_of_bar, up, not place)
+            names.append(
+                note._replace(color=color, value=change, shorter=shorter[name])
+            )
         ticks.append(start + size / 2)
         labels.append(f"{drawing.SPLIT_TITLES[split]}\n({size:,})")
         start = end + gap
@@ -252,27 +253,15 @@ class _Note(NamedTuple):
     right: bool
     color: Any = None
     value: float = np.nan  # written after the text, which is a name then
+    shorter: str = ""  # what may be written of that name
 
 
 def _write_notes(
     figure: Any, style: Style, lines: Sequence[_Note], names: Sequence[_Note]
 ) -> None:
     """Writes what is at means and at bars, as far as it has room in its panel."""
-    import matplotlib as mpl
-
-    size = mpl.rcParams["legend.fontsize"]
     figure.draw_without_rendering()
-    line = 1.2 * size / 72.0 * figure.dpi
-    # Room for names beyond the longest bars, where panels are high enough.
-    axes = lines[0].axes
-    with_names = axes.bbox.height > _LEAST_LINES * line
-    room = (1.3 if with_names else 0.3) * line / axes.bbox.height
-    low, high = axes.dataLim.y0, axes.dataLim.y1
-    for note in (*lines, *names):
-        low, high = min(low, note.y), max(high, note.y)
-    reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
-    pad = max(reach * room, 1e-9)
-    axes.set_ylim(low - pad, high + pad)
+    with_names = _make_room(_line_height(figure), lines, names)
     figure.draw_without_rendering()
     placed: dict[Any, list[Any]] = {}
     for note in lines:
@@ -280,54 +269,101 @@ def _write_notes(
         placed.setdefault(note.axes, []).extend([box] if box is not None else [])
     if not with_names:
         return
-    # Those that change most come first. Each is cut, so that as many as can be have a
-    # place; and then as whole as the others let it.
+    # Those that change most come first. Each is as short as it may be, so that as many
+    # as can be have a place; and then as whole as the others let it.
     found = []
     for note in sorted(names, key=lambda note: -abs(note.value)):
-        if abs(note.value) > 1e-9:
-            cut, *longer = _spellings(figure, style, note)
-            others = placed.setdefault(note.axes, [])
-            box = _place(figure, style, note, cut, others)
+        if abs(note.value) <= 1e-9:
+            continue
+        spellings = _spellings(figure, style, note)
+        others = placed.setdefault(note.axes, [])
+        for place, text in enumerate(spellings):
+            box = _place(figure, style, note, text, others)
             if box is not None:
                 others.append(box)
-                found.append((note, box, note.axes.texts[-1], longer))
-    for note, cut_box, cut_text, longer in found:
-        others, (box, shown) = placed[note.axes], (cut_box, cut_text)
+                found.append((note, box, note.axes.texts[-1], spellings[place + 1 :]))
+                break
+    for note, first_box, first_shown, longer in found:
+        others, (box, shown) = placed[note.axes], (first_box, first_shown)
         others.remove(box)
         for text in longer:
             other = _place(figure, style, note, text, others)
-            if other is not None:
-                shown.remove()
-                box, shown = other, note.axes.texts[-1]
+            if other is None:
+                continue
+            # Rather shorter than on more bars.
+            if _bars_below(note.axes, other) > _bars_below(note.axes, box):
+                note.axes.texts[-1].remove()
+                continue
+            shown.remove()
+            box, shown = other, note.axes.texts[-1]
         others.append(box)
 
 
+def _line_height(figure: Any) -> float:
+    """Returns the height of a line of notes, in pixels."""
+    import matplotlib as mpl
+
+    return float(1.2 * mpl.rcParams["legend.fontsize"] / 72.0 * figure.dpi)
+
+
+def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> bool:
+    """Makes room for notes beyond the longest bars of all panels.
+
+    Args:
+      line: Height of a line of their text, in pixels.
+      lines: What is written at means.
+      names: What is written at bars.
+
+    Returns:
+      Whether panels are high enough for names.
+    """
+    axes = lines[0].axes
+    with_names = axes.bbox.height > _LEAST_LINES * line
+    # Of a class alone in its split, its name is beyond the number at its mean.
+    high = axes.bbox.height > 2.0 * _LEAST_LINES * line
+    lonely = high and len(names) < 2 * len(lines)
+    room = (2.6 if lonely else 1.3 if with_names else 0.3) * line / axes.bbox.height
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    for note in (*lines, *names):
+        low, high = min(low, note.y), max(high, note.y)
+    reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
+    pad = max(reach * room, 1e-9)
+    axes.set_ylim(low - pad, high + pad)
+    return with_names
+
+
 def _spellings(figure: Any, style: Style, note: _Note) -> list[str]:
-    """Returns what may be written of a class: its name cut, in two lines, or whole."""
+    """Returns what may be written of a class, ever longer.
+
+    That is its first name cut, if it must be, and whole, then all of its names, each in
+    two lines or one. A name is not cut to a few letters.
+    """
     import matplotlib as mpl
 
     size = mpl.rcParams["legend.fontsize"]
-    room = note.axes.bbox.width / figure.dpi
+    room = note.axes.bbox.width / figure.dpi - 2.0 * _ASIDE / 72.0
     value = _signed(note.value)
-    width = min(0.45 * room, _NAME_WIDTH * size)
-    cut = wrapping.wrapped(figure, style, note.text, width=width, size=size, lines=1)
-    name = style.text(" ".join(note.text.split()))
-    if cut == name:
-        return [f"{cut} {value}"]
-    whole = f"{name} {value}"
     ruler = wrapping.text_ruler(figure, style, size=size)
-    found = [f"{cut} {value}"]
-    length = ruler(whole)[0]
-    # A little more than half of it, where words are not equally long.
-    for part in (0.55, 0.65, 0.75):
-        width = min(part * length, room)
-        two = wrapping.wrapped_markup(figure, style, whole, width=width, size=size)
-        if two.count("\n") == 1 and ruler(two)[0] <= room:
-            found.append(two)
-            break
-    if length <= room:
-        found.append(whole)
-    return found
+    found = []
+    width = min(0.55 * room, _NAME_WIDTH * size)
+    if width >= _LEAST_NAME_WIDTH * size:
+        cut = wrapping.wrapped(
+            figure, style, note.shorter, width=width, size=size, lines=1
+        )
+        found.append(f"{cut} {value}")
+    for text in dict.fromkeys((note.shorter, note.text)):
+        whole = f"{style.text(' '.join(text.split()))} {value}"
+        length = ruler(whole)[0]
+        # A little more than half of it, where words are not equally long.
+        for part in (0.55, 0.65, 0.75):
+            line = min(part * length, room)
+            two = wrapping.wrapped_markup(figure, style, whole, width=line, size=size)
+            if two.count("\n") == 1 and ruler(two)[0] <= room:
+                found.append(two)
+                break
+        if length <= room:
+            found.append(whole)
+    return list(dict.fromkeys(found))
 
 
 def _place(
@@ -357,15 +393,18 @@ def _place(
     )
     panel = note.axes.bbox
     points = 72.0 / figure.dpi
+    aside_by = _ASIDE / points
     free = []
     for row in range(3 if is_name else 1):
         away = 2.0 + 1.25 * size * row
         shown.xyann = (0.0, away if note.up else -away)
         box = text_box(shown, renderer)
         # A note that is wider than its line does not leave the panel.
-        aside = max(panel.x0 - box.x0, 0.0) + min(panel.x1 - box.x1, 0.0)
-        updown = max(panel.y0 - box.y0, 0.0) + min(panel.y1 - box.y1, 0.0)
-        if is_name and row and abs(updown) > 1.0:
+        left, right = panel.x0 + aside_by - box.x0, panel.x1 - aside_by - box.x1
+        aside = max(left, 0.0) + min(right, 0.0)
+        low, high = panel.y0 + 0.5 * aside_by - box.y0, panel.y1 - box.y1
+        updown = max(low, 0.0) + min(high, 0.0)
+        if is_name and row and abs(updown) > aside_by:
             break
         if not is_name and abs(updown) * points > _MOST_ASTRAY * size:
             break

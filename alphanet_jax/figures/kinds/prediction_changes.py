@@ -363,35 +363,56 @@ def _keep_apart(figure: Any, axes: Any, texts: list[Any]) -> None:
                 moved = True
         if not moved:
             break
+    # Below the panel are the names of its bars.
+    floor = axes.bbox.y0
+    for place in reversed(range(len(texts))):
+        middles[place] = max(middles[place], floor + heights[place] / 2.0)
+        floor = middles[place] + 0.55 * heights[place]
     for text, middle in zip(texts, middles, strict=True):
         text.set_y(axes.transData.inverted().transform((0.0, middle))[1])
 
 
 class _Band(NamedTuple):
-    """A band of changed predictions, where it begins."""
+    """A band of changed predictions: where it begins and ends, and how thick it is."""
 
     axes: Any
-    low: float
-    high: float
+    start: float
+    end: float
+    percent: float
 
 
 def _write_on_band(figure: Any, band: _Band, looks: Mapping[str, Any]) -> None:
-    """Writes the percentage of a band that is thick enough for it."""
-    middle = (band.low + band.high) / 2.0
+    """Writes the percentage of a band where it is on this band alone, if it can be."""
     text = band.axes.text(
         _BAR + 0.02,
-        middle,
-        f"{band.high - band.low:.1f}",
+        band.start,
+        f"{band.percent:.1f}",
         ha="left",
         va="center",
         zorder=4,
         **looks,
     )
-    height = text.get_window_extent(figure.canvas.get_renderer()).height
-    to_pixels = band.axes.transData.transform
-    thickness = to_pixels((0.0, band.low))[1] - to_pixels((0.0, band.high))[1]
-    if thickness < height:
+    box = text.get_window_extent(figure.canvas.get_renderer())
+    to_data = band.axes.transData.inverted().transform
+    (first, _), (last, _) = to_data([(box.x0, 0.0), (box.x1, 0.0)])
+    # What is above the band at one side of the text, and below it at the other, is not
+    # on it all along.
+    tops = [_height_at(x, band.start, band.end) for x in (first, last)]
+    low, high = max(tops), min(tops) + band.percent
+    (_, bottom), (_, top) = band.axes.transData.transform([(0.0, high), (0.0, low)])
+    if top - bottom < 0.85 * box.height:
         text.remove()
+    else:
+        text.set_y((low + high) / 2.0)
+
+
+def _height_at(x: float, start: float, end: float) -> float:
+    """Returns where the edge of a band is, from its ends; x is within the panel."""
+    part = np.clip((x - _BAR) / (1.0 - 2.0 * _BAR), 0.0, 1.0)
+    # The curve's x is 1.5 t (1 - t) + t^3, between controls in the middle.
+    t = np.linspace(0.0, 1.0, 101)
+    t_there = np.interp(part, 1.5 * t * (1.0 - t) + t**3, t)
+    return float(start + (end - start) * t_there**2 * (3.0 - 2.0 * t_there))
 
 
 def _draw_bands(
@@ -421,7 +442,7 @@ def _draw_bands(
         if percent <= 0.0:
             continue
         if before != after:
-            changed.append(_Band(axes, a, a + percent))
+            changed.append(_Band(axes, a, b, percent))
         points = [
             *((left, a), (middle, a), (middle, b), (right, b)),
             *((right, b + percent), (middle, b + percent), (middle, a + percent)),

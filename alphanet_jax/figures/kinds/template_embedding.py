@@ -1,19 +1,16 @@
 """The classifier of a few class before and after, among its samples, in the plane."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import wrapping
+from alphanet_jax.figures import fitting, templates, wrapping
 from alphanet_jax.figures.drawing import draw_legend, grow
 from alphanet_jax.figures.embedding import embed
-from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
-    Columns,
     Numbers,
     Sources,
     make_columns,
@@ -41,8 +38,13 @@ the mean test sample, all of length 1. The original's PlotTemplateDeltas.
   python main.py plot template_embedding --res_file=results/quickstart/result.npz \\
       --n_deltas=2 --out=templates.pdf"""
 
-_SAMPLE_MARKERS = "s^Dv<>pPhX*d"
-_OWN, _OTHER = 0, -1  # ranks of what is no neighbor
+# Inches of a panel in which a few marks do not cover each other.
+_ROOM = fitting.Room(least=(0.58, 0.58), enough=2.0, aspect=1.0)
+# Width by height of what a class has in a figure of a given height, and the part of
+# the figure that names beside panels may have.
+_SHAPE, _ASIDE = 1.5, 0.4
+# Inches of a marker of a legend and what is around it, for text of one point.
+_MARK = 3.2 / 72.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     neighbors, weight_few = file.per_run("neighbors")[run], file.per_run("weight_few")
     center = data.weight.mean(axis=0, dtype=np.float64)
     middle = np.mean(data.test.features, axis=0, dtype=np.float64)
-    templates: list[tuple[Any, ...]] = []
+    points_of: list[tuple[Any, ...]] = []
     samples: list[tuple[Any, ...]] = []
     for row in rows:
         label = int(runs.common("few_classes")[row])
@@ -111,16 +113,16 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
         name = runs.label_name(label)
         shown = [("before", label, 0), ("after", label, 0)]
         shown += [("neighbor", other, rank) for rank, other in enumerate(near, 1)]
-        templates += [
+        points_of += [
             (
                 *(label, name, seed, *accuracies[:, label]),
                 *(kind, of, runs.label_name(of), rank, *point, stress),
             )
             for (kind, of, rank), point in zip(shown, points[: len(shown)], strict=True)
         ]
-        ranks = np.full(runs.num_classes, _OTHER)
+        ranks = np.full(runs.num_classes, templates.OTHER)
         ranks[near] = np.arange(len(near)) + 1
-        ranks[label] = _OWN
+        ranks[label] = templates.OWN
         samples += [
             (label, i, *point, before[i], ranks[before[i]], after[i], ranks[after[i]])
             for i, point in zip(chosen, points[len(shown) :], strict=True)
@@ -128,7 +130,7 @@ def _compute(sources: Sources, options: _NumbersOptions) -> Numbers:
     names = ("class", "name", "seed", "before", "after", "kind", "label")
     ends = ("before", "before_rank", "after", "after_rank")
     return {
-        "": make_columns((*names, "label_name", "rank", "x", "y", "stress"), templates),
+        "": make_columns((*names, "label_name", "rank", "x", "y", "stress"), points_of),
         "samples": make_columns(("class", "sample", "x", "y", *ends), samples),
     }
 
@@ -176,64 +178,46 @@ def _render(numbers: Numbers, style: Style, options: LegendOptions) -> "Figure":
 
     classes = split_by(numbers[""], "class")
     samples = split_by(numbers["samples"], "class")
-    size = style.size(aspect=1.0, rows=len(classes), columns=2)
+    columns = _columns_of_classes(style, len(classes))
+    rows = -(-len(classes) // columns)
+    size = style.size(aspect=1.0, rows=rows, columns=2 * columns)
     figure: Figure = plt.figure(figsize=size)
     # Besides the panels, a class has a title and the names of its neighbors.
-    grow(figure, style, 6.0 * mpl.rcParams["font.size"] / 72.0 * len(classes))
-    rows = figure.subfigures(len(classes), 1, squeeze=False)[:, 0]
-    for row, (label, here) in zip(rows, classes.items(), strict=True):
-        row.set_facecolor("none")
-        _draw_class(figure, row, here, samples[label], style)
-    draw_legend(figure, rows[0].axes[1], style, *_explanations(style), options)
-    _thin_ranks(figure, style)
+    grow(figure, style, 6.0 * mpl.rcParams["font.size"] / 72.0 * rows)
+    # In a figure of a given height, panels have more where all names are beside them.
+    aside = style.aspect is not None and options.legend_loc == "beside"
+    aside = aside and len(classes) == 1
+    width = figure.get_figwidth() / columns
+    parts = figure.subfigures(rows, columns, squeeze=False).ravel()
+    for part, here in zip(parts, classes.values(), strict=False):
+        part.set_facecolor("none")
+        label = here["class"][0]
+        _draw_panels(figure, part, here, samples[label], style, width=width)
+        if not aside:
+            names = _names_of_neighbors(figure, here, style, room=0.96 * width)
+            _draw_names(figure, part, *names, style, room=0.96 * width)
+    handles, labels = _explanations(style)
+    if aside:
+        (here,) = classes.values()
+        named = _names_of_neighbors(figure, here, style, room=_ASIDE * width)
+        handles, labels = [*handles, *named[0]], [*labels, *named[1]]
+    draw_legend(figure, parts[0].axes[1], style, handles, labels, options)
+    templates.fit_marks(figure, style)
     return figure
 
 
-def _thin_ranks(figure: Any, style: Style) -> None:
-    """Leaves out ranks of neighbors that lie below nearer ones.
+def _columns_of_classes(style: Style, count: int) -> int:
+    """Returns how many classes are beside each other in a figure of a given height."""
+    if style.aspect is None:
+        return 1
+    whole = style.aspect
 
-    Their markers still tell them, as color and form are named below the panels.
-    """
-    figure.draw_without_rendering()
-    renderer = wrapping.renderer_of(figure, style)
-    for axes in figure.axes:
-        kept: list[Any] = []
-        ranks = [text for text in axes.texts if text.get_text()]
-        for text in sorted(ranks, key=lambda text: int(text.get_text())):
-            box = text_box(text, renderer)
-            if any(box.overlaps(other) for other in kept):
-                text.set_visible(False)
-            else:
-                kept.append(box)
+    def is_off(number: int) -> float:
+        rows = -(-count // number)
+        unused = float(np.log(rows * number / count))
+        return abs(float(np.log(whole * rows / number / _SHAPE))) + unused
 
-
-def _look(style: Style, rank: int) -> dict[str, Any]:
-    """Returns color and marker of what is predicted to be of a class."""
-    if rank == _OTHER:
-        return {"color": style.outcomes["other"], "marker": "x"}
-    if rank == _OWN:
-        return {"color": style.outcomes["correct"], "marker": "o"}
-    # The first color is that of the class itself, the last a gray as that of others.
-    colors = (*style.cycle[1:-1], style.foreground)
-    return {
-        "color": colors[(rank - 1) % len(colors)],
-        "marker": _SAMPLE_MARKERS[(rank - 1) % len(_SAMPLE_MARKERS)],
-    }
-
-
-def _template_look(style: Style, *, open_: bool) -> dict[str, Any]:
-    """Returns how the template of the class itself is drawn."""
-    import matplotlib as mpl
-
-    own = style.outcomes["correct"]
-    return {
-        "marker": "*",
-        "markersize": 2.6 * mpl.rcParams["lines.markersize"],
-        "markerfacecolor": style.background if open_ else own,
-        "markeredgecolor": own if open_ else style.foreground,
-        "markeredgewidth": 0.7 * mpl.rcParams["lines.linewidth"],
-        "linestyle": "none",
-    }
+    return min(range(1, count + 1), key=is_off)
 
 
 def _explanations(style: Style) -> tuple[list[Any], list[str]]:
@@ -244,10 +228,10 @@ def _explanations(style: Style) -> tuple[list[Any], list[str]]:
     size = 0.8 * mpl.rcParams["lines.markersize"]
     points = {"linestyle": "none", "markersize": size}
     handles = [
-        Line2D([], [], **_template_look(style, open_=True)),
-        Line2D([], [], **_template_look(style, open_=False)),
-        Line2D([], [], **points, **_look(style, _OWN)),
-        Line2D([], [], **points, **_look(style, _OTHER)),
+        Line2D([], [], **templates.template_look(style, open_=True)),
+        Line2D([], [], **templates.template_look(style, open_=False)),
+        Line2D([], [], **points, **templates.mark_look(style, templates.OWN)),
+        Line2D([], [], **points, **templates.mark_look(style, templates.OTHER)),
     ]
     return handles, [
         "Template before",
@@ -257,149 +241,88 @@ def _explanations(style: Style) -> tuple[list[Any], list[str]]:
     ]
 
 
-def _draw_class(figure: Any, row: Any, here: Any, samples: Any, style: Style) -> None:
-    """Draws the panels of one class."""
+def _draw_panels(
+    figure: Any, part: Any, here: Any, samples: Any, style: Style, *, width: float
+) -> None:
+    """Draws the panels of one class, in a part of the figure of a width in inches."""
     import matplotlib as mpl
-    from matplotlib.lines import Line2D
 
-    all_axes = row.subplots(1, 2)
-    xlim, ylim = _limits(here, samples, style.panel_aspect or 1.0)
+    all_axes = part.subplots(1, 2)
+    xlim, ylim = templates.limits(here, samples, style)
+    # In a figure of a given height, panels are as wide as they are, and lines few.
+    free = style.aspect is not None
     name = str(here["name"][0])
-    width = 0.95 * figure.get_figwidth()
-    row.suptitle(
-        wrapping.wrapped(figure, style, name, width=width, lines=2),
+    part.suptitle(
+        wrapping.wrapped(
+            figure,
+            style,
+            wrapping.short_names([name])[name] if free else name,
+            width=0.95 * width,
+            lines=1 if free else 2,
+        ),
         fontsize=mpl.rcParams["font.size"],
     )
     by_kind = split_by(here, "kind")
-    near = by_kind["neighbor"]
     for axes, when in zip(all_axes, ("before", "after"), strict=True):
         axes.set_title(
             style.text(f"{when.capitalize()} ({here[when][0]:.0f}%)"),
             fontsize=mpl.rcParams["xtick.labelsize"],
         )
-        _draw_samples(axes, samples, f"{when}_rank", style)
-        _draw_neighbors(axes, near, style)
-        _draw_templates(axes, by_kind, style, with_after=when == "after")
-        # In a figure of a given height, panels are as wide as they are.
-        free = style.aspect is not None
+        templates.draw_samples(axes, samples, f"{when}_rank", style)
+        templates.draw_neighbors(axes, by_kind["neighbor"], style)
+        templates.draw_templates(axes, by_kind, style, with_after=when == "after")
         axes.set(xticks=[], yticks=[])
-        axes.set_xlim(*xlim, auto=free)
-        axes.set_ylim(*ylim, auto=free)
-        axes.set_aspect("equal", adjustable="datalim" if free else "box")
+        axes.set(xlim=xlim, ylim=ylim)
+        axes.set_aspect("auto" if free else "equal")
         axes.spines[:].set(visible=True, color=style.secondary)
+
+
+def _names_of_neighbors(
+    figure: Any, here: Any, style: Style, *, room: float
+) -> tuple[list[Any], list[str]]:
+    """Returns what a legend has of neighbors, in lines of so many inches."""
+    import matplotlib as mpl
+    from matplotlib.lines import Line2D
+
+    size = mpl.rcParams["legend.fontsize"]
+    near = select(here, kind="neighbor")
+    names = near["label_name"].tolist()
+    if style.aspect is not None:
+        shorter = wrapping.short_names([*names, str(here["name"][0])])
+        names = [shorter[name] for name in names]
     marker = {"linestyle": "none", "markersize": mpl.rcParams["lines.markersize"]}
-    handles = [Line2D([], [], **marker, **_look(style, r)) for r in near["rank"]]
-    labels = [
-        (f"{rank} ", str(label_name))
-        for rank, label_name in zip(near["rank"], near["label_name"], strict=True)
+    looks = [templates.mark_look(style, rank) for rank in near["rank"]]
+    handles = [Line2D([], [], **marker, **look) for look in looks]
+    texts = [
+        wrapping.wrapped(
+            figure,
+            style,
+            f"{rank} {name}",
+            width=room - _MARK * size,
+            size=size,
+            lines=0 if style.aspect is None else 1,
+        )
+        for rank, name in zip(near["rank"], names, strict=True)
     ]
-    _draw_names(figure, row, handles, labels, style)
-
-
-def _draw_samples(axes: Any, samples: Columns, rank_name: str, style: Style) -> None:
-    """Draws samples in the looks of what they are predicted to be."""
-    import matplotlib as mpl
-
-    # Ranks in turn, so that each is one thing of the drawing.
-    for rank in np.unique(samples[rank_name]).tolist():
-        part = select(samples, **{rank_name: rank})
-        axes.plot(
-            part["x"],
-            part["y"],
-            linestyle="none",
-            markersize=0.8 * mpl.rcParams["lines.markersize"],
-            markeredgewidth=0.5 * mpl.rcParams["lines.linewidth"],
-            alpha=0.85,
-            zorder=2,
-            **_look(style, rank),
-        )
-
-
-def _draw_neighbors(axes: Any, near: Columns, style: Style) -> None:
-    """Draws templates of neighbors, with their ranks."""
-    import matplotlib as mpl
-
-    # The nearest comes last, and is seen where they meet.
-    for place in np.argsort(-near["rank"], kind="stable"):
-        rank, x, y = (near[name][place] for name in ("rank", "x", "y"))
-        color = _look(style, int(rank))["color"]
-        axes.plot(
-            x,
-            y,
-            marker="o",
-            markersize=2.3 * mpl.rcParams["lines.markersize"],
-            color=color,
-            markeredgecolor=style.foreground,
-            markeredgewidth=0.6 * mpl.rcParams["lines.linewidth"],
-            zorder=3,
-        )
-        axes.annotate(
-            f"{rank}",
-            (x, y),
-            ha="center",
-            va="center_baseline",
-            color=_contrast(color),
-            fontsize=mpl.rcParams["xtick.labelsize"],
-            zorder=3,
-        )
-
-
-def _draw_templates(
-    axes: Any, by_kind: Mapping[str, Columns], style: Style, *, with_after: bool
-) -> None:
-    """Draws the template of the class, and where it went if that is to be shown."""
-    import matplotlib as mpl
-
-    before, after = by_kind["before"], by_kind["after"]
-    size = mpl.rcParams["lines.markersize"]
-    if with_after:
-        axes.annotate(
-            "",
-            (after["x"][0], after["y"][0]),
-            (before["x"][0], before["y"][0]),
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": style.foreground,
-                "linewidth": 0.8 * mpl.rcParams["lines.linewidth"],
-                "shrinkA": size,
-                "shrinkB": size,
-                "mutation_scale": 2.0 * size,
-            },
-            zorder=4,
-        )
-    for part in (before, after)[: 1 + with_after]:
-        look = _template_look(style, open_=part is before)
-        axes.plot(part["x"], part["y"], zorder=5, **look)
-
-
-def _limits(here: Any, samples: Any, aspect: float) -> list[tuple[float, float]]:
-    """Returns limits of x and y that hold everything, in the ratio of the panel."""
-    values = [np.concatenate([here[name], samples[name]]) for name in ("x", "y")]
-    centers = [(part.min() + part.max()) / 2.0 for part in values]
-    reach = max(np.ptp(values[0]) / aspect, np.ptp(values[1]), 1e-9) * 0.56
-    return [
-        (center - part * reach, center + part * reach)
-        for center, part in zip(centers, (aspect, 1.0), strict=True)
-    ]
+    return handles, texts
 
 
 def _draw_names(
-    figure: Any, row: Any, handles: list[Any], labels: list[Any], style: Style
+    figure: Any,
+    part: Any,
+    handles: list[Any],
+    texts: list[str],
+    style: Style,
+    *,
+    room: float,
 ) -> None:
     """Names the neighbors below the panels, in as many columns as have room."""
     import matplotlib as mpl
 
     size = mpl.rcParams["legend.fontsize"]
     measure = wrapping.text_ruler(figure, style, size=size)
-    # A marker and what is around it.
-    extra = 3.2 * size / 72.0
-    room = 0.96 * figure.get_figwidth()
-    texts = [
-        wrapping.wrapped(figure, style, rank + name, width=room - extra, size=size)
-        for rank, name in labels
-    ]
-    widest = max(measure(text)[0] for text in texts) + extra
-    row.legend(
+    widest = max(measure(text)[0] for text in texts) + _MARK * size
+    part.legend(
         handles,
         texts,
         loc="outside lower center",
@@ -411,14 +334,6 @@ def _draw_names(
     )
 
 
-def _contrast(color: str) -> str:
-    """Returns black or white, whichever can be read on a color."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = to_rgb(color)
-    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-
-
 KIND = Kind(
     name="template_embedding",
     description=_DESCRIPTION,
@@ -428,5 +343,6 @@ KIND = Kind(
     draw_options=LegendOptions,
     render=_render,
     needs_data=True,
+    room=_ROOM,
     packages=("sklearn",),
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.errors import UserError, did_you_mean
-from alphanet_jax.figures import drawing
+from alphanet_jax.figures import drawing, fitting
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import (
     Columns,
@@ -37,6 +37,8 @@ _Z = 1.96  # of intervals of 95 percent
 # Points below and above what is chosen that are still shown.
 _MARGIN = 3.0
 _OWN = ("alphanet_plus", "alphanet")  # in front, in colors of their own
+# Methods that all have a band.
+_MOST_BANDS = 6
 _DASHES: tuple[Any, ...] = (
     "solid",
     (0, (4, 1.5)),
@@ -59,7 +61,9 @@ class _DrawOptions(LegendOptions):
         float, About("points of accuracy shown around what is chosen", low=0.1)
     ] = _MARGIN
     bands: Annotated[
-        Sequence[str] | None, "names of methods with a band [those with a knob]"
+        Sequence[str] | None,
+        "names of methods with a band [those with a knob; where these are many, "
+        "AlphaNet's and what is chosen of all]",
     ] = None
 
 
@@ -142,6 +146,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
     handles, labels = [], []
     parts = split_by(columns, "method")
     looks = _looks(parts, style)
+    bands = _with_bands(parts) if options.bands is None else options.bands
     for place, (name, part) in enumerate(parts.items()):
         color, dashes = looks[name]
         line = _line(part)
@@ -157,7 +162,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
             markersize=0.8 * size,
             zorder=3 if front else 2,
         )
-        if several and (options.bands is None or name in options.bands):
+        if several and name in bands:
             axes.fill_between(
                 line["few"],
                 line["overall_low"],
@@ -194,6 +199,18 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         legend=options,
     )
     return figure
+
+
+def _with_bands(parts: Mapping[str, Columns]) -> list[str]:
+    """Names the methods with a band: more than some would make a mud of colors."""
+    lines = [name for name, part in parts.items() if len(part["knob"]) > 1]
+    if len(lines) <= _MOST_BANDS:
+        return lines
+    return [
+        name
+        for name in lines
+        if name in _OWN or any("targets" in c for c in parts[name]["chosen"].tolist())
+    ]
 
 
 def _looks(parts: Mapping[str, Columns], style: Style) -> dict[str, tuple[str, Any]]:
@@ -309,4 +326,5 @@ KIND = Kind(
     compute=_compute,
     draw_options=_DrawOptions,
     render=_render,
+    room=fitting.Room(least=(0.9, 0.6), enough=1.5, aspect=1.3),
 )
