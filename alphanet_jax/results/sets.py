@@ -427,7 +427,7 @@ def _with_seeds(file: ResultFile, seeds: Collection[int]) -> ResultFile | None:
     if file.is_original:
         raise UserError(
             f"{file.path} is a result of the original, whose runs have no seeds; "
-            "choose its file by --res_files_pattern"
+            "leave them out, or choose its file by --res_files_pattern"
         )
     of_file = file.array("seeds").tolist()
     runs = tuple(n for n, seed in enumerate(of_file) if seed in seeds)
