@@ -105,7 +105,9 @@ def misfits(
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+    """Quotes a text, its formulas in plain letters, as far as it tells what it is."""
+    text = text.replace("$", "").replace("\\", "")
+    return f"'{text if len(text) <= 40 else f'{text[:37]}...'}'"
 
 
 def _small_text(axes: Any) -> float:
