@@ -303,6 +303,20 @@ def test_what_can_not_be_read_is_found():
     ]
 
 
+def test_labels_of_ticks_that_touch_are_found():
+    figure, axes = plt.subplots(figsize=(3.0, 2.0))
+    axes.set_xticks([0.0, 0.5, 1.0], ["few", "medium", "many"])
+    renderer = figure.canvas.get_renderer()
+    assert not extents.touching(figure, renderer)
+    first, second, _ = (extents.text_box(t, renderer) for t in axes.get_xticklabels())
+    # As far apart as half of both, and a pixel.
+    apart = (first.width + second.width) / 2.0 + 1.0
+    axes.set_xticks([0.0, apart / axes.bbox.width, 1.0])
+    axes.set_xticklabels(["few", "medium", "many"])
+    axes.set_xlim(0.0, 1.0)
+    assert extents.touching(figure, renderer) == ["'few' and 'medium' touch"]
+
+
 def test_each_legend_that_is_cut_off_is_found():
     figure, axes = plt.subplots(figsize=(3.0, 2.0))
     axes.set(xticks=[], yticks=[])
@@ -538,3 +552,72 @@ def test_panels_stand_in_rows_that_leave_no_holes():
     # But not where they are to be wide.
     assert columns("half", 1.0, 3, inches=3.0, aspect=1.6) == 1
     assert columns("full", 5.0, 3, inches=3.0, aspect=1.6) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["half", "full"])
+def test_bars_of_many_classes_have_a_width(width):
+    """Those that share one are averaged, by how many each stands for."""
+    count, each = 250, 4
+    rng = np.random.default_rng(0)
+    before, after = rng.uniform(0.0, 100.0, (2, count))
+    before[7] = after[7] = np.nan  # no test samples
+    splits = np.repeat(["many", "medium", "few"], (400, 352, 248))
+    ranks = np.arange(count * each)
+    numbers = {
+        "": {
+            "experiment": np.full(len(ranks), "a"),
+            "rank": ranks,
+            "split": splits,
+            "samples": 1000 - ranks,
+        },
+        "bars": {
+            "experiment": np.full(count, "a"),
+            "first": each * np.arange(count),
+            "classes": np.full(count, each),
+            "before": before,
+            "after": after,
+        },
+    }
+    figure = draw_at("class_accuracy_and_samples", numbers, width=width, aspect=1.5)
+    axes = figure.axes[0]
+    kept, gained, lost = (patch.get_data() for patch in axes.patches)
+    edges = kept.edges + 0.5
+    # No bar is of two splits.
+    assert {0, 400, 752, 1000} <= set(edges.tolist())
+    points = np.diff(kept.edges) * axes.bbox.width / figure.dpi * 72.0
+    assert (points / np.ptp(axes.get_xlim())).min() > 1.0
+    ends = (edges / each).astype(int)
+    for place, (a, b) in enumerate(itertools.pairwise(ends)):
+        if np.isnan(before[a:b]).all():
+            assert np.isnan(kept.values[place])
+            continue
+        one, other = np.nanmean(before[a:b]), np.nanmean(after[a:b])
+        assert kept.values[place] == pytest.approx(min(one, other))
+        top = max(gained.values[place], lost.values[place])
+        assert top == pytest.approx(max(one, other))
+    most = int(np.diff(edges).max())
+    assert axes.get_xlabel() == f"Classes, largest first (up to {most} a bar)"
+
+
+@pytest.mark.slow
+def test_bands_of_many_methods_are_left_out():
+    from matplotlib.collections import FillBetweenPolyCollection
+
+    names = ("method", "knob", "few", "overall", "overall_low", "overall_high")
+
+    def count(methods):
+        rows = [
+            (method, knob, 30.0 + place, 50.0 - knob, 49.0, 51.0, "overall harmonic")
+            for place, method in enumerate(methods)
+            for knob in (0.0, 1.0)
+        ]
+        numbers = {"": make_columns((*names, "chosen"), rows)}
+        axes = draw_at("tradeoff", numbers, width="full").axes[0]
+        found = axes.findobj(FillBetweenPolyCollection)
+        plt.close("all")
+        return len(found)
+
+    others = [f"method_{i}" for i in range(8)]
+    assert count(["alphanet", *others[:5]]) == 6
+    assert count(["alphanet", *others]) == 1

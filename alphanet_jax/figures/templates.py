@@ -33,7 +33,7 @@ _USUAL_SIDE, _LEAST_FACTOR, _LEAST_NUMBERED = 1.4, 0.6, 0.8
 # Size of a star, by that of marks.
 _STAR = 2.6
 # How long an arrow is at least, by the size of marks.
-_LEAST_ARROW = 3.2
+_LEAST_ARROW = 4.2
 
 
 def mark_look(style: Style, rank: int) -> dict[str, Any]:

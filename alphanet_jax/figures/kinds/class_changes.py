@@ -318,7 +318,7 @@ def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> b
       Whether panels are high enough for names.
     """
     axes = lines[0].axes
-    with_names = axes.bbox.height > _LEAST_LINES * line
+    with_names = bool(axes.bbox.height > _LEAST_LINES * line)
     # Of a class alone in its split, its name is beyond the number at its mean.
     high = axes.bbox.height > 2.0 * _LEAST_LINES * line
     lonely = high and len(names) < 2 * len(lines)
