@@ -3,42 +3,45 @@
 For a notebook, loaded when they are used: `fit`, the one call, and `load_correction`;
 `AlphaNetClassifier`, the same for scikit-learn; `Settings`, `Dataset`, `load_data`,
 `train`, `load_result`, `add_classes`, `patch_torch`; and all modules, as in
-`alphanet_jax.model`. What there is, in the order in which data goes through it; imports
-go the same way:
+`alphanet_jax.model`. What there is, from the ground up; a room imports from rooms that
+stand before it here, and from no others:
 
-    errors, files    the ground: errors of one line, files whole or not at all
+    errors           errors of one line, and names that are alike
     version          of the package, which results record
     parsing          JSON, TOML and `.npy` as strangers may have written them
+    stages           what people see while they wait, on a terminal and in a log
+    hashing          SHA-256 of files, each read once, perhaps ahead
+    files            files whole or not at all
+    bundled          the configs and the data that come with the program
     outputs          places for output: tried before work, held by one program at a time
     scratch          directories for a while, which no killed process leaves
+    staging          several files, all of them or none
     stopping         Ctrl-C and SIGTERM
-    stages           what people see while they wait, on a terminal and in a log
-    bundled          the configs and the data that come with the program
     splits           few, medium and many classes
-    measures         numbers that say how good predictions are
     streaming        features in pieces, where they are larger than memory
-    config/          every setting with its default and help; sweeps; the paper's
+    measures         numbers that say how good predictions are
     lookup/          activations, schedules and optimizers by PyTorch's and JAX's names
-    data/            files of PyTorch and others -> plain arrays -> a checked `Dataset`
+    config/          every setting with its default and help; sweeps; the paper's
     nn_search        mean features -> nearest base classes          (pure)
     scores           features -> scores; coefficients -> logits     (pure)
     sampling         random key -> the batches of an epoch          (pure)
     model            source classifiers -> coefficients             (pure)
-    applying         a trained network -> classes that came later   (pure)
+    posthoc/         other corrections of the same classifier       (pure)
     train_step       loss, gradient, one step, one epoch            (pure)
     eval             predictions, accuracy, top-5, F1               (pure)
-    posthoc/         other corrections of the same classifier       (pure)
+    applying         a trained network -> classes that came later   (pure)
+    data/            files of PyTorch and others -> plain arrays -> a checked `Dataset`
+    results/         files readable with NumPy alone; tables, combinations, meanings
     pages/           what all HTML pages are made of
     experiment/      all runs of a setting, compiled as one; checkpoints and logs
-    results/         files readable with NumPy alone; tables, combinations, meanings
     comparison/      all corrections side by side, knobs chosen on validation data
-    figures/         thirteen kinds of figures, and the numbers that they draw
+    figures/         kinds of figures, and the numbers that they draw
     correction/      the one call: arrays in, a corrected classifier out
-    estimator        the same as an estimator of scikit-learn
-    new_classes      a correction -> further rare classes, which came later
-    torch_models     corrected rows into a model of PyTorch, without importing that
-    report/          a page of what a correction changed, or of a comparison
     paper/           the paper's experiments, beside its numbers
+    report/          a page of what a correction changed, or of a comparison
+    estimator        the same as an estimator of scikit-learn
+    torch_models     corrected rows into a model of PyTorch, without importing that
+    new_classes      a correction -> further rare classes, which came later
     commands/        what is typed: parse, call, print
 
 The program is `alphanet`; its file is `__main__`.

@@ -23,6 +23,7 @@ __all__ = [
     "check_space",
     "hold",
     "hold_file",
+    "leave_place",
     "other_places",
     "release",
     "size_text",
@@ -160,11 +161,28 @@ def other_places(path: Path) -> list[Path]:
         parents.insert(0, Path.home())
     with contextlib.suppress(OSError):
         parents.insert(0, Path(tempfile.gettempdir()))
-    name = f"alphanet_jax_rescued_{os.getpid()}"
+    name = _rescued()
     return [
         parent / name / path.absolute().relative_to(path.absolute().anchor)
         for parent in dict.fromkeys(parents)
     ]
+
+
+def leave_place(place: Path) -> None:
+    """Removes the directories of one of `other_places` that are empty."""
+    names = [directory.name for directory in place.parents]
+    if _rescued() not in names:
+        return
+    for directory in place.parents[: names.index(_rescued()) + 1]:
+        try:
+            directory.rmdir()
+        except OSError:
+            if directory.exists():  # there is something in it
+                return
+
+
+def _rescued() -> str:
+    return f"alphanet_jax_rescued_{os.getpid()}"
 
 
 def hold(name: str, directory: Path) -> None:

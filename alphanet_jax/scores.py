@@ -28,7 +28,9 @@ __all__ = [
     "few_logits",
     "few_logits_by_source",
     "make_frozen",
+    "places_of_classes",
     "score_table",
+    "score_table_and_products",
     "take_rows",
 ]
 
@@ -147,6 +149,41 @@ def score_table(
     Raises:
       ValueError: If shapes do not fit each other.
     """
+    return score_table_and_products(
+        features,
+        labels,
+        weight,
+        bias,
+        few_classes=few_classes,
+        base_classes=base_classes,
+        source_classes=source_classes,
+        pred_scale=pred_scale,
+    )[0]
+
+
+def places_of_classes(few_classes: ArrayLike, base_classes: ArrayLike) -> np.ndarray:
+    """Finds the column that each class has where base classes come first, `[C]`."""
+    order = np.concatenate([np.asarray(base_classes), np.asarray(few_classes)])
+    return np.argsort(order)
+
+
+def score_table_and_products(
+    features: ArrayLike,
+    labels: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike,
+    *,
+    few_classes: ArrayLike,
+    base_classes: ArrayLike,
+    source_classes: ArrayLike,
+    pred_scale: ArrayLike = 1.0,
+) -> tuple[ScoreTable, jax.Array]:
+    """Scores samples as `score_table` does, and gives what the scores were made of.
+
+    Returns:
+      The scores; and the products of features and weights, with shape `[n, C]`, base
+      classes first, then few ones: `places_of_classes` finds the columns.
+    """
     features = jnp.asarray(features, jnp.float32)
     labels = jnp.asarray(labels, jnp.int32)
     weight = jnp.asarray(weight, jnp.float32)
@@ -189,7 +226,7 @@ def score_table(
     base_target_logit = jnp.take_along_axis(
         base_logits, jnp.where(is_base, target, 0)[:, None], axis=1
     )[:, 0]
-    return ScoreTable(
+    table = ScoreTable(
         labels=labels,
         few_target=jnp.where(is_base | (labels < 0), -1, target - num_base),
         source_scores=scores[:, position[jnp.asarray(source_classes)]],
@@ -207,6 +244,7 @@ def score_table(
             base_classes[top_index], padding, constant_values=weight.shape[0]
         ),
     )
+    return table, scores
 
 
 def take_rows(table: ScoreTable, rows: ArrayLike) -> ScoreTable:

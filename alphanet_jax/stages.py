@@ -8,6 +8,7 @@ a line comes now and then.
 """
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -22,7 +23,9 @@ Report = Callable[[str], None]
 Clock = Callable[[], float]
 
 SHOWN_AFTER = 2.0  # seconds that a stage may take in silence
-_LINE_EVERY = 10.0  # seconds between lines, where none can be written again
+# Seconds between lines, where none can be written again: a share of what the stage took
+# so far, within bounds.
+_LINE_SHARE, _LINE_BOUNDS = 0.2, (2.0, 10.0)
 _REWRITE_EVERY = 0.1  # seconds between those of a line that is written again
 _TICK = 0.5  # seconds between looks at a stage that says nothing itself
 _ACTIVE: list["Stage"] = []  # the innermost is told of
@@ -99,6 +102,7 @@ def stage(
     unit: str = "",
     clock: Clock = time.monotonic,
     ticking: bool = True,
+    says_done: bool = True,
 ) -> Iterator[Stage]:
     """Makes a stage of a block.
 
@@ -109,6 +113,7 @@ def stage(
       unit: What `advance` counts.
       clock: Tells the time in seconds.
       ticking: Whether it is looked at also where it does not advance.
+      says_done: Whether the end of a stage that was shown is told of in a log.
 
     Examples:
       >>> with stage(print, "adding", total=10, unit="numbers") as adding:
@@ -140,19 +145,20 @@ def stage(
         _ACTIVE.remove(one)
         if teller is not None and on_terminal:
             teller.clear()
-    if one.was_shown and not on_terminal:
+    if one.was_shown and says_done and not on_terminal:
         report(one.ending())
 
 
 def _sparse(report: Report, clock: Clock) -> Report:
-    """Passes on the first line, and then one now and then."""
-    last: float | None = None
+    """Passes on the first line, and then one now and then, ever more seldom."""
+    begin, following = clock(), -math.inf
+    least, most = _LINE_BOUNDS
 
     def maybe(line: str) -> None:
-        nonlocal last
+        nonlocal following
         now = clock()
-        if last is None or now - last >= _LINE_EVERY:
-            last = now
+        if now >= following:
+            following = now + min(max(_LINE_SHARE * (now - begin), least), most)
             report(line)
 
     return maybe

@@ -24,7 +24,8 @@ import numpy as np
 
 from alphanet_jax import files
 from alphanet_jax.config.fields import Settings
-from alphanet_jax.data.dataset import Dataset, Group, load_dataset
+from alphanet_jax.data.dataset import Dataset, Group
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.data.registry import get_entry
 
 MODEL = "synthetic"

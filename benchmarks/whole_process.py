@@ -49,11 +49,11 @@ _PHASES = {
         "cohort_scores.py:score_evaluation",
         "cohort_scores.py:evaluate",
     ),
-    "epochs": ("loop.py:_train", "loop.py:initial_params"),
-    "test": ("loop.py:_test",),
-    "saving": ("work.py:_save",),
-    "controls": ("train.py:controls",),
-    "table": ("accuracy_tables.py:training_table", "work.py:arrays"),
+    "epochs": ("epochs.py:train", "loop.py:initial_params"),
+    "test": ("epochs.py:test",),
+    "saving": ("gathering.py:_save",),
+    "controls": ("controls.py:see", "controls.py:find"),
+    "table": ("accuracy_tables.py:training_table", "gathering.py:arrays"),
 }
 # What it is busy with -> parts of file names, and functions; all functions where empty.
 _BUSY: dict[str, tuple[str, tuple[str, ...]]] = {

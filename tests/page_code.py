@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import cli, help_text
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -98,9 +98,9 @@ def parse(words):
     words = list(words)
     name = words.pop(0) if words and not words[0].startswith("-") else "train"
     if name == "help":
-        assert words[0] in cli.COMMANDS
+        assert words[0] in help_text.COMMANDS
         return None
-    module = importlib.import_module(cli.COMMANDS[name][0])
+    module = importlib.import_module(help_text.COMMANDS[name][0])
     if hasattr(module, "choose"):
         module = module.choose(words.pop(0))
     values = flags.FlagValues()

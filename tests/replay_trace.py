@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from alphanet_jax import model, nn_search
 from alphanet_jax.config.fields import Settings
-from alphanet_jax.data import dataset, registry
+from alphanet_jax.data import loading, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import loop
@@ -361,7 +361,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = args.registry
         if not path.exists():
             path = args.data_root / path
-        data = dataset.load_dataset(
+        data = loading.load_dataset(
             registry.get_entry(path, case["dataset"]),
             args.data_root,
             train_group=case.get("train", "train"),

@@ -10,7 +10,7 @@ import numpy as np
 from alphanet_jax import results
 from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import default_config
-from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.data.loading import load_dataset
 
 
 def config_of(made, **fields):
@@ -105,3 +105,10 @@ def write(path, arrays, **changes):
     arrays = {k: v for k, v in (arrays | changes).items() if v is not None}
     results.save_result(path, {k: np.asarray(v) for k, v in arrays.items()})
     return path
+
+
+def load(directory, arrays, **changes):
+    """Writes a result below a directory, and loads it."""
+    path = write(directory / "r" / "result.npz", arrays, **changes)
+    (found,) = results.load_sets({"x": [path]})
+    return found.files[0]

@@ -1,5 +1,6 @@
 """Comparisons of corrections: their curves, chosen points, folds and errors."""
 
+import copy
 import dataclasses
 import json
 
@@ -208,6 +209,24 @@ def test_differences_and_tests_are_of_the_reference(data):
         least = min(1.0, 2 * low["p_value"])
         assert low["corrected"] == pytest.approx(least)
         assert high["corrected"] == pytest.approx(max(least, high["p_value"]))
+
+
+def test_differences_are_those_of_the_cells_beside_them(found):
+    """Who subtracts what is shown gets what is said."""
+    shown = {row[0]: row[-2:] for row in comparison_file.tables_of(found)[0][2]}
+    assert len(shown) > 1
+    for tradeoff, difference in shown.values():
+        if difference:
+            points = float(tradeoff) - float(shown["unchanged"][0])
+            assert difference.split()[0] == f"{points:+z.1f}"
+    changed = copy.deepcopy(found)
+    name = next(name for name in shown if name != "unchanged")
+    changed["methods"]["unchanged"]["tradeoff"] = 0.2264
+    changed["methods"][name]["tradeoff"] = 0.3106
+    changed["methods"][name]["difference"]["tradeoff"]["estimate"] = 0.0842
+    rows = {row[0]: row for row in comparison_file.tables_of(changed)[0][2]}
+    assert rows[name][-2] == "31.1"
+    assert rows[name][-1].startswith("+8.5 (")
 
 
 def test_the_oracle_is_shown_on_request_only(data, found):

@@ -1,5 +1,6 @@
 """The config files and the registry: what they say, and what is said of bad ones."""
 
+import dataclasses
 from pathlib import Path
 
 import ml_collections
@@ -9,15 +10,25 @@ from ml_collections import config_flags
 
 from alphanet_jax import bundled
 from alphanet_jax.commands import cli
-from alphanet_jax.config.fields import FIELDS, check_config, default_config, get
+from alphanet_jax.config.fields import (
+    FIELDS,
+    Settings,
+    check_config,
+    default_config,
+    get,
+)
 from alphanet_jax.data import registry
 from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import training
+from alphanet_jax.results import sets
+from alphanet_jax.results.datasets import DataFinder
 
 # ml_collections loads config files in a way that Python calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 REGISTRY = CONFIGS / "datasets.toml"
+EMBEDDED = "cifar100lt_effnetlite0_crt"
 
 # What follows the file's name on the command line, and what each then sets apart from
 # the defaults.
@@ -461,3 +472,48 @@ def test_registry_that_is_not_there(tmp_path):
     assert (
         str(caught.value) == f"{path}: cannot read registry: No such file or directory"
     )
+
+
+class TestFromAnEmptyDirectory:
+    """As a notebook has it, with the settings' own defaults."""
+
+    @pytest.fixture(autouse=True)
+    def _empty(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.slow
+    def test_the_embedded_data_is_found(self, tmp_path):
+        settings = Settings(dataset=EMBEDDED)
+        data = training.load_data(settings)
+        assert (data.proper_name, data.num_classes) == ("CIFAR-100-LT | cRT", 100)
+        # What is trained on it finds it again, and keeps neighbors elsewhere.
+        training.neighbor_cache(settings, data)
+        few = dataclasses.replace(settings, seeds=1, train_epochs=1, n_neighbors=2)
+        training.train(few, data, workdir=tmp_path / "w")
+        file = sets.load_file(tmp_path / "w" / "result.npz")
+        found = DataFinder().dataset(file)
+        assert found.file_hashes == data.file_hashes
+        assert not (tmp_path / "data").exists()
+
+    def test_no_dataset_is_named(self):
+        with pytest.raises(UserError) as caught:
+            training.load_data(Settings())
+        message = str(caught.value)
+        assert message.startswith("dataset must be set to one of those in ")
+        assert EMBEDDED in message
+        assert "\n" not in message
+
+    def test_data_that_is_not_bundled_is_looked_for_here(self):
+        with pytest.raises(UserError, match=r"^data/ImageNetLT/"):
+            training.load_data(Settings(dataset="imagenetlt_resnext50_crt"))
+
+    def test_a_registry_here_comes_first(self, tmp_path):
+        """So does its data, which is nowhere: the bundled one is another's."""
+        text = (CONFIGS / "datasets.toml").read_text(encoding="utf-8")
+        (tmp_path / "configs").mkdir()
+        (tmp_path / "configs" / "datasets.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=r"^data/CIFAR100LT"):
+            training.load_data(Settings(dataset=EMBEDDED))
+        (tmp_path / "configs" / "datasets.toml").write_text("", encoding="utf-8")
+        with pytest.raises(UserError, match="unknown dataset"):
+            training.load_data(Settings(dataset=EMBEDDED))

@@ -6,11 +6,13 @@ import sys
 import made_data
 import numpy as np
 import pytest
-from test_experiment import make_dataset
+from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax import comparison, posthoc
 from alphanet_jax.commands import cli
-from alphanet_jax.comparison.controls import find_controls
+from alphanet_jax.comparison.controls import Controls, find_controls
+from alphanet_jax.data.dataset import Group
+from alphanet_jax.experiment import training
 from alphanet_jax.results import accuracy
 from alphanet_jax.results.accuracy_tables import Control, training_table
 
@@ -62,6 +64,51 @@ def test_validation_data_without_few_classes():
     )
     (control,) = find_controls(dataclasses.replace(DATA, val=val))
     assert control.title == "Logit adj. (tau 1)"
+
+
+def same(found, wanted):
+    assert [each.title for each in found] == [each.title for each in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.fractions, other.fractions)
+
+
+@pytest.mark.parametrize("group", ["val and few", "val without few", "no val"])
+def test_found_while_training_scores(group, monkeypatch):
+    data = DATA
+    if group == "no val":
+        data = dataclasses.replace(DATA, val=None)
+    elif group == "val without few":
+        keep = ~np.isin(DATA.val.labels, DATA.few_classes)
+        val = Group(DATA.val.features[keep], DATA.val.labels[keep])
+        data = dataclasses.replace(DATA, val=val)
+    wanted = find_controls(data)
+    controls, passes = Controls(data), []
+    # Two programs, as numbers of neighbors differ; the first alone is looked at.
+    points = [dataclasses.replace(SETTINGS, n_neighbors=k) for k in (2, 3)]
+    plain = training.train(points, data, report=lambda line: None)
+    looked_at = training.train(
+        points, data, onlooker=controls, report=lambda line: None
+    )
+    monkeypatch.setattr(posthoc, "logits", lambda *args: passes.append(args))
+    same(controls.find(), wanted)
+    assert passes == []
+    for one, other in zip(plain, looked_at, strict=True):
+        for name in ("test_pred", "weight_few", "val_accuracy"):
+            np.testing.assert_array_equal(one.arrays()[name], other.arrays()[name])
+
+
+def test_what_was_not_seen_is_looked_for():
+    """As where training was stopped, or was done already."""
+    controls, wanted = Controls(DATA), find_controls(DATA)
+    products = DATA.val.features @ DATA.weight.T
+    assert controls.looks_at("val")
+    assert controls.looks_at("test")
+    assert not controls.looks_at("train")
+    controls.see("val", products[:5])  # and no more: it begins anew
+    assert not controls.looks_at("val")
+    lines = []
+    same(controls.find(report=lines.append), wanted)
+    same(controls.find(report=lines.append), wanted)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from converting import (
 )
 from made_data import CLASSIFIER, CONVERTED, FEATURES, GROUP_FILES, SIZES, snapshot
 
-from alphanet_jax import files, stages, streaming
+from alphanet_jax import hashing, stages, streaming
 from alphanet_jax.data import class_files
 
 
@@ -125,14 +125,14 @@ def test_record(made, out):
             "name": "val.pkl",
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
-            "sha256": files.file_sha256(source),
+            "sha256": hashing.file_sha256(source),
             "dtype": "float32",
         }
     ]
     assert [item["name"] for item in found["outputs"]] == ["val.npy", "val_labels.npy"]
     for item in found["outputs"]:
         path = out / FEATURES / item["name"]
-        assert item["sha256"] == files.file_sha256(path)
+        assert item["sha256"] == hashing.file_sha256(path)
         assert item["mtime_ns"] == path.stat().st_mtime_ns
     assert found["notes"] == []
 

@@ -12,10 +12,9 @@ from alphanet_jax.posthoc.convex_head import (
     Prior,
     balanced_softmax_head,
     fit_head,
-    rows_at_most,
-    training_rows,
 )
 from alphanet_jax.posthoc.linear import Linear
+from alphanet_jax.posthoc.pieces import rows_at_most, training_rows
 
 EXACT = 1e-9  # a tolerance
 FEATURES, LABELS = plus_oracle.long_tail()

@@ -17,7 +17,7 @@ import alphanet_jax
 from alphanet_jax import correction, files, streaming
 from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import Settings
-from alphanet_jax.data import dataset, in_memory
+from alphanet_jax.data import in_memory, loading
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import loop, problem, training
@@ -69,7 +69,7 @@ def made(tmp_path):
 
 
 def load_made(made):
-    return dataset.load_dataset(made.entry, made.root)
+    return loading.load_dataset(made.entry, made.root)
 
 
 @pytest.fixture(scope="module")

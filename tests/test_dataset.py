@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
 
-from alphanet_jax import files
+from alphanet_jax import files, hashing
 from alphanet_jax.commands import cli
 from alphanet_jax.data import convert, dataset, paths, registry
-from alphanet_jax.data.dataset import Dataset, load_dataset
+from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -136,7 +137,7 @@ def test_hashes_are_those_of_the_files(converted):
         *(f"data/splits/{split}.txt" for split in ("few", "many", "medium")),
     ]
     for name, sha256 in loaded.file_hashes.items():
-        assert sha256 == files.file_sha256(converted.root / name)
+        assert sha256 == hashing.file_sha256(converted.root / name)
 
 
 def test_hashes_of_changed_files_are_not_taken_from_records(converted):
@@ -149,14 +150,16 @@ def test_hashes_of_changed_files_are_not_taken_from_records(converted):
     after = load(converted)[0].file_hashes
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {f"{FEATURES}/val_labels.npy"}
-    assert after[f"{FEATURES}/val_labels.npy"] == files.file_sha256(path)
+    assert after[f"{FEATURES}/val_labels.npy"] == hashing.file_sha256(path)
 
 
 def test_files_are_hashed_once_in_a_process(converted, monkeypatch):
     read = []
-    real = files.file_sha256
-    monkeypatch.setattr(files, "file_sha256", lambda p: read.append(p.name) or real(p))
-    monkeypatch.setattr(files, "_HASHES", {})
+    real = hashing.file_sha256
+    monkeypatch.setattr(
+        hashing, "file_sha256", lambda p: read.append(p.name) or real(p)
+    )
+    monkeypatch.setattr(hashing, "_KNOWN", {})
     load(converted)
     load(converted)
     arrays = [
@@ -178,7 +181,7 @@ def test_a_converted_file_that_was_changed_is_not_believed(made, monkeypatch):
     content[-1] ^= 0x80  # a sign
     path.write_bytes(content)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    monkeypatch.setattr(files, "_HASHES", {})  # as another process would have it
+    monkeypatch.setattr(hashing, "_KNOWN", {})  # as another process would have it
     again, lines = load(made)
     assert any("converting" in line for line in lines)
     np.testing.assert_array_equal(again.train.features, features)
@@ -954,6 +957,6 @@ def test_dataset_is_exported():
         "Dataset",
         "Group",
         "array_sha256",
+        "checked_group",
         "classifier_of_arrays",
-        "load_dataset",
     ]

@@ -204,6 +204,18 @@ class TestScoreChunks:
         jax.tree.map(np.testing.assert_array_equal, counts, wanted)
         assert counts.total.sum() == 23
 
+    @pytest.mark.parametrize("rows", [1, 7, 23])
+    def test_products_that_are_looked_at(self, rows, make_group, arguments):
+        group, seen = make_group(rows), []
+        table = feature_pass.score_chunks(
+            group, chunk_size=7, see_products=seen.append, **arguments
+        )
+        # Whole numbers: exact in any order of addition; classes in their own order.
+        wanted = np.asarray(group.features) @ arguments["weight"].T
+        np.testing.assert_array_equal(np.concatenate(seen), wanted)
+        unseen = feature_pass.score_chunks(group, chunk_size=7, **arguments)
+        jax.tree.map(np.testing.assert_array_equal, table, unseen)
+
     @pytest.mark.slow
     def test_no_samples(self, data, arguments):
         group = Group(data[0][:0], data[1][:0])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli
-from alphanet_jax.data import dataset
+from alphanet_jax.data import loading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import saving, style, templates
 from alphanet_jax.figures.embedding import embed
@@ -319,7 +319,7 @@ def test_names_and_legends_stay_inside(made):
 def test_the_command(tmp_path, capsys, monkeypatch):
     data = made_data.make(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
-    loaded = dataset.load_dataset(data.entry, data.root, val_group="")
+    loaded = loading.load_dataset(data.entry, data.root, val_group="")
     rng = np.random.default_rng(0)
     made_results.make_result(
         tmp_path / "r/result.npz",

@@ -12,7 +12,7 @@ import tools
 from made_results import LABEL_NAMES, SPLITS, make_result, make_unchanged
 
 from alphanet_jax.commands import cli
-from alphanet_jax.data import dataset
+from alphanet_jax.data import loading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import classes, extents, load_kind, saving
 from alphanet_jax.figures.numbers import Sources, select
@@ -806,7 +806,7 @@ class TestAccuracyVsDistance:
     @pytest.mark.slow
     def test_command_with_data(self, tmp_path, capsys):
         made = made_data.make(tmp_path / "data")
-        data = dataset.load_dataset(made.entry, made.root)
+        data = loading.load_dataset(made.entry, made.root)
         result = {
             "dataset": "made",
             "num_neighbors": 1,

@@ -10,7 +10,7 @@ import results_of_data
 from made_results import LABEL_NAMES, NUM_CLASSES, SPLITS, make_result, make_unchanged
 
 from alphanet_jax.commands import cli
-from alphanet_jax.data import dataset
+from alphanet_jax.data import loading
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, load_kind, outcomes
 from alphanet_jax.figures.numbers import (
@@ -85,7 +85,7 @@ def real(tmp_path_factory):
     """A dataset on the disk, and results that know it: nearest, cosine and random."""
     root = tmp_path_factory.mktemp("real")
     made = made_data.make(root / "data")
-    data = dataset.load_dataset(
+    data = loading.load_dataset(
         made.entry, made.root, train_group="train", val_group="val", test_group="test"
     )
     splits = {f"{name}_classes": np.int32(ids) for name, ids in data.splits.items()}

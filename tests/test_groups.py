@@ -10,8 +10,8 @@ from made_data import CLASSIFIER, FEATURES
 
 from alphanet_jax import files
 from alphanet_jax.data import agreement, class_files, registry
-from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.data.group_files import find_feature_files
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.splits import splits_from_counts
 

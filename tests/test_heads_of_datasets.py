@@ -15,8 +15,8 @@ from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data import classifiers, hints
 from alphanet_jax.data.classifiers import ClassifierChoice, read_classifier
-from alphanet_jax.data.dataset import load_dataset
 from alphanet_jax.data.heads import HeadForm
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import training
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from absl import flags
 
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import cli, help_text
 from alphanet_jax.config import fields as config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -27,7 +27,7 @@ class TestOverview:
         assert captured.err == ""
         lines = captured.out.splitlines()
         assert "usage: python main.py COMMAND --flags" in lines
-        for heading, commands in cli.SECTIONS.items():
+        for heading, commands in help_text.SECTIONS.items():
             place = lines.index(heading)
             for number, (name, (_, purpose)) in enumerate(commands.items(), 1):
                 assert lines[place + number].split(maxsplit=1) == [name, purpose]
@@ -56,7 +56,7 @@ class TestOverview:
         ],
     )
     def test_shows_the_program_as_it_was_started(self, capsys, started, program):
-        for command in cli.COMMANDS:
+        for command in help_text.COMMANDS:
             assert cli.main([started, "help", command]) == 0
             shown = capsys.readouterr().out
             usage = f"[{command}] --flags" if command == "train" else command
@@ -86,7 +86,7 @@ class TestOverview:
         )
 
     def test_configs_are_named_by_name(self, capsys):
-        for command in cli.COMMANDS:
+        for command in help_text.COMMANDS:
             assert main("help", command) == 0
             assert "--config=configs/" not in capsys.readouterr().out
 
@@ -115,7 +115,7 @@ class TestHelp:
     def test_defaults_are_those_of_the_command(self, capsys):
         """Lists as words; nothing where there is none, and no flag that is refused."""
         shown = {}
-        for command in cli.COMMANDS:
+        for command in help_text.COMMANDS:
             assert main("help", command) == 0
             shown[command] = capsys.readouterr().out
             for text in ("[[", "[]", "repeat this option", "['"):

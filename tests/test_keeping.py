@@ -86,7 +86,7 @@ class TestResults:
         wanted = tmp_path / "w" / "rho_0.5" / "result.npz"
         assert trained[1].path == wanted
         assert lines[-1] == f"saved {wanted} after all"
-        assert not [path for path in elsewhere.rglob("*") if path.is_file()]
+        assert not list(elsewhere.rglob("*"))
         training.check_saved(trained)
 
     def test_nowhere(self, tmp_path, monkeypatch):
@@ -111,11 +111,19 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
     ckpt_dir={str(tmp_path / "c")!r}, tb_logs={str(tmp_path / "t")!r})
 print(one.arrays()["test_accuracy"].shape, len(one.unsaved))
 """
+        others = [tmp_path / name for name in ("here", "home", "tmp")]
+        for other in others:
+            other.mkdir()
+        places = dict(zip(("HOME", "TMPDIR"), map(str, others[1:]), strict=True))
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
-        )
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, timeout=120,
+            cwd=others[0], env={**os.environ, **places},
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "(2,) 3"
+        # Nor are directories left where a result could not be put.
+        assert not [path for other in others for path in other.rglob("*_rescued_*")]
         for what in ("result.npz cannot be written", "not all checkpoints", "logs in"):
             told = [line for line in done.stdout.splitlines() if what in line]
             assert len(told) == 1

@@ -15,8 +15,8 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 # files of a folder and those listed one by one, which import from left to right.
 LAYERS = [
     ["errors", "version", "parsing", "stages"],
-    ["files", "bundled", "outputs", "scratch", "stopping"],
-    ["splits", "streaming", "measures"],
+    ["hashing", "files", "bundled", "outputs", "scratch", "stopping"],
+    ["splits", "streaming", "measures", "staging"],
     ["lookup"],
     ["config"],
     ["nn_search"],
@@ -33,9 +33,8 @@ LAYERS = [
     ["commands"],
 ]
 # Imported without JAX: what reads results must not wait for it.
-NO_JAX = ("errors", "parsing", "stages", "files", "bundled", "outputs", "scratch",
-           "stopping",
-          "splits", "streaming",
+NO_JAX = ("errors", "parsing", "stages", "hashing", "files", "bundled", "outputs",
+          "scratch", "stopping", "splits", "streaming", "staging",
           "measures", "config", "data", "results", "pages", "figures", "paper",
           "report")  # fmt: skip
 # Pure: these know nothing of what is typed, set or written.

@@ -145,6 +145,49 @@ class TestCache:
         assert count(tmp_path) == 0
 
 
+class TestMeans:
+    def test_kept_when_they_are_asked_for(self, tmp_path, monkeypatch):
+        first = prepare(tmp_path).class_means()
+        np.testing.assert_array_equal(first, DATA.class_means())
+        (path,) = tmp_path.glob("class_means_*.npz")
+
+        def fail(*args, **kwargs):
+            raise AssertionError("computed again")
+
+        monkeypatch.setattr(dataset.Dataset, "class_means", fail)
+        again = prepare(tmp_path, settings=dataclasses.replace(SETTINGS, rho=0.1))
+        np.testing.assert_array_equal(again.class_means(), first)
+        means = first + 1  # it is the file that is read
+        digest = np.asarray(neighbor_cache._digest(means))
+        files.write_npz(path, {"means": means, "sha256": digest})
+        np.testing.assert_array_equal(prepare(tmp_path).class_means(), means)
+
+    @pytest.mark.parametrize("damage", ["bytes", "sign", "nan", "shape", "other data"])
+    def test_what_cannot_be_right_is_computed(self, tmp_path, damage):
+        means = prepare(tmp_path).class_means()
+        (path,) = tmp_path.glob("class_means_*.npz")
+        data, wrong = DATA, np.array(means)
+        if damage == "bytes":
+            path.write_bytes(b"no archive")
+        elif damage == "sign":  # not by somebody who knows of the hash
+            files.write_npz(path, files.open_npz(path) | {"means": -means})
+        elif damage == "other data":
+            hashes = DATA.file_hashes | {"train.npy": "x"}
+            data = dataclasses.replace(DATA, file_hashes=hashes)
+            files.write_npz(path, {"means": wrong + 1, "sha256": np.asarray("0")})
+        else:
+            wrong = wrong[:, :2] if damage == "shape" else wrong * np.nan
+            digest = np.asarray(neighbor_cache._digest(wrong))
+            files.write_npz(path, {"means": wrong, "sha256": digest})
+        found = prepare(tmp_path, data).class_means()
+        np.testing.assert_array_equal(found, means)
+        assert len(list(tmp_path.glob("class_means_*.npz"))) == 1 + (data is not DATA)
+
+    def test_without_a_place(self):
+        problem = problem_lib.prepare(DATA, SETTINGS)
+        np.testing.assert_array_equal(problem.class_means(), DATA.class_means())
+
+
 class TestRandomForEverySeed:
     def test_each_seed_has_its_own_in_arrays_of_one_shape(self, tmp_path):
         one, other = (prepare(tmp_path, settings=RANDOM, seed=s) for s in (0, 1))

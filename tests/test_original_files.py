@@ -60,6 +60,9 @@ class TestHostileFiles:
             (float("inf"), ("training_config", "pred_scale"), "is inf"),
             ({"a b": 1}, ("training_config", "ptopt", "optim_params"), "for a name"),
             ([3], ("epoch_data__seq",), "not a dict"),
+            ({0: 0.5}, ("epoch_data__seq", 1, "n_train__per__class"), "whole numbers"),
+            ([BIG], ("epoch_data__seq", 1, "mean_batch_loss__seq"), "for a number"),
+            (BIG, ("epoch_data__seq", 1, "max_alpha__vec"), "must be of floats"),
             (
                 "much",
                 ("training_config", "sampler_builder", "sampler_args", 1, "r"),
@@ -91,6 +94,17 @@ class TestHostileFiles:
             made_originals.save(path, changed(content[0], new, *keys))
             with pytest.raises(UserError, match=told):
                 pytorch.load_record(path)
+
+    def test_one_long_epoch_does_not_make_all_others_as_long(self, content, tmp_path):
+        value = copy.deepcopy(content[0])
+        short = value["epoch_data__seq"][0]
+        value["epoch_data__seq"] = [
+            {"mean_batch_loss__seq": [1.0] * (20_000 if number == 0 else 1)}
+            for number in range(2_000)
+        ]
+        value["epoch_data__seq"][1] = short
+        with pytest.raises(UserError, match="more objects than a file of"):
+            pytorch.load_record(made_originals.save(tmp_path / "r.pth", value))
 
     def test_expanded_tensors_take_no_memory(self, content, tmp_path):
         value = copy.deepcopy(content[0])

@@ -1,5 +1,6 @@
 """Results of the original program as input, and turned into ours."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class TestReading:
         )
         assert schema.find_misfit(arrays) is None
         assert arrays["epoch_loss"].tolist() == [[1.5, 2.5, 3.5]]
+        assert arrays["step_loss"].tolist() == [[[1, 2], [2, 3], [3, 4]]]
         assert arrays["selected_epoch"].tolist() == [1]
         hits = arrays["val_accuracy"][0] * 9
         np.testing.assert_allclose(hits, hits.round(), atol=1e-9)
@@ -89,6 +91,33 @@ class TestReading:
         near = arrays["neighbors"][0]
         far = [np.linalg.norm(means[0] - means[c]) for c in near]
         np.testing.assert_allclose(arrays["neighbor_distances"][0], far, rtol=1e-5)
+
+    def test_every_epoch(self, made, content, tmp_path):
+        value = copy.deepcopy(content[0])
+        epochs = value["epoch_data__seq"]
+        epochs[1]["mean_batch_loss__seq"] = [7.0]
+        epochs[2]["n_train__per__class"] = {5: 300}
+        file = load(made, made_originals.save(tmp_path / "r.pth", value))
+        arrays = pytorch.recorded_arrays(file.arrays)
+        assert schema.find_misfit(arrays) is None
+        losses = [[[1.0, 2.0], [7.0, np.nan], [3.0, 4.0]]]
+        np.testing.assert_array_equal(arrays["step_loss"], losses)
+        drawn = np.zeros((1, 3, 6), int)
+        drawn[0, :2, :2], drawn[0, 2, 5] = [5, 2], 300
+        np.testing.assert_array_equal(arrays["drawn_per_class"], drawn)
+        assert arrays["drawn_per_class"].dtype == np.uint16
+        for ours, theirs in (("least", "min"), ("mean", "mean"), ("most", "max")):
+            wanted = [[each[f"{theirs}_alpha__vec"] for each in epochs]]
+            np.testing.assert_array_equal(arrays[f"epoch_{ours}_alphas"], wanted)
+        counts = np.bincount(made.groups["val"]["labels"], minlength=6)
+        np.testing.assert_array_equal(arrays["val_class_counts"], counts)
+        right = arrays["val_correct_per_class"]
+        assert right.dtype == np.uint8
+        for number, epoch in enumerate(epochs):
+            for label, accuracy in epoch["val_acc__per__class"].items():
+                assert right[0, number, label] == round(accuracy * counts[label])
+        overall = right.sum(axis=2) / counts.sum()
+        np.testing.assert_allclose(arrays["val_accuracy"], overall)
 
     @pytest.mark.parametrize(
         "keys",
@@ -105,12 +134,13 @@ class TestReading:
             ("test_metrics", "top-5 accuracy"),
             ("test_acc__per__class",),
             ("epoch_data__seq", 0, "val_acc__per__class"),
+            ("epoch_data__seq", 1, "n_train__per__class"),
+            ("epoch_data__seq", 1, "mean_batch_loss__seq"),
+            ("epoch_data__seq", 1, "min_alpha__vec"),
         ],
     )
     def test_optional_fields(self, made, content, tmp_path, keys):
         value = without(content[0], *keys)
-        if keys == ("epoch_data__seq",):
-            value["best_epoch"] = None
         file = load(made, made_originals.save(tmp_path / "r.pth", value))
         np.testing.assert_array_equal(file.array("test_pred")[0], content[1])
 
@@ -310,6 +340,7 @@ class TestImport:
         np.testing.assert_array_equal(arrays["test_pred"][0], predicted)
         np.testing.assert_allclose(arrays["alphas"][0], alphas, atol=2e-5)
         assert arrays.keys() >= {"network.conv_layer.weight", "class_means"}
+        assert arrays.keys() >= {"step_loss", "drawn_per_class", "val_class_counts"}
         # What was not recorded is not made up.
         assert not {"learning_rate", "val_top5", "val_f1"} & arrays.keys()
         # No data is needed from now on.

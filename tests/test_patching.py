@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_checkpoints import FORMS, save_legacy, save_npz, save_pickle, save_zip
 
-from alphanet_jax import files
+from alphanet_jax import staging
 from alphanet_jax.data import patching, safetensors, torch_files
 from alphanet_jax.data.heads.contents import read_contents
 from alphanet_jax.errors import UserError
@@ -39,7 +39,7 @@ def changed(array, rows=(1, 4)):
 
 def patch(source, values, out=None):
     out = out or source.parent / "out" / source.name
-    with files.staging(out.parent) as place:
+    with staging.staged(out.parent) as place:
         lines = patching.patch(source, values, place, out=out)
     return out, lines
 

@@ -499,6 +499,41 @@ class TestTable:
         classes = posthoc.predict_rescaled(head, head.weight, products)
         np.testing.assert_array_equal(classes, wanted.argmax(axis=1))
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("ties", [False, True])
+    def test_classes_that_keep_their_bias(self, dtype, ties):
+        """Whatever was looked for once, each point predicts as it would alone."""
+        rng = np.random.default_rng(5)
+        products = rng.normal(size=(300, 12)).astype(dtype)
+        if ties:
+            products = np.round(products)
+        weight, bias = np.eye(12), np.round(rng.normal(size=12), 0).astype(dtype)
+        shared = curves.SharedProducts(products, weight)
+        few, one, most = [2, 3, 7], [11], list(range(9))
+        moves = [(few, 0), (few, 1), (few, 2), (few, 2), (one, 1), (few, -1), (one, 0)]
+        moves += [(most, 1), (most, 2), (few, 0), (few, 1), (few, 3), (most, -1)]
+        for classes, offset in moves:
+            moved = bias.copy()
+            moved[classes] += dtype(offset)
+            wanted = (products + moved).argmax(axis=1)
+            found = shared.predict(Linear(weight, moved))
+            np.testing.assert_array_equal(found, wanted)
+            assert found.dtype == np.int32
+        assert ties == (len(np.unique(products)) < 30)  # the test can tell
+
+    def test_a_curve_looks_once_for_the_best_of_base_classes(self, small, monkeypatch):
+        widths, real = [], curves._best
+
+        def best(products, bias, *args, **options):
+            widths.append(len(bias))
+            return real(products, bias, *args, **options)
+
+        monkeypatch.setattr(curves, "_best", best)
+        method, rows = METHODS["few_offset"], small["val_features"]
+        list(posthoc.curve(method, small, {"val": rows}))
+        # The first one, what stays, and then few classes alone; 0 changes nothing.
+        assert widths == [5, 3, *[2] * (len(method.grid) - 1)]
+
     def test_inputs_without_validation_data(self, small):
         inputs = posthoc.make_inputs(
             small["features"],

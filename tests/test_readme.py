@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from alphanet_jax.config.presets import dataset_settings
-from alphanet_jax.data import dataset, registry
+from alphanet_jax.data import loading, registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def load():
     settings = dataset_settings("cifar100lt_effnetlite0_crt")
     entry = registry.get_entry(ROOT / settings.registry, settings.dataset)
-    return dataset.load_dataset(entry, ROOT)
+    return loading.load_dataset(entry, ROOT)
 
 
 def test_one_number_on_the_few_logits():
@@ -52,3 +52,25 @@ def test_first_screen():
     assert len(text.splitlines()) <= 150
     command = re.search(r"<!-- test command -->\n```bash\n(.*?)\n```", text, re.DOTALL)
     assert command[1].endswith(".venv/bin/python -m pytest -q")
+
+
+def test_comparison_is_that_of_the_evidence():
+    """The README and the first page repeat rows of the long table."""
+    evidence = (ROOT / "docs" / "corrections.md").read_text(encoding="utf-8")
+    names = {
+        "unchanged": "unchanged",
+        "AlphaNet (rho 0.75)": "AlphaNet (rho)",
+        "one number added to all few logits": "offset on few",
+        "*alphanet+*": "**alphanet+**",
+    }
+    for page in ("README.md", "docs/index.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for short, long in names.items():
+            (row,) = re.findall(
+                rf"(?m)^\| {re.escape(short)}.* \| (.+) \| (.+) \|$", text
+            )
+            (other,) = re.findall(
+                rf"(?m)^\| {re.escape(long)} \| [\d.]+ \| ([\d.]+) / ([\d.]+) ",
+                evidence,
+            )
+            assert row == other, short

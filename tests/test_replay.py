@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import replay_trace
 
-from alphanet_jax.data import dataset, registry
+from alphanet_jax.data import loading, registry
 from alphanet_jax.errors import UserError
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
@@ -32,7 +32,7 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(root):
     entry = registry.get_entry(RECORDED / "datasets.toml", "small")
-    return dataset.load_dataset(entry, root)
+    return loading.load_dataset(entry, root)
 
 
 @pytest.fixture(scope="module")

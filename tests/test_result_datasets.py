@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import results_of_data
 
-from alphanet_jax import results
 from alphanet_jax.data import registry
-from alphanet_jax.data.dataset import load_dataset
+from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest, semantic
 from alphanet_jax.results.datasets import DataFinder
@@ -23,13 +22,7 @@ def made(tmp_path, monkeypatch):
 
 @pytest.fixture
 def file(made, tmp_path):
-    return load(tmp_path, results_of_data.arrays_of(made))
-
-
-def load(tmp_path, arrays, **changes):
-    path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
-    (found,) = results.load_sets({"x": [path]})
-    return found.files[0]
+    return results_of_data.load(tmp_path, results_of_data.arrays_of(made))
 
 
 class TestDataFinder:
@@ -63,7 +56,7 @@ class TestDataFinder:
         content = {"weight": made.weight, "bias": made.bias + 1}
         made.dump("data/classifiers/n.pth", content)
         data = load_dataset(registry.get_entry(other, "made"), made.root)
-        second = load(
+        second = results_of_data.load(
             tmp_path,
             results_of_data.arrays_of(made, registry=str(other)),
             file_hashes=json.dumps(dict(data.file_hashes)),
@@ -76,7 +69,7 @@ class TestDataFinder:
         arrays = results_of_data.arrays_of(made, **{"training.val_datagrp": ""})
         # The hashes are those of all three groups.
         with pytest.raises(UserError, match=r"is not what .*result\.npz was made with"):
-            DataFinder().dataset(load(tmp_path, arrays))
+            DataFinder().dataset(results_of_data.load(tmp_path, arrays))
 
     def test_class_means(self, made, file):
         finder = DataFinder()
@@ -122,7 +115,7 @@ class TestVisualMask:
 
     def test_own_distance_or_another(self, made, tmp_path):
         fields = {"training.nn_dist": "cosine", "training.n_neighbors": 1}
-        file = load(tmp_path, results_of_data.arrays_of(made, **fields))
+        file = results_of_data.load(tmp_path, results_of_data.arrays_of(made, **fields))
         finder = DataFinder()
         data = finder.dataset(file)
         for chosen, metric in ((None, "cosine"), ("euclidean", "euclidean")):
@@ -133,7 +126,7 @@ class TestVisualMask:
 
     def test_random_neighbors(self, made, tmp_path):
         fields = {"training.nn_dist": "random"}
-        file = load(tmp_path, results_of_data.arrays_of(made, **fields))
+        file = results_of_data.load(tmp_path, results_of_data.arrays_of(made, **fields))
         wanted = r"result\.npz was made .*'random'.*; choose --f=euclidean or --f=cosi"
         with pytest.raises(UserError, match=wanted):
             semantic.visual_mask(file, DataFinder(), flag="--f")

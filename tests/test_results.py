@@ -1,6 +1,7 @@
 """Result files, the table of a result, and the names that a notebook uses."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,29 @@ class TestTrainingTable:
         text = training_table({"A": result, "B": result}, explain_rho=True)
         assert text.splitlines()[8:] == [f"A {rule}"]
         assert "rho" not in training_table({"A": result})
+
+    def test_changes_are_those_of_the_cells_above(self, rng):
+        """Who subtracts what is shown gets what is said."""
+        differ = 0
+        for _ in range(50):
+            parts = rng.uniform(size=(2, 3))
+            result = make_result(1) | {
+                "baseline_test_acc_per_split": parts[0],
+                "baseline_test_accuracy": np.asarray(parts[0].mean()),
+                "test_acc_per_split": parts[1:],
+                "test_accuracy": parts[1:].mean(axis=1),
+            }
+            lines = training_table({"A": result}, explain_rho=True).splitlines()
+            baseline, row = (
+                [float(cell) for cell in line.split()[1:]] for line in lines[5:7]
+            )
+            said = re.findall(r"[-+][0-9.]+", lines[7])
+            assert said == [
+                f"{after - before:+z.1f}"
+                for before, after in zip(baseline, row, strict=True)
+            ]
+            differ += said[0] != f"{100 * (parts[1, 0] - parts[0, 0]):+.1f}"
+        assert differ > 5
 
     def test_split_without_samples(self):
         result = make_result(2)

@@ -498,6 +498,12 @@ class TestText:
         assert cli.main(arguments) == 0
         assert capsys.readouterr().out == default
 
+    def test_the_means_below_a_plain_table_are_there_on_request(self, run):
+        plain, both = run("--format=plain"), run("--format=plain", "--print_csv")
+        means = run("--format=web").partition("\n\n")[2].rstrip("\n")
+        assert both == f"{plain}\n{means}\n"
+        assert run("--format=plain", "--noprint_csv") == plain
+
     def test_as_the_original_prints(self, run):
         """A heading with several datasets only, and an empty line at the end."""
         web, pandoc = run("--format=web"), run("--format=pandoc")
@@ -580,8 +586,8 @@ class TestErrors:
                 "the deviations of column 'Few' have 5 characters, and there is room f",
             ),
             (
-                "--print_csv --format=plain",
-                "--print_csv has no effect with --format=pl",
+                "--print_csv --format=markdown",
+                "--print_csv has no effect with --format=ma",
             ),
             ("--exp_str=X --format=csv", "--exp_str has no effect with --format=csv"),
             ("--num_col_width=9 --format=json", "--num_col_width has no effect with"),

@@ -7,6 +7,7 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+from torch_pickles import file_reader
 
 from alphanet_jax.data import safetensors
 from alphanet_jax.data.torch_files import FileFormatError
@@ -14,21 +15,7 @@ from alphanet_jax.data.torch_files import FileFormatError
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads bytes as a file."""
-    path = tmp_path / "file"
-
-    def read_bytes(content):
-        path.write_bytes(content)
-        try:
-            return safetensors.load(path)
-        except FileFormatError as error:
-            message = str(error)
-            assert message.startswith(str(path))
-            assert "\n" not in message
-            assert len(message) < len(str(path)) + 600
-            raise
-
-    return read_bytes
+    return file_reader(tmp_path / "file", safetensors.load)
 
 
 def encode(header, data=b""):

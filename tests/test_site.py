@@ -14,12 +14,13 @@ from page_code import ROOT
 
 import alphanet_jax
 from alphanet_jax import posthoc
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import help_text
 from alphanet_jax.config.fields import FIELDS
 from alphanet_jax.figures import KINDS
 from alphanet_jax.results.schema import SCHEMA
 
 MAKE = ROOT / "docs" / "make"
+SOURCES = "../alphanet_jax"
 
 
 def module(name):
@@ -90,15 +91,15 @@ class TestPages:
         assert count > 40
 
     def test_nothing_is_left_to_fill_in(self, site):
-        mark = re.compile(r"^<!-- generated", re.M)
+        mark = re.compile(r"^(<!-- (generated|until here)|\*On the site)", re.M)
         assert not [page for page, text in site.items() if mark.search(text)]
 
     def test_commands(self, site):
-        for name, (_, purpose) in cli.COMMANDS.items():
+        for name, (_, purpose) in help_text.COMMANDS.items():
             page = site[f"commands/{name}.md"]
             assert f"[`{name}`]({name}.md)" in site["commands/index.md"]
             assert purpose.split()[0] in site["commands/index.md"]
-            command = importlib.import_module(cli.COMMANDS[name][0])
+            command = importlib.import_module(help_text.COMMANDS[name][0])
             kinds = list(KINDS) if hasattr(command, "choose") else [""]
             for kind in kinds:
                 chosen = command.choose(kind) if kind else command
@@ -106,6 +107,9 @@ class TestPages:
                 assert f"### {kind}" in page if kind else True
                 for flag in values:
                     assert re.search(rf"(--|--\[no\]){flag}\b", page), (name, flag)
+        # As help has it, not as absl and Python have it.
+        pages = "".join(page for name, page in site.items() if name[:8] == "commands")
+        assert not re.findall(r"repeat this option|<code>\[", pages)
         # Nothing of the machine that builds them.
         assert not [page for page, text in site.items() if str(ROOT) in text]
 
@@ -116,12 +120,16 @@ class TestPages:
             )
             assert field.help.split()[0] in row
             assert f"| {field.kind.__name__} |" in row
-            assert ("| no |" in row) == (not field.sweepable)
+            assert ("sweep: </span>no |" in row) == (not field.sweepable)
 
     def test_arrays_of_results(self, site):
         for spec in SCHEMA:
             shown = spec.name.replace("<", "&lt;").replace(">", "&gt;")
             assert f"| <code>{shown}</code> |" in site["formats.md"]
+
+    def test_figures(self, site):
+        for name in KINDS:
+            assert f"| `{name}` |" in site["figures.md"]
 
     def test_corrections(self, site):
         for name in posthoc.METHODS:
@@ -150,8 +158,12 @@ def test_plan_is_that_of_the_test_of_layers():
     drawn = re.findall(r'class="room \w+">([\w/]+)</span>', plan.layers())
     rooms = [room for layer in reversed(test_layers.LAYERS) for room in layer]
     assert [room.strip("/") for room in drawn] == rooms
-    assert set(rooms) <= plan.purposes().keys()
+    listed = list(plan.purposes())
+    assert set(rooms) <= set(listed)
     found = plan.imports_of_rooms()
+    for room, others in found.items():
+        below = set(listed[: listed.index(room)])
+        assert others <= below, f"{room} stands before {others - below}"
     for name, path in test_layers.MODULES.items():
         room = name.partition(".")[0]
         if room in found:
@@ -159,10 +171,27 @@ def test_plan_is_that_of_the_test_of_layers():
             assert others - {room} <= found[room]
 
 
+def test_what_is_generated_has_something_in_its_place():
+    """GitHub shows it, and it says where to look."""
+    blocks, found = module("blocks").BLOCKS, set()
+    for path in module("pages").hand_written():
+        text = path.read_text(encoding="utf-8")
+        pattern = r"<!-- generated: ([^>]+) -->\n(.+?)\n<!-- until here -->"
+        places = re.findall(pattern, text, re.DOTALL)
+        assert not re.search(r"\{[\w:]+\}`", text), "a role of Sphinx, raw on GitHub"
+        assert len(places) == text.count("<!-- generated:") == text.count("until here")
+        for name, shown in places:
+            found.add(name)
+            assert re.fullmatch(
+                r"\*On the site, .*\]\(\.\./\S+\).*\*", shown, re.DOTALL
+            )
+    assert found == blocks.keys()
+
+
 class TestLinks:
     @pytest.mark.parametrize("name", page_code.NAMES)
     def test_links_of_files_as_they_are(self, name):
-        """As GitHub shows them: to files, or to pages that only the site has."""
+        """As GitHub shows them: to files of the repository."""
         text = (ROOT / name).read_text(encoding="utf-8")
         outside = re.sub(
             r"^(`{3,}).*?^\1`*$|`[^`\n]+`(?!\])", "", text, flags=re.M | re.S
@@ -173,9 +202,6 @@ class TestLinks:
             if "://" in place:
                 continue
             path = (ROOT / name).parent / place if place else ROOT / name
-            if re.match(r"(commands|api)/", place):
-                assert name.startswith("docs/")
-                continue
             assert path.exists(), f"{name} links to {place}"
             if anchor:
                 assert anchor in slugs(path.read_text(encoding="utf-8")), target
@@ -195,11 +221,22 @@ class TestLinks:
             ("examples/README.md", "examples/index.md", "compare.ipynb", "compare.md"),
             ("CONTRIBUTING.md", "contributing.md", "docs/start.md", "start.md"),
             ("docs/a.md", "a.md", "../main.py", "files/main.py.md"),
+            ("docs/a.md", "a.md", f"{SOURCES}/commands/fit.py", "commands/fit.md"),
+            ("docs/a.md", "a.md", f"{SOURCES}/eval.py", "api/eval.md"),
+            # No page is made of this one.
+            (
+                "docs/a.md",
+                "a.md",
+                f"{SOURCES}/version.py",
+                "files/alphanet_jax/version.py.md",
+            ),
             ("docs/a.md", "a.md", "https://example.org/a#b", "https://example.org/a#b"),
         ],
     )
     def test_links_that_leave_their_place(self, source, page, before, after):
-        links = module("links").Links(ROOT, {"start.md"})
+        links = module("links").Links(
+            ROOT, {"start.md", "commands/fit.md", "api/eval.md"}
+        )
         assert links.rewrite(f"[x]({before})", source, page) == f"[x]({after})"
 
     def test_pictures_have_both_looks(self):

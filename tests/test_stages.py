@@ -11,7 +11,7 @@ import results_of_data
 
 from alphanet_jax import stages
 from alphanet_jax.commands import cli
-from alphanet_jax.experiment.progress import sometimes
+from alphanet_jax.experiment.progress import Progress, sometimes
 from alphanet_jax.stages import Teller, stage
 
 
@@ -81,11 +81,30 @@ class TestInLog:
                 clock.now += 1
                 reading.advance(100)
         assert lines == [
-            "reading: 7%, 100 rows/s, 28 s left",
-            "reading: 40%, 100 rows/s, 18 s left",
-            "reading: 73%, 100 rows/s, 8 s left",
+            *(f"reading: {part}%, 100 rows/s, {left} s left" for part, left in (
+                (7, 28), (13, 26), (20, 24), (27, 22), (33, 20), (40, 18), (50, 15),
+                (60, 12), (73, 8), (90, 3),
+            )),
             "reading: done in 30 s",
-        ]
+        ]  # fmt: skip
+
+    def test_lines_are_ever_further_apart_but_for_ten_seconds(self, clock):
+        times = []
+        with a_stage(lambda line: times.append(clock.now - 100), clock) as reading:
+            for _ in range(300):
+                clock.now += 1
+                reading.tick()
+        gaps = np.diff([0, *times[:-1]])  # the last line is of the end
+        assert gaps[:6].tolist() == [2, 2, 2, 2, 2, 2]
+        assert (np.diff(gaps) >= 0).all()
+        assert gaps[-10:].tolist() == [10] * 10
+
+    def test_its_end_may_go_without_saying(self, clock):
+        lines = []
+        with a_stage(lines.append, clock, says_done=False):
+            clock.now += 3
+            stages._ACTIVE[-1].tick()
+        assert lines == ["reading: 3 s"]
 
     def test_what_counts_nothing_says_its_time(self, clock):
         lines = []
@@ -93,7 +112,8 @@ class TestInLog:
             for _ in range(15):
                 clock.now += 1
                 compiling.tick()
-        assert lines == ["reading: 2 s", "reading: 12 s", "reading: done in 15 s"]
+        times = [f"reading: {seconds} s" for seconds in (2, 4, 6, 8, 10, 12, 15)]
+        assert lines == [*times, "reading: done in 15 s"]
 
     def test_what_is_counted_below(self, clock):
         lines = []
@@ -267,6 +287,22 @@ def test_of_commands(tmp_path, monkeypatch, capsys, quiet):
     assert any(name.startswith("epoch 2/2") for name in names)
 
 
+def test_long_epochs_are_stages():
+    progress = Progress(num_epochs=3, num_runs=1)
+    lines = []
+
+    def name(epoch):
+        with progress.of_epoch(lines.append, epoch) as under_way:
+            return under_way and under_way.text().partition(":")[0]
+
+    assert name(0) == "compiling, and the first epoch"
+    progress.epoch_ended(10, 0.1)
+    assert name(1) is None  # of which nobody waits for the end
+    progress.epoch_ended(10, 1.9)
+    assert name(2) == "epoch 3/3"
+    assert not lines
+
+
 # What is run on a result; and stages of it that count, which are shown however short.
 OF_RESULTS = [
     (["plot", "class_changes", "--out=f.png"], ["drawing"]),
@@ -290,7 +326,7 @@ def test_of_commands_that_read_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = made_data.make(tmp_path / "data")
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
-    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
+    monkeypatch.setattr(stages, "_LINE_BOUNDS", (0.0, 0.0))
     path = results_of_data.train(made, tmp_path / "w")
     # Nothing has kept these neighbors before.
     assert "\nneighbors: 100%" in capsys.readouterr().err
@@ -319,7 +355,7 @@ def test_of_a_comparison(tmp_path, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
     made = made_data.make(tmp_path / "data")
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
-    monkeypatch.setattr(stages, "_LINE_EVERY", 0.0)
+    monkeypatch.setattr(stages, "_LINE_BOUNDS", (0.0, 0.0))
     command = [
         *("main.py", "compare", "--config=default", "--config.dataset=made"),
         *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),

@@ -83,17 +83,28 @@ BODIES = {
 }
 
 
-def start(body):
-    process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN.format(body=body)],
+def start_code(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
+
+
+def start(body):
+    process = start_code(BEGIN.format(body=body))
     assert process.stdout.readline() == "runs\n"
     time.sleep(0.1)
     return process
+
+
+def ended(process, number):
+    """Sends a signal; returns the status, and what was said."""
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err
 
 
 @pytest.mark.slow
@@ -105,9 +116,7 @@ class TestEnds:
     @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
     def test_whatever_it_does(self, body, number, word):
         process = start(body)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (128 + number, f"error: {word}\n")
+        assert ended(process, number) == (128 + number, f"error: {word}\n")
 
     def test_a_second_one_ends_it_at_once(self):
         process = start(
@@ -116,9 +125,7 @@ class TestEnds:
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (130, "error: interrupted\n")
+        assert ended(process, signal.SIGINT) == (130, "error: interrupted\n")
 
     def test_what_is_ignored_stays_ignored(self):
         process = start(
@@ -143,18 +150,10 @@ class TestEnds:
             "from alphanet_jax.__main__ import main\n"
             "sys.exit(main())"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        process = start_code(code)
         while process.stdout.readline() != "late\n":
             assert process.poll() is None
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (0, "")
+        assert ended(process, number) == (0, "")
 
     def test_an_import_that_makes_another_error_of_it(self):
         code = (
@@ -170,17 +169,9 @@ class TestEnds:
             "from alphanet_jax.__main__ import main\n"
             "sys.meta_path.insert(0, Slow()); sys.exit(main())"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        process = start_code(code)
         assert process.stdout.readline() == "runs\n"
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (143, "error: terminated\n")
+        assert ended(process, signal.SIGTERM) == (143, "error: terminated\n")
 
     def test_while_modules_are_imported(self):
         """From the first moment that the program is its own."""
@@ -193,17 +184,9 @@ class TestEnds:
             "from alphanet_jax.__main__ import main\n"
             "sys.meta_path.insert(0, Slow()); sys.exit(main())"
         )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        process = start_code(code)
         assert process.stdout.readline() == "runs\n"
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        assert (process.returncode, err) == (130, "error: interrupted\n")
+        assert ended(process, signal.SIGINT) == (130, "error: interrupted\n")
 
 
 def ask_to_end(number):

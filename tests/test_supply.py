@@ -78,3 +78,30 @@ def test_source_archive_has_what_the_readme_links_to():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = {link.split("/")[0] for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)}
     assert links <= set(included)
+
+
+def test_hooks_of_a_commit_are_what_ci_checks():
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (revision,) = re.findall(r"ruff-pre-commit\n +rev: v(\S+)", text)
+    assert {Version(revision)} == locked()["ruff"]
+    hooks = set(re.findall(r"- id: (\S+)", text))
+    ci = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    for checked in ("ruff check", "ruff format", "/mypy"):
+        assert checked in ci
+    assert {"ruff-check", "ruff-format", "mypy"} <= hooks
+
+
+def test_a_release_is_tried_with_all_that_is_promised():
+    text = (ROOT / ".ci/release").read_text(encoding="utf-8")
+    pythons = set(re.findall(r"\$\{PYTHONS-([\d. ]+)\}", text))
+    jax = set(re.findall(r"\$\{JAX-([\d. ]+)\}", text))
+    ((pythons,), (jax,)) = pythons, jax
+    named = re.findall(
+        r"Python :: (3\.\d+)", "\n".join(PROJECT["project"]["classifiers"])
+    )
+    assert pythons.split() == named
+    assert PROJECT["project"]["requires-python"] == f">={named[0]}"
+    (asked_jax,) = [one for one in asked() if one.name == "jax"]
+    minors = [f"0.{minor}" for minor in range(1, 40)]
+    promised = [one for one in minors if asked_jax.specifier.contains(f"{one}.0")]
+    assert jax.split() == promised

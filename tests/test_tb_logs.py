@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_checkpoints import uneven
+from stopped import uneven
 from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax.commands import cli

@@ -23,13 +23,7 @@ def made(tmp_path, monkeypatch):
 
 @pytest.fixture
 def file(made, tmp_path):
-    return load(tmp_path, results_of_data.arrays_of(made))
-
-
-def load(tmp_path, arrays, **changes):
-    path = results_of_data.write(tmp_path / "r" / "result.npz", arrays, **changes)
-    (found,) = results.load_sets({"x": [path]})
-    return found.files[0]
+    return results_of_data.load(tmp_path, results_of_data.arrays_of(made))
 
 
 def rank_of(scores, label):
@@ -72,7 +66,7 @@ class TestTopKHits:
     @pytest.mark.parametrize("k", [1, 2, 5])
     def test_oracle(self, made, tmp_path, k, per_seed):
         arrays = results_of_data.arrays_of(made, seeds=(3, 4, 5), per_seed=per_seed)
-        file = load(tmp_path, arrays)
+        file = results_of_data.load(tmp_path, arrays)
         data = DataFinder().dataset(file)
         runs, baseline = self.hits(file, k)
         x, labels = made.groups["test"]["feats"], made.groups["test"]["labels"]
@@ -123,7 +117,7 @@ class TestTopKHits:
         made.dump_classifier(weight=weight, bias=np.float32([0, 1, 0, 0, 1, 0]))
         arrays = results_of_data.arrays_of(made, seeds=(0, 1, 2))
         arrays["alphas"] = rng.integers(-1, 2, arrays["alphas"].shape).astype("f4")
-        file = load(tmp_path, arrays)
+        file = results_of_data.load(tmp_path, arrays)
         data = DataFinder().dataset(file)
         runs, baseline = top_k_hits(data, file, k=k)
         x, labels = np.asarray(data.test.features), np.asarray(data.test.labels)

@@ -185,6 +185,19 @@ class TestWheel:
         assert files_inside(installed.package) == before
 
     @pytest.mark.slow
+    def test_the_embedded_data_in_a_notebook(self, installed):
+        before = installed.written()
+        code = (
+            "import alphanet_jax as an;"
+            f"settings = an.Settings(dataset={EMBEDDED!r});"
+            "data = an.load_data(settings);"
+            "print(data.proper_name, data.num_classes)"
+        )
+        done = installed("python", "-W", "error", "-c", code)
+        assert done.stdout == "CIFAR-100-LT | cRT 100\n"
+        assert installed.written() == before
+
+    @pytest.mark.slow
     def test_arrays_to_a_saved_head_in_ten_lines(self, installed):
         """As in a notebook; JAX and what it needs are installed with the wheel."""
         cell = """

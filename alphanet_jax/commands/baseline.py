@@ -69,7 +69,7 @@ def run(values: flags.FlagValues) -> None:
     settings = dataclasses.replace(
         point.settings, dummy_mode=True, train_epochs=0, seeds=1
     )
-    running.start_jax(values)
+    running.start_jax(values, settings)
 
     from alphanet_jax.data import registry
     from alphanet_jax.experiment import devices, training

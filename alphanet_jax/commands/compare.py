@@ -102,7 +102,7 @@ def run(values: flags.FlagValues) -> None:
             f"{points[0].title}, {points[1].title} ..."
         )
     workdir = running.workdir(values, prefix="compare_")
-    running.start_jax(values)
+    running.start_jax(values, None if has_files else points[0].settings)
     running.hold(values, workdir)
 
     from alphanet_jax import comparison

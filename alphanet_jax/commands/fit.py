@@ -163,7 +163,7 @@ def run(values: flags.FlagValues) -> None:
             overwrite=overwrite,
             report=report,
         )
-        beside = train.controls(values, data, report)
+        beside = train.find_controls(train.make_controls(values, data), report)
         report("")
         rows = {str(done.arrays["method"]): done.arrays}
         print(accuracy_tables.training_table(rows, controls=beside))
@@ -174,10 +174,11 @@ def run(values: flags.FlagValues) -> None:
             raise UserError(done.unsaved)
         return
     rest = own_files.once(report, given, found)
-    trained = train.train_points(values, points, data, workdir, rest)
+    controls = train.make_controls(values, data)
+    trained = train.train_points(values, points, data, workdir, rest, controls)
     if not speaks:
         return
-    train.conclude(values, trained, data, report)
+    train.conclude(trained, controls, report)
     _conclude(_best(trained, report), data, out, report)
     training.check_saved(trained)
 

@@ -72,7 +72,8 @@ def _define_text_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "print_csv",
         None,
-        "with the original's formats, show the means with commas too [True]",
+        "show the means with commas too, below the table [only with the original's "
+        "formats]; not with markdown, latex, csv and json",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -172,7 +173,7 @@ def _format(values: flags.FlagValues) -> str:
             raise UserError(f"--for_web is --format=web, but --format is {form}")
         form = "web"
     with_format = f"with --format={form}"
-    if form not in WITH_CSV_LINES and values.print_csv:
+    if form not in (*WITH_CSV_LINES, "plain") and values.print_csv:
         _refuse(values, with_format, "print_csv")
     if form in _FOR_PROGRAMS:
         _refuse(
@@ -186,14 +187,15 @@ def _format(values: flags.FlagValues) -> str:
 
 
 def _layout(values: flags.FlagValues, form: str) -> "Layout":
-    from alphanet_jax.results.tables import Layout
+    from alphanet_jax.results.tables import WITH_CSV_LINES, Layout
 
+    asked = values.print_csv
     return Layout(
         sig_width=values.fixed_sig_width,
         num_width=values.num_col_width or 0,
         name_width=values.name_col_width or 0,
         header=values.show_hdr,
-        csv_lines=values.print_csv in (None, True),
+        csv_lines=form in WITH_CSV_LINES if asked is None else asked,
         title_alone=form not in ("pandoc", "web"),
     )
 

@@ -1,5 +1,6 @@
 """What commands that run an experiment share: their flags, and how they start."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from absl import flags
 from alphanet_jax import bundled, outputs
 from alphanet_jax.commands import compiled, processes
 from alphanet_jax.config import sweep
-from alphanet_jax.config.fields import FIELDS, Field
+from alphanet_jax.config.fields import FIELDS, Field, Settings
 from alphanet_jax.config.sweep import Point
 from alphanet_jax.errors import UserError, did_you_mean, printable
 from alphanet_jax.stages import Teller
@@ -197,8 +198,27 @@ def keep_programs(values: flags.FlagValues) -> None:
         compiled.mend_entries(cache, say)
 
 
-def start_jax(values: flags.FlagValues) -> None:
-    """Sets JAX up: where it keeps compiled programs, and with which processes."""
+def _read_ahead(settings: Settings) -> None:
+    """Begins to read the files of a dataset; what is wrong with them, loading says."""
+    from alphanet_jax.data import converted, registry
+
+    with contextlib.suppress(UserError, OSError):
+        entry = registry.get_entry(Path(settings.registry), settings.dataset)
+        names = (settings.train_datagrp, settings.val_datagrp, settings.test_datagrp)
+        groups = list(dict.fromkeys(filter(None, names)))
+        root = Path(settings.data_root)
+        converted.read_ahead(entry, root, groups, labels_by=settings.labels_by)
+
+
+def start_jax(values: flags.FlagValues, settings: Settings | None = None) -> None:
+    """Sets JAX up: where it keeps compiled programs, and with which processes.
+
+    Args:
+      values: The flags.
+      settings: Their dataset is read meanwhile, if there are any.
+    """
+    if settings is not None:
+        _read_ahead(settings)
     keep_programs(values)
     address, count, number = (
         values[name].value

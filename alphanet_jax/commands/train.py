@@ -12,7 +12,9 @@ from alphanet_jax.config import sweep
 from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
+    from alphanet_jax.comparison.controls import Controls
     from alphanet_jax.data.dataset import Dataset
+    from alphanet_jax.experiment.hooks import Onlooker
     from alphanet_jax.experiment.progress import Report
     from alphanet_jax.experiment.training import Trained
     from alphanet_jax.results.accuracy_tables import Control
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DESCRIPTION",
     "conclude",
-    "controls",
     "define_flags",
     "fields",
+    "find_controls",
+    "make_controls",
     "prepare_arguments",
     "run",
     "train_points",
@@ -125,7 +128,7 @@ def run(values: flags.FlagValues) -> None:
     """
     points = running.points(values)
     workdir = running.workdir(values)
-    running.start_jax(values)
+    running.start_jax(values, points[0].settings)
     running.hold(values, workdir)
 
     from alphanet_jax.experiment import devices, training
@@ -134,9 +137,10 @@ def run(values: flags.FlagValues) -> None:
     report = running.say if speaks else lambda line: None
     settings = points[0].settings  # the dataset is the same for all
     data = training.load_data(settings, report=report)
-    trained = train_points(values, points, data, workdir, report)
+    controls = make_controls(values, data)
+    trained = train_points(values, points, data, workdir, report, controls)
     if speaks:
-        conclude(values, trained, data, report)
+        conclude(trained, controls, report)
         training.check_saved(trained)
 
 
@@ -146,6 +150,7 @@ def train_points(
     data: "Dataset",
     workdir: Path,
     report: "Report",
+    onlooker: "Onlooker | None",
 ) -> "list[Trained]":
     """Trains points of one dataset as the flags say."""
     from alphanet_jax.experiment import training
@@ -163,27 +168,25 @@ def train_points(
         overwrite=values.overwrite,
         memory_limit=running.memory_limit(values),
         neighbors=training.neighbor_cache(points[0].settings, data),
+        onlooker=onlooker,
         report=report,
     )
 
 
-def controls(
-    values: flags.FlagValues, data: "Dataset", report: "Report"
-) -> "Sequence[Control]":
-    """Tests the controls that the table has, unless flags leave them out."""
-    from alphanet_jax.comparison.controls import find_controls
+def make_controls(values: flags.FlagValues, data: "Dataset") -> "Controls | None":
+    """Makes the controls that the table has; None where flags leave them out."""
+    from alphanet_jax.comparison.controls import Controls
 
-    if not values.controls:
-        return ()
-    report("testing controls: an offset on the few logits, and logit adjustment")
-    return find_controls(data, report=report)
+    return Controls(data) if values.controls else None
+
+
+def find_controls(controls: "Controls | None", report: "Report") -> "list[Control]":
+    """Tests the controls, as far as training has not done so."""
+    return [] if controls is None else controls.find(report=report)
 
 
 def conclude(
-    values: flags.FlagValues,
-    trained: "Sequence[Trained]",
-    data: "Dataset",
-    report: "Report",
+    trained: "Sequence[Trained]", controls: "Controls | None", report: "Report"
 ) -> None:
     """Prints the table of what was trained.
 
@@ -197,7 +200,7 @@ def conclude(
         _row_name(one.point): one.arrays(names) for one in trained if one.error is None
     }
     if rows:
-        beside = controls(values, data, report)
+        beside = find_controls(controls, report)
         report("")
         table = accuracy_tables.training_table(
             rows,

@@ -33,7 +33,7 @@ def method_names(asked: Sequence[str] = ()) -> list[str]:
     """Lists the methods to compare, in the order of the table.
 
     Args:
-      asked: Names; 'core' and 'all' stand for many. None for the core methods.
+      asked: Names; 'core' and 'all' stand for many. Nothing asked for is 'core'.
 
     Returns:
       Names of methods, the unchanged classifier always among them.
@@ -120,10 +120,6 @@ def compare(
     for note in setup.notes:
         report(f"note: {note}")
     root = None if workdir is None else Path(workdir)
-
-    def warn(line: str) -> None:
-        report(f"warning: {line}")
-
     alphanet = AlphaNetSweep(
         settings,
         rhos,
@@ -131,14 +127,12 @@ def compare(
         memory_limit=memory_limit,
         neighbors=neighbors,
         report=report,
-        on_unsaved=on_unsaved or warn,
+        on_unsaved=on_unsaved or (lambda line: report(f"warning: {line}")),
     )
     folds = None if setup.fold_of is None else num_folds
     facts = {"num_folds": folds, "seed": seed, "oracle": oracle}
     curve = _Curves(data, setup, alphanet, facts, root, most_per_class, report)
-    curves, failed = _run(names, curve, report)
-    if reference in failed:
-        raise UserError(f"the reference {reference} failed: {failed[reference]}")
+    curves, failed = _run(names, curve, reference, report)
     report("drawing test samples, for intervals")
     with stage(report, "intervals"):
         entries = document.compared(
@@ -297,12 +291,18 @@ def _document(
 
 
 def _run(
-    names: Sequence[str], curve: Callable[[str], Curve], report: Report
+    names: Sequence[str],
+    curve: Callable[[str], Curve],
+    reference: str,
+    report: Report,
 ) -> tuple[list[Curve], dict[str, str]]:
     """Judges methods one after the other.
 
     Returns:
       Their curves, and why the others failed.
+
+    Raises:
+      UserError: If the reference fails, once the others are done.
     """
     curves, failed = [], {}
     for number, name in enumerate(names, start=1):
@@ -324,4 +324,6 @@ def _run(
             f"{number} of {len(names)}: {name}, {time.monotonic() - clock:.1f} s, "
             f"few {100 * few:.1f}, overall {100 * overall:.1f}"
         )
+    if reference in failed:
+        raise UserError(f"the reference {reference} failed: {failed[reference]}")
     return curves, failed

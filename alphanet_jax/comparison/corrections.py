@@ -15,7 +15,7 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment.progress import Report, sometimes
 from alphanet_jax.posthoc import Method
 from alphanet_jax.posthoc.curves import Predicted
-from alphanet_jax.posthoc.methods import Family
+from alphanet_jax.posthoc.method import Family
 
 __all__ = ["Candidates", "Judge", "fold_datasets"]
 

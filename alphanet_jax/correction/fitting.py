@@ -124,7 +124,7 @@ def fit(
         settings.get("seed", 0),
         most_per_class,
     )
-    _check_names(asked.method, asked, settings, rho=rho, seeds=seeds)
+    _check_names(asked, settings, rho=rho, seeds=seeds)
     remarks: list[str] = []
     say = _listen(remarks, report)
     chosen = Settings(rho=rho, seeds=seeds, **settings)
@@ -140,37 +140,50 @@ def fit(
         name=name,
         report=say,
     )
-    result: Mapping[str, np.ndarray]
-    if asked.method == ALPHANET:
-        (trained,) = training.train(
-            chosen, data, workdir=workdir, overwrite=overwrite, report=say
-        )
-        result = trained.arrays()
-    else:
-        result = methods.run(
-            data,
-            asked,
-            settings=chosen,
-            workdir=workdir,
-            overwrite=overwrite,
-            report=say,
-        ).arrays
+    result = _run(data, asked, chosen, workdir=workdir, overwrite=overwrite, report=say)
     original = Head(data.weight, data.bias)
-    if workdir is not None and devices.is_first_process():
-        keeping.save_anywhere(
-            Path(workdir) / ORIGINAL_FILE,
-            lambda path: _write_head(path, original),
-            say,
-        )
+    if workdir is not None:
+        _keep_original(Path(workdir), original, say)
     if harm := corrected.remark_on_harm(result):
         say(harm)
     config, has_val = recorded.config_of(str(result["config"])), data.val is not None
     return Correction(original, result, config, has_val, data, tuple(remarks))
 
 
-def _write_head(path: Path, head: Head) -> None:
-    with files.replacing(path) as temporary:
-        files.write_npz(temporary, head._asdict())
+def _run(
+    data: Dataset,
+    asked: Asked,
+    settings: Settings,
+    *,
+    workdir: Path | str | None,
+    overwrite: bool,
+    report: Report,
+) -> Mapping[str, np.ndarray]:
+    """Corrects by the method that was asked for; returns the arrays of its result."""
+    if asked.method == ALPHANET:
+        (trained,) = training.train(
+            settings, data, workdir=workdir, overwrite=overwrite, report=report
+        )
+        return trained.arrays()
+    return methods.run(
+        data,
+        asked,
+        settings=settings,
+        workdir=workdir,
+        overwrite=overwrite,
+        report=report,
+    ).arrays
+
+
+def _keep_original(workdir: Path, head: Head, report: Report) -> None:
+    """Writes the classifier as it was beside the result, for `load_correction`."""
+
+    def write(path: Path) -> None:
+        with files.replacing(path) as temporary:
+            files.write_npz(temporary, head._asdict())
+
+    if devices.is_first_process():
+        keeping.save_anywhere(workdir / ORIGINAL_FILE, write, report)
 
 
 def _listen(remarks: list[str], report: Report) -> Report:
@@ -185,14 +198,14 @@ def _listen(remarks: list[str], report: Report) -> Report:
 
 
 def _check_names(
-    method: str, asked: Asked, settings: Mapping[str, Any], *, rho: float, seeds: int
+    asked: Asked, settings: Mapping[str, Any], *, rho: float, seeds: int
 ) -> None:
     """Checks names of further settings, and whether the method has a use for them."""
     known = [f.attribute for f in FIELDS if f.attribute not in _DECIDED]
     for given in settings:
         if given not in known:
             raise UserError(f"unknown setting {given!r}; {did_you_mean(given, known)}")
-    if method == ALPHANET:
+    if asked.method == ALPHANET:
         if asked.targets or asked.refit_on_val or asked.most_per_class is not None:
             raise UserError(
                 "targets, refit_on_val and most_per_class are for other methods than "
@@ -209,7 +222,7 @@ def _check_names(
     if useless:
         raise UserError(
             f"setting {useless[0]!r} is of AlphaNet's training, and the method is "
-            f"{method}"
+            f"{asked.method}"
         )
 
 

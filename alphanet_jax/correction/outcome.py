@@ -84,7 +84,7 @@ class Correction:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Further options of the method, and `chosen`: why it was, in three lines."""
+        """Further options of the method; `chosen` has the reasons, three lines."""
         return recorded.options_of(str(self.result.get("method_options", "{}")))
 
     @property

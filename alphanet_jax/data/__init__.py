@@ -4,8 +4,9 @@
 `safetensors` read files from strangers, with the checks of `untrusted`; `contents`
 reads a file of any form. `feature_files`, `classifiers` and `class_files` find and read
 samples, classifiers, and the splits and names of classes. `convert` makes plain arrays
-of all that once, and `records` checks that they are up to date. `dataset` loads these
-arrays, or takes those of a notebook, with the checks of `checks`.
+of all that once, and `records` checks that they are up to date. `loading` makes a
+`dataset` of these arrays, which can be made of those of a notebook, too, by the same
+`checks`.
 
 The way back: `checkpoint_copies` copies the user's own file with another head in it,
 `put_back` makes that as it was stored, and `patching` writes it where it lies, which

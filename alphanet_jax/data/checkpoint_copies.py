@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import staging
 from alphanet_jax.data import patching, put_back
 from alphanet_jax.data.heads import FoundHead, is_index, read_head
 from alphanet_jax.data.heads.contents import read_contents
@@ -161,7 +161,7 @@ def save_copy(
             "written; the others stay as they were: put them beside"
         )
     try:
-        with files.staging(out if several else out.parent) as place:
+        with staging.staged(out if several else out.parent) as place:
             for source, target in targets.items():
                 if source in values:
                     lines += patching.patch(source, values[source], place, out=target)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from alphanet_jax import files, stages, streaming
+from alphanet_jax import files, stages, staging, streaming
 from alphanet_jax.data import agreement, checks, hints, records
 from alphanet_jax.data.class_files import (
     read_counts,
@@ -224,16 +224,7 @@ def _convert_group(
     with stage(job.report, f"  {group}: copying", total=count, unit="samples"):
         lossy = _write_features(outputs[0], parts, dtype)
     np.save(outputs[1], read.labels, allow_pickle=False)
-    notes = [
-        f"{job.shown(part.path)}: {part.note}"
-        for part in parts
-        if part.note and job.labels_by != "row"
-    ]
-    if read.note:
-        notes.append(f"{job.shown(parts[0].path)}: {read.note}")
-    if found.left_out:
-        left_out = ", ".join(job.shown(path) for path in found.left_out)
-        notes.append(f"{group}: not part of it, as one file has its name: {left_out}")
+    notes = _notes_on_group(job, group, parts, read.note, found.left_out)
     if lossy:
         notes.append(f"values were rounded to {dtype}")
     job.write_record(
@@ -249,15 +240,43 @@ def _convert_group(
     for note in notes:
         job.report(f"  note: {note}")
     if group == job.warns_for:
-        warning = agreement.near_chance(
-            files.open_npy(outputs[0]),
-            read.labels,
-            weight=classifier.weight,
-            bias=classifier.bias,
-        )
-        if warning:
-            job.report(warning)
+        _warn_of_chance(job, outputs[0], read.labels, classifier)
     return read.name
+
+
+def _notes_on_group(
+    job: _Job,
+    group: str,
+    parts: Sequence[FeatureFile],
+    note: str | None,
+    left_out: Sequence[Path],
+) -> list[str]:
+    """Says what a person should know of how the files of a group were read."""
+    notes = [
+        f"{job.shown(part.path)}: {part.note}"
+        for part in parts
+        if part.note and job.labels_by != "row"
+    ]
+    if note:
+        notes.append(f"{job.shown(parts[0].path)}: {note}")
+    if left_out:
+        names = ", ".join(job.shown(path) for path in left_out)
+        notes.append(f"{group}: not part of it, as one file has its name: {names}")
+    return notes
+
+
+def _warn_of_chance(
+    job: _Job, features: Path, labels: np.ndarray, classifier: Classifier
+) -> None:
+    """Says so where the classifier gets hardly a sample right."""
+    warning = agreement.near_chance(
+        files.open_npy(features),
+        labels,
+        weight=classifier.weight,
+        bias=classifier.bias,
+    )
+    if warning:
+        job.report(warning)
 
 
 def _convert_classifier(job: _Job) -> Classifier:
@@ -411,10 +430,10 @@ def convert_dataset(
     if not groups:
         raise UserError(f"dataset {entry.name!r}: no groups of samples to convert")
     report(f"{entry.name}: {data_root} -> {out_root}")
-    files.recover(out_root)  # also where this conversion is to fail
+    staging.recover(out_root)  # also where this conversion is to fail
     try:
         splits = read_splits(entry, data_root)
-        with files.staging(out_root) as place:
+        with staging.staged(out_root) as place:
             job = _Job(
                 entry,
                 data_root,

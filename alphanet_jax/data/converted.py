@@ -1,10 +1,11 @@
 """Finds the converted form of a dataset's groups, or makes it on first use."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alphanet_jax import files
+from alphanet_jax import files, hashing, staging
 from alphanet_jax.data import records
 from alphanet_jax.data.classifiers import ClassifierChoice
 from alphanet_jax.data.convert import MissingGroup, Report, convert_dataset
@@ -17,7 +18,7 @@ from alphanet_jax.data.paths import ArrayPaths, array_paths, cache_roots, inside
 from alphanet_jax.data.registry import DatasetEntry
 from alphanet_jax.errors import UserError
 
-__all__ = ["ensure_converted", "find_groups"]
+__all__ = ["ensure_converted", "find_groups", "read_ahead"]
 
 
 def find_groups(
@@ -116,7 +117,7 @@ def ensure_converted(
     features_dir = inside(entry.feature_files_dir)
     caches = _trusted(cache_roots(data_root), features_dir, report)
     for root in (data_root, *caches):
-        files.recover(root)
+        staging.recover(root)
     found: dict[str, ArrayPaths] = {}
     missing = []
     for group in groups:
@@ -142,6 +143,30 @@ def ensure_converted(
         files.keep_others_out(cache)
         found |= {group: array_paths(cache / features_dir, group) for group in missing}
     return found
+
+
+def read_ahead(
+    entry: DatasetEntry, data_root: Path, groups: Sequence[str], *, labels_by: str
+) -> None:
+    """Begins to hash the converted files of groups, where they are there, in threads.
+
+    Reading and hashing are most of what loading takes. Nothing is written, nor said:
+    loading does that.
+
+    Args:
+      entry: The dataset.
+      data_root: What its paths are relative to.
+      groups: The groups.
+      labels_by: How labels and `idxs` belong together.
+    """
+    caches = [root for root in cache_roots(data_root) if root.is_dir()]
+
+    def find(group: str) -> Sequence[Path]:
+        found = _find_converted(entry, data_root, group, caches, labels_by)
+        return found[:2] if found else ()
+
+    for group in groups:
+        hashing.begin(functools.partial(find, group))
 
 
 def _trusted(caches: Sequence[Path], inner: Path, report: Report) -> list[Path]:

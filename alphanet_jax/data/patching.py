@@ -38,7 +38,7 @@ def patch(
       source: The file: of `torch.save`, a pickle, `.npz`, `.npy` or safetensors; or
         the index of several.
       values: New arrays by key, of the shapes and dtypes of those that are there.
-      place: Returns where to write a file for now, as `files.staging` yields it.
+      place: Returns where to write a file for now, as `staging.staged` yields it.
       out: The copy. Files that an index lists go beside it, if something in them
         changes.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphanet_jax import files, parsing
+from alphanet_jax import hashing, parsing
 
 __all__ = [
     "RecordedHead",
@@ -68,7 +68,7 @@ def write_record(
     Returns:
       What was noted of each source.
     """
-    hashes = files.file_hashes([*sources, *outputs])
+    hashes = hashing.file_hashes([*sources, *outputs])
     noted = _note_files(list(sources), hashes)
     for item, dtype in zip(noted, sources.values(), strict=True):
         item["dtype"] = dtype
@@ -146,7 +146,7 @@ def _is_same(path: Path, noted: Mapping[str, Any], *, trusted: bool) -> bool:
         return False
     if trusted and noted.get("mtime_ns") == stat.st_mtime_ns:
         return True
-    return bool(noted.get("sha256") == files.content_hash(path))
+    return bool(noted.get("sha256") == hashing.content_hash(path))
 
 
 def _unchanged(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files, parsing
+from alphanet_jax import bundled, files, parsing
 from alphanet_jax.data.contents import brief
 from alphanet_jax.errors import UserError, did_you_mean, printable
 
@@ -16,6 +16,7 @@ __all__ = [
     "READINGS",
     "DatasetEntry",
     "check_reading",
+    "find_entry",
     "format_entry",
     "get_entry",
     "load_registry",
@@ -265,8 +266,37 @@ def get_entry(path: Path, name: str) -> DatasetEntry:
       UserError: If the dataset is unknown or its table is not right.
     """
     tables = load_registry(path)
+    if not name:
+        raise UserError(
+            "dataset must be set to one of those in "
+            f"{path}: {', '.join(map(printable, tables)) or 'none'}"
+        )
     if name not in tables:
         raise UserError(
             f"unknown dataset {name!r} in {path}; {did_you_mean(name, tables)}"
         )
     return _make_entry(path, name, tables[name])
+
+
+def find_entry(path: str, name: str, data_root: str) -> tuple[DatasetEntry, Path]:
+    """Looks a dataset up, and finds what its paths are relative to.
+
+    The registry and the data that come with the program are found from any directory,
+    where `path` and `data_root` are the defaults of the settings and name nothing here.
+
+    Args:
+      path: Registry file.
+      name: Name of the dataset.
+      data_root: Directory that the paths of the registry are relative to.
+
+    Returns:
+      Its entry, checked, and that directory.
+
+    Raises:
+      UserError: As `get_entry`.
+    """
+    found = bundled.find(path) if path == bundled.REGISTRY else path
+    entry, root = get_entry(Path(found), name), Path(data_root)
+    if found != path and root == Path("."):
+        root = Path(bundled.root_of(entry.feature_files_dir))
+    return entry, root

@@ -1,12 +1,15 @@
 """Training: every seed of every setting at once, selected, tested and recorded.
 
     training   the one function that trains, `train`, for commands and notebooks
+    work       points made parts, and all that is opened and written around training
     problem    a setting with its dataset, prepared: neighbors, frozen parts, samplers
     cohorts    runs that share a compiled program
     memory     how many of them train at a time
     programs   the compiled functions: those of one run, lifted over runs by `vmap`
-    loop       the loop over epochs; `hooks` says what may look on and keep states
+    loop       the loop over cohorts, and `epochs` that over epochs; `hooks` says what
+               may look on and keep states
     outcome    what came of it, and the arrays of a result file
+    gathering  parts that are done, put together as points and saved
 
 Around them: `ahead` compiles programs in threads before they are called, as `foreseen`
 says they will be; `feature_pass` and `cohort_scores` score features larger than memory,

@@ -4,8 +4,9 @@ Notation: n samples, R runs, F 'few' classes, k neighbors.
 """
 
 import contextlib
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from alphanet_jax.data.dataset import Group
 from alphanet_jax.eval import Counts, Metrics
 from alphanet_jax.experiment import devices, feature_pass, programs
 from alphanet_jax.experiment.cohorts import Cohort, pad_runs
+from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.memory import Plan
 from alphanet_jax.experiment.outcome import no_metrics
 from alphanet_jax.sampling import Batches
@@ -51,12 +53,17 @@ class CohortScores:
       cohort: The cohort.
       plan: Its plan of memory.
       report: Takes lines of text about progress.
+      onlooker: Looks at validation and test data with it.
     """
 
     def __init__(
-        self, cohort: Cohort, plan: Plan, report: Report = lambda line: None
+        self,
+        cohort: Cohort,
+        plan: Plan,
+        report: Report = lambda line: None,
+        onlooker: Onlooker | None = None,
     ) -> None:
-        self._report = report
+        self._report, self._onlooker = report, onlooker
         problem = cohort.problem
         self._dataset, self._settings = problem.dataset, problem.settings
         self._scales = np.asarray(cohort.scales, np.float32)
@@ -76,22 +83,38 @@ class CohortScores:
         )
         if self._settings.train_epochs:
             feature_pass.score_table(train, pred_scale=self._scales, **self._arguments)
-        self._score_chunks(test)
+        kinds = {self._looks_at("test")}
+        if self._dataset.val is not None:
+            kinds.add(self._looks_at("val"))
+        for looked_at in kinds:
+            self._score_chunks(test, (lambda products: None) if looked_at else None)
 
     def score_evaluation(self) -> None:
         """Scores validation data, where there is any, and test data."""
         if (val := self._dataset.val) is not None:
             with _scoring(self._report, "validation", len(val.labels)):
-                self.val = self._score_chunks(val)
+                self.val = self._score_chunks(val, self._seen_of("val"))
         test = self._dataset.test
         with _scoring(self._report, "test", len(test.labels)):
-            self.test = self._score_chunks(test)
+            self.test = self._score_chunks(test, self._seen_of("test"))
 
-    def _score_chunks(self, group: Group) -> scores.ScoreTable:
+    def _looks_at(self, group: str) -> bool:
+        return self._onlooker is not None and self._onlooker.looks_at(group)
+
+    def _seen_of(self, group: str) -> Callable[[np.ndarray], None] | None:
+        """Returns what takes the products of a group; None where nobody looks."""
+        if self._onlooker is None or not self._onlooker.looks_at(group):
+            return None
+        return functools.partial(self._onlooker.see, group)
+
+    def _score_chunks(
+        self, group: Group, see_products: Callable[[np.ndarray], None] | None
+    ) -> scores.ScoreTable:
         return feature_pass.score_chunks(
             group,
             chunk_size=self._settings.rows_evaluated,
             mesh=self.mesh,
+            see_products=see_products,
             **self._arguments,
         )
 

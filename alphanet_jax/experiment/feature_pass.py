@@ -3,6 +3,7 @@
 Notation: n samples, d feature dimensions, C classes, M source classes.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -27,10 +28,13 @@ _PAGE_BYTES = 4096
 _score_table = jax.jit(scores.score_table)
 
 
-@jax.jit
-def _score_chunk(*args: Any, **arguments: Any) -> scores.ScoreTable:
-    table = scores.score_table(*args, **arguments)
-    return evaluation.chunk_table(table, chunk_size=table.labels.shape[0])
+@functools.partial(jax.jit, static_argnames="with_products")
+def _score_chunk(
+    *args: Any, with_products: bool, **arguments: Any
+) -> tuple[scores.ScoreTable, jax.Array | None]:
+    table, products = scores.score_table_and_products(*args, **arguments)
+    chunk = evaluation.chunk_table(table, chunk_size=table.labels.shape[0])
+    return chunk, products if with_products else None
 
 
 def score_table(
@@ -78,7 +82,12 @@ def score_table(
 
 
 def score_chunks(
-    group: Group, *, chunk_size: int, mesh: Mesh | None = None, **arguments: Any
+    group: Group,
+    *,
+    chunk_size: int,
+    mesh: Mesh | None = None,
+    see_products: Callable[[np.ndarray], None] | None = None,
+    **arguments: Any,
 ) -> scores.ScoreTable:
     """Scores a group for `eval.evaluate`: what `eval.chunk_table` makes of its scores.
 
@@ -86,6 +95,8 @@ def score_chunks(
       group: The samples.
       chunk_size: Samples to score, and later evaluate, at a time.
       mesh: Devices to share the samples among.
+      see_products: Takes the products of samples and weights, with shape `[m, C]`, one
+        piece after another in the order of the samples; they may not be kept.
       **arguments: Further arguments of `scores.score_table`.
 
     Returns:
@@ -96,15 +107,24 @@ def score_chunks(
     table: scores.ScoreTable | None = None
     divisible = mesh is not None and chunk_size % mesh.size == 0
     place = devices.split if divisible else devices.replicate
+    columns = scores.places_of_classes(
+        arguments["few_classes"], arguments["base_classes"]
+    )
 
-    def score(chunk: _Chunk) -> scores.ScoreTable:
+    def score(chunk: _Chunk) -> tuple[scores.ScoreTable, jax.Array | None]:
         sample_arrays = place((chunk.features, chunk.labels), mesh)
-        part: scores.ScoreTable = _score_chunk(*sample_arrays, **arguments)
-        return part
+        scored: tuple[scores.ScoreTable, jax.Array | None] = _score_chunk(
+            *sample_arrays, with_products=see_products is not None, **arguments
+        )
+        return scored
 
-    for index, (_, part) in enumerate(_scored(group, None, chunk_size, score)):
+    for index, (count, (part, products)) in enumerate(
+        _scored(group, None, chunk_size, score)
+    ):
         table = table or _room_for(part, chunks)
         _fill(table, index, part, 0)
+        if see_products is not None and count:
+            see_products(np.take(products[:count], columns, axis=1))
     return _placed(table, mesh)
 
 
@@ -155,14 +175,14 @@ def _scored(
     group: Group,
     rows: np.ndarray | None,
     size: int,
-    score: Callable[[_Chunk], scores.ScoreTable],
-) -> Iterator[tuple[int, scores.ScoreTable]]:
+    score: Callable[[_Chunk], Any],
+) -> Iterator[tuple[int, Any]]:
     """Yields `(number of samples, scores)` of every chunk, on the host.
 
     Three things go on at a time: a chunk is read, the one before it is computed with,
     and the scores of that before are taken to where they belong.
     """
-    begun: tuple[_Chunk, scores.ScoreTable] | None = None
+    begun: tuple[_Chunk, Any] | None = None
     for chunk in streaming.ahead(_chunks(group, rows, size)):
         following = chunk, score(chunk)
         if begun is not None:
@@ -172,11 +192,9 @@ def _scored(
     yield _ended(group, *begun)
 
 
-def _ended(
-    group: Group, chunk: _Chunk, part: scores.ScoreTable
-) -> tuple[int, scores.ScoreTable]:
+def _ended(group: Group, chunk: _Chunk, part: Any) -> tuple[int, Any]:
     """Waits for the scores of a chunk, and lets go of its rows."""
-    fetched: scores.ScoreTable = devices.fetch(part)
+    fetched = devices.fetch(part)
     stages.done(chunk.number, "samples")
     files.release_rows(group.features, *chunk.span)
     return chunk.number, fetched

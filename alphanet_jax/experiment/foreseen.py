@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,9 +16,10 @@ from alphanet_jax.experiment.ahead import Ahead
 from alphanet_jax.experiment.cohort_scores import CohortScores
 from alphanet_jax.experiment.cohorts import Cohort
 from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.experiment.run_batch import take
 from alphanet_jax.sampling import Batches
 
-__all__ = ["Foreseen", "compile_cohort", "foresee_skip_empty"]
+__all__ = ["Foreseen", "compile_cohort", "foresee_skip_empty", "skips_empty"]
 
 
 def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
@@ -43,6 +45,26 @@ def foresee_skip_empty(cohort: Cohort, size: int) -> bool | None:
     return any(
         len(set(steps[start : start + size])) > 1
         for start in range(0, len(steps), size)
+    )
+
+
+def skips_empty(epochs: Sequence[Batches], num_runs: int, size: int) -> bool:
+    """Tells whether a run may have no row where others that train with it do.
+
+    Also runs that are done count: the program is the same with them and without. Such
+    runs have to be kept as they are at a step that is none of theirs. XLA then copies
+    what an optimizer remembers at each step, half as much again as it reads and writes
+    otherwise.
+
+    Args:
+      epochs: The batches of every epoch, of all runs of a cohort.
+      num_runs: How many runs there are.
+      size: Runs that train at the same time.
+    """
+    return not all(
+        cohorts.all_step(take(epoch, slice(start, start + size)))
+        for start in range(0, num_runs, size)
+        for epoch in epochs
     )
 
 

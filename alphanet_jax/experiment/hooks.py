@@ -1,7 +1,7 @@
 """What may be hooked into training: something that looks on, a place that keeps states.
 
 Notation: R runs of a batch, E epochs, T batches of an epoch, F 'few' classes,
-k neighbors.
+C classes, k neighbors.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from alphanet_jax.eval import Counts, Metrics
 
-__all__ = ["Checkpoints", "History", "RunName", "Watcher"]
+__all__ = ["Checkpoints", "History", "Onlooker", "RunName", "Watcher"]
 
 
 class RunName(NamedTuple):
@@ -73,6 +73,20 @@ class Watcher(Protocol):
 
     def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
         """Takes the metrics of test data, with shape `[R]`, after the last epoch."""
+
+
+class Onlooker(Protocol):
+    """Something that looks at validation and test data while these are scored.
+
+    The products of all features and weights, most of the work of other corrections, are
+    taken there anyway, and are too many to be kept.
+    """
+
+    def looks_at(self, group: str) -> bool:
+        """Tells whether it wants to see a group, 'val' or 'test', all of it."""
+
+    def see(self, group: str, products: np.ndarray) -> None:
+        """Takes products of the next samples of a group, without a bias, `[m, C]`."""
 
 
 class Checkpoints(Protocol):

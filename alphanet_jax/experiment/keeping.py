@@ -103,6 +103,7 @@ def save_anywhere(
             problem += f"; the result is in {place}: move it there"
             report(f"warning: {problem}")
             return place, problem
+        outputs.leave_place(place)
     report(f"warning: {problem}; it is kept in memory, and tried again in the end")
     return None, f"{problem}; nor could it be saved elsewhere"
 
@@ -137,6 +138,7 @@ def bring_home(path: Path, place: Path | None, write: Callable[[Path], None]) ->
             with files.replacing(path) as temporary:
                 shutil.copyfile(place, temporary)
             place.unlink()
+            outputs.leave_place(place)
     except OSError:
         return False
     return True

@@ -1,13 +1,16 @@
-"""Neighbors on disk, found again by what they were computed from.
+"""Neighbors and class means on disk, found again by what they were computed from.
 
 A file's name ends in a digest of everything that its content depends on: the training
-features and labels, the splits, the distance, the number of neighbors and, if they are
-random, the seed. Other inputs have another name, so nothing is ever out of date.
+features and labels and, of neighbors, the splits, the distance, their number and, if
+they are random, the seed. Other inputs have another name, so nothing is ever out of
+date.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +22,20 @@ from alphanet_jax.nn_search import Neighbors
 
 __all__ = ["NeighborCache"]
 
-_FORMAT = 1  # of how neighbors are computed and kept
+_FORMAT = 1  # of how they are computed and kept
+_MEANS = "class_means"
 
 
-def _digest(classes: np.ndarray, distances: np.ndarray) -> str:
-    """Hashes what neighbors are."""
-    return hashlib.sha256(classes.tobytes() + distances.tobytes()).hexdigest()
+def _digest(*arrays: np.ndarray) -> str:
+    """Hashes what is kept."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 class NeighborCache:
-    """Keeps the neighbors of a dataset; a `NeighborStore` of `problem.prepare_all`.
+    """Keeps what is found of a dataset; a `NeighborStore` of `problem.prepare_all`.
 
     Args:
       directories: Where files may be, but for those of an installed package; new ones
@@ -43,8 +50,6 @@ class NeighborCache:
     def _name(self, settings: Settings, seed: int) -> str:
         data = self._dataset
         parts = {
-            "format": _FORMAT,
-            "files": [data.file_hashes[name] for name in data.train_files],
             "splits": {
                 name: data.splits[name].tolist() for name in sorted(data.splits)
             },
@@ -52,28 +57,25 @@ class NeighborCache:
             "n_neighbors": settings.n_neighbors,
             "seed": seed if settings.nn_dist == "random" else None,
         }
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"{settings.nn_dist}_{settings.n_neighbors}_{digest[:16]}.npz"
+        return self._name_by(f"{settings.nn_dist}_{settings.n_neighbors}", parts)
+
+    def _name_by(self, begin: str, parts: Mapping[str, Any]) -> str:
+        """Names a file by the training data and what else it depends on."""
+        data = self._dataset
+        hashes = [data.file_hashes[name] for name in data.train_files]
+        text = json.dumps({"format": _FORMAT, "files": hashes, **parts}, sort_keys=True)
+        return f"{begin}_{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
     def load(self, settings: Settings, seed: int) -> Neighbors | None:
         """Loads neighbors that were kept; None if there are none."""
         if not self._dataset.train_files:
             return None  # not from files: nothing tells its content
         shape = (len(self._dataset.few_classes), settings.n_neighbors)
-        for directory in self._directories:
-            path = directory / self._name(settings, seed)
-            if not path.is_file() or files.others_may_write(directory):
-                continue
-            try:
-                arrays = files.open_npz(path)
-                classes, distances = arrays["classes"], arrays["distances"]
-                digest = str(arrays["sha256"])
-            except (UserError, KeyError):
-                continue
-            # A file that anybody may have put there: only what can be right is used.
+        for classes, distances in self._kept(
+            self._name(settings, seed), ("classes", "distances")
+        ):
             if (
-                digest == _digest(classes, distances)
-                and classes.shape == distances.shape == shape
+                classes.shape == distances.shape == shape
                 and classes.dtype == np.int32
                 and distances.dtype == np.float32
                 and np.isin(classes, self._dataset.base_classes).all()
@@ -92,15 +94,62 @@ class NeighborCache:
         arrays = {
             "classes": np.asarray(neighbors.classes),
             "distances": np.asarray(neighbors.distances),
-            "few_classes": self._dataset.few_classes,
         }
-        arrays["sha256"] = np.asarray(_digest(arrays["classes"], arrays["distances"]))
+        self._keep(
+            self._name(settings, seed),
+            arrays,
+            few_classes=self._dataset.few_classes,
+        )
+
+    def load_means(self) -> np.ndarray | None:
+        """Loads class means that were kept; None if there are none."""
+        if not self._dataset.train_files:
+            return None
+        for (means,) in self._kept(self._name_by(_MEANS, {}), ("means",)):
+            if (
+                means.shape == self._dataset.weight.shape
+                and means.dtype == np.float32
+                and np.isfinite(means).all()
+            ):
+                return means
+        return None
+
+    def save_means(self, means: np.ndarray) -> None:
+        """Keeps class means, if any of the directories can be written to."""
+        if self._dataset.train_files:
+            self._keep(self._name_by(_MEANS, {}), {"means": means})
+
+    def _kept(
+        self, file_name: str, names: Sequence[str]
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields the arrays of files of a name that are as they were written.
+
+        Anybody may have put them there: only what can be right is to be used.
+        """
+        for directory in self._directories:
+            path = directory / file_name
+            if not path.is_file() or files.others_may_write(directory):
+                continue
+            try:
+                arrays = files.open_npz(path)
+                found = tuple(arrays[name] for name in names)
+                digest = str(arrays["sha256"])
+            except (UserError, KeyError):
+                continue
+            if digest == _digest(*found):
+                yield found
+
+    def _keep(
+        self, file_name: str, arrays: Mapping[str, np.ndarray], **others: np.ndarray
+    ) -> None:
+        """Writes a file to the first directory that takes it."""
+        digest = np.asarray(_digest(*arrays.values()))
         for directory in self._directories:
             if not files.is_writable(directory):
                 continue
             try:
-                with files.replacing(directory / self._name(settings, seed)) as path:
-                    files.write_npz(path, arrays)
+                with files.replacing(directory / file_name) as path:
+                    files.write_npz(path, {**arrays, **others, "sha256": digest})
             except OSError:
                 continue
             return

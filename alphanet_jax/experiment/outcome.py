@@ -1,6 +1,6 @@
 """What comes of training: outcomes, and the arrays of a result file.
 
-Notation: S seeds, E epochs, T batches of an epoch, F 'few' classes, C classes,
+Notation: R runs, S seeds, E epochs, T batches of an epoch, F 'few' classes, C classes,
 k neighbors, d feature dimensions, n test samples.
 """
 
@@ -19,7 +19,8 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import model
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.eval import Metrics
+from alphanet_jax.eval import Counts, Metrics
+from alphanet_jax.experiment.hooks import History
 from alphanet_jax.experiment.problem import Problem
 from alphanet_jax.results import schema
 from alphanet_jax.version import __version__
@@ -27,6 +28,7 @@ from alphanet_jax.version import __version__
 __all__ = [
     "Outcome",
     "RunOutcome",
+    "empty_history",
     "make_outcome",
     "merge_seeds",
     "no_metrics",
@@ -80,6 +82,31 @@ class Outcome:
     baseline_test: Metrics  # shape=()
     baseline_test_pred: np.ndarray  # shape=(n,)
     seconds: Mapping[str, float]  # by phase
+
+
+def empty_history(problem: Problem, num_runs: int, num_batches: int) -> History:
+    """Makes room for all epochs of some runs.
+
+    Args:
+      problem: Their problem, or one that shares their sizes.
+      num_runs: How many they are, R.
+      num_batches: The most batches of an epoch, T.
+    """
+    epochs = (num_runs, problem.settings.train_epochs)
+    classes = problem.dataset.num_classes
+    num_places = problem.settings.n_neighbors + 1
+    return History(
+        losses=np.full((*epochs, num_batches), np.nan, np.float32),
+        mean_alphas=np.zeros((*epochs, num_places), np.float32),
+        least_alphas=np.zeros((*epochs, num_places), np.float32),
+        most_alphas=np.zeros((*epochs, num_places), np.float32),
+        val=Counts(
+            correct=np.zeros((*epochs, classes), np.int32),
+            predicted=np.zeros((*epochs, classes), np.int32),
+            total=np.zeros((*epochs, classes), np.int32),
+            top5_correct=np.zeros(epochs, np.int32),
+        ),
+    )
 
 
 def make_outcome(
@@ -235,7 +262,7 @@ def result_arrays(
             arrays[f"{prefix}_pred"] = predictions
     if not settings.dummy_mode and not brief:
         arrays |= _of_the_network(outcome.params, len(outcome.seeds))
-        arrays["class_means"] = dataset.class_means()
+        arrays["class_means"] = problem.class_means()
         arrays |= _of_every_epoch(dataset, outcome)
     arrays |= {
         "test_labels": dataset.test.labels,

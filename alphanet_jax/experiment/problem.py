@@ -4,9 +4,8 @@ Notation: E epochs, F 'few' classes, C classes, k neighbors, d feature dimension
 """
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -54,6 +53,8 @@ class Problem:
       samplers: The samplers, with their sizes.
       learning_rates: Learning rate of every epoch, with shape `[E]`.
       momenta: Momentum of every epoch, with shape `[E]`, where the schedule changes it.
+      class_means: Gives the mean training feature of every class, with shape `[C, d]`,
+        float32: kept ones, or computes them.
     """
 
     dataset: Dataset
@@ -66,6 +67,7 @@ class Problem:
     samplers: tuple[sampling.Sampler, ...]
     learning_rates: np.ndarray
     momenta: np.ndarray | None
+    class_means: Callable[[], np.ndarray]
 
 
 def _check_settings(settings: Settings, dataset: Dataset) -> None:
@@ -188,7 +190,7 @@ def prepare(
 
 
 class NeighborStore(Protocol):
-    """A place that keeps neighbors."""
+    """A place that keeps neighbors, and what they are found by."""
 
     def load(self, settings: Settings, seed: int) -> nn_search.Neighbors | None:
         """Loads neighbors that were kept; None if there are none."""
@@ -197,6 +199,12 @@ class NeighborStore(Protocol):
         self, settings: Settings, seed: int, neighbors: nn_search.Neighbors
     ) -> None:
         """Keeps neighbors."""
+
+    def load_means(self) -> np.ndarray | None:
+        """Loads mean training features that were kept; None if there are none."""
+
+    def save_means(self, means: np.ndarray) -> None:
+        """Keeps mean training features, with shape `[C, d]`, float32."""
 
 
 def prepare_all(
@@ -250,6 +258,7 @@ def prepare_all(
                 samplers=samplers,
                 learning_rates=schedule.learning_rate,
                 momenta=schedule.momentum,
+                class_means=finder.class_means,
             )
         )
     return problems
@@ -265,10 +274,18 @@ class _NeighborFinder:
         store: NeighborStore | None,
     ) -> None:
         self._dataset, self._neighbors, self._store = dataset, neighbors, store
-        self._class_means = functools.cache(
-            functools.partial(dataset.class_means, np.float64)
-        )
         self._found: dict[Any, tuple[nn_search.Neighbors, scores.Frozen]] = {}
+        self._means: np.ndarray | None = None
+
+    def class_means(self) -> np.ndarray:
+        """Returns the mean training feature of every class, float32."""
+        if self._means is None and self._store is not None:
+            self._means = self._store.load_means()
+        if self._means is None:
+            self._means = self._dataset.class_means()
+            if self._store is not None:
+                self._store.save_means(self._means)
+        return self._means
 
     def find(
         self, settings: Settings, seed: int
@@ -300,7 +317,7 @@ class _NeighborFinder:
         # What finds them is compiled while features are read for the means.
         jobs = Ahead()
         jobs.run("find", lambda: _compile_search(self._dataset, settings))
-        means = self._class_means()
+        means = self._dataset.class_means(np.float64)
         jobs.wait("find")
         jobs.close()
         found = _neighbors_from_means(means, self._dataset, settings, seed)

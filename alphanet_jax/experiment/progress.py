@@ -1,6 +1,7 @@
 """What people read while they wait: what trains, how far it is, and what is left."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,12 @@ from alphanet_jax import sampling
 from alphanet_jax.errors import count_of
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment.cohorts import Part
-from alphanet_jax.stages import Report, wrap
+from alphanet_jax.stages import Report, Stage, stage, wrap
 
 __all__ = ["Progress", "Report", "describe_parts", "sometimes"]
+
+# Seconds; the epoch after may take longer than anybody waits in silence.
+_LONG_EPOCH = 0.5
 
 
 class Progress:
@@ -34,6 +38,7 @@ class Progress:
         self._clock = time.perf_counter()
         self._steps_left = self._timed_steps = self._epochs_seen = 0
         self._timed_seconds = 0.0
+        self._last_epoch = math.inf
 
     def lap(self, phase: str) -> None:
         """Books the time since the last lap."""
@@ -77,9 +82,26 @@ class Progress:
         """Counts steps that were taken before."""
         self._steps_left -= steps
 
+    def of_epoch(
+        self, report: Report, epoch: int
+    ) -> contextlib.AbstractContextManager[Stage | None]:
+        """Makes a stage of an epoch, unless the last one was over in no time.
+
+        Args:
+          report: Takes lines of text.
+          epoch: The epoch, counted from 0.
+        """
+        if not self._epochs_seen:
+            return stage(report, "compiling, and the first epoch")
+        if self._last_epoch < _LONG_EPOCH:
+            return contextlib.nullcontext()
+        # What came of it is said anyway.
+        return stage(report, f"epoch {epoch + 1}/{self._num_epochs}", says_done=False)
+
     def epoch_ended(self, steps: int, seconds: float) -> None:
         """Counts the steps of an epoch and the time that they took."""
         self._steps_left -= steps
+        self._last_epoch = seconds
         self._epochs_seen += 1
         if self._epochs_seen > 1:  # the first one tells nothing: it compiles
             self._timed_steps += steps

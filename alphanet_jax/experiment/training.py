@@ -12,17 +12,19 @@ from alphanet_jax import stages
 from alphanet_jax.config import sweep
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
-from alphanet_jax.data import dataset, paths, registry
+from alphanet_jax.data import loading, paths, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import (
     devices,
     keeping,
 )
+from alphanet_jax.experiment.gathering import Trained, path_of
+from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
 from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
-from alphanet_jax.experiment.work import Trained, Work, path_of
+from alphanet_jax.experiment.work import Work
 from alphanet_jax.results import file as result_file
 
 __all__ = [
@@ -61,6 +63,7 @@ def train(
     memory_limit: int | None = None,
     neighbors: NeighborStore | None = None,
     done: Collection[int] | None = None,
+    onlooker: Onlooker | None = None,
     report: Report = print,
     report_every: float = 2.0,
     point_ended: Callable[[Trained], None] | None = None,
@@ -90,6 +93,8 @@ def train(
       memory_limit: Bytes that may be used; see `memory.available_bytes`.
       neighbors: Where neighbors are kept, and looked for first; None for nowhere.
       done: Numbers of points to leave out; found by `find_done` by default.
+      onlooker: Looks at validation and test data while these are scored; not at all
+        where every point is left out.
       report: Takes lines of text about progress.
       report_every: Least seconds between lines about epochs, for several points.
       point_ended: Takes what came of each point as soon as it is saved; by default
@@ -131,6 +136,7 @@ def train(
     found |= work.train(
         kept,
         memory_limit=memory_limit,
+        onlooker=onlooker,
         report=report,
         report_every=report_every,
         point_ended=point_ended,
@@ -236,7 +242,8 @@ def load_data(
     Of several processes, the first one does so first.
 
     Args:
-      settings: Settings with `dataset`, `registry`, `data_root` and names of groups.
+      settings: Settings with `dataset`, `registry`, `data_root` and names of groups;
+        by default the registry and the data that come with the package.
       entry: The dataset, where it is not to be looked up in the registry.
       report: Takes lines of text about conversion.
 
@@ -246,9 +253,12 @@ def load_data(
     devices.check_devices()
     reading = f"reading {entry.name if entry else settings.dataset}"
     with stages.stage(report, reading), devices.one_by_one():
-        return dataset.load_dataset(
-            entry or registry.get_entry(Path(settings.registry), settings.dataset),
-            Path(settings.data_root),
+        root = Path(settings.data_root)
+        if entry is None:
+            entry, root = _find_entry(settings)
+        return loading.load_dataset(
+            entry,
+            root,
             train_group=settings.train_datagrp,
             val_group=settings.val_datagrp,
             test_group=settings.test_datagrp,
@@ -263,8 +273,11 @@ def load_data(
 
 def neighbor_cache(settings: Settings, data: Dataset) -> NeighborCache:
     """Opens the place where neighbors are kept: the registry's, or else the caches."""
-    entry = registry.get_entry(Path(settings.registry), settings.dataset)
-    root = Path(settings.data_root)
+    entry, root = _find_entry(settings)
     own = [root / entry.nn_files_dir] if entry.nn_files_dir else []
     others = [cache / "neighbors" for cache in paths.cache_roots(root)]
     return NeighborCache(own + others, data)
+
+
+def _find_entry(settings: Settings) -> tuple[registry.DatasetEntry, Path]:
+    return registry.find_entry(settings.registry, settings.dataset, settings.data_root)

@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
@@ -20,68 +18,25 @@ from alphanet_jax.experiment import (
     keeping,
     loop,
     memory,
-    outcome,
     problem,
     progress,
     tb_logs,
 )
 from alphanet_jax.experiment.cohorts import Part
+from alphanet_jax.experiment.gathering import (
+    Gathering,
+    Trained,
+    draws_neighbors_per_seed,
+    path_of,
+)
+from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.memory import Plan
-from alphanet_jax.experiment.outcome import Outcome
-from alphanet_jax.experiment.problem import NeighborStore, Problem
+from alphanet_jax.experiment.problem import NeighborStore
 from alphanet_jax.experiment.progress import Report
 from alphanet_jax.experiment.tb_logs import TensorBoardLogs
-from alphanet_jax.results import file as result_file
 from alphanet_jax.stages import stage
 
-__all__ = ["Trained", "Work", "path_of"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What came of a point.
-
-    Attributes:
-      point: The point.
-      path: Its result file; None where nothing was to be written.
-      error: Why it could not be trained, if it could not.
-      was_done: Whether the result was there already.
-      kept: Arrays of the result, where there is no file to read them from.
-      unsaved: Lines about what could not be saved where it belongs; the path is that
-        of the place where the result is instead.
-    """
-
-    point: Point
-    path: Path | None = None
-    error: UserError | None = None
-    was_done: bool = False
-    kept: Mapping[str, np.ndarray] | None = None
-    unsaved: tuple[str, ...] = ()
-
-    def arrays(self, names: Sequence[str] | None = None) -> Mapping[str, np.ndarray]:
-        """Loads the result, or some of its arrays.
-
-        Args:
-          names: Names of the arrays, which `alphanet_jax.results.file` lists; by
-            default all.
-
-        Raises:
-          UserError: If the point could not be trained, saying why; or there is no
-            array of a name.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.kept is None:
-            assert self.path is not None
-            return result_file.load_result(self.path, names)
-        if missing := set(names or ()) - self.kept.keys():
-            raise UserError(f"a result has no arrays {sorted(missing)}")
-        return {name: self.kept[name] for name in names or self.kept}
-
-
-def path_of(root: Path | None, point: Point) -> Path | None:
-    """Names the result file of a point; None where nothing is to be written."""
-    return None if root is None else root / point.directory / point.file_name
+__all__ = ["Work"]
 
 
 class Work:
@@ -108,6 +63,7 @@ class Work:
         kept: keeping.Places,
         *,
         memory_limit: int | None,
+        onlooker: Onlooker | None,
         report: Report,
         report_every: float,
         point_ended: Callable[[Trained], None] | None,
@@ -128,17 +84,7 @@ class Work:
         now = cohorts.plan_parts(parts, memory_limit=devices.least_bytes(free))
         made = cohorts.make_cohorts(parts)
         plans = plans if _fit(plans, made) else now
-        waiting: dict[int, list[tuple[Problem, Outcome]]] = {
-            n: [] for n in numbers if n not in self._done
-        }
-        total, clock = len(waiting), time.monotonic()
-        alive = [p for p, n in zip(parts, owners, strict=True) if n in waiting]
-        report(progress.describe_parts(alive, num_points=total))
-        remarks = [line for p in parts for line in problem.remarks(p.problem)]
-        remarks += problem.remarks_on_data([part.problem for part in alive])
-        for line in dict.fromkeys(remarks):
-            report(f"note: {line}")
-        report(str(max(plans, key=lambda plan: plan.total)))
+        self._say_what_begins(parts, owners, plans, report)
         keeping.check_space(list(zip(made, now, strict=True)), self._root, kept)
         self._write_splits()
         unsaved: dict[int, Trained] = {}
@@ -155,46 +101,35 @@ class Work:
             watcher = self._open_logs(stack, kept, numbers, report)
             if kept.ckpt_dir is None and devices.is_first_process():
                 record.write([self._points[n].title for n in numbers], plans)
+            several = len(set(owners) - self._done) > 1
+            gathering = Gathering(
+                self._points,
+                [part.problem for part in parts],
+                owners,
+                done=self._done,
+                root=self._root,
+                watcher=watcher,
+                brief=kept.brief_result,
+                report=report,
+                point_ended=point_ended,
+            )
             for place, came in loop.run_parts(
                 parts,
                 plans=plans,
                 done={place for place, n in enumerate(owners) if n in self._done},
                 checkpoints=checkpoints,
                 watcher=watcher,
-                report=report
-                if total == 1
-                else progress.sometimes(report, report_every),
+                onlooker=onlooker,
+                report=progress.sometimes(report, report_every) if several else report,
             ):
-                number = owners[place]
-                if number not in waiting:  # another of its parts failed
+                ended = gathering.take(place, came)
+                if ended is None:
                     continue
-                if isinstance(came, UserError):
-                    report(f"failed: {came}")
-                    del waiting[number]
-                    path = path_of(self._root, self._points[number])
-                    yield number, Trained(self._points[number], path, error=came)
-                    continue
-                waiting[number].append((parts[place].problem, came))
-                if len(waiting[number]) < owners.count(number):
-                    continue
-                trained, whole = self._save(
-                    number,
-                    waiting.pop(number),
-                    watcher,
-                    report,
-                    brief=kept.brief_result,
-                )
-                if point_ended is not None:
-                    point_ended(trained)
-                else:
-                    took = time.monotonic() - clock
-                    ended = total - len(waiting)
-                    for line in _ending(trained, whole, took, ended, total):
-                        report(line)
-                last = number, trained
-                if trained.unsaved:
-                    unsaved[number] = trained
-                yield number, trained
+                if ended[1].error is None:
+                    last = ended
+                if ended[1].unsaved:
+                    unsaved[ended[0]] = ended[1]
+                yield ended
         for number, trained in unsaved.items():
             last = number, self._try_again(number, trained, report)
             yield last
@@ -204,6 +139,27 @@ class Work:
             yield last[0], dataclasses.replace(last[1], unsaved=told)
         if devices.is_first_process():
             record.remove()
+
+    def _say_what_begins(
+        self,
+        parts: Sequence[Part],
+        owners: Sequence[int],
+        plans: Sequence[Plan],
+        report: Report,
+    ) -> None:
+        """Says what will be trained, what a person should know of it, and the plan."""
+        alive = [
+            part
+            for part, number in zip(parts, owners, strict=True)
+            if number not in self._done
+        ]
+        total = len(set(owners) - self._done)
+        report(progress.describe_parts(alive, num_points=total))
+        remarks = [line for p in parts for line in problem.remarks(p.problem)]
+        remarks += problem.remarks_on_data([part.problem for part in alive])
+        for line in dict.fromkeys(remarks):
+            report(f"note: {line}")
+        report(str(max(plans, key=lambda plan: plan.total)))
 
     def _make_parts(self, numbers: Sequence[int]) -> tuple[list[int], list[Part]]:
         """Prepares problems.
@@ -325,43 +281,6 @@ class Work:
         report(f"saved {path} after all")
         return Trained(trained.point, path, unsaved=trained.unsaved[1:])
 
-    def _save(
-        self,
-        number: int,
-        came: Sequence[tuple[Problem, Outcome]],
-        watcher: keeping.SteadyLogs | None,
-        report: Report,
-        *,
-        brief: bool,
-    ) -> tuple[Trained, Outcome]:
-        """Puts the parts of a point together, and writes its logs and its result.
-
-        In this order: what has a result is not trained again, nor logged.
-        """
-        point = self._points[number]
-        problems, outcomes = zip(*came, strict=True)
-        whole = outcome.merge_seeds(outcomes)
-        if watcher is not None:
-            with stage(report, "writing logs"):
-                watcher.point_ended(point.title, whole)
-        arrays = outcome.result_arrays(
-            problems if _draws_neighbors_per_seed(point.settings) else problems[0],
-            whole,
-            point.settings,
-            brief=brief,
-        )
-        path = path_of(self._root, point)
-        if path is None:
-            return Trained(point, kept=arrays), whole
-        if not devices.is_first_process():
-            return Trained(point, path), whole
-        with stage(report, f"saving {path}"):
-            place, problem = keeping.save_result(path, arrays, report)
-        if not problem:
-            return Trained(point, path), whole
-        kept = arrays if place is None else None
-        return Trained(point, place, kept=kept, unsaved=(problem,)), whole
-
 
 def _fit(plans: Sequence[Plan], made: Sequence[cohorts.Cohort]) -> bool:
     """Returns whether plans, perhaps from a file, can be those of cohorts."""
@@ -374,23 +293,6 @@ def _fit(plans: Sequence[Plan], made: Sequence[cohorts.Cohort]) -> bool:
 def _seeds_that_share_neighbors(settings: Settings) -> list[tuple[int, ...]]:
     """Cuts the seeds of a point into those that share their neighbors."""
     seeds = settings.run_seeds()
-    if _draws_neighbors_per_seed(settings):
+    if draws_neighbors_per_seed(settings):
         return [(seed,) for seed in seeds]
     return [seeds]
-
-
-def _draws_neighbors_per_seed(settings: Settings) -> bool:
-    return settings.nn_per_seed and settings.nn_dist == "random"
-
-
-def _ending(
-    trained: Trained, whole: Outcome, took: float, ended: int, total: int
-) -> list[str]:
-    """Says that a point is done."""
-    saved = "" if trained.path is None else f"saved {trained.path}"
-    if total == 1:
-        spent = whole.seconds.items()
-        lines = ["seconds: " + "  ".join(f"{k} {time:.1f}" for k, time in spent), saved]
-        return list(filter(None, lines))
-    what = ", ".join(filter(None, (trained.point.title, saved)))
-    return [f"{ended} of {total} points done in {took:.0f} s: {what}"]

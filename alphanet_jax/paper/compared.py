@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alphanet_jax.paper import TABLE_FORMATS, published
 from alphanet_jax.results.accuracy_tables import FULL_COLUMNS
-from alphanet_jax.results.tables import Row, Table, Value, render
+from alphanet_jax.results.tables import Row, Table, Value, render, shown_change
 
 __all__ = [
     "COLUMNS",
@@ -102,11 +102,14 @@ def compare(
 
 
 def difference_text(cell: Compared) -> str:
-    """Writes a difference in points, and in standard errors where there are some."""
-    if cell.difference is None:
+    """Writes a difference in points, and in standard errors where there are some.
+
+    Points are those between the two numbers as tables show them.
+    """
+    if cell.difference is None or cell.ours is None or cell.paper is None:
         return "-"
     errors = "" if cell.errors is None else f" ({cell.errors:+z.1f} se)"
-    return f"{cell.difference:+z.1f}{errors}"
+    return f"{shown_change(cell.paper.mean, cell.ours.mean)}{errors}"
 
 
 def to_text(table: ComparedTable | Table, ending: str) -> str:

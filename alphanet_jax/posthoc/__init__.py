@@ -3,9 +3,10 @@
 `offsets` adds one number to all logits of a class, `norms` changes the length of
 weights, `means` classifies by the nearest class mean; `trained` learns, in the way that
 `recipes` has. `gaussian` scores by Gaussian classes, `convex_head` fits a head anew,
-and `plus` is alphanet+. `outcomes` is what they give, `linear` the usual one. `methods`
-is the table of all: what each needs, its knob, its source. `curves` predicts by them,
-over the knob.
+to samples in `pieces`, and `plus` is alphanet+. `outcomes` is what they give,
+`linear` the usual one. `method` is what the table knows of one and how it is applied,
+`methods` the table of all: what each needs, its knob, its source. `curves` predicts by
+them, over the knob.
 
     inputs = posthoc.make_inputs(x, y, weight, bias, few_classes=few)
     method = posthoc.METHODS["logit_adjustment"]
@@ -17,6 +18,7 @@ over the knob.
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, try_piece
 from alphanet_jax.posthoc.curves import (
     Predicted,
+    SharedProducts,
     curve,
     predict,
     predict_rescaled,
@@ -25,8 +27,7 @@ from alphanet_jax.posthoc.curves import (
 from alphanet_jax.posthoc.gaussian import gaussian_mix, gaussian_scores
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.means import ClassMeans, nearest_class_mean
-from alphanet_jax.posthoc.methods import (
-    METHODS,
+from alphanet_jax.posthoc.method import (
     NEEDS,
     Family,
     Method,
@@ -37,6 +38,7 @@ from alphanet_jax.posthoc.methods import (
     num_heads,
     sweep,
 )
+from alphanet_jax.posthoc.methods import METHODS
 from alphanet_jax.posthoc.norms import max_norm, tau_normalization
 from alphanet_jax.posthoc.offsets import (
     drops,
@@ -66,6 +68,7 @@ __all__ = [
     "Point",
     "Predicted",
     "Recipe",
+    "SharedProducts",
     "adjusted",
     "alphanet_plus",
     "apply",

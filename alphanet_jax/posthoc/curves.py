@@ -17,10 +17,17 @@ from jax.typing import ArrayLike
 
 from alphanet_jax import streaming
 from alphanet_jax.posthoc.linear import Linear
-from alphanet_jax.posthoc.methods import Method, Point, sweep
+from alphanet_jax.posthoc.method import Method, Point, sweep
 from alphanet_jax.posthoc.outcomes import Outcome, logits
 
-__all__ = ["Predicted", "curve", "predict", "predict_rescaled", "products"]
+__all__ = [
+    "Predicted",
+    "SharedProducts",
+    "curve",
+    "predict",
+    "predict_rescaled",
+    "products",
+]
 
 _NUMBERS_IN_CACHE = 2**17
 
@@ -91,18 +98,108 @@ def predict_rescaled(
     Returns:
       Classes, with shape `[n]`, int32; of equal logits the first.
     """
-    scale = np.asarray(_scale(outcome.weight, weight))
-    bias = np.asarray(outcome.bias)
-    # In NumPy, whose argmax takes many numbers at a time, block by block in the cache:
-    # a point of a curve takes a fraction of what XLA's takes on CPUs.
-    block = max(1, _NUMBERS_IN_CACHE // max(1, products.shape[1]))
-    plain = bool((scale == 1).all())
-    found = []
+    return SharedProducts(products, weight).predict(outcome)
+
+
+class SharedProducts:
+    """Products of samples with given weights, which many classifiers share.
+
+    Args:
+      products: The products, with shape `[n, C]`.
+      weight: The weights, with shape `[C, d]`.
+    """
+
+    def __init__(self, products: np.ndarray, weight: ArrayLike) -> None:
+        self._products, self._weight = products, weight
+        self._last: np.ndarray | None = None  # bias of the classifier before
+        self._still: _Still | None = None
+
+    def predict(self, outcome: Linear) -> np.ndarray:
+        """Predicts by a classifier whose weights are multiples of the given ones.
+
+        Where one classifier after another differs in the biases of a few classes alone,
+        the best of all other classes is looked for once.
+
+        Args:
+          outcome: What a method gave that `rescales`.
+
+        Returns:
+          Classes, with shape `[n]`, int32; of equal logits the first.
+        """
+        scale, bias = _scale(outcome.weight, self._weight), np.asarray(outcome.bias)
+        if not (np.asarray(scale) == 1).all():
+            return _best(self._products, bias, np.asarray(scale))[0]
+        still = self._stay(bias)
+        if still is None:
+            return _best(self._products, bias)[0]
+        places, logits = _best(still.others, bias[still.other_classes])
+        classes = still.other_classes[places]
+        wins = (logits > still.logits) | (
+            (logits == still.logits) & (classes < still.classes)
+        )
+        return np.where(wins, classes, still.classes)
+
+    def _stay(self, bias: np.ndarray) -> "_Still | None":
+        """Returns the best of classes that have kept their bias, if they are most."""
+        last, self._last = self._last, bias
+        kept = self._still
+        if kept is not None and (bias[kept.mask] == kept.bias).all():
+            return kept
+        self._still = None
+        if last is None or last.shape != bias.shape:
+            return None
+        mask = bias == last
+        if 2 * mask.sum() < len(mask) or mask.all():
+            return None
+        classes, others = (np.flatnonzero(m).astype(np.int32) for m in (mask, ~mask))
+        places, logits = _best(self._products, bias[mask], classes=classes)
+        self._still = _Still(
+            mask,
+            bias[mask],
+            classes[places],
+            logits,
+            np.take(self._products, others, axis=1),
+            others,
+        )
+        return self._still
+
+
+class _Still(NamedTuple):
+    """The best of classes whose biases stay as they are, for every sample."""
+
+    mask: np.ndarray  # shape=(C,): which they are
+    bias: np.ndarray  # shape=(S,): of them
+    classes: np.ndarray  # shape=(n,): the best, of equal ones the first
+    logits: np.ndarray  # shape=(n,): of it
+    others: np.ndarray  # shape=(n, C - S): products of the other classes
+    other_classes: np.ndarray  # shape=(C - S,)
+
+
+def _best(
+    products: np.ndarray,
+    bias: np.ndarray,
+    scale: np.ndarray | None = None,
+    *,
+    classes: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the column with the best logit of every sample, and that logit.
+
+    In NumPy, whose argmax takes many numbers at a time, block by block in the cache: a
+    point of a curve takes a fraction of what XLA's takes on CPUs.
+    """
+    size = products.shape[1] if classes is None else len(classes)
+    block = max(1, _NUMBERS_IN_CACHE // max(1, size))
+    best = np.zeros(len(products), np.int32)
+    logits = np.zeros(len(products), np.result_type(products, bias))
     for start in range(0, len(products), block):
         rows = products[start : start + block]
-        scores = (rows if plain else rows * scale) + bias
-        found.append(scores.argmax(axis=1).astype(np.int32))
-    return np.concatenate([np.zeros(0, np.int32), *found])
+        if classes is not None:
+            rows = np.take(rows, classes, axis=1)
+        scores = (rows if scale is None else rows * scale) + bias
+        found = scores.argmax(axis=1)
+        best[start : start + block] = found
+        logits[start : start + block] = scores[np.arange(len(found)), found]
+    return best, logits
 
 
 def _scale(weight: ArrayLike, given: ArrayLike) -> jax.Array | np.ndarray:
@@ -137,22 +234,23 @@ def curve(
     Raises:
       ValueError: If anything that the method needs is missing.
     """
-    if method.rescales and shared is None:
-        weight = inputs["weight"]
-        shared = {name: products(rows, weight) for name, rows in groups.items()}
-    given = inputs["weight"] if method.rescales else None
+    given, held = None, dict[str, SharedProducts]()
+    if method.rescales:
+        given = inputs["weight"]
+        if shared is None:
+            shared = {name: products(rows, given) for name, rows in groups.items()}
+        held = {name: SharedProducts(shared[name], given) for name in groups}
     for point in sweep(method, inputs):
         outcome = point.outcome
         if isinstance(outcome, Linear):
             # Points that differ in their biases alone have the very same weights.
             if not method.rescales and outcome.weight is not given:
                 given = outcome.weight
-                shared = {name: products(rows, given) for name, rows in groups.items()}
-            assert given is not None
-            assert shared is not None
-            classes = {
-                name: predict_rescaled(outcome, given, shared[name]) for name in groups
-            }
+                held = {
+                    name: SharedProducts(products(rows, given), given)
+                    for name, rows in groups.items()
+                }
+            classes = {name: held[name].predict(outcome) for name in groups}
         else:
             classes = {
                 name: predict(outcome, rows, num_classes=inputs["num_classes"])

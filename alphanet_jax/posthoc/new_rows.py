@@ -23,10 +23,8 @@ from alphanet_jax import streaming
 from alphanet_jax.posthoc import lbfgs
 from alphanet_jax.posthoc.convex_head import (
     TOLERANCE,
-    TrainingRows,
     adjusted,
     default_l2,
-    training_rows,
 )
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
@@ -36,6 +34,7 @@ from alphanet_jax.posthoc.gaussian import (
 from alphanet_jax.posthoc.lbfgs import Step
 from alphanet_jax.posthoc.linear import Linear
 from alphanet_jax.posthoc.neighborhood import borrowing_of_new
+from alphanet_jax.posthoc.pieces import TrainingRows, training_rows
 
 __all__ = [
     "NewRows",
@@ -326,15 +325,16 @@ def fit_new_rows(
     scaling, pieces, own = _problem(head, rows, new, truth, log_prior, tau)
     target = jnp.asarray(rows.spread * prior.weight, jnp.float32)
     weight = l2 * float(total / counts.sum())  # beside a mean over new samples
+    evaluate = partial(
+        _evaluate,
+        pieces=pieces,
+        scaling=scaling,
+        target=target,
+        l2=weight,
+        number=float(counts.sum()),
+    )
     found = lbfgs.minimize(
-        partial(
-            _evaluate,
-            pieces=pieces,
-            scaling=scaling,
-            target=target,
-            l2=weight,
-            number=float(counts.sum()),
-        ),
+        evaluate,
         _start(target, means, own, counts, scaling),
         precondition=partial(_precondition, l2=weight),
         tolerance=tolerance,

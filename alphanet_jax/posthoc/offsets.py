@@ -45,16 +45,16 @@ def log_prior(counts: ArrayLike) -> jax.Array:
     Raises:
       ValueError: If counts are not a list.
     """
-    # NumPy where it computes the same: JAX compiles a program for every operation.
+    # Of NumPy where it can be: JAX compiles a program for every operation.
     host = not isinstance(counts, jax.core.Tracer)
     xnp: Any = np if host else jnp
-    numbers = xnp.asarray(counts, np.float32)
+    numbers = xnp.asarray(counts, np.float64 if host else np.float32)
     if numbers.ndim != 1:
         raise ValueError(f"counts must be (C,), got {numbers.shape}.")
-    least = xnp.min(xnp.where(numbers > 0, numbers, np.float32(np.inf)))
+    least = xnp.min(xnp.where(numbers > 0, numbers, np.inf))
     numbers = xnp.where(numbers > 0, numbers, least)
-    logarithm, of_all = jnp.log(numbers), jnp.log(jnp.sum(numbers))
-    return jnp.asarray(xnp.asarray(logarithm) - xnp.asarray(of_all))
+    found = xnp.log(numbers) - xnp.log(xnp.sum(numbers))
+    return jnp.asarray(found, np.float32)
 
 
 def few_offset(

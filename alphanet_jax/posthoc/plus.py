@@ -21,11 +21,9 @@ from alphanet_jax.posthoc.convex_head import (
     TOLERANCE,
     ConvexHead,
     Prior,
-    TrainingRows,
     adjusted,
     default_l2,
     fit_head,
-    training_rows,
     unadjusted,
 )
 from alphanet_jax.posthoc.gaussian import (
@@ -43,6 +41,7 @@ from alphanet_jax.posthoc.neighborhood import (
     find_neighborhood,
     given_neighborhood,
 )
+from alphanet_jax.posthoc.pieces import TrainingRows, training_rows
 
 __all__ = [
     "L2_FACTORS",
@@ -234,6 +233,14 @@ def _candidates(
         yield _Choice(fitted, l2, chosen, accuracy)
 
 
+def _weights(l2: float | None, num_classes: int, *, several: bool) -> list[float]:
+    """Lists the weights of the prior to try: the one that is given, or some."""
+    if l2 is not None:
+        return [l2]
+    factors = L2_FACTORS if several else (1.0,)
+    return [factor * default_l2(num_classes) for factor in factors]
+
+
 def alphanet_plus(
     features: ArrayLike,
     labels: ArrayLike,
@@ -295,9 +302,10 @@ def alphanet_plus(
     if statistics is None:
         statistics = feature_statistics(features, labels, num_classes=num_classes)
     a = covariance_shrinkage
-    if a is None and val is not None:
-        a = choose_covariance(statistics, *val, shrunk=shrunk)
-    a = COVARIANCE_GRID[0] if a is None else a
+    if a is None:
+        a = COVARIANCE_GRID[0]
+        if val is not None:
+            a = choose_covariance(statistics, *val, shrunk=shrunk)
     found, counts = discriminants(statistics, covariance_shrinkage=a), statistics.counts
     neighborhood = (
         find_neighborhood(found, counts, num_neighbors=num_neighbors, shrunk=shrunk)
@@ -312,16 +320,13 @@ def alphanet_plus(
         most_per_class=most_per_class,
         seed=seed,
     )
-    usual = default_l2(num_classes)
-    l2s = [usual if l2 is None else l2]
-    if l2 is None and val is not None:
-        l2s = [factor * usual for factor in L2_FACTORS]
+    l2s = _weights(l2, num_classes, several=val is not None)
     num_heads = len(l2s) + (balanced is None)
     fitting = _Fitting(rows, tolerance, on_progress, num_heads)
     fits: list[ConvexHead] = []
     if balanced is None:
         start = None if classifier is None else unadjusted(classifier, rows)
-        fits = [fitting.head(0, usual, start)]
+        fits = [fitting.head(0, default_l2(num_classes), start)]
         balanced = fits[0].head
     gaussian = scores_of(found, statistics, shrunk=shrunk)
     prior, kappa = _prior(rows, gaussian, balanced, neighborhood)

@@ -64,8 +64,7 @@ class PartChange(NamedTuple):
     before: float
     after: float
     deviation: float | None  # over runs; None of one run
-    change: float
-    low: float
+    low: float  # end of the interval of the change
     high: float
 
 
@@ -107,7 +106,7 @@ def of_parts(runs: ResultSet, *, seed: int = 0) -> list[PartChange]:
                 float(before[place]),
                 float(each[:, place].mean()),
                 spread,
-                *map(float, difference[:3]),
+                *map(float, difference[1:3]),
             )
         )
         stages.done(1, "splits")

@@ -16,6 +16,7 @@ from alphanet_jax.report.changes import Change, Flow, PartChange, worst
 from alphanet_jax.results import combos, recorded
 from alphanet_jax.results.combos import Combination
 from alphanet_jax.results.sets import ALPHANET, ResultSet
+from alphanet_jax.results.tables import shown_change
 
 __all__ = ["Content", "combinations", "render"]
 
@@ -78,8 +79,8 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{100 * value:z.1f}"
 
 
-def _points(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:+.1f}"
+def _change(before: float, after: float) -> str:
+    return shown_change(100 * before, 100 * after)
 
 
 def _interval(low: float, high: float) -> str:
@@ -108,7 +109,7 @@ def _summary(content: Content) -> str:
                 if part.deviation is None
                 else tag("small", f" ± {100 * part.deviation:.2f}")
             ),
-            _points(part.change),
+            _change(part.before, part.after),
             _interval(part.low, part.high),
         ]
         for part in content.parts
@@ -188,7 +189,7 @@ def _classes(content: Content) -> str:
             str(one.test_samples),
             _percent(one.before),
             _percent(one.after),
-            _points(one.after - one.before),
+            _change(one.before, one.after),
             _interval(one.low, one.high),
             _flows(one.gained_from),
             _flows(one.lost_to),
@@ -232,7 +233,6 @@ def _learned(content: Content) -> str:
 
 def _one_class(content: Content, found: Combination) -> str:
     """Makes what is unfolded of a few class."""
-    gain = found.accuracy - found.baseline_accuracy
     summary = tag(
         "summary",
         tag("h3", escape(found.name)),
@@ -240,7 +240,7 @@ def _one_class(content: Content, found: Combination) -> str:
             "span",
             f"{count_of(found.training_samples, 'sample')}, "
             f"{_percent(found.baseline_accuracy)} to {_percent(found.accuracy)}, "
-            f"{_points(gain)}",
+            f"{_change(found.baseline_accuracy, found.accuracy)}",
             class_="tag",
         ),
     )

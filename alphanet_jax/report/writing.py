@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphanet_jax import files, outputs, stages
+from alphanet_jax import outputs, stages, staging
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import one_file, saving
 from alphanet_jax.figures.numbers import Sources
@@ -73,7 +73,7 @@ def write_report(
     check_place(out)
     finder = finder or DataFinder()
     try:
-        with files.staging(out) as place:
+        with staging.staged(out) as place:
             mark = place(out / _MARK)
             _write(sets, comparison, mark.parent, finder, report)
             made = {path.name for path in mark.parent.iterdir()}
@@ -97,7 +97,7 @@ def check_place(out: Path) -> None:
         return
     if not out.is_dir():
         raise UserError(f"{out} is a file; --out is a directory")
-    files.recover(out)
+    staging.recover(out)
     if not (out / _MARK).is_file() and any(
         not _is_passing(path) for path in out.iterdir()
     ):
@@ -109,7 +109,7 @@ def check_place(out: Path) -> None:
 
 def _is_passing(path: Path) -> bool:
     """Returns whether a file is of a process that writes a report, or was killed."""
-    return path.name == outputs.LOCK_NAME or path.name.startswith(files.STAGE_PREFIX)
+    return path.name == outputs.LOCK_NAME or path.name.startswith(staging.PREFIX)
 
 
 def _clear(out: Path, made: Collection[str]) -> None:

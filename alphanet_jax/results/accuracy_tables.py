@@ -14,7 +14,7 @@ from alphanet_jax.errors import printable
 from alphanet_jax.results import accuracy, corrected, tables
 from alphanet_jax.results.pytorch import recorded_arrays
 from alphanet_jax.results.sets import ResultFile, ResultSet
-from alphanet_jax.results.tables import Row, Table
+from alphanet_jax.results.tables import Row, Table, Value
 from alphanet_jax.splits import SPLITS
 
 __all__ = [
@@ -202,40 +202,35 @@ def training_table(
     made = [row(name, arrays, "test") for name, arrays in rows.items()]
     made += [_row(each.title, each.fractions[None]) for each in controls]
     title = printable(str(baseline["proper_name"]))
-    table = _table(title, [row("Baseline", baseline, "baseline_test"), *made])
+    first = row("Baseline", baseline, "baseline_test")
+    table = _table(title, [first, *made])
     told = {
         name: arrays for name, arrays in rows.items() if arrays.keys() >= {*VALIDATION}
     }
     harm = corrected.remark_on_harms(told) or _note_on_test(rows, baseline)
-    effect = _note_on_rho(rows, baseline) if explain_rho and rows else None
+    effect = _note_on_rho(first, made[: len(rows)]) if explain_rho and rows else None
     note = _note_on(controls) if controls else None
     shown = [tables.render(table, "plain"), effect, note, harm]
     return "\n".join(filter(None, shown))
 
 
-def _note_on_rho(
-    rows: Mapping[str, Mapping[str, np.ndarray]], baseline: Mapping[str, np.ndarray]
-) -> str:
+def _note_on_rho(baseline: Row, rows: Sequence[Row]) -> str:
     """Says what a row changes, where there is one, and what rho does about that."""
     rule = (
         "larger rho (--config.rho) takes less from medium and many, and gives few less"
     )
     if len(rows) > 1:
         return f"A {rule}."
-    ((name, arrays),) = rows.items()
-    before, after = (
-        np.append(
-            np.atleast_2d(of[f"{prefix}_acc_per_split"]).mean(axis=0),
-            np.mean(of[f"{prefix}_accuracy"]),
-        )
-        for of, prefix in ((baseline, "baseline_test"), (arrays, "test"))
-    )
+    (row,) = rows
     changes = [
-        f"{part} {100 * change:+.1f}"
-        for part, change in zip(accuracy.PARTS, after - before, strict=True)
-        if np.isfinite(change)
+        f"{part} {tables.shown_change(before.mean, after.mean)}"
+        for part, before, after in zip(
+            accuracy.PARTS, baseline.cells, row.cells, strict=True
+        )
+        if isinstance(before, Value) and isinstance(after, Value)
+        if np.isfinite(after.mean - before.mean)
     ]
-    return f"{name}: {', '.join(changes)}; a {rule}."
+    return f"{row.labels[0]}: {', '.join(changes)}; a {rule}."
 
 
 def _note_on_test(

@@ -214,7 +214,8 @@ def _cells(
         row += [_percent(point[column]) for _, column in _COLUMNS]
         row.append(_number(point["nll"], 2))
         if with_tradeoff:
-            row += [_percent(entry["tradeoff"]), _difference(entry)]
+            against = found["methods"].get(reference, {}).get("tradeoff")
+            row += [_percent(entry["tradeoff"]), _difference(entry, against)]
         rows.append(list(map(printable, row)))
     title = f"{printable(str(found['proper_name']))}, {_TITLES[criterion]}"
     if criterion == "overall":
@@ -248,13 +249,17 @@ def _knob(entry: Mapping[str, Any], point: Mapping[str, Any]) -> str:
 _SHORT = {"covariance_shrinkage": "a", "l2_factor": "w x"}
 
 
-def _difference(entry: Mapping[str, Any]) -> str:
+def _difference(entry: Mapping[str, Any], reference: float | None) -> str:
+    """Writes how much S is above that of the reference, as both are shown."""
     if "difference" not in entry:
         return ""
     one = entry["difference"]["tradeoff"]
     low, high = 100 * one["low"], 100 * one["high"]
     mark = "*" if low > 0 or high < 0 else " "
-    return f"{100 * one['estimate']:+.1f} ({low:+.1f}, {high:+.1f}){mark}"
+    estimate = f"{100 * one['estimate']:+.1f}"
+    if reference is not None and entry["tradeoff"] is not None:
+        estimate = tables.shown_change(100 * reference, 100 * entry["tradeoff"])
+    return f"{estimate} ({low:+.1f}, {high:+.1f}){mark}"
 
 
 def _percent(fraction: float | None) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax.data import dataset as dataset_lib
-from alphanet_jax.data import registry
+from alphanet_jax.data import loading, registry
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.results import nearest
@@ -53,17 +52,23 @@ class DataFinder:
 
     def entry(self, file: ResultFile) -> registry.DatasetEntry:
         """Looks up the dataset of a result in the registry."""
-        path = self._registry or Path(file.setting("registry"))
-        return registry.get_entry(path, str(file.arrays["dataset"]))
+        return self._find(file)[0]
 
     def root(self, file: ResultFile) -> Path:
         """Returns what the paths of the dataset of a result are relative to."""
-        return self._data_root or Path(file.setting("data_root"))
+        return self._find(file)[1]
 
     def places(self, file: ResultFile) -> dict[str, str]:
         """Returns the fields of a config that say where the data of a result is."""
-        registry_file = self._registry or Path(file.setting("registry"))
-        return {"registry": str(registry_file), "data_root": str(self.root(file))}
+        return {
+            "registry": str(self._registry or file.setting("registry")),
+            "data_root": str(self._data_root or Path(file.setting("data_root"))),
+        }
+
+    def _find(self, file: ResultFile) -> tuple[registry.DatasetEntry, Path]:
+        places = self.places(file)
+        name = str(file.arrays["dataset"])
+        return registry.find_entry(places["registry"], name, places["data_root"])
 
     def dataset(self, file: ResultFile) -> Dataset:
         """Loads the dataset that a result was made with.
@@ -86,22 +91,22 @@ class DataFinder:
             file.setting(f"training.{g}_datagrp") for g in ("train", "val", "test")
         ]
         name = str(file.arrays["dataset"])
-        registry_file = str(self._registry or file.setting("registry"))
         # What an earlier version did not have was what is the default now.
         chosen = {
             option: str(file.config.get(option, ""))
             for option in ("labels_by", "few_below", "many_above", "classifier_key")
         }
         normalize = bool(file.config.get("classifier_normalize", False))
-        key = (registry_file, name, str(self.root(file)), *groups, *chosen.values())
-        key += (str(normalize),)
+        places = self.places(file).values()
+        key = (*places, name, *groups, *chosen.values(), str(normalize))
         if key not in self._loaded:
             self._report(f"loading the data of {name}")
             try:
+                entry, root = self._find(file)
                 with stage(self._report, f"reading {name}"):
-                    self._loaded[key] = dataset_lib.load_dataset(
-                        self.entry(file),
-                        self.root(file),
+                    self._loaded[key] = loading.load_dataset(
+                        entry,
+                        root,
                         train_group=groups[0],
                         val_group=groups[1],
                         test_group=groups[2],

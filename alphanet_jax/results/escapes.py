@@ -6,7 +6,6 @@ __all__ = [
     "collapse",
     "escape_latex",
     "escape_markdown",
-    "escape_pandoc",
     "escape_pipe",
 ]
 
@@ -74,8 +73,3 @@ def escape_markdown(text: str) -> str:
 def escape_pipe(text: str) -> str:
     """Writes a text for a cell of a pipe table of Markdown."""
     return escape_markdown(text).replace("|", r"\|")
-
-
-def escape_pandoc(text: str) -> str:
-    """Writes a text for pandoc's Markdown, which has more special characters."""
-    return re.sub(r"([\^~$@])", r"\\\1", escape_markdown(text))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from alphanet_jax import files, stages, streaming
+from alphanet_jax import hashing, stages, streaming
 from alphanet_jax.data import checkpoint_copies, classifiers
 from alphanet_jax.data.checkpoint_copies import Checkpoint
 from alphanet_jax.data.heads import FoundHead
@@ -231,7 +231,7 @@ def _known_key(file: ResultFile, finder: DataFinder, paths: Sequence[Path]) -> s
 def _is_of_result(file: ResultFile, path: Path) -> bool:
     """Returns whether a file is one of those that a result was made with."""
     try:
-        return files.file_sha256(path) in file.file_hashes.values()
+        return hashing.file_sha256(path) in file.file_hashes.values()
     except (OSError, UserError):
         return False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from alphanet_jax import files
+from alphanet_jax import files, hashing
 from alphanet_jax.data import classifiers, dataset
 from alphanet_jax.data.classifiers import Classifier
 from alphanet_jax.data.dataset import Dataset
@@ -159,7 +159,7 @@ def find(file: ResultFile, kept: Path) -> Head:
     head = check(file, read.weight, read.bias)
     known = set(file.file_hashes.values())
     for path in read.sources:
-        if files.file_sha256(path) not in known:
+        if hashing.file_sha256(path) not in known:
             raise UserError(f"{path} has changed since {file.path} was made with it")
     return head
 

@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from alphanet_jax import files
+from alphanet_jax import files, staging
 from alphanet_jax.data import checkpoint_copies, safetensors
 from alphanet_jax.data.checkpoint_copies import Checkpoint
 from alphanet_jax.data.heads import FoundHead
@@ -132,7 +132,7 @@ def save_alone(
         checkpoint_copies.check_new(out)
     arrays = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias}
     try:
-        with files.staging(out.parent) as place:
+        with staging.staged(out.parent) as place:
             staged = place(out)
             if out.suffix == ".npz":
                 files.write_npz(staged, arrays)

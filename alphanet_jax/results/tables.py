@@ -28,6 +28,7 @@ __all__ = [
     "format_table",
     "mean_and_std",
     "render",
+    "shown_change",
 ]
 
 # The last two are for programs: every digit, no titles.
@@ -87,7 +88,8 @@ class Layout:
       name_width: The same of the first column.
       header: Whether there are a title and headings; without, the rows can be added to
         another table. Of several tables, each keeps its title.
-      csv_lines: Whether formats of `WITH_CSV_LINES` show the means a second time.
+      csv_lines: Whether 'plain' and formats of `WITH_CSV_LINES` show the means a second
+        time.
       title_alone: Whether a single table has a title; of several, each has one.
     """
 
@@ -126,6 +128,29 @@ def finite_or_none(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
+def shown_change(before: float, after: float) -> str:
+    """Writes by how much a number differs from another, beside which both are shown.
+
+    It is the difference of what tables show, so that who subtracts gets it.
+
+    Args:
+      before: A number in percent.
+      after: Another one.
+
+    Returns:
+      Points, with their sign; '-' where a number is NaN.
+
+    Examples:
+      >>> shown_change(22.64, 31.06)  # of 22.6 and 31.1, though it is 8.42
+      '+8.5'
+      >>> shown_change(7.0, 6.96)
+      '+0.0'
+    """
+    if math.isnan(before) or math.isnan(after):
+        return "-"
+    return f"{float(f'{after:.1f}') - float(f'{before:.1f}'):+z.1f}"
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligns columns of text: the first to the left, the others to the right.
 
@@ -154,7 +179,7 @@ def render(
         'plain' has 47.6 ± 1.60;
         'pandoc' is a simple table of pandoc, with $47.6^{1.60}$, as the original prints
         it; 'web' the same with 47.6^1.60^, and 'text' with 47.6^±1.60^, as the
-        original's README shows it;
+        original's README shows it; names are as they are given, and may be Markdown;
         'markdown' is a pipe table, with 47.6 ± 1.60;
         'latex' is a tabular for the package booktabs, with $47.6^{1.60}$;
         'csv' has a column for every mean and every deviation, and for the facts;
@@ -202,7 +227,7 @@ class _Style(NamedTuple):
     """How one format writes what a table consists of."""
 
     number: Callable[[str, str | None], str]  # from mean and deviation
-    escape: Callable[[str], str]  # what was not written for this format
+    escape: Callable[[str], str]  # what was not written for this format, if need be
     lines: Callable[["_Lines"], list[str]]
     title: Callable[[str], list[str]]
     caption: Callable[[str, str], list[str]]  # from caption and name
@@ -334,6 +359,10 @@ def _latex_lines(table: _Lines) -> list[str]:
     ]
 
 
+def _raised(mean: str, std: str | None) -> str:
+    return f"${mean}$" if std is None else f"${mean}^{{{std}}}$"
+
+
 def _underline(title: str) -> list[str]:
     return [title, "=" * len(title), ""]
 
@@ -351,6 +380,16 @@ def _latex_caption(caption: str, name: str) -> list[str]:
     return [f"% {caption}"]
 
 
+_WEB = _Style(
+    lambda mean, std: mean if std is None else f"{mean}^{std}^",
+    escapes.collapse,
+    _simple_lines,
+    lambda title: _underline(f"{title}:"),
+    _web_caption,
+    fill=True,
+    csv_lines=True,
+    beside=len("00.0^^"),
+)
 _STYLES = {
     "text": _Style(
         lambda mean, std: mean if std is None else f"{mean}^±{std}^",
@@ -368,6 +407,7 @@ _STYLES = {
         _underline,
         _text_caption,
         fill=False,
+        csv_lines=True,
     ),
     "markdown": _Style(
         lambda mean, std: mean if std is None else f"{mean} ± {std}",
@@ -377,28 +417,10 @@ _STYLES = {
         _text_caption,
         fill=False,
     ),
-    "web": _Style(
-        lambda mean, std: mean if std is None else f"{mean}^{std}^",
-        escapes.escape_pandoc,
-        _simple_lines,
-        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
-        _web_caption,
-        fill=True,
-        csv_lines=True,
-        beside=len("00.0^^"),
-    ),
-    "pandoc": _Style(
-        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
-        escapes.escape_pandoc,
-        _simple_lines,
-        lambda title: _underline(f"{escapes.escape_pandoc(title)}:"),
-        _web_caption,
-        fill=True,
-        csv_lines=True,
-        beside=len("$00.0^{}$"),
-    ),
+    "web": _WEB,
+    "pandoc": _WEB._replace(number=_raised, beside=len("$00.0^{}$")),
     "latex": _Style(
-        lambda mean, std: f"${mean}$" if std is None else f"${mean}^{{{std}}}$",
+        _raised,
         escapes.escape_latex,
         _latex_lines,
         lambda title: [f"% {title}"],

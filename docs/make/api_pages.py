@@ -43,7 +43,7 @@ _CALLS = MappingProxyType(
                 "Dataset",
                 "load_data",
                 "train",
-                "experiment.work.Trained",
+                "experiment.gathering.Trained",
                 "load_result",
                 "errors.UserError",
             ),

@@ -1,4 +1,4 @@
-"""What stands in hand-written pages where they say `<!-- generated: NAME -->`."""
+"""What takes the place of `<!-- generated: NAME -->` ... `<!-- until here -->`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -39,6 +39,8 @@ def _field(field: Field) -> tuple[str, ...]:
     swept = "no"
     if field.sweepable:
         swept = "yes" if field.compiles == "nothing" else f"by&nbsp;{field.compiles}"
+    # A phone shows cells below each other, without the head of the table.
+    swept = f'<span class="on-phone">sweep: </span>{swept}'
     return code(field.name), field.kind.__name__, default, swept, say(field.help)
 
 

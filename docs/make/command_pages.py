@@ -9,7 +9,7 @@ from absl import flags
 from texts import cell, code, described, say, table
 
 from alphanet_jax import bundled
-from alphanet_jax.commands import cli
+from alphanet_jax.commands import help_text
 from alphanet_jax.commands.running import default_compilation_cache, fields
 from alphanet_jax.figures import KINDS
 
@@ -22,8 +22,8 @@ _HIDDEN = ("help", "h")
 def command_pages() -> dict[str, str]:
     """Writes the pages of all commands, by their paths below the site's root."""
     pages = {"commands/index.md": _overview()}
-    for name in cli.COMMANDS:
-        module = importlib.import_module(cli.COMMANDS[name][0])
+    for name in help_text.COMMANDS:
+        module = importlib.import_module(help_text.COMMANDS[name][0])
         pages[f"commands/{name}.md"] = (
             _kinds_page(name, module)
             if hasattr(module, "choose")
@@ -41,7 +41,7 @@ def flags_of(module: Any, name: str) -> flags.FlagValues:
 
 def _overview() -> str:
     parts = ["# Commands", _SAID_OF_ALL]
-    for heading, commands in cli.SECTIONS.items():
+    for heading, commands in help_text.SECTIONS.items():
         rows = [
             (f"[`{name}`]({name}.md)", cell(purpose))
             for name, (_, purpose) in commands.items()
@@ -146,18 +146,24 @@ def _means_one_thing(flag: str, values: dict[str, flags.FlagValues]) -> bool:
 
 
 def _said(text: str) -> str:
-    return cli._as_started(text, _PROGRAM)
+    return help_text.as_started(text, _PROGRAM)
 
 
 def _row(flag: flags.Flag[Any]) -> tuple[str, str, str]:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    return code(name), _default(flag.default), say(flag.help or "")
+    return (
+        code(name),
+        _default(flag.default),
+        say(help_text.purpose_of(flag.help or "")),
+    )
 
 
 def _default(value: Any) -> str:
     if value is None or value in ("", []):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, list):  # as it is typed
+        text = " ".join(map(str, value))
     # Not the directories of whoever builds the pages.
     for mine, shown in (
         (default_compilation_cache(), "~/.cache/alphanet_jax/compiled"),

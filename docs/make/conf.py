@@ -78,8 +78,9 @@ def setup(app: Sphinx) -> None:
 
 def _set_dashes(app: Sphinx, tree: nodes.document, page: str) -> None:
     for text in list(tree.findall(nodes.Text)):
-        if text.astext() == " -- ":  # between a parameter and what it is
-            text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001
+        if text.astext().startswith(" -- "):  # between a parameter and what it is
+            rest = text.astext().removeprefix(" -- ")
+            text.parent.replace(text, nodes.Text(f" – {rest}"))  # noqa: RUF001
 
 
 def _mark_lengths(app: Sphinx, tree: nodes.document, page: str) -> None:

@@ -26,6 +26,13 @@ PAGES = MappingProxyType(
         "examples/pure_functions.ipynb": "examples/pure_functions.md",
     }
 )
+# Sources -> the page that is made of them, where there is one. GitHub shows the source.
+_MADE = (
+    (re.compile(r"alphanet_jax/commands/help_text\.py"), "commands/index.md"),
+    (re.compile(r"alphanet_jax/config/fields\.py"), "api/training.md"),
+    (re.compile(r"alphanet_jax/commands/(\w+)\.py"), r"commands/\1.md"),
+    (re.compile(r"alphanet_jax/(\w+)(?:/__init__)?\.py"), r"api/\1.md"),
+)
 _IMAGES = (".svg", ".png")
 _LANGUAGES = MappingProxyType({".py": "python", ".toml": "toml", ".json": "json"})
 
@@ -43,6 +50,14 @@ def page_of(path: str) -> str:
     if path.endswith(_IMAGES):
         return f"assets/{path}"
     return f"files/{path}.md"
+
+
+def made_of(path: str) -> str:
+    """Returns where the page made of a source would be, or nothing if none is."""
+    for source, page in _MADE:
+        if found := source.fullmatch(path):
+            return found.expand(page)
+    return ""
 
 
 class Links:
@@ -90,7 +105,8 @@ class Links:
                     f"{source} links to {place}, and there is no such file"
                 )
             return target
-        shown = page_of(path)
+        made = made_of(path)
+        shown = made if made in self.pages else page_of(path)
         if shown.startswith(("files/", "assets/examples/", "assets/benchmarks/")):
             self.wanted[shown] = path
         return os.path.relpath(shown, posixpath.dirname(page) or ".") + mark + anchor

@@ -32,7 +32,8 @@ SECTIONS = MappingProxyType(
     }
 )  # fmt: skip
 _NOT_PAGES = ("README.md",)
-_MARK = re.compile(r"<!-- generated: (.+?) -->")
+# What GitHub shows in place of what is generated stands between two marks.
+_MARK = re.compile(r"<!-- generated: ([^>]+?) -->\n.+?<!-- until here -->", re.DOTALL)
 
 
 def hand_written() -> list[Path]:

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from alphanet_jax import files, outputs, parsing
+from alphanet_jax import files, outputs, parsing, staging
 from alphanet_jax.comparison import kept
 from alphanet_jax.config import fields as config_lib
 from alphanet_jax.data import class_files, contents, records, registry, zip_members
@@ -326,7 +326,7 @@ def curve(path):
 def moves(path):
     """Reads a list of moves; all that it lists must be below the root."""
     root = path.parents[1]
-    found = files._read_moves(root, path.parent)
+    found = staging._read_moves(root, path.parent)
     for name, _ in found or ():
         assert (root / name).resolve().is_relative_to(root.resolve()), name
     return found

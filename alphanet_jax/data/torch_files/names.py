@@ -248,6 +248,9 @@ def _numpy_scalar(machine: Machine, dtype: object, content: object) -> object:
 
 
 # --- PyTorch -------------------------------------------------------------------------
+#
+# Parameters are those of PyTorch's functions, in their order: a pickle gives all of
+# them by position, also those that are of no use here.
 
 
 @_stand_in("torch.storage._load_from_bytes")

@@ -123,13 +123,21 @@ def _of_training(record: Record) -> dict[str, np.ndarray]:
         "selected_epoch": np.asarray(best, np.int32),
         "epoch_loss": epochs.loss,
         "epoch_mean_alphas": epochs.mean_alphas,
+        "step_loss": epochs.step_loss,
+        "epoch_least_alphas": epochs.least_alphas,
+        "epoch_most_alphas": epochs.most_alphas,
+        "drawn_per_class": epochs.drawn,
+        "val_correct_per_class": epochs.val_correct,
         "val_accuracy": epochs.val_overall,
         "val_acc_per_split": epochs.val_per_split,
     }
     if not record.settings.dummy_mode:
         names = {schema.NETWORK + name: a for name, a in record.network.items()}
         found = {**found, **names}
-    return {name: array[None] for name, array in found.items() if array is not None}
+    made = {name: array[None] for name, array in found.items() if array is not None}
+    if epochs.val_counts is not None:
+        made["val_class_counts"] = epochs.val_counts
+    return made
 
 
 def _distances(record: Record) -> np.ndarray | None:

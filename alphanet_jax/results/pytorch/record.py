@@ -19,32 +19,18 @@ from alphanet_jax.data import torch_files
 from alphanet_jax.data.untrusted import Allowance, FileFormatError, Refused, blame
 from alphanet_jax.errors import UserError, printable
 from alphanet_jax.results.pytorch import fields
+from alphanet_jax.results.pytorch.epochs import Epochs, per_split, read_epochs
 from alphanet_jax.results.pytorch.fields import Fields
 from alphanet_jax.results.pytorch.settings import read_settings
 from alphanet_jax.results.pytorch.telling import RESULT, tell, tell_text
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["Epochs", "Record", "load_record", "network_of", "newest_checkpoint"]
+__all__ = ["Record", "load_record", "network_of", "newest_checkpoint"]
 
 _HINT = "a result of the original is what its --save-file was"
 _PREFIX = "alphanet."
 _CONV, _LINEAR = "conv_layer", "linear_layer__seq"
-_MOST_CLASSES, _MOST_EPOCHS = 10_000_000, 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Epochs:
-    """What was recorded of every epoch; None where that is not there.
-
-    The `val_metrics` of the original are left out: all of them are the metrics of the
-    final test.
-    """
-
-    count: int
-    loss: np.ndarray | None  # shape=(E,): mean over batches
-    mean_alphas: np.ndarray | None  # shape=(E, k + 1)
-    val_per_split: np.ndarray | None  # shape=(E, 3)
-    val_overall: np.ndarray | None  # shape=(E,), of the accuracies of all classes
+_MOST_CLASSES = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,11 +171,11 @@ def _read(path: Path, whole: Fields, is_checkpoint: bool) -> Record:
     bias[few] = state.array("alphanet_b__vec", (len(few),))[places]
     of_base = state.array("base_clf.bias", (num_classes - len(few),))
     bias[base] = of_base[order[base] - len(few)]
-    epochs = _epochs(whole, neighbors.shape[1], num_classes)
+    epochs = read_epochs(whole, neighbors.shape[1], num_classes)
     best = None
     if "best_epoch" in whole:
         best = whole.integer("best_epoch")
-        if best >= max(epochs.count, 1):
+        if "epoch_data__seq" in whole and best >= max(epochs.count, 1):
             raise Refused(f"best_epoch is {best}, and there are {epochs.count} epochs")
     return Record(
         path=path,
@@ -312,79 +298,11 @@ def network_of(
     return made
 
 
-def _epochs(whole: Fields, num_neighbors: int, num_classes: int) -> Epochs:
-    """Reads what was recorded of every epoch."""
-    name = "epoch_data__seq"
-    listed = whole.sequence(name) if name in whole else ()
-    if len(listed) > _MOST_EPOCHS:
-        raise Refused(f"{name} has {len(listed)} epochs")
-    counts = None
-    if "val_data_info" in whole:
-        info = whole.inner("val_data_info")
-        if "n_imgs__per__class" in info:
-            counts = info.per_class("n_imgs__per__class", num_classes, most=2.0**53)
-            counts = np.nan_to_num(counts)
-    losses, alphas, splits, overall = [], [], [], []
-    for number, each in enumerate(listed):
-        epoch = Fields(each, f"{name}[{number}]", whole.allowance)
-        if "mean_batch_loss__seq" in epoch:
-            losses.append(_mean_loss(epoch))
-        if "mean_alpha__vec" in epoch:
-            value, at = epoch.raw("mean_alpha__vec"), f"{epoch.name}mean_alpha__vec"
-            # Those of a run that came apart are not finite.
-            alphas.append(epoch.tensor(value, (num_neighbors + 1,), at, finite=False))
-        if "val_acc__per__split" in epoch:
-            splits.append(_per_split(epoch, "val_acc__per__split"))
-        if counts is not None and "val_acc__per__class" in epoch:
-            right = epoch.per_class("val_acc__per__class", num_classes) * counts
-            # Fractions of whole numbers of samples.
-            known = np.isfinite(right[counts > 0]).all() and counts.any()
-            total = float(np.rint(right[counts > 0]).sum() / max(counts.sum(), 1.0))
-            overall.append(total if known else np.nan)
-
-    def whole_only(values: list[Any], *, finite: bool = True) -> np.ndarray | None:
-        if not values or len(values) != len(listed):
-            return None
-        # What is no number, in a run that came apart, is not taken.
-        array = np.stack(values)
-        return array if not finite or np.isfinite(array).all() else None
-
-    return Epochs(
-        len(listed),
-        whole_only(losses),
-        whole_only(alphas),
-        whole_only(splits, finite=False),
-        whole_only(overall),
-    )
-
-
-def _mean_loss(epoch: Fields) -> float:
-    key = "mean_batch_loss__seq"
-    values = epoch.sequence(key)
-    epoch.allowance.take(8 * len(values))
-    losses = [fields.number(value, epoch.name + key) for value in values]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.mean(losses)) if losses else float("nan")
-
-
-def _per_split(whole: Fields, key: str) -> np.ndarray:
-    """Reads the accuracies of splits; NaN for one that has no samples."""
-    values = whole.inner(key)
-    return np.array(
-        [
-            fields.number(values.raw(name), values.name + name, most=1.0)
-            if name in values
-            else np.nan
-            for name in SPLITS
-        ]
-    )
-
-
 def _test(whole: Fields, num_classes: int) -> dict[str, np.ndarray]:
     """Reads what was measured on test data, as far as it is recorded."""
     found: dict[str, np.ndarray] = {}
     if "test_acc__per__split" in whole:
-        found["test_acc_per_split"] = _per_split(whole, "test_acc__per__split")
+        found["test_acc_per_split"] = per_split(whole, "test_acc__per__split")
     if "test_acc__per__class" in whole:
         found["test_acc_per_class"] = whole.per_class(
             "test_acc__per__class", num_classes
