@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures import drawing, labels, wrapping
 from alphanet_jax.figures.classes import LEAST_WIDTH, class_accuracy
 from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.kind import Kind
@@ -140,6 +140,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         titles=list(by_experiment),
     )
     spell_splits(figure, all_axes, style)
+    if style.aspect is not None:
+        labels.refit_labels(figure, all_axes, style)
     _write_notes(figure, style, lines, names)
     return figure
 
