@@ -18,7 +18,7 @@ from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
 
 WIDTHS = ("half", "full", "3")
-ASPECTS = (None, 1.0, 2.0, 3.0, 5.0)
+ASPECTS = (None, 1.0, 2.0, 3.0, 4.0, 5.0)
 # Kinds that draw or name classes, which may be many.
 OF_CLASSES = (
     *("accuracy_vs_distance", "class_accuracy_and_samples", "class_changes"),
@@ -303,6 +303,20 @@ def test_what_can_not_be_read_is_found():
     ]
 
 
+def test_labels_of_ticks_that_touch_are_found():
+    figure, axes = plt.subplots(figsize=(3.0, 2.0))
+    axes.set_xticks([0.0, 0.5, 1.0], ["few", "medium", "many"])
+    renderer = figure.canvas.get_renderer()
+    assert not extents.touching(figure, renderer)
+    first, second, _ = (extents.text_box(t, renderer) for t in axes.get_xticklabels())
+    # As far apart as half of both, and a pixel.
+    apart = (first.width + second.width) / 2.0 + 1.0
+    axes.set_xticks([0.0, apart / axes.bbox.width, 1.0])
+    axes.set_xticklabels(["few", "medium", "many"])
+    axes.set_xlim(0.0, 1.0)
+    assert extents.touching(figure, renderer) == ["'few' and 'medium' touch"]
+
+
 def test_each_legend_that_is_cut_off_is_found():
     figure, axes = plt.subplots(figsize=(3.0, 2.0))
     axes.set(xticks=[], yticks=[])
@@ -403,7 +417,9 @@ def test_marks_in_the_plane_have_room(monkeypatch, width, aspect, classes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("aspect", [3.0, 4.0])
-def test_a_plane_without_room_is_refused(aspect):
+def test_a_plane_without_room_is_refused(monkeypatch, aspect):
+    monkeypatch.setattr(fitting, "_most_aspect", lambda *given: None)
+    monkeypatch.setattr(fitting, "_least_width", lambda *given: None)
     with pytest.raises(UserError, match=f"--aspect={aspect:g} has no room"):
         draw_at("template_embedding", make_embedding(), width="2", aspect=aspect)
 
@@ -433,10 +449,11 @@ def make_changes(names, panels=3):
 @pytest.mark.parametrize(
     ("width", "aspect", "panels", "count"),
     [
-        pytest.param("half", 1.0, 3, 30),
+        ("half", 2.0, 1, 9),
         *(
             pytest.param(*values, marks=pytest.mark.slow)
             for values in (
+                ("half", 1.0, 3, 30),
                 *(("half", 2.0, 1, 900), ("half", 1.0, 3, 900), ("3", 2.0, 1, 3)),
                 *(("full", 2.0, 3, 900), ("full", 5.0, 1, 30), ("3", 1.0, 1, 3)),
             )
@@ -460,6 +477,7 @@ def test_long_names_of_classes(monkeypatch, width, aspect, panels, count):
         assert box.x1 < text.axes.bbox.x1
 
 
+@pytest.mark.slow
 def test_split_names_of_panels_are_below_the_last_alone(monkeypatch):
     names = [f"class {i}" for i in range(9)]
     figure = draw_at("class_changes", make_changes(names), width="half", aspect=1.0)
@@ -491,6 +509,7 @@ def test_correlations_are_not_over_points(numbers_of, width, aspect):
             assert not inside.all(axis=1).any(), text.get_text()
 
 
+@pytest.mark.slow
 def test_numbers_on_bands_are_on_their_own(numbers_of):
     """A band that falls steeply has no place for its number."""
     from matplotlib.patches import PathPatch
@@ -533,3 +552,72 @@ def test_panels_stand_in_rows_that_leave_no_holes():
     # But not where they are to be wide.
     assert columns("half", 1.0, 3, inches=3.0, aspect=1.6) == 1
     assert columns("full", 5.0, 3, inches=3.0, aspect=1.6) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", ["half", "full"])
+def test_bars_of_many_classes_have_a_width(width):
+    """Those that share one are averaged, by how many each stands for."""
+    count, each = 250, 4
+    rng = np.random.default_rng(0)
+    before, after = rng.uniform(0.0, 100.0, (2, count))
+    before[7] = after[7] = np.nan  # no test samples
+    splits = np.repeat(["many", "medium", "few"], (400, 352, 248))
+    ranks = np.arange(count * each)
+    numbers = {
+        "": {
+            "experiment": np.full(len(ranks), "a"),
+            "rank": ranks,
+            "split": splits,
+            "samples": 1000 - ranks,
+        },
+        "bars": {
+            "experiment": np.full(count, "a"),
+            "first": each * np.arange(count),
+            "classes": np.full(count, each),
+            "before": before,
+            "after": after,
+        },
+    }
+    figure = draw_at("class_accuracy_and_samples", numbers, width=width, aspect=1.5)
+    axes = figure.axes[0]
+    kept, gained, lost = (patch.get_data() for patch in axes.patches)
+    edges = kept.edges + 0.5
+    # No bar is of two splits.
+    assert {0, 400, 752, 1000} <= set(edges.tolist())
+    points = np.diff(kept.edges) * axes.bbox.width / figure.dpi * 72.0
+    assert (points / np.ptp(axes.get_xlim())).min() > 1.0
+    ends = (edges / each).astype(int)
+    for place, (a, b) in enumerate(itertools.pairwise(ends)):
+        if np.isnan(before[a:b]).all():
+            assert np.isnan(kept.values[place])
+            continue
+        one, other = np.nanmean(before[a:b]), np.nanmean(after[a:b])
+        assert kept.values[place] == pytest.approx(min(one, other))
+        top = max(gained.values[place], lost.values[place])
+        assert top == pytest.approx(max(one, other))
+    most = int(np.diff(edges).max())
+    assert axes.get_xlabel() == f"Classes, largest first (up to {most} a bar)"
+
+
+@pytest.mark.slow
+def test_bands_of_many_methods_are_left_out():
+    from matplotlib.collections import FillBetweenPolyCollection
+
+    names = ("method", "knob", "few", "overall", "overall_low", "overall_high")
+
+    def count(methods):
+        rows = [
+            (method, knob, 30.0 + place, 50.0 - knob, 49.0, 51.0, "overall harmonic")
+            for place, method in enumerate(methods)
+            for knob in (0.0, 1.0)
+        ]
+        numbers = {"": make_columns((*names, "chosen"), rows)}
+        axes = draw_at("tradeoff", numbers, width="full").axes[0]
+        found = axes.findobj(FillBetweenPolyCollection)
+        plt.close("all")
+        return len(found)
+
+    others = [f"method_{i}" for i in range(8)]
+    assert count(["alphanet", *others[:5]]) == 6
+    assert count(["alphanet", *others]) == 1

@@ -33,6 +33,7 @@ from alphanet_jax.figures import (
     wrapping,
 )
 from alphanet_jax.figures import kind as kind_module
+from alphanet_jax.figures import labels as axis_names
 from alphanet_jax.figures.numbers import Sources, csv_text, make_columns, select
 from alphanet_jax.figures.options import About, LegendOptions, Option, declared
 from alphanet_jax.results import sets as result_sets
@@ -574,14 +575,14 @@ def test_a_label_is_no_longer_than_its_axis():
     with look.applied():
         figure, (axes,) = drawing.panels(look, 1, aspect=1.6)
         text = "Change in accuracy (points)"
-        drawing.label_axes(figure, [axes], look, y=text)
+        axis_names.label_axes(figure, [axes], look, y=text)
         assert axes.get_ylabel().replace("\n", " ") == text
         figure.draw_without_rendering()
         box = axes.yaxis.label.get_window_extent()
         assert box.y0 >= 0
         assert box.y1 <= figure.bbox.height
         figure, all_axes = drawing.panels(look, 2, col_wrap=2)
-        drawing.label_axes(figure, all_axes, look, y=text)
+        axis_names.label_axes(figure, all_axes, look, y=text)
         assert figure.get_supylabel().replace("\n", " ") == text
         assert "\n" in figure.get_supylabel()
 
@@ -592,7 +593,7 @@ def test_titles_of_panels_neither_overlap_nor_leave_the_figure(context):
     look = style.make_style("png", context=context)
     with look.applied():
         figure, all_axes = drawing.panels(look, 4, col_wrap=2, aspect=1.0)
-        drawing.label_axes(figure, all_axes, look, y="Change in accuracy (points)")
+        axis_names.label_axes(figure, all_axes, look, y="Change in accuracy (points)")
         titles = ["ImageNet-LT | LWS and $more_"] * 4
         drawing.title_panels(figure, all_axes, look, titles)
         figure.draw_without_rendering()

@@ -12,6 +12,7 @@ import numpy as np
 
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.figures import wrapping
+from alphanet_jax.figures.labels import ends_of_panels, label_axes
 from alphanet_jax.figures.options import LegendOptions
 from alphanet_jax.figures.style import CONTEXTS, Style
 
@@ -26,7 +27,6 @@ __all__ = [
     "draw_legend",
     "finish",
     "grow",
-    "label_axes",
     "panels",
     "title_panels",
 ]
@@ -302,89 +302,6 @@ def _fit_xticklabels(figure: Any, all_axes: Sequence[Any], style: Style) -> None
     grow(figure, style, more / figure.dpi)
 
 
-def label_axes(
-    figure: Any, all_axes: Sequence[Any], style: Style, *, x: str = "", y: str = ""
-) -> None:
-    """Names the axes that panels share: once, in lines that have room.
-
-    One panel has the names itself; for several, and for a y axis without ticks, the
-    figure has them. Names are safe to draw; an empty one is left out.
-    """
-    names = [("x", x), ("y", y)]
-    labels = []
-    for axis, text in names:
-        if not text:
-            continue
-        ticks = getattr(all_axes[0], f"get_{axis}ticks")()
-        own = len(all_axes) == 1 and len(ticks) > 0
-        if own:
-            label = getattr(all_axes[0], f"set_{axis}label")(text)
-        else:
-            label = getattr(figure, f"sup{axis}label")(text, fontsize="medium")
-        labels.append((axis, label, own))
-    figure.draw_without_rendering()
-    for axis, label, own in labels:
-        _break_label(figure, all_axes, style, axis, label, own=own)
-    if style.aspect is None or len(labels) < 2:
-        return
-    # Lines of one have moved the panels, and with them the room of the other.
-    figure.draw_without_rendering()
-    for axis, label, own in labels:
-        place = 0 if axis == "x" else 1
-        box = label.get_window_extent(figure.canvas.get_renderer())
-        if box.min[place] < 0.0 or box.max[place] > figure.bbox.size[place]:
-            _break_label(figure, all_axes, style, axis, label, own=own)
-
-
-def _break_label(
-    figure: Any,
-    all_axes: Sequence[Any],
-    style: Style,
-    axis: str,
-    label: Any,
-    *,
-    own: bool,
-) -> None:
-    """Breaks the name of an axis into lines that have room, where one has not."""
-    import matplotlib as mpl
-
-    place = 0 if axis == "x" else 1
-    ends = _ends(all_axes, place)
-    if axis == "x" or not own or style.aspect is not None:
-        # It may be longer than the panels, as far as the figure goes.
-        most = figure.bbox.size[place]
-        if axis == "y":
-            lows = [legend.get_window_extent().y0 for legend in figure.legends]
-            # Of legends above, not of one beside.
-            most = min([most, *(low for low in lows if low > ends[1] - 1.0)])
-        middle = sum(ends) / 2.0
-        room = 1.95 * min(middle, most - middle)
-    else:
-        room = ends[1] - ends[0]
-    box = label.get_window_extent(figure.canvas.get_renderer())
-    if box.size[place] > room:
-        whole = " ".join(label.get_text().split())
-        text = wrapping.wrapped_markup(figure, style, whole, width=room / figure.dpi)
-        if axis == "y" and style.aspect is not None and text.count("\n") > 1:
-            # In a flat figure many lines take the width of panels.
-            label.set_fontsize(mpl.rcParams["ytick.labelsize"])
-            text = wrapping.wrapped_markup(
-                figure,
-                style,
-                whole,
-                width=room / figure.dpi,
-                size=label.get_fontsize(),
-            )
-        label.set_text(text)
-
-
-def _ends(all_axes: Sequence[Any], place: int) -> tuple[float, float]:
-    """Returns where panels begin and end, in pixels, along x (0) or y (1)."""
-    boxes = [axes.get_window_extent() for axes in all_axes]
-    low, high = (min(box.min[place] for box in boxes), max(b.max[place] for b in boxes))
-    return float(low), float(high)
-
-
 def _thin_log_labels(figure: Any) -> None:
     """Leaves labels of log axes out where they would meet."""
     logs = [
@@ -495,5 +412,7 @@ def finish(
         for place, name in enumerate("xy"):
             label = getattr(figure, f"_sup{name}label", None)
             if label is not None:
-                middle = sum(_ends(all_axes, place)) / 2.0 / figure.bbox.size[place]
+                middle = (
+                    sum(ends_of_panels(all_axes, place)) / 2.0 / figure.bbox.size[place]
+                )
                 getattr(label, f"set_{name}")(middle)

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["LEAST_PANEL", "TextBox", "misfits", "text_box", "text_boxes"]
+__all__ = ["LEAST_PANEL", "TextBox", "misfits", "text_box", "text_boxes", "touching"]
 
 # Inches of a panel in which something can be seen, for text of 7.5 points.
 LEAST_PANEL = (0.45, 0.3)
 # A box has room for the deepest and the highest letter, and some at its ends: so much
 # of it, in parts of the height of a line, is empty.
 _EMPTY = 0.11
+# Least gap between labels of ticks, in lines.
+_LEAST_GAP = 0.2
 # Points by which a box may be outside of the figure: letters do not fill it.
 _OUTSIDE = 0.8
 
@@ -104,8 +106,37 @@ def misfits(
     return found
 
 
+def touching(figure: Any, renderer: Any) -> list[str]:
+    """Says which labels of x ticks are so close that they read as one.
+
+    Args:
+      figure: The figure, whose layout is done.
+      renderer: What measures text as it will be drawn.
+    """
+    found = []
+    for axes in figure.axes:
+        if not (axes.get_visible() and axes.axison):
+            continue
+        ticks = axes.xaxis.get_major_ticks()
+        labels = [t.label1 for t in ticks if t.label1.get_visible() and t.get_visible()]
+        boxes = sorted(
+            (text_box(label, renderer).x0, index)
+            for index, label in enumerate(labels)
+            if label.get_text().strip() and label.get_rotation() == 0.0
+        )
+        for (_, one), (_, other) in itertools.pairwise(boxes):
+            left, right = (text_box(labels[i], renderer) for i in (one, other))
+            line = left.height / (1 + labels[one].get_text().count("\n"))
+            if 0.0 <= right.x0 - left.x1 < _LEAST_GAP * line:
+                texts = (labels[i].get_text().replace("\n", " ") for i in (one, other))
+                found.append(f"{' and '.join(map(_quoted, texts))} touch")
+    return found
+
+
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+    """Quotes a text, its formulas in plain letters, as far as it tells what it is."""
+    text = text.replace("$", "").replace("\\", "")
+    return f"'{text if len(text) <= 40 else f'{text[:37]}...'}'"
 
 
 def _small_text(axes: Any) -> float:

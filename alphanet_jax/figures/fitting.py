@@ -95,7 +95,7 @@ def fitted(
         for growth in _GROWTH:
             aspect = float(width / (growth * height))
             look = dataclasses.replace(style, aspect=aspect)
-            figure, still = _try(render, look, needs)
+            figure, still = _try(render, look, needs, strict=False)
             if not still:
                 return figure
             _close(figure)
@@ -103,8 +103,13 @@ def fitted(
     raise UserError(_refusal(ways, style, float(width), reasons))
 
 
-def _try(render: Render, style: Style, needs: Room) -> "tuple[Figure, list[str]]":
-    """Draws a figure; returns also what of it can't be read."""
+def _try(
+    render: Render, style: Style, needs: Room, *, strict: bool = True
+) -> "tuple[Figure, list[str]]":
+    """Draws a figure; returns also what of it can't be read.
+
+    With `strict`, labels of ticks may not touch in a figure of a given height.
+    """
     with _collapse_is_silent() as collapsed:
         figure = render(style)
         before = _places(figure)
@@ -115,6 +120,8 @@ def _try(render: Render, style: Style, needs: Room) -> "tuple[Figure, list[str]]
     reasons = extents.misfits(
         figure, wrapping.renderer_of(figure, style), least_panel=needs.least
     )
+    if strict and style.aspect is not None and not reasons:
+        reasons = extents.touching(figure, wrapping.renderer_of(figure, style))
     if collapsed and not reasons:
         reasons = ["panels have no room"]
     return figure, reasons

@@ -33,7 +33,7 @@ _USUAL_SIDE, _LEAST_FACTOR, _LEAST_NUMBERED = 1.4, 0.6, 0.8
 # Size of a star, by that of marks.
 _STAR = 2.6
 # How long an arrow is at least, by the size of marks.
-_LEAST_ARROW = 3.2
+_LEAST_ARROW = 4.2
 
 
 def mark_look(style: Style, rank: int) -> dict[str, Any]:
@@ -166,10 +166,12 @@ def fit_marks(figure: Any, style: Style) -> None:
     figure.draw_without_rendering()
     scale = style.scale * CONTEXTS[style.context]
     size = mpl.rcParams["lines.markersize"]
-    for axes in figure.axes if style.aspect is not None else ():
-        side = min(axes.bbox.size) / figure.dpi / scale
-        factor = float(np.clip(side / _USUAL_SIDE, _LEAST_FACTOR, 1.0))
-        _spread(axes, _STAR * size * factor * figure.dpi / 72.0)
+    for axes in figure.axes:
+        factor = 1.0
+        if style.aspect is not None:
+            side = min(axes.bbox.size) / figure.dpi / scale
+            factor = float(np.clip(side / _USUAL_SIDE, _LEAST_FACTOR, 1.0))
+            _spread(axes, _STAR * size * factor * figure.dpi / 72.0)
         for line in axes.lines:
             # What has a number in it is not as small.
             numbered = line.get_marker() == "o" and line.get_markersize() > 2.0 * size
@@ -177,13 +179,13 @@ def fit_marks(figure: Any, style: Style) -> None:
             line.set_markersize(line.get_markersize() * max(factor, least))
         for text in axes.texts:
             text.set_fontsize(text.get_fontsize() * max(factor, _LEAST_NUMBERED))
-    for axes in figure.axes:
-        for text in axes.texts:
             if (arrow := getattr(text, "arrow_patch", None)) is not None:
+                arrow.shrinkA = arrow.shrinkB = factor * size
+                text.arrowprops["mutation_scale"] *= factor
                 ends = axes.transData.transform([text.xy, text.xyann])
                 points = np.linalg.norm(ends[0] - ends[1]) * 72.0 / figure.dpi
                 # Between stars that nearly touch there is no arrow to be seen.
-                arrow.set_visible(points > _LEAST_ARROW * size)
+                arrow.set_visible(points > _LEAST_ARROW * factor * size)
     _thin_ranks(figure, style)
 
 
@@ -201,7 +203,9 @@ def _spread(axes: Any, mark: float) -> None:
     unit = max(min((sizes - 1.3 * mark) / lengths), 1e-9)
     for (low, high), size, which in zip(ends, sizes, ("xlim", "ylim"), strict=True):
         middle, reach = (low + high) / 2.0, size / unit / 2.0
-        axes.set(**{which: (middle - reach, middle + reach)})
+        getattr(axes, f"set_{which}")(middle - reach, middle + reach, auto=True)
+    # As the layout changes a little yet.
+    axes.set_aspect("equal", adjustable="datalim")
 
 
 def _thin_ranks(figure: Any, style: Style) -> None:

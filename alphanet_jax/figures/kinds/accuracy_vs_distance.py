@@ -282,9 +282,9 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         if options.plot_r_loc == "best":
             heights = [_LINE_OF_R * unit * len(part["r"]) for part in rows]
             fits = make_room_for_notes(shown, _WIDTH_OF_R * unit, heights)
-        for axes, part, fit in zip(shown, rows, fits, strict=True):
-            if fit:
-                _write_r(axes, part, color_of, style, options, beside=False)
+        # All or none, so that what is missing is not taken for zero.
+        for axes, part in zip(shown, rows, strict=True) if all(fits) else ():
+            _write_r(axes, part, color_of, style, options, beside=False)
     if guide is not None:
         draw_guide(figure, guide, x_name, y_name, style)
     return figure

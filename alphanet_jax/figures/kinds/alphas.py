@@ -1,5 +1,6 @@
 """Densities of the learned coefficients, a curve for each rank of neighbor."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import drawing, statistics
+from alphanet_jax.figures import drawing, statistics, wrapping
 from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, select
 from alphanet_jax.figures.options import PanelOptions
@@ -194,7 +195,20 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         labels=labels,
         legend=options,
     )
+    _thin_ticks(figure, all_axes, style)
     return figure
+
+
+def _thin_ticks(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
+    """Leaves every other tick out where their labels would touch."""
+    figure.draw_without_rendering()
+    renderer = wrapping.renderer_of(figure, style)
+    for axes in all_axes:
+        boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+        if any(a.x1 + 0.4 * a.height > b.x0 for a, b in itertools.pairwise(boxes)):
+            for other in all_axes:
+                other.set_xticks([-1.0, 0.0, 1.0])
+            return
 
 
 def _draw_curve(

@@ -97,11 +97,14 @@ def _ranges(splits: np.ndarray, max_bars: int) -> list[tuple[int, int]]:
     return [
         (first, next_first)
         for start, end in zip(starts, ends, strict=True)
-        for first, next_first in itertools.pairwise(
-            # Equally many, as far as they can be.
-            np.linspace(start, end, -(-(end - start) // size) + 1, dtype=int).tolist()
-        )
+        for first, next_first in itertools.pairwise(_evenly(start, end, size))
     ]
+
+
+def _evenly(start: int, end: int, size: int) -> list[int]:
+    """Returns the ends of parts of at most a size, as equal as they can be."""
+    parts = np.array_split(np.arange(start, end), -(-(end - start) // size))
+    return [*(int(part[0]) for part in parts), end]
 
 
 def _starts(splits: np.ndarray) -> list[int]:
@@ -147,10 +150,11 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
         handles.append(_draw_sizes(right, part, style))
         _scale_sizes(right, sizes)
         is_end = place % wrap == wrap - 1
-        if is_end:
-            # Beside the line, as far as it has room there.
+        if is_end or (axes is all_axes[-1] and options.legend_loc == "none"):
+            # Beside the line, as far as it has room there; not between panels, where a
+            # legend names it, too.
             names.append(right.set_ylabel("Training samples", y=1.0, ha="right"))
-        if not is_end and axes is not all_axes[-1]:
+        elif axes is not all_axes[-1]:
             right.tick_params(labelright=False)
         axes.spines["left"].set_bounds(0.0, 100.0)
         axes.set_yticks([0.0, 50.0, 100.0])
@@ -204,10 +208,7 @@ def _share_more(axes: Any, bars: Columns, starts: Sequence[int]) -> Columns:
     firsts = [
         first
         for place, end in zip(places, ends, strict=True)
-        # Equally many, as far as they can be.
-        for first in np.linspace(
-            place, end, -(-(end - place) // share), endpoint=False, dtype=int
-        ).tolist()
+        for first in _evenly(place, end, share)[:-1]
     ]
     classes = np.add.reduceat(bars["classes"], firsts)
     made = {"first": bars["first"][firsts], "classes": classes}

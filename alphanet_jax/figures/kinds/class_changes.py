@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from alphanet_jax.figures import drawing, wrapping
+from alphanet_jax.figures import drawing, labels, wrapping
 from alphanet_jax.figures.classes import LEAST_WIDTH, class_accuracy
 from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.kind import Kind
@@ -140,6 +140,8 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         titles=list(by_experiment),
     )
     spell_splits(figure, all_axes, style)
+    if style.aspect is not None:
+        labels.refit_labels(figure, all_axes, style)
     _write_notes(figure, style, lines, names)
     return figure
 
@@ -318,7 +320,7 @@ def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> b
       Whether panels are high enough for names.
     """
     axes = lines[0].axes
-    with_names = axes.bbox.height > _LEAST_LINES * line
+    with_names = bool(axes.bbox.height > _LEAST_LINES * line)
     # Of a class alone in its split, its name is beyond the number at its mean.
     high = axes.bbox.height > 2.0 * _LEAST_LINES * line
     lonely = high and len(names) < 2 * len(lines)
@@ -329,7 +331,7 @@ def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> b
     reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
     pad = max(reach * room, 1e-9)
     axes.set_ylim(low - pad, high + pad)
-    return with_names
+    return bool(with_names)
 
 
 def _spellings(figure: Any, style: Style, note: _Note) -> list[str]:
