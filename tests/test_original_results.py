@@ -404,15 +404,74 @@ class TestImport:
         assert arrays["selected_epoch"].tolist() == [2]
 
     @pytest.mark.slow
-    def test_training_says_where_checkpoints_go(self, made, content, tmp_path, capsys):
-        value = made_originals.checkpoint_of(content[0])
-        made_originals.save(tmp_path / "ckpts/checkpoint_3.pt", value)
-        config = "--config=configs/default.py"
-        flags = [f"--config.{flag[2:]}" for flag in places(made)]
-        flags += ["--config.dataset=made", "--config.training.n_neighbors=2"]
-        flags += [f"--workdir={tmp_path / 'w'}", f"--ckpt_dir={tmp_path / 'ckpts'}"]
-        told = run(capsys, "train", config, *flags, fails=True)
-        assert f"import --result={tmp_path / 'ckpts/checkpoint_3.pt'}" in told
+    def test_training_begins_with_its_network(self, made, content, tmp_path, capsys):
+        value, predicted, alphas = content
+        kept = tmp_path / "ckpts"
+        theirs = made_originals.save(
+            kept / "checkpoint_3.pt", made_originals.checkpoint_of(value)
+        )
+        (kept / "checkpoint_1.pt").write_bytes(b"older, and not looked at")
+        config = ["--config=configs/default.py", "--config.dataset=made"]
+        config += [f"--config.{flag[2:]}" for flag in places(made)]
+        config += ["--config.training.n_neighbors=2", "--config.seeds=2"]
+
+        def train(name, *flags, hdims="(5,3)", epochs=0, fails=False):
+            flags = [
+                *(*config, f"--config.alphanet.hdims={hdims}", f"--ckpt_dir={kept}"),
+                f"--config.training.train_epochs={epochs}",
+                *("--config.training.min_epochs=1", f"--workdir={tmp_path / name}"),
+                *flags,
+            ]
+            return run(capsys, "train", *flags, fails=fails)
+
+        def load_arrays(name):
+            return results.load_result(tmp_path / f"{name}/result.npz")
+
+        # Untrained, it is the very network; both seeds have it.
+        train("as it is")
+        arrays = load_arrays("as it is")
+        network = {
+            f"alphanet.{key.removeprefix(schema.NETWORK)}": array
+            for key, array in arrays.items()
+            if key.startswith(schema.NETWORK)
+        }
+        assert network.keys() == value["best_alphanet_classifier_state_dict"].keys() - {
+            key
+            for key in value["best_alphanet_classifier_state_dict"]
+            if not key.startswith("alphanet.")
+        }
+        for key, array in network.items():
+            wanted = value["best_alphanet_classifier_state_dict"][key]
+            np.testing.assert_array_equal(array, np.broadcast_to(wanted, array.shape))
+        for seed in range(2):
+            np.testing.assert_array_equal(arrays["test_pred"][seed], predicted)
+            np.testing.assert_allclose(arrays["alphas"][seed], alphas, atol=2e-5)
+        assert f"ckpt_dir/{theirs.name}" in str(arrays["file_hashes"])
+        assert "All runs" not in train("as it is")  # done: nothing begins
+
+        # Trained, ours lie beside; and without them all begins elsewhere.
+        kept_ours = kept / "run.json"
+        kept_ours.unlink()
+        train("on", epochs=2)
+        assert kept_ours.exists()
+        train("anew", "--noload_from_ckpt", epochs=2)
+        on, anew = load_arrays("on"), load_arrays("anew")
+        assert (on["epoch_loss"] != anew["epoch_loss"]).all()
+        assert theirs.exists()
+        assert "ckpt_dir/" not in str(anew["file_hashes"])
+
+        kept_ours.unlink()
+        told = train("other", hdims="(4,)", fails=True)
+        assert told.startswith(f"error: {theirs}: its network has parameters of shapes")
+        assert told.endswith("--noload_from_ckpt begins with a new one")
+        assert not (tmp_path / "other/result.npz").exists()
+        theirs.write_bytes(b"no checkpoint")
+        told = train("other", fails=True)
+        assert str(theirs) in told
+        (kept / "notes.txt").write_text("of somebody")
+        theirs.write_bytes(b"")
+        told = train("other", "--noload_from_ckpt", fails=True)
+        assert told == f"error: --ckpt_dir: {kept} holds files that are no checkpoints"
 
     @pytest.mark.parametrize("flag", ["--result", "--workdir"])
     def test_missing_flags(self, tmp_path, capsys, flag):

@@ -26,6 +26,7 @@ from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.experiment import memory
 from alphanet_jax.experiment.memory import Plan
+from alphanet_jax.results import pytorch
 
 __all__ = ["CheckpointStore", "open_store"]
 
@@ -143,17 +144,13 @@ def open_store(
     for unfinished in directory.glob(f".{_RECORD}.*.tmp"):
         unfinished.unlink()
     is_ours = path.exists()
-    others = {outputs.LOCK_NAME, _RECORD}
-    if not is_ours and directory.exists() and {*os.listdir(directory)} - others:
-        from alphanet_jax.results import pytorch
-
-        if theirs := pytorch.newest_checkpoint(directory):
+    if not is_ours and directory.exists():
+        theirs = {*os.listdir(directory)} - {outputs.LOCK_NAME, _RECORD}
+        # Those of the original program stay beside ours: see `beginning`.
+        if any(pytorch.checkpoint_number(Path(name)) is None for name in theirs):
             raise UserError(
-                f"--ckpt_dir: {directory} holds checkpoints of the original's, whose "
-                f"network `alphanet import --result={theirs} --workdir=DIR` takes; "
-                "choose another directory"
+                f"--ckpt_dir: {directory} holds files that are no checkpoints"
             )
-        raise UserError(f"--ckpt_dir: {directory} holds files that are no checkpoints")
     if is_ours and not load:
         _remove(directory)
     if path.exists():

@@ -16,6 +16,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment import cohorts, devices, foreseen, programs
 from alphanet_jax.experiment.ahead import Ahead
+from alphanet_jax.experiment.beginning import Beginning
 from alphanet_jax.experiment.bookkeeping import Bookkeeper
 from alphanet_jax.experiment.cohort_scores import CohortScores, TrainingRows
 from alphanet_jax.experiment.cohorts import Cohort, Part, Run
@@ -103,6 +104,7 @@ def run_parts(
     checkpoints: Checkpoints | None = None,
     watcher: Watcher | None = None,
     onlooker: Onlooker | None = None,
+    beginning: Beginning | None = None,
     report: Report = lambda line: None,
 ) -> Iterator[tuple[int, Outcome | UserError]]:
     """Trains many parts of points: those that share a program as one cohort.
@@ -116,6 +118,7 @@ def run_parts(
       checkpoints: Where the state is kept after every epoch, and taken from.
       watcher: Takes what comes of every epoch.
       onlooker: Looks at validation and test data while these are scored.
+      beginning: A network that all runs begin with; drawn by default.
       report: Takes lines of text about progress.
 
     Yields:
@@ -142,7 +145,9 @@ def run_parts(
             onlooker=onlooker,
             report=report,
         )
-        yield from loop.outcomes()
+        yield from loop.outcomes(
+            params=None if beginning is None else beginning.stacked(len(cohort.runs))
+        )
 
 
 class _CohortLoop:

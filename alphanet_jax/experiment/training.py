@@ -19,6 +19,7 @@ from alphanet_jax.experiment import (
     devices,
     keeping,
 )
+from alphanet_jax.experiment.beginning import find_beginning
 from alphanet_jax.experiment.gathering import Trained, path_of
 from alphanet_jax.experiment.hooks import Onlooker
 from alphanet_jax.experiment.neighbor_cache import NeighborCache
@@ -81,9 +82,12 @@ def train(
         of its own below `workdir`, as those of a sweep do.
       data: Their dataset.
       workdir: Where results are written; None keeps them in memory.
-      ckpt_dir: Directory for checkpoints, made after every epoch; None for none.
+      ckpt_dir: Directory for checkpoints, made after every epoch; None for none. Where
+        it has those of the original program, training begins with the network of the
+        newest.
       n_ckpt: How many of them to keep, the newest.
-      load_from_ckpt: Whether to go on from checkpoints; otherwise they are removed.
+      load_from_ckpt: Whether to go on from checkpoints; otherwise they are removed,
+        but for those of the original program.
       tb_logs: Directory for TensorBoard logs; None for none.
       tb_subruns: Whether their curves of one chart are runs of their own.
       brief_result: Whether results leave out the networks, class means and the record
@@ -123,6 +127,9 @@ def train(
         tb_subruns,
         brief_result,
     )
+    beginning = find_beginning(kept.ckpt_dir) if load_from_ckpt else None
+    if beginning is not None:
+        data = beginning.mark(data)
     if done is None:
         done = find_done(listed, data, workdir=root, report=report, overwrite=overwrite)
     found = {
@@ -137,6 +144,7 @@ def train(
         kept,
         memory_limit=memory_limit,
         onlooker=onlooker,
+        beginning=beginning,
         report=report,
         report_every=report_every,
         point_ended=point_ended,

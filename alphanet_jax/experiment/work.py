@@ -22,6 +22,7 @@ from alphanet_jax.experiment import (
     progress,
     tb_logs,
 )
+from alphanet_jax.experiment.beginning import Beginning
 from alphanet_jax.experiment.cohorts import Part
 from alphanet_jax.experiment.gathering import (
     Gathering,
@@ -64,6 +65,7 @@ class Work:
         *,
         memory_limit: int | None,
         onlooker: Onlooker | None,
+        beginning: Beginning | None,
         report: Report,
         report_every: float,
         point_ended: Callable[[Trained], None] | None,
@@ -80,11 +82,18 @@ class Work:
         count = len(self._data.train.labels)
         with stage(report, "neighbors", total=count, unit="samples"):
             owners, parts = self._make_parts(numbers)
+        if beginning is not None:
+            beginning.check([part.problem for part in parts])
         free = memory_limit or memory.available_bytes(jax.devices()[0].platform)
         now = cohorts.plan_parts(parts, memory_limit=devices.least_bytes(free))
         made = cohorts.make_cohorts(parts)
         plans = plans if _fit(plans, made) else now
         self._say_what_begins(parts, owners, plans, report)
+        if beginning is not None:
+            report(
+                f"note: all runs begin with the network of {beginning.path}, which the "
+                "original program wrote; their optimizers and epochs begin anew"
+            )
         keeping.check_space(list(zip(made, now, strict=True)), self._root, kept)
         self._write_splits()
         unsaved: dict[int, Trained] = {}
@@ -120,6 +129,7 @@ class Work:
                 checkpoints=checkpoints,
                 watcher=watcher,
                 onlooker=onlooker,
+                beginning=beginning,
                 report=progress.sometimes(report, report_every) if several else report,
             ):
                 ended = gathering.take(place, came)

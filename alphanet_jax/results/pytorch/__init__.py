@@ -16,7 +16,12 @@ from alphanet_jax.results.pytorch.arrays import (
     open_arrays,
 )
 from alphanet_jax.results.pytorch.lazily import LazyArrays, recorded_arrays
-from alphanet_jax.results.pytorch.record import Record, load_record, newest_checkpoint
+from alphanet_jax.results.pytorch.record import (
+    Record,
+    checkpoint_number,
+    load_record,
+    newest_checkpoint,
+)
 
 __all__ = [
     "LATER",
@@ -24,6 +29,7 @@ __all__ = [
     "ORIGINAL",
     "LazyArrays",
     "Record",
+    "checkpoint_number",
     "json_array",
     "load_record",
     "newest_checkpoint",

@@ -25,7 +25,13 @@ from alphanet_jax.results.pytorch.settings import read_settings
 from alphanet_jax.results.pytorch.telling import RESULT, tell, tell_text
 from alphanet_jax.splits import SPLITS
 
-__all__ = ["Record", "load_record", "network_of", "newest_checkpoint"]
+__all__ = [
+    "Record",
+    "checkpoint_number",
+    "load_record",
+    "network_of",
+    "newest_checkpoint",
+]
 
 _HINT = "a result of the original is what its --save-file was"
 _PREFIX = "alphanet."
@@ -113,11 +119,22 @@ def newest_checkpoint(directory: Path) -> Path | None:
       The file; None where the directory has none.
     """
     found = {
-        int(match[1]): path
+        number: path
         for path in directory.glob("checkpoint_*.pt")
-        if (match := re.fullmatch(r"checkpoint_(\d{1,9})\.pt", path.name))
+        if (number := checkpoint_number(path)) is not None
     }
     return found[max(found)] if found else None
+
+
+def checkpoint_number(path: Path) -> int | None:
+    """Returns the number in the name of a checkpoint of the original's, if it is one.
+
+    Examples:
+      >>> checkpoint_number(Path("checkpoint_12.pt"))
+      12
+    """
+    match = re.fullmatch(r"checkpoint_(\d{1,9})\.pt", path.name)
+    return None if match is None else int(match[1])
 
 
 def _result_of_checkpoint(root: Mapping[Any, Any]) -> object:
