@@ -225,7 +225,7 @@ def test_every_kind_at_every_size(numbers_of, monkeypatch, name, size, width, as
 def test_names_of_axes_are_broken_for_each_other(numbers_of, monkeypatch):
     """Lines of the y axis' name move the panel, and with it that of the x axis."""
     name = "accuracy_vs_distance"
-    look = make_style("png", width="3", aspect=2.0)
+    look = make_style("png", width="2.5", aspect=2.0)
     with look.applied():
         figure = load_kind(name).draw(numbers_of(name, 1000), look)
         check(figure, monkeypatch)
