@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import pickle
+import shutil
 import struct
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from alphanet_jax.commands import cli
 from alphanet_jax.commands import convert as command
-from alphanet_jax.data import registry
+from alphanet_jax.data import convert, registry
 
 NUM_CLASSES, NUM_FEATURES = 6, 4
 SPLITS = {"few": (0, 3), "medium": (1, 4), "many": (2, 5)}
@@ -130,6 +131,19 @@ def make(root, *, seed=0, num_features=NUM_FEATURES):
     for group in groups:
         made.dump_group(group)
     return made
+
+
+def put(values, index, value):
+    values[index] = value
+    return values
+
+
+def converted_alone(made, out):
+    """Converts a dataset, and removes what it was made of; returns the new one."""
+    convert.convert_dataset(made.entry, made.root, out)
+    shutil.copy(made.registry, out)
+    shutil.rmtree(made.root)
+    return Made(out, made.weight, made.bias, made.groups, made.table)
 
 
 def snapshot(root):

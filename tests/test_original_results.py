@@ -353,6 +353,27 @@ class TestImport:
         assert "is there already" in run(capsys, "import", *flags, fails=True)
         run(capsys, "import", *flags, "--overwrite")
 
+    @pytest.mark.slow
+    def test_is_applied_to_further_classes_as_the_file_itself_is(
+        self, made, directory, tmp_path, capsys
+    ):
+        source = directory / "rho_0.5/rep_1/result.pth"
+        imported = tmp_path / "w/result.npz"
+        flags = [f"--workdir={imported.parent}", *places(made)]
+        run(capsys, "import", f"--result={source}", *flags)
+        rows = made.groups["test"]["feats"][:3]
+        np.savez(tmp_path / "new.npz", feats=rows, labels=np.zeros(3, int))
+        found = []
+        for result in (source, imported):
+            out = tmp_path / f"{result.suffix[1:]}.npz"
+            given = [f"--result={result}", f"--out={out}", *places(made)]
+            run(capsys, "extend", f"--features={tmp_path / 'new.npz'}", *given)
+            found.append(dict(np.load(out)))
+        one, other = found
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6)
+
     def test_without_data(self, made, directory, tmp_path, capsys):
         source = directory / "rho_0.5/rep_1/result.pth"
         flags = [f"--result={source}", f"--workdir={tmp_path / 'w'}"]

@@ -174,7 +174,7 @@ def test_python_of_ones_own_model(names):
     made = run("docs/own_model.md", names)
     changed = np.flatnonzero((made["clf"].coef_ != made["W"]).any(axis=1))
     assert changed.tolist() == [6, 7]
-    with np.load("head.npz") as head:
+    with np.load("extended.npz") as head:
         assert head["weight"].shape == (10, 6)
 
 

@@ -1,6 +1,7 @@
 """`rerun` makes a result again, and says what differs."""
 
 import made_data
+import made_originals
 import numpy as np
 import pytest
 import results_of_data
@@ -154,3 +155,59 @@ def test_data_that_is_gone(path, capsys, tmp_path):
     assert status == 1
     assert "is needed: " in err[-1]
     assert "--data_root" in err[-1]
+
+
+class TestOfTheOriginal:
+    @pytest.fixture
+    def content(self, made):
+        return made_originals.result_of(made)[0]
+
+    def flags(self, made):
+        return f"--registry={made.registry}", f"--data_root={made.root}"
+
+    @pytest.mark.slow
+    def test_runs_of_its_settings_are_put_beside_it(
+        self, made, content, tmp_path, capsys
+    ):
+        path = made_originals.save(tmp_path / "result.pth", content)
+        status, said, told = rerun(
+            capsys, path, *self.flags(made), f"--out={tmp_path / 'again.npz'}"
+        )
+        assert status == 0, told
+        assert said[0].startswith(f"{path}: a result of the original")
+        assert "20 runs of its settings" in said[0]
+        assert said[1] == "classes and their neighbors are the same"
+        after = load_result(tmp_path / "again.npz")
+        assert len(after["seeds"]) == 20
+        now = 100 * after["test_accuracy"]
+        before = 100 * content["test_metrics"]["accuracy"]
+        assert said[-1] == (
+            f"  overall  {before:5.1f}; now {now.mean():.1f}, from {now.min():.1f} to "
+            f"{now.max():.1f}, and {(now < before).sum()} of 20 below"
+        )
+        assert "reference" in str(after["config"])
+
+    def test_neighbors_that_differ_are_told(self):
+        one = {
+            "neighbors": np.array([[0, 1]]),
+            "test_acc_per_split": np.array([[0.5, np.nan, 0.25]]),
+            "test_accuracy": np.array([0.5]),
+        }
+        several = {
+            "neighbors": np.array([[1, 0]]),
+            "test_acc_per_split": np.array([[0.5, np.nan, 0.5], [1.0, np.nan, 0.75]]),
+            "test_accuracy": np.array([0.25, 0.75]),
+        }
+        differ = again.differences(one, several, ["neighbors", "class_counts"])
+        assert differ == {"neighbors": "2 of 2 differ"}
+        beside = again.spread(one, several)
+        assert beside.keys() == {"few", "many", "overall"}
+        assert beside["many"][0] == 25.0
+        assert beside["many"][1].tolist() == [50.0, 75.0]
+
+    def test_nothing_was_trained(self, made, tmp_path, capsys):
+        content = made_originals.result_of(made, dummy=True)[0]
+        path = made_originals.save(tmp_path / "result.pth", content)
+        status, _, told = rerun(capsys, path, *self.flags(made))
+        assert status == 1
+        assert told[-1].endswith("is of the unchanged classifier: nothing was trained")

@@ -219,8 +219,12 @@ def _load(values: flags.FlagValues, path: Path) -> "Correction":
 
     if not (values.registry or values.data_root):
         return load_correction(path)
-    data = reading.data_finder(values).dataset(results.load_file(path))
-    correction = load_correction(path, weight=data.weight, bias=data.bias)
+    finder = reading.data_finder(values)
+    data = finder.dataset(results.load_file(path))
+    recompute = results.Recomputation(finder, report=reading.say)
+    correction = load_correction(
+        path, weight=data.weight, bias=data.bias, recompute=recompute
+    )
     return dataclasses.replace(correction, data=data)
 
 

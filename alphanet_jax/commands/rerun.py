@@ -1,5 +1,6 @@
 """Makes a result again, and reports what differs."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
+_SEEDS = 20  # runs beside one that has no seed
+# What does not depend on draws.
+_NOT_DRAWN = (
+    *("class_counts", "few_classes", "medium_classes", "many_classes", "neighbors"),
+    "val_class_counts",
+)
+
 DESCRIPTION = """\
 Trains again what a result says, with its settings, seeds and data, and reports what
 differs: the same software on the same kind of processor gives the same bytes. The
 status is 1 where predictions differ. Nothing is written, but with --out the new result.
+Of a result of the original, which records no seeds, twenty others are trained: where
+its accuracy is among theirs is what can be said.
 
   python main.py rerun results/quickstart
   python main.py rerun results/mine --data_root=/data --out=again.npz"""
@@ -64,20 +74,22 @@ def run(values: flags.FlagValues) -> None:
         raise UserError(f"--out: {out} is there already")
     path = export.result_path(Path(values.result))
     file = results.load_file(path)
-    if file.is_original:
-        raise UserError(
-            f"{path} is a result of the original, which does not record its seeds: it "
-            "cannot be made again"
-        )
-    before = results.load_result(path)
     running.keep_programs(values)
+    if file.is_original:
+        if file.setting("alphanet.dummy_mode"):
+            raise UserError(
+                f"{path} is of the unchanged classifier: nothing was trained"
+            )
+        after = _make(values, file, brief=False, seeds=_SEEDS)
+        _save(out, after)
+        print(_describe_others(path, file.arrays, after))
+        return
+    before = results.load_result(path)
 
     from alphanet_jax.results import again
 
     after = _make(values, file, brief="step_loss" not in before)
-    if out is not None:
-        results.save_result(out, after)
-        reading.say(f"saved {out}")
+    _save(out, after)
     found = again.compare_results(before, after)
     print(_describe(path, found))
     changed, total = found.predictions
@@ -85,10 +97,20 @@ def run(values: flags.FlagValues) -> None:
         raise UserError(f"{path}: {changed} of {total} predictions are other ones now")
 
 
+def _save(out: Path | None, arrays: "Mapping[str, np.ndarray]") -> None:
+    if out is not None:
+        results.save_result(out, arrays)
+        reading.say(f"saved {out}")
+
+
 def _make(
-    values: flags.FlagValues, file: "ResultFile", *, brief: bool
+    values: flags.FlagValues,
+    file: "ResultFile",
+    *,
+    brief: bool,
+    seeds: int | None = None,
 ) -> "Mapping[str, np.ndarray]":
-    """Makes a result again, in memory."""
+    """Makes a result again, in memory; with other seeds, where it has none."""
     from alphanet_jax.comparison import choosing, fitting
     from alphanet_jax.experiment import training
     from alphanet_jax.results import recorded
@@ -96,6 +118,8 @@ def _make(
 
     finder = reading.data_finder(values)
     data, settings = finder.dataset(file), recorded.settings_of(file.config)
+    if seeds is not None:
+        settings = dataclasses.replace(settings, seeds=seeds)
     method = str(file.config.get("method", ALPHANET))
     if method == ALPHANET:
         (trained,) = training.train(
@@ -117,6 +141,28 @@ def _make(
         options.get("most_per_class"),
     )
     return fitting.fit_method(data, asked, settings=settings, report=reading.say)
+
+
+def _describe_others(
+    path: Path, before: "Mapping[str, np.ndarray]", after: "Mapping[str, np.ndarray]"
+) -> str:
+    """Writes what runs of the same settings, with draws of their own, come to."""
+    from alphanet_jax.results import again
+
+    lines = [
+        f"{path}: a result of the original, which records no seeds; beside it, "
+        f"{count_of(_SEEDS, 'run')} of its settings with other draws"
+    ]
+    differ = again.differences(before, after, _NOT_DRAWN)
+    lines += [f"  {name}  {text}" for name, text in differ.items()]
+    if not differ:
+        lines.append("classes and their neighbors are the same")
+    for part, (one, others) in again.spread(before, after).items():
+        lines.append(
+            f"  {part:<8} {one:5.1f}; now {others.mean():.1f}, from {others.min():.1f} "
+            f"to {others.max():.1f}, and {(others < one).sum()} of {len(others)} below"
+        )
+    return "\n".join(lines)
 
 
 def _describe(path: Path, found: "Comparison") -> str:

@@ -31,6 +31,7 @@ from alphanet_jax.results import (
 )
 from alphanet_jax.results.accuracy_tables import AccuracyReport
 from alphanet_jax.results.corrected import Head, Which
+from alphanet_jax.results.recomputed import Recomputation
 from alphanet_jax.results.sets import ALPHANET, ResultFile, ResultSet
 
 __all__ = ["ORIGINAL_FILE", "Correction", "load_correction"]
@@ -294,6 +295,7 @@ def load_correction(
     *,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
+    recompute: Recomputation | None = None,
 ) -> Correction:
     """Loads a correction from its result.
 
@@ -303,6 +305,8 @@ def load_correction(
       weight: Weights of the classifier as it was, with shape `[C, d]`; by default
         those that `fit` kept beside the result, or those of the dataset that it names.
       bias: Its biases, with shape `[C]`; where `weight` is given, None is for zeros.
+      recompute: Makes what a result of the original's lacks; by default with the data
+        where the result says.
 
     Returns:
       The correction, without its data.
@@ -311,7 +315,7 @@ def load_correction(
       UserError: If there is no result, or no such classifier, or it is not the one
         that the result was made with.
     """
-    file = originals.open_result(Path(path))
+    file = originals.open_result(Path(path), recompute)
     if weight is None and bias is not None:
         raise UserError("bias is given, but no weight; give both, or none of them")
     original = (

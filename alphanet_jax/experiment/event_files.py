@@ -11,6 +11,8 @@ Notation: N records of one kind, L bytes of a message.
 """
 
 import functools
+import itertools
+import math
 import socket
 import struct
 import time
@@ -25,6 +27,7 @@ from alphanet_jax import files
 __all__ = [
     "append",
     "events",
+    "events_of_files",
     "find",
     "histogram_values",
     "keep",
@@ -96,11 +99,37 @@ def events(parts: Parts, times: np.ndarray, steps: np.ndarray) -> bytes:
       times: When each was, in seconds of `time.time`; with shape `[N]`.
       steps: Their steps, in ascending order; with shape `[N]`.
     """
+    (records,) = events_of_files(
+        parts, times, steps, files=np.zeros(len(steps), np.int64), num_files=1
+    )
+    return records
+
+
+def events_of_files(
+    parts: Parts,
+    times: np.ndarray,
+    steps: np.ndarray,
+    *,
+    files: np.ndarray,
+    num_files: int,
+) -> list[bytes]:
+    """Makes records as `events` does, for several files at once.
+
+    Args:
+      parts: The values of a summary, from `scalar_values` and `histogram_values`.
+      times: When each was, in seconds of `time.time`; with shape `[N]`.
+      steps: Their steps, in ascending order within a file; with shape `[N]`.
+      files: Numbers of the files that they are for, ascending; with shape `[N]`.
+      num_files: Number of files.
+
+    Returns:
+      The records of each file.
+    """
     size = sum(p.shape[1] if isinstance(p, np.ndarray) else len(p) for p in parts)
     head: Parts = (b"\x09", _columns(times, "<f8"), b"\x2a" + _varint(size))
-    written = []
+    written: list[list[bytes]] = [[] for _ in range(num_files)]
     # Steps of as many bytes make messages of one length.
-    widths = np.asarray([len(_varint(int(step))) for step in steps])
+    widths = _varint_widths(steps)
     for width in np.unique(widths):
         (rows,) = np.nonzero(widths == width)
         for some in _blocks(rows, size):
@@ -109,8 +138,12 @@ def events(parts: Parts, times: np.ndarray, steps: np.ndarray) -> bytes:
                 part[some] if isinstance(part, np.ndarray) else part
                 for part in (*head, *parts)
             ]
-            written.append(_frame(_fill([*whole, *tail], len(some))).tobytes())
-    return b"".join(written)
+            frames = _frame(_fill([*whole, *tail], len(some)))
+            ends = np.searchsorted(files[some], np.arange(num_files + 1))
+            for number, (begin, end) in enumerate(itertools.pairwise(ends.tolist())):
+                if begin < end:
+                    written[number].append(frames[begin:end].tobytes())
+    return [b"".join(each) for each in written]
 
 
 def scalar_values(tag: str, values: np.ndarray) -> Parts:
@@ -241,6 +274,16 @@ def _varint(number: int) -> bytes:
     return bytes([*found, number])
 
 
+def _varint_widths(numbers: np.ndarray) -> np.ndarray:
+    """Counts the bytes that each number takes."""
+    widths = np.ones(len(numbers), np.int64)
+    left = numbers >> 7
+    while left.any():
+        widths += left > 0
+        left = left >> 7
+    return widths
+
+
 def _varints(numbers: np.ndarray, width: int) -> np.ndarray:
     """Writes numbers that take so many bytes, with shape `[N, width]`."""
     digits = numbers[:, None] >> (7 * np.arange(width)) & 127
@@ -254,7 +297,8 @@ def _field(number: int, content: bytes) -> bytes:
 
 def _columns(values: np.ndarray, dtype: str) -> np.ndarray:
     """Returns the bytes of numbers: a row for each along the first axis."""
-    rows = np.ascontiguousarray(values, dtype).reshape(len(values), -1)
+    width = math.prod(values.shape[1:])
+    rows = np.ascontiguousarray(values, dtype).reshape(len(values), width)
     return rows.view(np.uint8)
 
 

@@ -18,8 +18,8 @@ that has them. A run has one file, to which whole records are added: killed at a
 it can be read. A run that goes on, or begins again, takes out what it will write anew.
 """
 
-import collections
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,19 +34,21 @@ from alphanet_jax.eval import Metrics
 from alphanet_jax.experiment import event_files
 from alphanet_jax.experiment.hooks import RunName
 from alphanet_jax.experiment.outcome import Outcome
-from alphanet_jax.splits import SPLITS
+from alphanet_jax.experiment.run_logs import (
+    OVER_SEEDS,
+    Epochs,
+    RunLog,
+    rows_of,
+    write_epochs,
+    write_losses,
+    write_test,
+    write_validation,
+)
 
 __all__ = ["TensorBoardLogs", "bytes_of_run", "check_free", "mark_of"]
 
 _WRITE_EVERY = 1.0  # seconds
 _MOST_KEPT = 2**25  # bytes of coefficients that wait to be written
-_OVER_SEEDS = (("mean", np.mean), ("min", np.min), ("max", np.max))
-_METRICS = ("accuracy", "top-5 accuracy", "f1")
-_CURVES = (*SPLITS, "overall")
-_LOSS, _TEST = "batch_loss", "test"
-
-# Numbers by the tag and, where one has several curves, the name of the curve.
-_Curves = Mapping[tuple[str, str], np.ndarray]
 
 
 def mark_of(config: Mapping[str, Any], file_hashes: Iterable[str]) -> str:
@@ -70,7 +72,7 @@ def check_free(
     for below, seeds, mark in points:
         names = [
             *(f"seed_{seed}" for seed in seeds),
-            *(name for name, _ in _OVER_SEEDS),
+            *(name for name, _ in OVER_SEEDS),
         ]
         for name in names:
             run = directory / below / name
@@ -89,15 +91,15 @@ def bytes_of_run(*, num_epochs: int, num_steps: int, places: int, few: int) -> i
     return 2**12 + num_epochs * (num_steps * scalar + by_epoch)
 
 
-class _Epoch(NamedTuple):
-    """What came of an epoch of a run."""
+class _Waiting(NamedTuple):
+    """An epoch of a batch of runs that is to be written."""
 
-    epoch: int  # counted from 0
+    logs: tuple[RunLog, ...]
+    epoch: int
     time: float
-    losses: np.ndarray  # shape=(T,), of the steps that there were
-    alphas: np.ndarray | None  # shape=(F, k + 1); None where only means are known
-    mean_alphas: np.ndarray  # shape=(k + 1,)
-    val: np.ndarray | None  # shape=(M,); see `_rows`
+    losses: np.ndarray  # shape=(R, T)
+    alphas: np.ndarray  # shape=(R, F, k + 1)
+    val: np.ndarray | None  # shape=(R, M)
 
 
 class TensorBoardLogs:
@@ -121,26 +123,25 @@ class TensorBoardLogs:
     ) -> None:
         self._directory, self._directories = directory, directories
         self._marks, self._subruns = marks or {}, subruns
-        self._runs: dict[RunName, _RunLog] = {}
+        self._runs: dict[RunName, RunLog] = {}
+        self._waiting: list[_Waiting] = []
         self._kept, self._written = 0, time.monotonic()
 
-    def _open(self, point: str, name: str) -> "_RunLog":
-        return _RunLog(
+    def _open(self, point: str, name: str) -> RunLog:
+        return RunLog(
             self._directory / self._directories[point] / name,
             self._marks.get(point, "alphanet"),
             subruns=self._subruns,
         )
 
-    def _logged(self, runs: Sequence[RunName]) -> "list[tuple[int, _RunLog]]":
+    def _logged(self, runs: Sequence[RunName]) -> tuple[list[int], tuple[RunLog, ...]]:
         """Returns the places of runs that are logged, and their logs."""
-        found = []
-        for index, run in enumerate(runs):
-            if run.point in self._directories:
-                if run not in self._runs:
-                    log = self._runs[run] = self._open(run.point, f"seed_{run.seed}")
-                    log.begin()
-                found.append((index, self._runs[run]))
-        return found
+        places = [i for i, run in enumerate(runs) if run.point in self._directories]
+        for run in (runs[place] for place in places):
+            if run not in self._runs:
+                log = self._runs[run] = self._open(run.point, f"seed_{run.seed}")
+                log.begin()
+        return places, tuple(self._runs[runs[place]] for place in places)
 
     def resumed(
         self,
@@ -150,22 +151,22 @@ class TensorBoardLogs:
         val: Metrics | None,
     ) -> None:
         """Goes on after some epochs; see `hooks.Watcher`."""
-        rows = None if val is None else _rows(val)
+        rows = None if val is None else rows_of(val)
         now = time.time()
         for index, run in enumerate(runs):
             if run.point not in self._directories:
                 continue
             log = self._runs[run] = self._open(run.point, f"seed_{run.seed}")
+            count = losses.shape[1]
             log.go_on(
-                _Epoch(
-                    epoch,
-                    now,
-                    _real(losses[index, epoch]),
+                Epochs(
+                    np.arange(count),
+                    np.full(count, now),
+                    losses[index : index + 1],
+                    mean_alphas[index : index + 1],
                     None,
-                    mean_alphas[index, epoch],
-                    None if rows is None else rows[index, epoch],
+                    None if rows is None else rows[index : index + 1],
                 )
-                for epoch in range(losses.shape[1])
             )
 
     def epoch_ended(
@@ -177,262 +178,81 @@ class TensorBoardLogs:
         val: Metrics | None,
     ) -> None:
         """Takes what came of an epoch; see `hooks.Watcher`."""
-        rows = None if val is None else _rows(val)
-        means, now = alphas.mean(axis=1), time.time()
-        for index, log in self._logged(runs):
-            log.waiting.append(
-                _Epoch(
-                    epoch,
-                    now,
-                    _real(losses[index]),
-                    alphas[index],
-                    means[index],
-                    None if rows is None else rows[index],
+        places, logs = self._logged(runs)
+        if places:
+            rows = None if val is None else rows_of(val)[places]
+            self._waiting.append(
+                _Waiting(
+                    *(logs, epoch, time.time(), losses[places], alphas[places], rows)
                 )
             )
-        self._kept += alphas.nbytes
+            self._kept += alphas.nbytes
         if self._kept > _MOST_KEPT or time.monotonic() - self._written > _WRITE_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Writes what waits; see `hooks.Watcher`."""
-        for log in self._runs.values():
-            log.flush()
+        waiting, self._waiting = self._waiting, []
+
+        def batch(each: _Waiting) -> tuple[object, ...]:
+            return each.logs, each.losses.shape, each.val is None
+
+        for (logs, _, no_val), some in itertools.groupby(waiting, batch):
+            epochs, times, losses, alphas, val = zip(
+                *(each[1:] for each in some), strict=True
+            )
+            every = np.stack(alphas, axis=1)
+            assert isinstance(logs, tuple)
+            write_epochs(
+                logs,
+                Epochs(
+                    np.asarray(epochs),
+                    np.asarray(times),
+                    np.stack(losses, axis=1),
+                    every.mean(axis=2),
+                    every,
+                    None if no_val else np.stack(val, axis=1),
+                ),
+            )
+            for log in logs:
+                log.end()
         self._kept, self._written = 0, time.monotonic()
 
     def tested(self, runs: Sequence[RunName], test: Metrics) -> None:
         """Takes the final metrics of runs; see `hooks.Watcher`."""
-        rows = _rows(test)
-        for index, log in self._logged(runs):
-            log.flush()
-            log.write_test(rows[index])
+        self.flush()
+        places, logs = self._logged(runs)
+        if places:
+            write_test(logs, rows_of(test)[places])
+        for log in logs:
+            log.end()
 
     def point_ended(self, name: str, outcome: Outcome) -> None:
         """Writes the mean, the least and the most over the seeds of a point."""
-        val, test = _rows(outcome.val), _rows(outcome.test)
-        for kind, reduce in _OVER_SEEDS:
-            log = self._open(name, kind)
+        logs = [self._open(name, kind) for kind, _ in OVER_SEEDS]
+        for log in logs:
             log.begin()
-            losses = [
-                # Runs may have different numbers of steps; over those that all have.
-                reduce(losses[:, ~np.isnan(losses).any(axis=0)], axis=0)
-                for losses in outcome.step_loss
-            ]
-            log.write_losses(losses, np.full(len(losses), time.time()))
-            rows = reduce(val, axis=0)
-            (epochs,) = np.nonzero(~np.isnan(rows[:, 0]))
-            if len(epochs):
-                log.write(_of_metrics("validation", rows[epochs]), steps=epochs + 1)
-            log.write_test(reduce(test, axis=0))
+
+        def reduced(values: np.ndarray) -> np.ndarray:
+            """Reduces the first axis in every way."""
+            return np.stack([reduce(values, axis=0) for _, reduce in OVER_SEEDS])
+
+        now = time.time()
+        width = max((some.shape[1] for some in outcome.step_loss), default=0)
+        losses = np.full((len(outcome.seeds), len(outcome.step_loss), width), np.nan)
+        for epoch, some in enumerate(outcome.step_loss):
+            losses[:, epoch, : some.shape[1]] = some
+        # Runs may have different numbers of steps: NaN is what not all of them have.
+        write_losses(logs, reduced(losses), np.full(losses.shape[1], now))
+        rows = reduced(rows_of(outcome.val))
+        (epochs,) = np.nonzero(~np.isnan(rows[0, :, 0]))
+        if len(epochs):
+            times = np.full(len(epochs), now)
+            write_validation(logs, rows[:, epochs], steps=epochs + 1, times=times)
+        write_test(logs, reduced(rows_of(outcome.test)))
+        for log in logs:
             log.end()
 
     def close(self) -> None:
         """Writes what waits, for the last time."""
         self.flush()
-
-
-class _RunLog:
-    """The logs of a run: a file and, with sub-runs, one for each of other curves.
-
-    Args:
-      directory: Where they are.
-      mark: The end of their names.
-      subruns: Whether curves of one chart are runs of their own.
-    """
-
-    def __init__(self, directory: Path, mark: str, *, subruns: bool) -> None:
-        self.waiting: list[_Epoch] = []
-        self._directory, self._mark, self._subruns = directory, mark, subruns
-        self._paths: dict[str, Path] = {}
-        self._content: dict[str, bytes] = collections.defaultdict(bytes)
-        self._steps = 0
-
-    def _old(self) -> list[Path]:
-        return list(self._directory.rglob(f"events.out.tfevents.*.{self._mark}"))
-
-    def begin(self) -> None:
-        """Removes what an earlier start of the same run wrote."""
-        for path in self._old():
-            path.unlink()
-
-    def go_on(self, done: Iterable[_Epoch]) -> None:
-        """Takes out all but what is of some epochs, the first ones, and adds the rest.
-
-        What was to be logged may not be there: they may have been trained without logs.
-        """
-        epochs = {epoch.epoch + 1: epoch for epoch in done}
-        steps = sum(len(epoch.losses) for epoch in epochs.values())
-
-        def wanted(event: Any) -> bool:
-            tag = event.summary.value[0].tag
-            if tag == _LOSS:
-                return bool(event.step <= steps)
-            return event.step <= len(epochs) and not tag.startswith(f"{_TEST}/")
-
-        known: set[tuple[bool, int]] = set()
-        for path in self._old():
-            where = path.parent.relative_to(self._directory).as_posix()
-            where = "" if where == "." else where
-            left = event_files.keep(path, wanted)
-            if left:
-                self._paths[where] = path
-            if not where:
-                known = {(e.summary.value[0].tag == _LOSS, e.step) for e in left}
-        for number, epoch in epochs.items():
-            first = self._steps + 1
-            missing = [
-                (True, first + place) not in known for place in range(len(epoch.losses))
-            ]
-            self.write_losses([epoch.losses], np.full(1, epoch.time), only=missing)
-            if (False, number) not in known:
-                self._write_epochs([epoch])
-        self.end()
-
-    def flush(self) -> None:
-        """Writes the epochs that wait."""
-        if self.waiting:
-            epochs, self.waiting = self.waiting, []
-            times = np.asarray([epoch.time for epoch in epochs])
-            self.write_losses([epoch.losses for epoch in epochs], times)
-            self._write_epochs(epochs)
-            self.end()
-
-    def write_losses(
-        self,
-        losses: Sequence[np.ndarray],
-        times: np.ndarray,
-        *,
-        only: Sequence[bool] | None = None,
-    ) -> None:
-        """Writes the losses of the next steps, those of an epoch in each array."""
-        values = np.concatenate(losses) if losses else np.empty(0)
-        when = np.repeat(times, [len(some) for some in losses])
-        steps = self._steps + 1 + np.arange(len(values))
-        self._steps += len(values)
-        chosen = np.ones(len(values), bool) if only is None else np.asarray(only, bool)
-        curves = {(_LOSS, ""): values[chosen]}
-        self.write(curves, steps=steps[chosen], times=when[chosen])
-
-    def write_test(self, row: np.ndarray) -> None:
-        """Writes the metrics of test data, which have no step."""
-        self.write(_of_metrics(_TEST, row[None]), steps=np.zeros(1, int))
-        self.end()
-
-    def _write_epochs(self, epochs: Sequence[_Epoch]) -> None:
-        """Writes what there is of each epoch, the same for all of them."""
-        curves = _of_places("mean", np.stack([epoch.mean_alphas for epoch in epochs]))
-        rows = [epoch.val for epoch in epochs if epoch.val is not None]
-        if rows:
-            curves |= _of_metrics("validation", np.stack(rows))
-        given = [epoch.alphas for epoch in epochs if epoch.alphas is not None]
-        alphas = np.stack(given) if given else None  # shape=(E, F, k + 1)
-        if alphas is not None:
-            curves |= _of_places("min", alphas.min(axis=1))
-            curves |= _of_places("max", alphas.max(axis=1))
-        steps = np.asarray([epoch.epoch + 1 for epoch in epochs])
-        times = np.asarray([epoch.time for epoch in epochs])
-        self.write(curves, alphas, steps=steps, times=times)
-
-    def write(
-        self,
-        curves: _Curves,
-        alphas: np.ndarray | None = None,
-        *,
-        steps: np.ndarray,
-        times: np.ndarray | None = None,
-    ) -> None:
-        """Adds numbers to what `end` writes.
-
-        Args:
-          curves: The numbers of every curve, with shape `[N]`.
-          alphas: Coefficients for histograms, with shape `[N, F, k + 1]`.
-          steps: Their steps, with shape `[N]`.
-          times: When each was; now by default.
-        """
-        if times is None:
-            times = np.full(len(steps), time.time())
-        # A run that fails has coefficients that no histogram can be made of.
-        finite = np.ones((len(steps), 0), bool)
-        if alphas is not None:
-            finite = np.isfinite(alphas).all(axis=1)
-        for pattern in np.unique(finite, axis=0):
-            (rows,) = np.nonzero((finite == pattern).all(axis=1))
-            parts: dict[str, list[bytes | np.ndarray]] = collections.defaultdict(list)
-            for (tag, curve), values in curves.items():
-                name = f"{tag}/{curve}" if curve else tag
-                where = name if curve and self._subruns else ""
-                shown = tag if where else name
-                parts[where] += event_files.scalar_values(shown, values[rows])
-            for place in np.flatnonzero(pattern):
-                assert alphas is not None
-                tag = f"alphas/alpha_{place}_hist"
-                column = alphas[rows, :, place]
-                parts[""] += event_files.histogram_values(tag, column)
-            for where, some in parts.items():
-                self._content[where] += event_files.events(
-                    some, times[rows], steps[rows]
-                )
-
-    def end(self) -> None:
-        """Puts what was added into the files."""
-        content, self._content = self._content, collections.defaultdict(bytes)
-        for where, records in content.items():
-            if where not in self._paths:
-                path = event_files.name_file(self._directory / where, self._mark)
-                self._paths[where] = path
-                first = event_files.version_event()
-                if not self._subruns:  # they share charts anyway
-                    first += _layout()
-                records = first + records
-            event_files.append(self._paths[where], records)
-
-
-def _real(losses: np.ndarray) -> np.ndarray:
-    real: np.ndarray = losses[~np.isnan(losses)]
-    return real
-
-
-def _rows(metrics: Metrics) -> np.ndarray:
-    """Stacks the metrics that are logged along a last axis."""
-    accuracy = np.asarray(metrics.accuracy)[..., None]
-    parts = (
-        accuracy,
-        np.asarray(metrics.top5)[..., None],
-        np.asarray(metrics.f1)[..., None],
-        np.asarray(metrics.acc_per_split),
-        accuracy,
-    )
-    return np.concatenate(parts, axis=-1)
-
-
-def _of_metrics(group: str, rows: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    """Names the columns of `_rows`."""
-    names = [(f"{group}/{name}", "") for name in _METRICS]
-    names += [(f"{group}/per_split_acc", curve) for curve in _CURVES]
-    return dict(zip(names, rows.T, strict=True))
-
-
-def _of_places(kind: str, values: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    return {
-        (f"alphas/{kind}", str(place)): column for place, column in enumerate(values.T)
-    }
-
-
-def _layout() -> bytes:
-    """Makes the record that puts curves of one kind into one chart each."""
-    # Imported here: it takes a while, and most runs write no logs.
-    from tensorboardX import summary
-
-    def chart(tag: str, curves: Iterable[str]) -> list[Any]:
-        return ["Multiline", [f"{tag}/{curve}$" for curve in curves]]
-
-    accuracies = {
-        f"{group}: few, medium, many": chart(f"{group}/per_split_acc", _CURVES)
-        for group in ("validation", _TEST)
-    }
-    alphas = {
-        f"{kind} over few classes": chart(f"alphas/{kind}", [r"\d+"])
-        for kind, _ in _OVER_SEEDS
-    }
-    made = summary.custom_scalars({"accuracy": accuracies, "coefficients": alphas})
-    return event_files.summary_event(made.SerializeToString())

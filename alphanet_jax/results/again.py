@@ -1,13 +1,13 @@
 """A result beside another of the same settings: what is equal, and what is not."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from alphanet_jax.results import accuracy, recorded
 
-__all__ = ["Comparison", "compare_results"]
+__all__ = ["Comparison", "compare_results", "differences", "spread"]
 
 # What says where and with what a result was made, not what came of it.
 _OF_MACHINE = ("config", "versions", "file_hashes")
@@ -59,11 +59,7 @@ def compare_results(
       {'test_pred': '1 of 4 differ'}
     """
     names = [name for name in before if name in after and name not in _OF_MACHINE]
-    different = {
-        name: text
-        for name in names
-        if (text := _difference(np.asarray(before[name]), np.asarray(after[name])))
-    }
+    different = differences(before, after, names)
     missing = sorted((before.keys() ^ after.keys()) - {*_OF_MACHINE})
     return Comparison(
         equal=tuple(name for name in names if name not in different),
@@ -73,6 +69,46 @@ def compare_results(
         predictions=_predictions(before, after),
         accuracy=_accuracies(before, after),
     )
+
+
+def differences(
+    before: Mapping[str, np.ndarray],
+    after: Mapping[str, np.ndarray],
+    names: Collection[str],
+) -> dict[str, str]:
+    """Says of some arrays that both results have how they differ, if they do."""
+    return {
+        name: text
+        for name in names
+        if name in before and name in after
+        if (text := _difference(np.asarray(before[name]), np.asarray(after[name])))
+    }
+
+
+def spread(
+    before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+) -> dict[str, tuple[float, np.ndarray]]:
+    """Puts the accuracy of a run beside those of several others.
+
+    Args:
+      before: Arrays of a result with one run.
+      after: Those of one with several, S of them.
+
+    Returns:
+      Of few, medium, many and all that have samples, in percent: the accuracy of the
+      one run; and those of the others, with shape `[S]`.
+    """
+    found = {}
+    for place, part in enumerate(accuracy.PARTS):
+        one, others = (
+            100 * np.asarray(arrays["test_acc_per_split"], np.float64)[:, place]
+            if place < 3
+            else 100 * np.asarray(arrays["test_accuracy"], np.float64)
+            for arrays in (before, after)
+        )
+        if np.isfinite(one).all() and np.isfinite(others).all():
+            found[part] = (float(one.mean()), others)
+    return found
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> str:

@@ -6,7 +6,8 @@ than AlphaNet names it as `method`, has one seed, and `weight` and `bias` of all
 classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "is_done",
     "is_npz",
     "load_result",
+    "loaders_of_others",
     "save_result",
 ]
 
@@ -148,3 +150,15 @@ def load_result(
     if wrong := schema.find_misfit(arrays) or recorded.find_wrong(arrays):
         raise UserError(f"{path}: {wrong}")
     return arrays
+
+
+def loaders_of_others(
+    path: Path, known: Collection[str]
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns what loads each of the arrays of a result file that are not known yet."""
+
+    def load(name: str) -> np.ndarray:
+        return load_result(path, [name])[name]
+
+    names = files.list_npz(path).keys() - set(known)
+    return {name: functools.partial(load, name) for name in sorted(names)}

@@ -15,7 +15,7 @@ import numpy as np
 from alphanet_jax.config.compare import setting_key
 from alphanet_jax.errors import UserError, count_of, printable
 from alphanet_jax.results import pytorch, recorded, schema
-from alphanet_jax.results.file import is_npz, load_result
+from alphanet_jax.results.file import is_npz, load_result, loaders_of_others
 from alphanet_jax.results.finding import (
     PATTERN,
     find_results,
@@ -387,8 +387,7 @@ def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
 
     Args:
       path: The file; what it is is told by its content.
-      recompute: Makes what a result of the original's does not record, such as a
-        `recomputed.Recomputation`.
+      recompute: Makes what the original does not record: a `Recomputation`.
 
     Raises:
       UserError: If it is missing, damaged or no result.
@@ -402,7 +401,8 @@ def load_file(path: Path, *, recompute: Recompute | None = None) -> ResultFile:
             if missing := {*_NEEDED, *_COMMON} - arrays.keys():
                 raise UserError(f"{path}: not a result: {sorted(missing)} missing")
             return file
-        return with_makers(path, LazyArrays(arrays, {}), recompute)
+        lazy = LazyArrays(arrays, loaders_of_others(path, arrays))
+        return with_makers(path, lazy, recompute)
     return with_makers(path, pytorch.open_arrays(pytorch.load_record(path)), recompute)
 
 
@@ -418,7 +418,7 @@ def with_makers(
     """
     file = _with_config(path, arrays)
     for name in pytorch.LATER:
-        arrays.makers[name] = functools.partial(_make, file, name, recompute)
+        arrays.makers.setdefault(name, functools.partial(_make, file, name, recompute))
     return file
 
 
@@ -427,7 +427,7 @@ def _with_seeds(file: ResultFile, seeds: Collection[int]) -> ResultFile | None:
     if file.is_original:
         raise UserError(
             f"{file.path} is a result of the original, whose runs have no seeds; "
-            "choose its file by --res_files_pattern"
+            "leave them out, or choose its file by --res_files_pattern"
         )
     of_file = file.array("seeds").tolist()
     runs = tuple(n for n, seed in enumerate(of_file) if seed in seeds)

@@ -129,16 +129,9 @@ def finite_or_none(number: float | None) -> float | None:
 
 
 def shown_change(before: float, after: float) -> str:
-    """Writes by how much a number differs from another, beside which both are shown.
+    """Writes by how much a number is more than another, as tables show the two.
 
-    It is the difference of what tables show, so that who subtracts gets it.
-
-    Args:
-      before: A number in percent.
-      after: Another one.
-
-    Returns:
-      Points, with their sign; '-' where a number is NaN.
+    Who subtracts what is shown gets it. Both are in percent; '-' where one is NaN.
 
     Examples:
       >>> shown_change(22.64, 31.06)  # of 22.6 and 31.1, though it is 8.42

@@ -331,7 +331,7 @@ def _make_room(line: float, lines: Sequence[_Note], names: Sequence[_Note]) -> b
     reach = (high - low) / max(1.0 - 2.0 * room, 0.1)
     pad = max(reach * room, 1e-9)
     axes.set_ylim(low - pad, high + pad)
-    return with_names
+    return bool(with_names)
 
 
 def _spellings(figure: Any, style: Style, note: _Note) -> list[str]:
