@@ -25,7 +25,10 @@ OF_CLASSES = (
     "prediction_changes",
 )
 # Sizes at which no kind is refused.
-ALWAYS = {("half", None), ("full", None), ("3", None), ("full", 1.0), ("full", 2.0)}
+ALWAYS = {
+    *((width, aspect) for width in WIDTHS for aspect in (None, 1.0)),
+    *(("full", aspect) for aspect in ASPECTS),
+}
 WORDS = ("killer whale", "crane", "cassette player", "sea snake", "maillot")
 
 
