@@ -25,7 +25,10 @@ OF_CLASSES = (
     "prediction_changes",
 )
 # Sizes at which no kind is refused.
-ALWAYS = {("half", None), ("full", None), ("3", None), ("full", 1.0), ("full", 2.0)}
+ALWAYS = {
+    *((width, aspect) for width in WIDTHS for aspect in (None, 1.0)),
+    *(("full", aspect) for aspect in ASPECTS),
+}
 WORDS = ("killer whale", "crane", "cassette player", "sea snake", "maillot")
 
 
@@ -225,7 +228,7 @@ def test_every_kind_at_every_size(numbers_of, monkeypatch, name, size, width, as
 def test_names_of_axes_are_broken_for_each_other(numbers_of, monkeypatch):
     """Lines of the y axis' name move the panel, and with it that of the x axis."""
     name = "accuracy_vs_distance"
-    look = make_style("png", width="3", aspect=2.0)
+    look = make_style("png", width="2.5", aspect=2.0)
     with look.applied():
         figure = load_kind(name).draw(numbers_of(name, 1000), look)
         check(figure, monkeypatch)
