@@ -217,6 +217,15 @@ class TestCommands:
         assert "does not record baseline_test" in refused
         assert run(capsys, "results", *flags, "--noshow_baselines")
 
+    def test_no_baseline_is_told_with_ways_out(self, directory, tmp_path, capsys):
+        flags = [f"--base_res_dir={directory}", "--data_root=/nowhere"]
+        told = run(capsys, "results", *flags, fails=True)
+        assert "--baseline_file" in told
+        assert "--noshow_baselines" in told
+        table = run(capsys, "results", f"--base_res_dir={directory}",
+                    "--noshow_baselines")  # fmt: skip
+        assert "Baseline" not in table
+
     def test_baseline_of_the_registry(self, made, directory, tmp_path, capsys):
         other = made_data.make(tmp_path / "d")
         other.write_registry(baseline_eval_file="base.pkl")

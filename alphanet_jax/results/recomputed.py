@@ -215,7 +215,7 @@ class Recomputation:
             raise UserError(
                 f"{file.path} is a result of the original, which does not record {name}"
             )
-        pred = file.array("baseline_test_pred" if before else "test_pred")
+        pred = self._baseline_pred(file) if before else file.array("test_pred")
         labels = file.array("test_labels")
         right = accuracy.is_correct(pred, labels)
         if kind == "acc_per_class":
@@ -224,6 +224,15 @@ class Recomputation:
         splits = {split: file.arrays[f"{split}_classes"] for split in SPLITS}
         parts = accuracy.per_split(right, labels, splits)
         return np.asarray(parts[..., -1] if kind == "accuracy" else parts[..., :-1])
+
+    def _baseline_pred(self, file: ResultFile) -> np.ndarray:
+        try:
+            return file.array("baseline_test_pred")
+        except UserError as error:
+            raise UserError(
+                f"{error}; or name the unchanged classifier's result with "
+                f"--{BASELINE_FLAG}; a table without it has --noshow_baselines"
+            ) from None
 
 
 def _check_predictions(file: ResultFile, data: Dataset, predicted: np.ndarray) -> None:
