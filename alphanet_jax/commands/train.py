@@ -69,7 +69,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
         "ckpt_dir",
         None,
         "directory for checkpoints, made after every epoch; a run that was stopped "
-        "goes on from there",
+        "goes on from there. Where it has a checkpoint_<n>.pt of the original program, "
+        "runs begin with the network of the newest",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -82,7 +83,8 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     flags.DEFINE_bool(
         "load_from_ckpt",
         True,
-        "go on from the checkpoints in --ckpt_dir; otherwise remove them",
+        "go on from the checkpoints in --ckpt_dir; otherwise remove them, but for "
+        "those of the original program",
         flag_values=values,
     )
     flags.DEFINE_string(
