@@ -779,6 +779,11 @@ class TestAccuracyVsDistance:
         assert legend._ncols == 2
         anchor = axes.transAxes.inverted().transform(legend.get_bbox_to_anchor().p0)
         np.testing.assert_allclose(anchor, [1.0, 0.5])
+        # Alone it says where the center is.
+        (axes,) = self.panels(drawn, numbers, legend_bbox_to_anchor=[0.25, 0.5])
+        legend = axes.get_legend()
+        box = legend.get_window_extent().transformed(axes.transAxes.inverted())
+        np.testing.assert_allclose([box.x0 + box.x1, box.y0 + box.y1], [0.5, 1.0])
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -795,7 +800,11 @@ class TestAccuracyVsDistance:
                 {"yticks": [1.0], "yticklabels": ["a", "b"]},
                 "--yticklabels has 2 labels for 1 ticks",
             ),
-            ({"legend_bbox_to_anchor": [1.0, 1.0]}, "--legend_bbox_to_anchor takes"),
+            ({"legend_bbox_to_anchor": [1.0]}, "--legend_bbox_to_anchor takes"),
+            (
+                {"legend_bbox_to_anchor": [1.0, 1.0], "legend_loc": "beside"},
+                "--legend_bbox_to_anchor takes",
+            ),
         ],
     )
     def test_errors(self, usual, drawn, options, message):

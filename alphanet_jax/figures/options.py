@@ -62,9 +62,15 @@ class LegendOptions:
     ] = "above"
     legend_bbox_to_anchor: Annotated[
         Sequence[float] | None,
-        "x and y of what a --legend_loc inside is of, such as 'upper left': 1 1 is the "
-        "upper right corner of its panel; with a width and a height, a box",
+        "x and y of what a --legend_loc inside is of, such as 'upper left', or else of "
+        "the legend's center: 1 1 is the upper right corner of its panel; with a width "
+        "and a height, a box",
     ] = None
+
+    def __post_init__(self) -> None:
+        """Puts a legend inside where its place there is all that is said of it."""
+        if self.legend_bbox_to_anchor is not None and self.legend_loc == "above":
+            object.__setattr__(self, "legend_loc", "center")
 
 
 @dataclasses.dataclass(frozen=True)
