@@ -22,7 +22,8 @@ __all__ = ["Report", "Stage", "Teller", "done", "passing", "stage", "wrap"]
 Report = Callable[[str], None]
 Clock = Callable[[], float]
 
-SHOWN_AFTER = 2.0  # seconds that a stage may take in silence
+SHOWN_AFTER = 2.0  # seconds of silence, in one stage or over several
+_SHORTEST = 0.3  # seconds of a stage that is worth a line after others of silence
 # Seconds between lines, where none can be written again: a share of what the stage took
 # so far, within bounds.
 _LINE_SHARE, _LINE_BOUNDS = 0.2, (2.0, 10.0)
@@ -42,6 +43,8 @@ class Stage:
       total: How much there is to do; None where that is not known.
       unit: What is counted.
       clock: Tells the time in seconds.
+      silence: Tells for how many seconds nothing has been said; by default it counts
+        from the beginning.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Stage:
         total: float | None = None,
         unit: str = "",
         clock: Clock = time.monotonic,
+        silence: Clock = lambda: 0.0,
     ) -> None:
         self._name, self._show, self._clock = name, show, clock
+        self._silence = silence
         self._total, self.unit, self._done = total, unit, 0.0
         self._begin = clock()
         self.was_shown = False
@@ -69,8 +74,13 @@ class Stage:
         self.tick()
 
     def tick(self) -> None:
-        """Shows how far it is, once that takes so long that people wonder."""
-        if self._clock() - self._begin >= SHOWN_AFTER and _ACTIVE[-1:] == [self]:
+        """Shows how far it is, once people wait so long that they wonder."""
+        if _ACTIVE[-1:] != [self]:
+            return
+        waited = self._clock() - self._begin
+        if waited >= _SHORTEST:
+            waited = max(waited, self._silence())
+        if self.was_shown or waited >= SHOWN_AFTER:
             self.was_shown = True
             self._show(self.text())
 
@@ -125,7 +135,8 @@ def stage(
     show = teller.passing if teller is not None and on_terminal else _sparse(
         report, clock
     )  # fmt: skip
-    one = Stage(name, show, total=total, unit=unit, clock=clock)
+    silence = (lambda: 0.0) if teller is None else teller.silence
+    one = Stage(name, show, total=total, unit=unit, clock=clock, silence=silence)
     ended = threading.Event()
 
     def look() -> None:
@@ -221,6 +232,7 @@ class Teller:
     ) -> None:
         self._stream, self._width, self._shown = stream, width, shown
         self._clock, self._last = clock, -_REWRITE_EVERY
+        self._said = clock()
         self._lock = threading.RLock()
         self._passing = False
         self.quiet = False
@@ -232,11 +244,16 @@ class Teller:
         """Tells whether a line can be written again."""
         return self._out().isatty() and os.environ.get("TERM") != "dumb"
 
+    def silence(self) -> float:
+        """Tells for how many seconds nothing has been said."""
+        return self._clock() - self._said
+
     def __call__(self, line: str) -> None:
         """Says something that stays."""
         if self.quiet and not line.startswith(_IMPORTANT):
             return
         with self._lock:
+            self._said = self._clock()
             self.clear()
             text = "\n".join(map(self._shown, line.split("\n")))
             print(text, file=self._out(), flush=True)
@@ -247,7 +264,7 @@ class Teller:
             self(line)
         elif not self.quiet and self._clock() - self._last >= _REWRITE_EVERY:
             with self._lock:
-                self._last = self._clock()
+                self._last = self._said = self._clock()
                 # A line of full width would wrap, and stay.
                 text = _fit(self._shown(line), max(self._columns() - 1, 1))
                 self._out().write(f"\r{text}\x1b[K")

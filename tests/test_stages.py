@@ -184,6 +184,51 @@ class TestInLog:
         assert log.getvalue() == "reading: 3 s\nepoch 1\nreading: done in 3 s\n"
 
 
+class TestSilenceOverStages:
+    """Stages that are short, one after another, make people wait as well."""
+
+    @pytest.fixture
+    def log(self):
+        return io.StringIO()
+
+    @pytest.fixture
+    def told(self, clock, log):
+        return Teller(log, clock=clock)
+
+    def test_the_one_under_way_is_told_of(self, clock, log, told):
+        for name, took in (("first", 0.9), ("second", 0.9), ("third", 0.9)):
+            with stage(told, name, clock=clock, ticking=False) as one:
+                for _ in range(2):
+                    clock.now += took / 2
+                    one.tick()
+        assert log.getvalue().splitlines() == ["third: 0 s", "third: done in 1 s"]
+
+    def test_not_of_what_has_only_begun(self, clock, log, told):
+        clock.now += 60
+        with stage(told, "short", clock=clock, ticking=False) as one:
+            clock.now += 0.2
+            one.tick()
+        assert not log.getvalue()
+
+    def test_anything_said_counts(self, clock, log, told):
+        for number in range(4):
+            with stage(told, "short", clock=clock, ticking=False) as one:
+                clock.now += 1.5
+                one.tick()
+            told(f"line {number}")
+        assert log.getvalue().splitlines() == [f"line {n}" for n in range(4)]
+
+    def test_a_line_that_is_written_again_goes_on(self, clock, screen):
+        told = Teller(screen, clock=clock, width=lambda: 80)
+        clock.now += 1.8
+        with stage(told, "reading", total=10, clock=clock, ticking=False) as one:
+            for share in ("10%", "20%", "30%"):
+                clock.now += 0.31
+                one.advance()
+                assert share in screen.seen()[-1]
+        assert screen.seen() == [""]
+
+
 class TestOnTerminal:
     def test_one_line_is_written_again(self, clock, screen):
         teller = Teller(screen, clock=clock)
