@@ -125,11 +125,16 @@ class _Looker(threading.Thread):
     def run(self) -> None:
         last = time.perf_counter()
         while not self.stopped.wait(_EVERY):
-            frame = sys._current_frames().get(self._main or 0)
             places = []
-            while frame is not None:
-                places.append((frame.f_code.co_filename, frame.f_code.co_name))
-                frame = frame.f_back
+            # The main thread goes on while it is looked at: what cannot be seen of it
+            # now belongs to the next look.
+            try:
+                frame = sys._current_frames().get(self._main or 0)
+                while frame is not None:
+                    places.append((frame.f_code.co_filename, frame.f_code.co_name))
+                    frame = frame.f_back
+            except Exception:
+                continue
             now = time.perf_counter()
             self.seconds[_phase(places), _busy(places)] += now - last
             last = now
@@ -219,6 +224,8 @@ def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
         for phase, spent in outside.items()
     ] + seen["seconds"]
     seen["whole"] = end - begin
+    rest = seen["whole"] - sum(part["seconds"] for part in seen["seconds"])
+    seen["seconds"].append({"phase": "not seen", "busy": "other", "seconds": rest})
     return seen
 
 
