@@ -180,9 +180,22 @@ def score_table_and_products(
 ) -> tuple[ScoreTable, jax.Array]:
     """Scores samples as `score_table` does, and gives what the scores were made of.
 
+    Args:
+      features: As all others, those of `score_table`.
+      labels: See there.
+      weight: See there.
+      bias: See there.
+      few_classes: See there.
+      base_classes: See there.
+      source_classes: See there.
+      pred_scale: See there.
+
     Returns:
       The scores; and the products of features and weights, with shape `[n, C]`, base
       classes first, then few ones: `places_of_classes` finds the columns.
+
+    Raises:
+      ValueError: If shapes do not fit each other.
     """
     features = jnp.asarray(features, jnp.float32)
     labels = jnp.asarray(labels, jnp.int32)

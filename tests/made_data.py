@@ -14,6 +14,7 @@ import numpy as np
 from alphanet_jax.commands import cli
 from alphanet_jax.commands import convert as command
 from alphanet_jax.data import convert, registry
+from alphanet_jax.data.loading import load_dataset
 
 NUM_CLASSES, NUM_FEATURES = 6, 4
 SPLITS = {"few": (0, 3), "medium": (1, 4), "many": (2, 5)}
@@ -136,6 +137,13 @@ def make(root, *, seed=0, num_features=NUM_FEATURES):
 def put(values, index, value):
     values[index] = value
     return values
+
+
+def load(made, **arguments):
+    """Loads it; returns that, and what was said."""
+    lines = []
+    loaded = load_dataset(made.entry, made.root, report=lines.append, **arguments)
+    return loaded, lines
 
 
 def converted_alone(made, out):

@@ -7,7 +7,7 @@ from pathlib import Path
 import made_data
 import numpy as np
 import pytest
-from made_data import CLASSIFIER, CONVERTED, FEATURES, snapshot
+from made_data import CLASSIFIER, CONVERTED, FEATURES, load, snapshot
 
 from alphanet_jax import files, hashing
 from alphanet_jax.data import convert, dataset, paths, registry
@@ -36,12 +36,6 @@ def made(tmp_path):
 def converted(made, tmp_path):
     """The same dataset, where only its converted form is."""
     return made_data.converted_alone(made, tmp_path / "converted")
-
-
-def load(made, **arguments):
-    lines = []
-    loaded = load_dataset(made.entry, made.root, report=lines.append, **arguments)
-    return loaded, lines
 
 
 def check_loaded(loaded, made, groups=("train", "val", "test")):

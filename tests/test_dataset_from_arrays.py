@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import made_data
 import numpy as np
 import pytest
-from made_data import put
+from made_data import load, put
 
 from alphanet_jax.data.dataset import Dataset
-from alphanet_jax.data.loading import load_dataset
 from alphanet_jax.errors import UserError
 
 
@@ -20,12 +19,6 @@ def made(tmp_path):
 def converted(made, tmp_path):
     """The same dataset, where only its converted form is."""
     return made_data.converted_alone(made, tmp_path / "converted")
-
-
-def load(made, **arguments):
-    lines = []
-    loaded = load_dataset(made.entry, made.root, report=lines.append, **arguments)
-    return loaded, lines
 
 
 def arrays_of(made, **changes):
