@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from alphanet_jax.results.importing import import_result
     from alphanet_jax.results.nearest import nearest_others
     from alphanet_jax.results.recomputed import Recomputation
+    from alphanet_jax.results.rendering import FORMATS, Layout, render
     from alphanet_jax.results.schema import SCHEMA, ArraySpec
     from alphanet_jax.results.semantic import semantic_mask, visual_mask
     from alphanet_jax.results.sets import (
@@ -63,15 +64,7 @@ if TYPE_CHECKING:
         load_file,
         load_sets,
     )
-    from alphanet_jax.results.tables import (
-        FORMATS,
-        Layout,
-        Row,
-        Table,
-        Value,
-        mean_and_std,
-        render,
-    )
+    from alphanet_jax.results.tables import Row, Table, Value, mean_and_std
     from alphanet_jax.results.top_k import top_k_hits
 
 __all__ = [
