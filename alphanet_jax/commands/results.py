@@ -284,7 +284,7 @@ def run(values: flags.FlagValues) -> None:
     _check_accuracy_flags(values)
     out = reading.out_path(values)
 
-    from alphanet_jax.results import accuracy_tables, tables
+    from alphanet_jax.results import accuracy_tables, rendering
 
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
@@ -305,7 +305,7 @@ def run(values: flags.FlagValues) -> None:
         heading=values.exp_str,
     )
     try:
-        text = tables.render(made, form, _layout(values, form))
+        text = rendering.render(made, form, _layout(values, form))
     except ValueError as error:
         if form not in ("pandoc", "web"):
             raise

@@ -128,11 +128,12 @@ _PLACES = {
     "importing": "import_result",
     "nearest": "nearest_others",
     "recomputed": "Recomputation",
+    "rendering": "FORMATS Layout render",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
     "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting "
     "left_aside load_file load_sets",
-    "tables": "FORMATS Layout Row Table Value mean_and_std render",
+    "tables": "Row Table Value mean_and_std",
     "top_k": "top_k_hits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
