@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import KINDS, extents, fitting, load_kind
 from alphanet_jax.figures.numbers import Sources, make_columns
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
 from alphanet_jax.results.datasets import DataFinder
@@ -276,6 +277,54 @@ def test_the_size_that_is_named_does(numbers_of):
         look = make_style("png", **changes)
         with look.applied(), pytest.raises(UserError):
             kind.draw(numbers, look)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        (name, ({"width": "0.5"}, {"width": "0.8", "aspect": 1.0})[turn % 2])
+        for turn, name in enumerate(KINDS)
+    ],
+)
+def test_every_size_that_is_named_is_drawn(numbers_of, name, changes):
+    kind, numbers = load_kind(name), numbers_of(name, 3)
+    look = make_style("png", **changes)
+    with look.applied(), pytest.raises(UserError, match="has no room") as caught:
+        kind.draw(numbers, look)
+    # What was tried is closed again, also what was not drawn to its end.
+    assert not plt.get_fignums()
+    said = str(caught.value).rpartition("; ")[2]
+    named = re.findall(r"--(width|aspect)=([\d.]+)", said)
+    assert named
+    for flag, value in named:
+        look = make_style(
+            "png", **changes | {flag: value if flag == "width" else float(value)}
+        )
+        with look.applied():
+            assert kind.draw(numbers, look)
+
+
+def test_panels_without_room_are_not_drawn_to_the_end():
+    """What is tried only to find a size stops where that can do no more."""
+    ends = []
+
+    def draw(look):
+        figure, axes = plt.subplots(figsize=look.size())
+        axes.set_ylabel("a name that takes all\n" * 9)
+        settle(figure)
+        ends.append(look.width)
+        return figure
+
+    look = make_style("png", width="0.5", aspect=1.0)
+    with look.applied(), pytest.raises(UserError) as caught:
+        fitting.fitted(draw, look)
+    assert not plt.get_fignums()
+    named = re.search(r"the least is --width=([\d.]+)$", str(caught.value))
+    # The first to say what has no room; the others only as they have some.
+    assert ends[0] == "0.5"
+    assert min(map(float, ends[1:])) > 1.0
+    assert named[1] in ends
 
 
 def test_what_can_not_be_read_is_found():

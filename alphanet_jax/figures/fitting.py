@@ -6,7 +6,6 @@ asked for has that size, or is refused with the least that would do.
 
 import contextlib
 import dataclasses
-import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,8 +23,6 @@ __all__ = ["Room", "fitted"]
 
 # Draws a figure in a style.
 Render = Callable[[Style], "Figure"]
-# Draws one, and says what of it can't be read.
-_Attempt = Callable[[Style], "tuple[Figure, list[str]]"]
 
 # By how much figures that choose their own height may grow.
 _GROWTH = (1.15, 1.35, 1.6, 2.0, 2.6)
@@ -99,18 +96,25 @@ def fitted(
             if not still:
                 return figure
             _close(figure)
-    ways = [functools.partial(_try, way, needs=needs) for way in (render, *instead)]
-    raise UserError(_refusal(ways, style, float(width), reasons))
+    sizes = _Sizes([render, *instead], needs)
+    raise UserError(_refusal(sizes, style, float(width), reasons))
 
 
 def _try(
-    render: Render, style: Style, needs: Room, *, strict: bool = True
+    render: Render,
+    style: Style,
+    needs: Room,
+    *,
+    strict: bool = True,
+    stop: bool = False,
 ) -> "tuple[Figure, list[str]]":
     """Draws a figure; returns also what of it can't be read.
 
-    With `strict`, labels of ticks may not touch in a figure of a given height.
+    With `strict`, labels of ticks may not touch in a figure of a given height. With
+    `stop`, `_CollapsedError` is raised once panels have no room at all: whatever comes
+    then, something can't be read.
     """
-    with _collapse_is_silent() as collapsed:
+    with _collapse_is_silent(stop=stop) as collapsed:
         figure = render(style)
         before = _places(figure)
         figure.draw_without_rendering()
@@ -144,9 +148,16 @@ def _places(figure: Any) -> np.ndarray:
     return np.array(places).reshape(-1, 4)
 
 
+class _CollapsedError(Exception):
+    """Panels have no room at all."""
+
+
 @contextlib.contextmanager
-def _collapse_is_silent() -> Iterator[list[str]]:
-    """Collects what matplotlib says of panels without room; other warnings pass."""
+def _collapse_is_silent(*, stop: bool = False) -> Iterator[list[str]]:
+    """Collects what matplotlib says of panels without room; other warnings pass.
+
+    With `stop`, it is raised.
+    """
     said: list[str] = []
     with warnings.catch_warnings():
         show = warnings.showwarning
@@ -155,6 +166,8 @@ def _collapse_is_silent() -> Iterator[list[str]]:
             text = str(message)
             if "constrained_layout not applied" in text or "singular" in text:
                 said.append(text)
+                if stop:
+                    raise _CollapsedError(text)
             else:
                 show(message, *rest, **named)
 
@@ -171,7 +184,7 @@ def _close(figure: Any) -> None:
 
 
 def _refusal(
-    ways: Sequence[_Attempt],
+    sizes: "_Sizes",
     style: Style,
     width: float,
     reasons: Sequence[str],
@@ -188,11 +201,11 @@ def _refusal(
     name = "aspect" if style.panel_aspect is None else "panel_aspect"
     value = getattr(style, name)
     if value is not None:
-        flat = _most_aspect(ways, style, name, value)
+        flat = _most_aspect(sizes, style, name, value)
         if flat is not None:
             height = f" ({width / flat:.1f} inches high)" if name == "aspect" else ""
             found.append(f"at this width the most is --{name}={flat:g}{height}")
-    wide = _least_width(ways, style, width)
+    wide = _least_width(sizes, style, width)
     if wide is not None:
         of = (
             f"at this {name.replace('_', ' ')} the least is "
@@ -209,24 +222,24 @@ def _refusal(
 
 
 def _most_aspect(
-    ways: Sequence[_Attempt], style: Style, name: str, value: float
+    sizes: "_Sizes", style: Style, name: str, value: float
 ) -> float | None:
     """Finds the greatest aspect, of those in steps, that has room; None for none."""
     steps = [round(_STEP * i, 1) for i in range(2, int(value / _STEP + 0.999))]
 
     def does(aspect: float) -> bool:
         changes: dict[str, Any] = {name: aspect}
-        return _has_room(ways, dataclasses.replace(style, **changes))
+        return sizes.do(dataclasses.replace(style, **changes))
 
     return _first(does, steps[::-1])
 
 
-def _least_width(ways: Sequence[_Attempt], style: Style, width: float) -> float | None:
+def _least_width(sizes: "_Sizes", style: Style, width: float) -> float | None:
     """Finds the least width, of those in steps, that has room; None for none."""
     first = int(width / _STEP) + 1
     steps = [round(_STEP * i, 1) for i in range(first, int(_MOST_WIDTH / _STEP) + 1)]
     return _first(
-        lambda inches: _has_room(ways, dataclasses.replace(style, width=f"{inches:g}")),
+        lambda inches: sizes.do(dataclasses.replace(style, width=f"{inches:g}")),
         steps,
     )
 
@@ -254,10 +267,32 @@ def _first(does: Callable[[float], bool], steps: Sequence[float]) -> float | Non
     return steps[high]
 
 
-def _has_room(ways: Sequence[_Attempt], style: Style) -> bool:
-    for attempt in ways:
-        figure, reasons = attempt(style)
-        _close(figure)
-        if not reasons:
-            return True
-    return False
+class _Sizes:
+    """Sizes that are tried: what is drawn there is seen by nobody."""
+
+    def __init__(self, ways: Sequence[Render], needs: Room) -> None:
+        """`ways` are ways to draw a figure, of which any will do."""
+        self._ways = list(ways)
+        self._needs = needs
+
+    def do(self, style: Style) -> bool:
+        """Returns whether a figure can be drawn in a style."""
+        for way in self._ways:
+            if self._does(way, style):
+                # What does here may do at other sizes, too.
+                self._ways.remove(way)
+                self._ways.insert(0, way)
+                return True
+        return False
+
+    def _does(self, way: Render, style: Style) -> bool:
+        import matplotlib.pyplot as plt
+
+        others = plt.get_fignums()
+        try:
+            return not _try(way, style, self._needs, stop=True)[1]
+        except _CollapsedError:
+            return False
+        finally:  # also a figure that was not drawn to its end
+            for number in set(plt.get_fignums()).difference(others):
+                plt.close(number)

@@ -7,18 +7,14 @@ __all__ = ["settle"]
 
 
 def settle(figure: Any) -> None:
-    """Does the layout of a figure, where anything in it has changed since it was done.
+    """Does the layout of a figure: panels, legends and ticks have their places then.
 
-    Panels, legends and labels of ticks have their places then. That takes two thirds of
-    the time of `draw_without_rendering`, and nothing at all of a figure that is as it
-    was.
+    It takes two thirds of the time of `draw_without_rendering`, which also goes through
+    all that is drawn.
 
     Args:
       figure: The figure.
     """
-    if not figure.stale:
-        return
-    # Its own draw does no less with a layout that is impossible.
+    # As when it is drawn, a layout that is impossible is left out.
     with contextlib.suppress(ValueError):
         figure.get_layout_engine().execute(figure)
-    figure.stale = False
