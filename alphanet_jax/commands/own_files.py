@@ -175,6 +175,7 @@ def check_flags(values: flags.FlagValues, command: str) -> None:
         path = Path(text)
         if not path.exists():
             raise UserError(f"--{name}: there is no {kind} {text}")
+        files.check_regular(path)
         if path.is_dir() != (kind == "directory"):
             raise UserError(f"--{name}: {text} is not a {kind}")
 
