@@ -57,7 +57,8 @@ def of_jax(error):
         ),
         (
             UnicodeEncodeError("utf-8", "a/f\udcff", 3, 4, "surrogates not allowed"),
-            "a/f\N{REPLACEMENT CHARACTER}: has characters that are not utf-8; rename it",
+            "a/f\N{REPLACEMENT CHARACTER}: has characters that are not utf-8; rename "
+            "it",
         ),
         (
             ZeroDivisionError("division by zero"),
