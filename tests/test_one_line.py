@@ -46,6 +46,10 @@ def of_jax(error):
         ),
         (MemoryError(), "the memory does not suffice (out of memory); see --help"),
         (
+            RuntimeError("can't start new thread"),
+            "the system gives no more threads, or no memory for them; see ulimit -a",
+        ),
+        (
             RecursionError("maximum recursion depth exceeded"),
             "something is nested too deep (maximum recursion depth exceeded); --debug "
             "shows where",

@@ -187,6 +187,9 @@ def _guard(
 def _print_anything() -> None:
     """Makes standard output spell what its encoding does not have."""
     codecs.register_error("alphanet_jax", _spell)
+    for name in ("stdout", "stderr"):  # None where the shell has closed it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     # A stream that somebody put in its place may have no encoding.
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", None) in ("strict", "backslashreplace"):

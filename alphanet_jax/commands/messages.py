@@ -45,6 +45,8 @@ def _say(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return f"the memory does not suffice ({text or 'out of memory'}); see --help"
+    if isinstance(error, RuntimeError) and text.startswith("can't start new thread"):
+        return "the system gives no more threads, or no memory for them; see ulimit -a"
     if isinstance(error, RecursionError):
         return f"something is nested too deep ({text}); --debug shows where"
     if isinstance(error, OSError):
