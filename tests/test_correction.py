@@ -541,11 +541,34 @@ class TestErrors:
             ({"label_names": ["a"]}, "label_names"),
             ({"seeds": 0}, "seeds must be at least 1"),
             ({"n_neighbors": 99}, "n_neighbors must be less than the number of base"),
+            ({"val": np.ones((3, 6))}, "val must be a tuple of features and labels"),
+            ({"test": (1, 2, 3)}, "test must be a tuple of features and labels, got"),
+            ({"method": ["auto"]}, r"method must be text, got \['auto'\]"),
+            ({"method": "auto", "targets": "few >= 9"}, r"targets must be a list, su"),
+            ({"workdir": 5}, "workdir must be a path, got 5"),
+            ({"report": None}, "report must be a function of a line, got None"),
         ],
     )
     def test_names_the_argument(self, changes, message):
         with pytest.raises(UserError, match=message):
             fit(**changes)
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"features": None}, r"train: feats must have shape .*, got \(\)"),
+            ({"features": [[1.0], [1.0, 2.0]]}, "train: feats must be an array: "),
+            ({"labels": None}, r"labels must be a list of integers, got object of sh"),
+            ({"labels": {1, 2}}, r"labels must be a list of integers, got object"),
+            ({"labels": DATA.train.labels + 99}, r"train: labels must be in 0\.\.11"),
+            ({"weight": None}, "classifier: weight must hold floats, got object"),
+            ({"weight": DATA.weight.T}, r"the classifier takes 12; give weight\.T"),
+        ],
+    )
+    def test_arrays_that_splits_are_made_of(self, arrays, message):
+        usual = {"features": DATA.train.features, "labels": DATA.train.labels}
+        with pytest.raises(UserError, match=message):
+            correction.fit(**({"weight": DATA.weight} | usual | arrays))
 
     def test_limits_in_the_wrong_order(self):
         with pytest.raises(
