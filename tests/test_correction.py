@@ -570,6 +570,21 @@ class TestErrors:
         with pytest.raises(UserError, match=message):
             correction.fit(**({"weight": DATA.weight} | usual | arrays))
 
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            ([0, 1], r"labels: 2 labels for \d+ samples"),
+            (
+                DATA.test.labels + 1,
+                r"labels must be in 0\.\.11 .* if classes are",
+            ),
+            (DATA.test.labels / 2, r"labels must be whole numbers, got \d+\.5 in row"),
+        ],
+    )
+    def test_labels_of_a_report(self, fitted, labels, message):
+        with pytest.raises(UserError, match=message):
+            fitted.report(DATA.test.features, labels)
+
     def test_limits_in_the_wrong_order(self):
         with pytest.raises(
             ValueError,

@@ -181,7 +181,8 @@ class TestArgumentsThatAreWrong:
     @pytest.mark.parametrize(
         ("points", "message"),
         [
-            ("rho", "points must be Settings or Points of them, got 'r'"),
+            ("rho", "points must be Settings or Points of them, got 'rho'"),
+            (None, "points must be Settings or Points of them, got None"),
             ([BASE, None], "points must be Settings or Points of them, got None"),
             (Point({"rho": 1}), "points must be Settings or Points of them"),
             (
@@ -193,6 +194,10 @@ class TestArgumentsThatAreWrong:
     def test_points(self, points, message):
         with pytest.raises(UserError, match=message):
             train(points)
+
+    def test_what_is_loaded(self):
+        with pytest.raises(UserError, match="settings must be Settings, such as"):
+            training.load_data("x")
 
     def test_data(self):
         with pytest.raises(UserError, match="data must be a Dataset, got a str"):
