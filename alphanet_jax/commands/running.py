@@ -187,8 +187,12 @@ def own_directory(name: str) -> Path | None:
 
 
 def keep_programs(values: flags.FlagValues) -> None:
-    """Tells JAX where to keep compiled programs."""
+    """Tells JAX where to keep compiled programs, and a GPU which kernels to take."""
     import jax
+
+    from alphanet_jax.experiment import kernels
+
+    kernels.settle()
 
     cache = own_directory(values.compilation_cache)
     if cache is not None:

@@ -93,6 +93,10 @@ class AlphaNetSweep:
             test_row = test.accuracies(right).mean(axis=0)
             best.add(index, val_row, test_row, arrays)
         hits = np.stack(correct)
+        measured = {
+            index: self._measure(index, arrays, products, data, test)
+            for index, arrays in best.by_index().items()
+        }
         return Curve(
             name="alphanet",
             linear=True,
@@ -104,10 +108,7 @@ class AlphaNetSweep:
             test=test.accuracies(hits),
             correct=hits,
             val_correct=np.stack(val_correct),
-            chosen={
-                name: self._measure(best.index[name], arrays, products, data, test)
-                for name, arrays in best.kept.items()
-            },
+            chosen={name: measured[index] for name, index in best.index.items()},
         )
 
     def _train(
@@ -192,7 +193,7 @@ class AlphaNetSweep:
         found, first = [], None
         for logits, predictions in self._runs(arrays, products["test"], data.bias):
             first = predictions == test.labels if first is None else first
-            found.append(measure(logits, predictions, test))
+            found.append(measure([logits], predictions, test))
         if first is None:
             raise UserError("alphanet has no seeds to judge")
         means = {

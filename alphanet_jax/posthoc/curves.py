@@ -29,8 +29,6 @@ __all__ = [
     "products",
 ]
 
-_NUMBERS_IN_CACHE = 2**17
-
 
 class Predicted(NamedTuple):
     """A point, and the classes that it predicts."""
@@ -139,6 +137,21 @@ class SharedProducts:
         )
         return np.where(wins, classes, still.classes)
 
+    def logits(self, outcome: Linear) -> Iterator[np.ndarray]:
+        """Yields the logits of a classifier whose weights are multiples of the given.
+
+        Args:
+          outcome: What a method gave that `rescales`.
+
+        Yields:
+          Logits of some rows, in order, with shape `[m, C]`.
+        """
+        scale = np.asarray(_scale(outcome.weight, self._weight))
+        bias = np.asarray(outcome.bias)
+        size = streaming.rows_at_a_time(len(bias))
+        for start in range(0, len(self._products), size):
+            yield self._products[start : start + size] * scale + bias
+
     def _stay(self, bias: np.ndarray) -> "_Still | None":
         """Returns the best of classes that have kept their bias, if they are most."""
         last, self._last = self._last, bias
@@ -187,18 +200,20 @@ def _best(
     In NumPy, whose argmax takes many numbers at a time, block by block in the cache: a
     point of a curve takes a fraction of what XLA's takes on CPUs.
     """
-    size = products.shape[1] if classes is None else len(classes)
-    block = max(1, _NUMBERS_IN_CACHE // max(1, size))
     best = np.zeros(len(products), np.int32)
     logits = np.zeros(len(products), np.result_type(products, bias))
-    for start in range(0, len(products), block):
-        rows = products[start : start + block]
+
+    def look(place: slice) -> None:
+        rows = products[place]
         if classes is not None:
             rows = np.take(rows, classes, axis=1)
         scores = (rows if scale is None else rows * scale) + bias
         found = scores.argmax(axis=1)
-        best[start : start + block] = found
-        logits[start : start + block] = scores[np.arange(len(found)), found]
+        best[place] = found
+        logits[place] = scores[np.arange(len(found)), found]
+
+    width = products.shape[1] if classes is None else len(classes)
+    streaming.each_block(look, len(products), width=width)
     return best, logits
 
 
