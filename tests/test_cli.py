@@ -399,6 +399,18 @@ def test_output_that_nobody_reads(tmp_path):
         assert process.wait() == 1
 
 
+def test_output_that_the_shell_has_closed(monkeypatch):
+    """`main.py ... >&-`: Python then has None for a stream."""
+    monkeypatch.setattr(sys, "stdout", None)
+    command = types.SimpleNamespace(
+        DESCRIPTION="Prints.",
+        define_flags=lambda values, argv: None,
+        run=lambda values: print("lost"),
+    )
+    assert cli.run_program(command, ["main.py"]) == 0
+    sys.stdout.close()
+
+
 @pytest.mark.parametrize(
     ("encoding", "shown"),
     [

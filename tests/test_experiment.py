@@ -365,6 +365,17 @@ class TestErrors:
             ({"train_batch_size": 0}, "train_batch_size must be at least 1, got 0"),
             ({"pred_scale": 0.0}, "pred_scale must be positive, got 0"),
             ({"pred_scale": float("nan")}, "pred_scale must be positive, got nan"),
+            ({"pred_scale": 1e39}, "pred_scale must be a number that float32 holds"),
+            ({"optim_params": {"lr": 1e300}}, "lr must be a number that float32 holds"),
+            (
+                {"optim_params": {"weight_decay": 1e300}},
+                r"weight_decay must be a number that float32 holds, got 1e\+300",
+            ),
+            (
+                {"lr_sched_params": {"step_size": 1, "gamma": 1e30}},
+                r"gives the learning rate 1.*e\+58 in epoch 3",
+            ),
+            ({"rho": 1e10}, r"r=10000000000.0 asks for .* rows, more than 2147"),
             ({"rho": -1.0}, "r must be a number from 0 on, got -1.0"),
             ({"rho": float("nan")}, "r must be a number from 0 on, got nan"),
             ({"sampler_args": ({"r": "x"},)}, "r must be a number from 0 on, got 'x'"),
