@@ -207,13 +207,16 @@ def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """Runs and watches a process; gives seconds by phase and what it was busy with."""
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "seen.json"
+        # Byte code is kept, as wherever the program is installed.
+        inherited = {**os.environ}
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         begin = time.time()
         subprocess.run(
             [sys.executable, __file__, f"--child={output}", *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=os.environ | environment,
+            env=inherited | environment,
             cwd=directory,
         )
         end = time.time()

@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
     done = subprocess.run(
         [
             *(sys.executable, ROOT / "main.py", QUICKSTART),
-            *(f"--workdir={workdir}", "--compilation_cache=off", *SHORT),
+            *(f"--workdir={workdir}", *SHORT),
         ],
         capture_output=True,
         text=True,
