@@ -9,6 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from alphanet_jax.version import __version__
+
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -119,3 +121,13 @@ def test_a_release_is_tried_with_all_that_is_promised():
     minors = [f"0.{minor}" for minor in range(1, 40)]
     promised = [one for one in minors if asked_jax.specifier.contains(f"{one}.0")]
     assert jax.split() == promised
+
+
+def test_a_release_has_one_version_and_one_date():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"(?m)^## \[(\d\S*)\] - (\d{4}-\d\d-\d\d)$", changes)
+    assert released == sorted(released, key=lambda one: Version(one[0]), reverse=True)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"(?m)^([a-z-]+): ([\d.-]+)$", citation))
+    version, date = fields["version"], fields["date-released"]
+    assert (version, date) == released[0] == (__version__, date)
