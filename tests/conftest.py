@@ -63,7 +63,9 @@ def _keep_programs_of_commands(home, compiled):
     (home / "alphanet_jax").mkdir(exist_ok=True)
     # Several processes may do it at a time.
     with contextlib.suppress(FileExistsError):
-        (home / "alphanet_jax" / "compiled").symlink_to(compiled)
+        (home / "alphanet_jax" / "compiled").symlink_to(
+            os.path.relpath(compiled, home / "alphanet_jax")
+        )
 
 
 def pytest_collection_finish():
