@@ -63,7 +63,9 @@ def _keep_programs_of_commands(home, compiled):
     (home / "alphanet_jax").mkdir(exist_ok=True)
     # Several processes may do it at a time.
     with contextlib.suppress(FileExistsError):
-        (home / "alphanet_jax" / "compiled").symlink_to(compiled)
+        (home / "alphanet_jax" / "compiled").symlink_to(
+            os.path.relpath(compiled, home / "alphanet_jax")
+        )
 
 
 def pytest_collection_finish():
@@ -77,8 +79,9 @@ def pytest_collection_finish():
 
 
 # Linux lets a process have 65,530 mappings of memory, and every compiled program has
-# several. Past that many, JAX dies of it.
-_MOST_MAPPINGS = 20_000
+# several. Past that many, JAX dies of it. A file of tests adds 10,000 at most; 30,000
+# come with about 2 GiB of memory, and what is let go is traced again.
+_MOST_MAPPINGS = 30_000
 
 
 @pytest.fixture(autouse=True, scope="module")
