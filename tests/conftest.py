@@ -158,6 +158,37 @@ def wordnet_reader():
 
 
 @pytest.fixture
+def closed_figures():
+    """Closes all figures after the test."""
+    from alphanet_jax.figures import saving
+
+    saving.check_matplotlib()
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Two runs at two values of rho, one of them in two files."""
+    import made_results
+
+    made_results.make_result(tmp_path / "s/a/result.npz", rho=1.0, seed=0)
+    made_results.make_result(tmp_path / "s/b/result.npz", rho=0.25, seed=5)
+    made_results.make_result(tmp_path / "s/c/result.npz", rho=1.0, seed=9, num_seeds=1)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory):
+    """A dataset on the disk, and results that know it: nearest, cosine and random."""
+    import figure_sources
+
+    return figure_sources.make_real(tmp_path_factory.mktemp("real"))
+
+
+@pytest.fixture
 def drawn():
     """Draws numbers, and closes the figures after the test."""
     import matplotlib.pyplot as plt

@@ -3,25 +3,18 @@
 import csv
 
 import made_results
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from figure_sources import read
 from scipy import stats
 
 from alphanet_jax.commands import cli
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import saving, style
+from alphanet_jax.figures import style
 from alphanet_jax.figures.kinds.alphas import KIND
-from alphanet_jax.figures.numbers import Sources, select
-from alphanet_jax.results import sets as result_sets
-from alphanet_jax.results.datasets import DataFinder
+from alphanet_jax.figures.numbers import select
 
-
-@pytest.fixture(autouse=True)
-def _matplotlib():
-    saving.check_matplotlib()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 @pytest.fixture
@@ -30,11 +23,6 @@ def sources(tmp_path):
     made_results.make_result(tmp_path / "a/result.npz", num_neighbors=2)
     made_results.make_result(tmp_path / "b/result.npz", num_neighbors=3, seed=7)
     return read(tmp_path, "a", "b")
-
-
-def read(root, *names):
-    paths = {name: [root / name / "result.npz"] for name in names}
-    return Sources(result_sets.load_sets(paths), DataFinder())
 
 
 def draw(numbers, name="png", **options):

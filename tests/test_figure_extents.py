@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.text import Text
 
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import KINDS, extents, fitting, load_kind, saving
+from alphanet_jax.figures import KINDS, extents, fitting, load_kind
 from alphanet_jax.figures.numbers import Sources, make_columns
 from alphanet_jax.figures.style import make_style
 from alphanet_jax.results import sets as result_sets
@@ -32,11 +32,7 @@ ALWAYS = {
 WORDS = ("killer whale", "crane", "cassette player", "sea snake", "maillot")
 
 
-@pytest.fixture(autouse=True)
-def _matplotlib():
-    saving.check_matplotlib()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def make_sources(root, size):

@@ -8,26 +8,20 @@ import warnings
 
 import made_data
 import made_results
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from alphanet_jax.commands import cli
 from alphanet_jax.data import loading
 from alphanet_jax.errors import UserError
-from alphanet_jax.figures import saving, style, templates
+from alphanet_jax.figures import style, templates
 from alphanet_jax.figures.embedding import embed
 from alphanet_jax.figures.kinds import template_embedding
 from alphanet_jax.figures.kinds.template_embedding import KIND
 from alphanet_jax.figures.numbers import Sources, select
 from alphanet_jax.results import sets as result_sets
 
-
-@pytest.fixture(autouse=True)
-def _matplotlib():
-    saving.check_matplotlib()
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tools
 
-from alphanet_jax.results import tables
-from alphanet_jax.results.tables import Layout, Row, Table, Value, mean_and_std, render
+from alphanet_jax.results.rendering import Layout, format_table, render
+from alphanet_jax.results.tables import Row, Table, Value, mean_and_std
 
 NAN = Value(math.nan)
 TABLE = Table(
@@ -383,7 +383,7 @@ class TestForPrograms:
 
 class TestFormatTable:
     def test_worked(self):
-        shown = tables.format_table(["A", "Few"], [["long name", "1.0"], ["b", ""]])
+        shown = format_table(["A", "Few"], [["long name", "1.0"], ["b", ""]])
         assert shown.split("\n") == [
             "A          Few",
             "---------  ---",

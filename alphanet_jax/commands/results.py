@@ -11,8 +11,8 @@ from alphanet_jax.errors import UserError
 
 if TYPE_CHECKING:
     from alphanet_jax.results.accuracy_tables import Hits, Metric
+    from alphanet_jax.results.rendering import Layout
     from alphanet_jax.results.sets import ResultFile
-    from alphanet_jax.results.tables import Layout
 
 __all__ = ["DESCRIPTION", "define_flags", "prepare_arguments", "run"]
 
@@ -48,7 +48,7 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
 
 
 def _define_text_flags(values: flags.FlagValues) -> None:
-    from alphanet_jax.results.tables import FORMATS
+    from alphanet_jax.results.rendering import FORMATS
 
     for name, text in (
         ("exp_prefix", "text before the name of every experiment"),
@@ -165,7 +165,7 @@ def _refuse(values: flags.FlagValues, reason: str, *names: str) -> None:
 
 def _format(values: flags.FlagValues) -> str:
     """Returns the format; refuses flags that have no effect with it."""
-    from alphanet_jax.results.tables import WITH_CSV_LINES
+    from alphanet_jax.results.rendering import WITH_CSV_LINES
 
     form = str(values["format"].value)
     if values.for_web:
@@ -187,7 +187,7 @@ def _format(values: flags.FlagValues) -> str:
 
 
 def _layout(values: flags.FlagValues, form: str) -> "Layout":
-    from alphanet_jax.results.tables import WITH_CSV_LINES, Layout
+    from alphanet_jax.results.rendering import WITH_CSV_LINES, Layout
 
     asked = values.print_csv
     return Layout(
@@ -284,7 +284,7 @@ def run(values: flags.FlagValues) -> None:
     _check_accuracy_flags(values)
     out = reading.out_path(values)
 
-    from alphanet_jax.results import accuracy_tables, tables
+    from alphanet_jax.results import accuracy_tables, rendering
 
     found = reading.experiments(values, "rel_exp_paths")
     prefix, suffix = values.exp_prefix or "", values.exp_suffix or ""
@@ -305,7 +305,7 @@ def run(values: flags.FlagValues) -> None:
         heading=values.exp_str,
     )
     try:
-        text = tables.render(made, form, _layout(values, form))
+        text = rendering.render(made, form, _layout(values, form))
     except ValueError as error:
         if form not in ("pandoc", "web"):
             raise

@@ -14,6 +14,7 @@ from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.labels import ends_of_panels, label_axes
 from alphanet_jax.figures.options import LegendOptions
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import CONTEXTS, Style
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def columns_that_fit(
 
 def _fit_xticklabels(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
     """Turns the labels of x ticks as far as they need; the figure grows by it."""
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = figure.canvas.get_renderer()
     more = 0.0
     for axes in all_axes:
@@ -312,7 +313,7 @@ def _thin_log_labels(figure: Any) -> None:
     ]
     if not logs:
         return
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = figure.canvas.get_renderer()
     for place, axis in logs:
         last = -np.inf
@@ -336,7 +337,7 @@ def title_panels(
     The figure grows by these lines. Titles are not yet made safe to draw, and whatever
     takes room at the sides of panels must be there already.
     """
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = figure.canvas.get_renderer()
     width = figure.bbox.width
     more: dict[int, float] = {}
@@ -408,7 +409,7 @@ def finish(
         _fit_xticklabels(figure, all_axes, style)
     if getattr(figure, "_supxlabel", None) or getattr(figure, "_supylabel", None):
         # Beside the middle of panels, not of all that is around them.
-        figure.draw_without_rendering()
+        settle(figure)
         for place, name in enumerate("xy"):
             label = getattr(figure, f"_sup{name}label", None)
             if label is not None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alphanet_jax.figures import wrapping
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 
 __all__ = ["ends_of_panels", "label_axes", "refit_labels"]
@@ -29,7 +30,7 @@ def label_axes(
         else:
             label = getattr(figure, f"sup{axis}label")(text, fontsize="medium")
         labels.append((axis, label, own))
-    figure.draw_without_rendering()
+    settle(figure)
     for axis, label, own in labels:
         _break_label(figure, all_axes, style, axis, label, own=own)
     if style.aspect is not None and len(labels) > 1:
@@ -39,7 +40,7 @@ def label_axes(
 
 def refit_labels(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
     """Breaks the names of axes once more that have no room where panels are now."""
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = wrapping.renderer_of(figure, style)
     for place, axis in enumerate("xy"):
         shared = getattr(figure, f"_sup{axis}label")

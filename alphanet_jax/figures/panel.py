@@ -10,6 +10,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.drawing import SPLIT_TITLES
 from alphanet_jax.figures.numbers import Columns
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 
 __all__ = [
@@ -90,7 +91,7 @@ def spell_splits(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
     """
     import matplotlib as mpl
 
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = wrapping.renderer_of(figure, style)
     gap = 0.5 * mpl.rcParams["legend.fontsize"] * figure.dpi / 72.0
     long = SPLIT_TITLES["medium"]
@@ -293,7 +294,7 @@ def draw_guide(figure: Any, axes: Any, x: str, y: str, style: Style) -> None:
             transform=axes.transAxes,
             clip_on=False,
         )
-    figure.draw_without_rendering()
+    settle(figure)
     width, height = (size / figure.dpi for size in axes.bbox.size)
     pad = 4.0 / 72.0
     for size in (mpl.rcParams["axes.labelsize"], mpl.rcParams["xtick.labelsize"]):

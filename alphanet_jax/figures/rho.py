@@ -9,6 +9,7 @@ from alphanet_jax.config import compare
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import splits
 from alphanet_jax.figures.numbers import make_columns, select
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.datasets import DataFinder
 from alphanet_jax.results.sets import ResultFile, ResultSet
@@ -151,6 +152,6 @@ def relabel_rhos(figure: Any, rhos: Mapping[Any, np.ndarray]) -> None:
       figure: The figure.
       rhos: The values, by the axes that they are on.
     """
-    figure.draw_without_rendering()
+    settle(figure)
     for axes, values in rhos.items():
         label_rhos(axes, values, width=axes.bbox.width / figure.dpi)

@@ -11,6 +11,7 @@ import numpy as np
 from alphanet_jax.figures import wrapping
 from alphanet_jax.figures.extents import text_box
 from alphanet_jax.figures.numbers import Columns, select
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import CONTEXTS, Style
 
 __all__ = [
@@ -163,7 +164,7 @@ def fit_marks(figure: Any, style: Style) -> None:
     """Makes marks smaller in small panels, and leaves out what would be hidden."""
     import matplotlib as mpl
 
-    figure.draw_without_rendering()
+    settle(figure)
     scale = style.scale * CONTEXTS[style.context]
     size = mpl.rcParams["lines.markersize"]
     for axes in figure.axes:

@@ -18,7 +18,7 @@ The modules in the order in which a result goes through them:
 
 from types import MappingProxyType
 
-# Ending of a table's file -> format of `tables.render`.
+# Ending of a table's file -> format of `rendering.render`.
 TABLE_FORMATS = MappingProxyType(
     {"md": "markdown", "tex": "latex", "csv": "csv", "json": "json"}
 )

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from alphanet_jax.paper import TABLE_FORMATS, published
 from alphanet_jax.results.accuracy_tables import FULL_COLUMNS
-from alphanet_jax.results.tables import Row, Table, Value, render, shown_change
+from alphanet_jax.results.rendering import render
+from alphanet_jax.results.tables import Row, Table, Value, shown_change
 
 __all__ = [
     "COLUMNS",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from alphanet_jax.results.importing import import_result
     from alphanet_jax.results.nearest import nearest_others
     from alphanet_jax.results.recomputed import Recomputation
+    from alphanet_jax.results.rendering import FORMATS, Layout, render
     from alphanet_jax.results.schema import SCHEMA, ArraySpec
     from alphanet_jax.results.semantic import semantic_mask, visual_mask
     from alphanet_jax.results.sets import (
@@ -64,15 +65,7 @@ if TYPE_CHECKING:
         load_sets,
         unreadable,
     )
-    from alphanet_jax.results.tables import (
-        FORMATS,
-        Layout,
-        Row,
-        Table,
-        Value,
-        mean_and_std,
-        render,
-    )
+    from alphanet_jax.results.tables import Row, Table, Value, mean_and_std
     from alphanet_jax.results.top_k import top_k_hits
 
 __all__ = [
@@ -137,11 +130,12 @@ _PLACES = {
     "importing": "import_result",
     "nearest": "nearest_others",
     "recomputed": "Recomputation",
+    "rendering": "FORMATS Layout render",
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
     "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting "
     "left_aside load_file load_sets unreadable",
-    "tables": "FORMATS Layout Row Table Value mean_and_std render",
+    "tables": "Row Table Value mean_and_std",
     "top_k": "top_k_hits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}

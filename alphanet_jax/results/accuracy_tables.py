@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from alphanet_jax.errors import printable
-from alphanet_jax.results import accuracy, corrected, tables
+from alphanet_jax.results import accuracy, corrected, rendering, tables
 from alphanet_jax.results.pytorch import recorded_arrays
 from alphanet_jax.results.sets import ResultFile, ResultSet
 from alphanet_jax.results.tables import Row, Table, Value
@@ -210,7 +210,7 @@ def training_table(
     harm = corrected.remark_on_harms(told) or _note_on_test(rows, baseline)
     effect = _note_on_rho(first, made[: len(rows)]) if explain_rho and rows else None
     note = _note_on(controls) if controls else None
-    shown = [tables.render(table, "plain"), effect, note, harm]
+    shown = [rendering.render(table, "plain"), effect, note, harm]
     return "\n".join(filter(None, shown))
 
 

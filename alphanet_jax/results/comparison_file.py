@@ -33,7 +33,7 @@ from typing import Any
 
 from alphanet_jax import files, parsing
 from alphanet_jax.errors import UserError, printable
-from alphanet_jax.results import accuracy, tables
+from alphanet_jax.results import accuracy, rendering, tables
 
 __all__ = ["FILE_NAME", "load", "save", "table", "tables_of"]
 
@@ -226,7 +226,7 @@ def _cells(
 def _table(found: Mapping[str, Any], criterion: str) -> str:
     title, header, rows = _cells(found, criterion)
     rule = "=" * (len(title) + 1)
-    text = f"{title}:\n{rule}\n\n{tables.format_table(header, rows)}"
+    text = f"{title}:\n{rule}\n\n{rendering.format_table(header, rows)}"
     if criterion == "overall":
         text += (
             f"\n\nIntervals of {100 * found['level']:g} % for all differences "

@@ -16,7 +16,7 @@ from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, count_of
 from alphanet_jax.results import predictions, saved_heads
 from alphanet_jax.results.corrected import Head
-from alphanet_jax.results.tables import format_table
+from alphanet_jax.results.rendering import format_table
 
 __all__ = ["Extended", "ExtendedReport"]
 

@@ -38,6 +38,7 @@ from alphanet_jax.figures.panel import (
     set_ticks,
     zero_line,
 )
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import CONTEXTS, Style
 
 __all__ = ["KIND"]
@@ -275,7 +276,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         legend_axes=empty,
     )
     # Among the points, where these are.
-    figure.draw_without_rendering()
+    settle(figure)
     if rows and not beside:
         unit = _size_of_r(style, options) / 72.0 * figure.dpi
         fits = [True] * len(rows)

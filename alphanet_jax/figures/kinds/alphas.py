@@ -13,6 +13,7 @@ from alphanet_jax.figures.kind import Kind
 from alphanet_jax.figures.numbers import Numbers, Sources, make_columns, select
 from alphanet_jax.figures.options import PanelOptions
 from alphanet_jax.figures.panel import zero_line
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 
 __all__ = ["KIND"]
@@ -201,7 +202,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
 
 def _thin_ticks(figure: Any, all_axes: Sequence[Any], style: Style) -> None:
     """Leaves every other tick out where their labels would touch."""
-    figure.draw_without_rendering()
+    settle(figure)
     renderer = wrapping.renderer_of(figure, style)
     for axes in all_axes:
         boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]

@@ -19,6 +19,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import About, PanelOptions
 from alphanet_jax.figures.panel import label_log, spell_splits
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 
 __all__ = ["KIND"]
@@ -176,7 +177,7 @@ def _render(numbers: Numbers, style: Style, options: PanelOptions) -> "drawing.F
     if options.legend_loc != "none":
         shorter.append("")  # the legend says what the line is
     for text in shorter:
-        figure.draw_without_rendering()
+        settle(figure)
         renderer = wrapping.renderer_of(figure, style)
         longest = max(name.get_window_extent(renderer).height for name in names)
         if longest <= all_axes[0].bbox.height:
@@ -281,7 +282,7 @@ def _thin_minor_ticks(all_axes: Sequence[Any]) -> None:
     """Leaves small ticks of sizes out where they would merge: all but 2, 20, 50 ..."""
     from matplotlib import ticker
 
-    all_axes[0].figure.draw_without_rendering()
+    settle(all_axes[0].figure)
     for axes in all_axes:
         ticks = np.sort(axes.yaxis.get_minorticklocs())
         first = np.round(ticks / 10.0 ** np.floor(np.log10(ticks)))

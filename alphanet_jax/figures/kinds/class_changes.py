@@ -20,6 +20,7 @@ from alphanet_jax.figures.numbers import (
 )
 from alphanet_jax.figures.options import COL_WRAP, NoOptions
 from alphanet_jax.figures.panel import note_box, spell_splits, zero_line
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 from alphanet_jax.splits import SPLITS
 
@@ -128,7 +129,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         for axes in all_axes[:-wrap]:
             axes.tick_params(labelbottom=False)
     # Ticks are those of the end before labels are broken into lines beside them.
-    figure.draw_without_rendering()
+    settle(figure)
     _make_room(_line_height(figure), lines, names)
     sharing = f" ({share} a bar)" if share > 1 else ""
     drawing.finish(
@@ -262,9 +263,9 @@ def _write_notes(
     figure: Any, style: Style, lines: Sequence[_Note], names: Sequence[_Note]
 ) -> None:
     """Writes what is at means and at bars, as far as it has room in its panel."""
-    figure.draw_without_rendering()
+    settle(figure)
     with_names = _make_room(_line_height(figure), lines, names)
-    figure.draw_without_rendering()
+    settle(figure)
     placed: dict[Any, list[Any]] = {}
     for note in lines:
         box = _place(figure, style, note, note.text, placed.get(note.axes, []))

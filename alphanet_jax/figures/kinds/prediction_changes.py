@@ -20,6 +20,7 @@ from alphanet_jax.figures.numbers import (
     split_by,
 )
 from alphanet_jax.figures.options import About, PanelOptions
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results import semantic
 from alphanet_jax.results.accuracy import OUTCOMES
@@ -278,7 +279,7 @@ def _render(numbers: Numbers, style: Style, options: _DrawOptions) -> "drawing.F
         legend=options,
         turn_xticklabels=True,
     )
-    figure.draw_without_rendering()
+    settle(figure)
     for axes, pair in labels_of.items():
         for side in pair:
             _keep_apart(figure, axes, side)

@@ -17,6 +17,7 @@ from alphanet_jax.figures.numbers import (
     split_by,
 )
 from alphanet_jax.figures.options import BOOT_SEED, N_BOOT, About, PanelOptions
+from alphanet_jax.figures.settling import settle
 from alphanet_jax.figures.style import Style
 from alphanet_jax.results.accuracy import OUTCOMES
 
@@ -147,7 +148,7 @@ def _make_room(figure: Any, axes: Any, highest: float) -> None:
     """Raises the end of the y axis until numbers above bars are below it."""
     from matplotlib import rcParams
 
-    figure.draw_without_rendering()
+    settle(figure)
     points = axes.get_window_extent().height * 72.0 / figure.dpi
     # A line of small text, and what is below it.
     needed = (0.25 + 0.833 * 1.25) * rcParams["font.size"] / max(points, 1.0)
