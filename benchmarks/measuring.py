@@ -18,6 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from alphanet_jax.experiment import kernels
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
 MIB = 2**20
@@ -164,7 +166,11 @@ def device_name(machine: Mapping[str, Any]) -> str:
 
 
 def new_record(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Begins a record; paths say nothing to others and are left out."""
+    """Begins a record; paths say nothing to others and are left out.
+
+    JAX starts here, on a GPU with the kernels that the commands take.
+    """
+    kernels.settle()
     return {
         "arguments": {
             name: list(value) if isinstance(value, tuple) else value

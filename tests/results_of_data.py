@@ -93,7 +93,8 @@ def train(made, workdir, *more):
         *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
         *("--config.seeds=2", "--config.alphanet.hdims=(4,)"),
         *("--config.training.n_neighbors=2", "--config.training.train_epochs=2"),
-        "--config.training.min_epochs=1",
+        *("--config.training.min_epochs=1", "--config.training.train_batch_size=5"),
+        "--config.training.eval_batch_size=16",
     ]
     assert cli.main(["main.py", *arguments, *more]) == 0
     (path,) = workdir.glob("**/result.npz")

@@ -45,9 +45,10 @@ def arguments(size=3, dtype=np.float32):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
+    monkeypatch.delenv(executables.SWITCH)
     monkeypatch.setattr(executables, "_PLACE", executables._Place())
     monkeypatch.setitem(SCALE, "by", 1 + int.from_bytes(os.urandom(3)) / 2**24)
-    executables.keep_in.__wrapped__(tmp_path)
+    executables.keep_in(tmp_path)
     return tmp_path
 
 
@@ -60,10 +61,16 @@ def call(function=None, times=2, size=3, shift=1.0, **named):
 
 class TestKept:
     def test_nothing_without_a_place(self, place):
-        executables.keep_in.__wrapped__(None)
+        executables.keep_in(None)
         expected = jax.jit(scaled, static_argnums=0)(2, arguments(), shift=1.0)
         found = fresh()(2, arguments(), shift=1.0)
         assert np.array_equal(found[0].first, expected[0].first)
+        assert not list(place.iterdir())
+
+    def test_nothing_where_it_is_switched_off(self, place, monkeypatch):
+        monkeypatch.setenv(executables.SWITCH, "off")
+        executables.keep_in(place)
+        call()
         assert not list(place.iterdir())
 
     def test_is_not_traced_again(self, place):
@@ -129,7 +136,12 @@ class TestSurroundings:
 
         def make(what):
             if what == "file":
-                (package / "room" / "one.py").write_text("x = 12")
+                times = (package / "room" / "one.py").stat()
+                (package / "room" / "one.py").write_text("x = 2")
+                os.utime(
+                    package / "room" / "one.py",
+                    ns=(times.st_atime_ns, times.st_mtime_ns),
+                )
             elif what == "new file":
                 (package / "two.py").write_text("")
             elif what == "flags":
@@ -143,7 +155,7 @@ class TestSurroundings:
                 )
             else:
                 monkeypatch.setattr(executables, "_processor", lambda: ["another"])
-            executables.keep_in.__wrapped__(place)
+            executables.keep_in(place)
 
         yield make
         jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -152,7 +164,7 @@ class TestSurroundings:
         "what", ["file", "new file", "flags", "jax", "library", "processor"]
     )
     def test_others_are_not_believed(self, place, change, what):
-        executables.keep_in.__wrapped__(place)
+        executables.keep_in(place)
         made = call()
         change(what)
         assert call() == made
@@ -163,7 +175,7 @@ class TestSurroundings:
     ])  # fmt: skip
     def test_only_one_cpu_keeps_any(self, place, monkeypatch, name, value):
         monkeypatch.setattr(jax, name, lambda: value)
-        executables.keep_in.__wrapped__(place)
+        executables.keep_in(place)
         call()
         assert not list(place.iterdir())
 
@@ -185,14 +197,14 @@ class TestFiles:
         assert TRACES == [2]
 
     def test_what_jax_has_read_is_not_kept(self, place):
-        executables.keep_in.__wrapped__(None)
+        executables.keep_in(None)
         made = call()  # which JAX keeps
-        executables.keep_in.__wrapped__(place)
+        executables.keep_in(place)
         assert call() == made
         assert not list(place.iterdir())
 
     def test_a_place_that_cannot_be_written(self, place, monkeypatch):
-        executables.keep_in.__wrapped__(place / "a" / "b")
+        executables.keep_in(place / "a" / "b")
         (place / "a").write_text("a file")
         call()
         assert TRACES == [2]
@@ -227,7 +239,8 @@ sys.exit(status)
 
 @pytest.mark.slow
 def test_a_second_command_traces_nothing_and_gets_the_same(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
+    given = {"JAX_COMPILATION_CACHE_DIR", executables.SWITCH}
+    environment = {k: v for k, v in os.environ.items() if k not in given}
     for name, traced in (("one", 1), ("two", 0)):
         done = subprocess.run(
             [

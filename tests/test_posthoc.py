@@ -522,13 +522,13 @@ class TestTable:
         assert ties == (len(np.unique(products)) < 30)  # the test can tell
 
     def test_a_curve_looks_once_for_the_best_of_base_classes(self, small, monkeypatch):
-        widths, real = [], curves._best
+        widths, real = [], curves.winners
 
-        def best(products, bias, *args, **options):
+        def winners(products, bias, **options):
             widths.append(len(bias))
-            return real(products, bias, *args, **options)
+            return real(products, bias, **options)
 
-        monkeypatch.setattr(curves, "_best", best)
+        monkeypatch.setattr(curves, "winners", winners)
         method, rows = METHODS["few_offset"], small["val_features"]
         list(posthoc.curve(method, small, {"val": rows}))
         # The first one, what stays, and then few classes alone; 0 changes nothing.

@@ -363,4 +363,4 @@ def memory_limit(values: flags.FlagValues) -> int | None:
         return None
     if not 0 < given < float("inf"):
         raise UserError(f"--memory_gib must be a positive number, got {given:g}")
-    return int(given * 2**30)
+    return int(min(given, 2.0**30) * 2**30)  # more is as good as no limit

@@ -239,7 +239,7 @@ def load_registry(path: Path) -> dict[str, dict[str, Any]]:
       UserError: If the file is missing or is not TOML with one table a dataset.
     """
     try:
-        tables = parsing.parse_toml(files.decode_text(path.read_bytes()))
+        tables = parsing.parse_toml(files.decode_text(files.read_bytes(path)))
     except OSError as error:
         raise UserError(f"{path}: cannot read registry: {error.strerror}") from None
     except ValueError as error:

@@ -29,7 +29,11 @@ import jax
 
 from alphanet_jax import files
 
-__all__ = ["Kept", "keep_in", "kept"]
+__all__ = ["SWITCH", "Kept", "keep_in", "kept"]
+
+# An environment variable; "off" where functions of this package are put in the place
+# of others, as in tests: executables do not depend on that.
+SWITCH = "ALPHANET_KEEP_EXECUTABLES"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax")
@@ -62,7 +66,7 @@ def keep_in(directory: Path | None) -> None:
     Args:
       directory: Where; of the user's own, as what is there is run. None for nowhere.
     """
-    _PLACE.directory = directory
+    _PLACE.directory = None if os.environ.get(SWITCH) == "off" else directory
     vars(_PLACE).pop("surroundings", None)
 
 
@@ -78,16 +82,15 @@ def _surroundings() -> str:
         for name, value in jax.config.values.items()
         if "cache" not in name
     )
-    # By size and time, as Python itself knows that a file was changed.
+    # Not by their times, which are the same for all files of some wheels.
     for path in sorted(_PACKAGE.rglob("*.py")):
-        status = path.stat()
-        parts.append((str(path), status.st_size, status.st_mtime_ns))
+        parts.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _processor() -> list[Any]:
     """Describes the processor; XLA compiles for what this one can, and has."""
-    found: list[Any] = [platform.machine(), platform.processor(), os.cpu_count()]
+    found: list[Any] = [platform.machine(), os.cpu_count()]
     if hasattr(os, "sched_getaffinity"):
         found.append(len(os.sched_getaffinity(0)))
     with contextlib.suppress(OSError):

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         left_aside,
         load_file,
         load_sets,
+        unreadable,
     )
     from alphanet_jax.results.tables import (
         FORMATS,
@@ -120,6 +121,7 @@ __all__ = [
     "semantic_mask",
     "top_k_hits",
     "training_table",
+    "unreadable",
     "visual_mask",
 ]
 
@@ -138,7 +140,7 @@ _PLACES = {
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
     "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting "
-    "left_aside load_file load_sets",
+    "left_aside load_file load_sets unreadable",
     "tables": "FORMATS Layout Row Table Value mean_and_std render",
     "top_k": "top_k_hits",
 }

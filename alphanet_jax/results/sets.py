@@ -21,6 +21,7 @@ from alphanet_jax.results.finding import (
     find_results,
     group_by_setting,
     left_aside,
+    unreadable,
 )
 from alphanet_jax.results.pytorch import LazyArrays, recorded_arrays
 from alphanet_jax.splits import SPLITS
@@ -37,6 +38,7 @@ __all__ = [
     "left_aside",
     "load_file",
     "load_sets",
+    "unreadable",
     "with_makers",
 ]
 
