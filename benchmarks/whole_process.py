@@ -15,6 +15,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import runpy
 import shutil
 import statistics
@@ -155,6 +156,7 @@ def _listen(programs: dict[str, dict[str, float]]) -> None:
             return
         name = str(kwargs.get("fun_name", "?"))
         name = name.removeprefix("jit(").removesuffix(")")
+        name = re.sub("_[0-9a-f]{6}$", "", name)  # versions, of what is kept
         where = "" if threading.current_thread() is threading.main_thread() else " *"
         entry = programs.setdefault(
             name + where, {"times": 0, "trace": 0.0, "lower": 0.0, "compile": 0.0}

@@ -197,11 +197,21 @@ class TestFiles:
         assert TRACES == [2]
 
     def test_what_jax_has_read_is_not_kept(self, place):
-        executables.keep_in(None)
-        made = call()  # which JAX keeps
+        made = call()
+        (path,) = place.iterdir()
+        path.unlink()
+        assert call() == made  # which JAX has kept, too
+        assert not list(place.iterdir())
+
+    def test_but_what_it_has_of_another_version_does_not_matter(
+        self, place, monkeypatch
+    ):
+        made = call()
+        monkeypatch.setattr(executables, "__version__", "another")
         executables.keep_in(place)
         assert call() == made
-        assert not list(place.iterdir())
+        assert TRACES == [2]
+        assert len(list(place.iterdir())) == 2
 
     def test_a_place_that_cannot_be_written(self, place, monkeypatch):
         executables.keep_in(place / "a" / "b")

@@ -28,6 +28,7 @@ from typing import Any
 import jax
 
 from alphanet_jax import files
+from alphanet_jax.version import __version__
 
 __all__ = ["SWITCH", "Kept", "keep_in", "kept"]
 
@@ -72,8 +73,7 @@ def keep_in(directory: Path | None) -> None:
 
 def _surroundings() -> str:
     """Sums up what programs depend on beside their arguments."""
-    parts: list[Any] = [sys.version, platform.platform(), _processor()]
-    parts += [metadata.version(name) for name in _LIBRARIES]
+    parts: list[Any] = [_versions(), platform.platform(), _processor()]
     parts += sorted(
         item for item in os.environ.items() if item[0].startswith(("XLA_", "JAX_"))
     )
@@ -84,8 +84,15 @@ def _surroundings() -> str:
     )
     # Not by their times, which are the same for all files of some wheels.
     for path in sorted(_PACKAGE.rglob("*.py")):
-        parts.append((str(path), hashlib.sha256(path.read_bytes()).hexdigest()))
+        name = path.relative_to(_PACKAGE).as_posix()
+        parts.append((name, hashlib.sha256(path.read_bytes()).hexdigest()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _versions() -> list[str]:
+    """Lists the versions of all that programs are made with."""
+    libraries = [metadata.version(name) for name in _LIBRARIES]
+    return [sys.version, __version__, *libraries]
 
 
 def _processor() -> list[Any]:
@@ -129,12 +136,11 @@ class Kept:
         static_argnames: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        self._jitted: Any = jax.jit(
-            function,
-            static_argnums=tuple(static_argnums),
-            static_argnames=tuple(static_argnames),
-            **options,
-        )
+        self._options = options | {
+            "static_argnums": tuple(static_argnums),
+            "static_argnames": tuple(static_argnames),
+        }
+        self._jitted: Any = jax.jit(function, **self._options)
         self._numbers, self._names = set(static_argnums), set(static_argnames)
         self._lock = threading.Lock()
         self._ready: dict[Any, Any] = {}
@@ -167,6 +173,7 @@ class Kept:
         """Forgets what was traced and compiled, but for what is kept."""
         self._ready.clear()
         self._jitted.clear_cache()
+        self._to_keep.clear_cache()
 
     def _executable(self, args: Sequence[Any], named: dict[str, Any]) -> Any:
         dynamic = self._dynamic(args, named)
@@ -188,11 +195,26 @@ class Kept:
 
     def _compile(self, path: Path, args: Sequence[Any], named: dict[str, Any]) -> Any:
         with _noticing_hits() as hits:
-            executable = self._jitted.lower(*args, **named).compile()
+            executable = self._to_keep.lower(*args, **named).compile()
         # XLA cannot write out again what it has read.
         if not hits:
             _save(path, executable)
         return executable
+
+    @functools.cached_property
+    def _to_keep(self) -> Any:
+        """The function by another name, by which JAX has not kept it.
+
+        With other versions the name is another: what JAX has read could not be kept.
+        """
+
+        @functools.wraps(self.__wrapped__)
+        def function(*args: Any, **named: Any) -> Any:
+            return self.__wrapped__(*args, **named)
+
+        versions = hashlib.sha256(repr(_versions()).encode()).hexdigest()[:6]
+        function.__name__ = f"{self.__name__}_{versions}"
+        return jax.jit(function, **self._options)
 
     def _dynamic(
         self, args: Sequence[Any], named: dict[str, Any]
