@@ -207,18 +207,17 @@ def child(output: Path, arguments: list[str]) -> None:
 
 def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """Runs and watches a process; gives seconds by phase and what it was busy with."""
+    from measuring import environment as measured_environment
+
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "seen.json"
-        # Byte code is kept, as wherever the program is installed.
-        inherited = {**os.environ}
-        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
         begin = time.time()
         subprocess.run(
             [sys.executable, __file__, f"--child={output}", *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=inherited | environment,
+            env=measured_environment() | environment,
             cwd=directory,
         )
         end = time.time()
