@@ -93,6 +93,11 @@ def _memory(pid: int) -> dict[str, int]:
     return found
 
 
+def environment() -> dict[str, str]:
+    """The environment of a process to measure; byte code is kept, as of a package."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def measure_process(arguments: Sequence[str]) -> dict[str, Any]:
     """Runs a program to its end; gives its seconds, peak memory and phases.
 
@@ -105,7 +110,11 @@ def measure_process(arguments: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryFile("w+") as output:
         clock = time.perf_counter()
         process = subprocess.Popen(
-            arguments, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            arguments,
+            cwd=ROOT,
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         while process.poll() is None:
             for name, value in _memory(process.pid).items():

@@ -14,6 +14,7 @@ from skipping import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 from alphanet_jax import stages
 from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import executables
 from alphanet_jax.results import wordnet
 
 # Shapes are written out: no array is broadcast to another rank without being told to.
@@ -55,6 +56,8 @@ def pytest_configure(config):
     # Who reads a program that another process is writing compiles it, with a warning.
     os.environ["PYTHONWARNINGS"] = f"ignore:{HALF_WRITTEN}"
     config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN}")
+    # Tests put functions in the place of others, which executables are not kept by.
+    os.environ[executables.SWITCH] = "off"
 
 
 def _keep_programs_of_commands(home, compiled):

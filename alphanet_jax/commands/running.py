@@ -190,7 +190,7 @@ def keep_programs(values: flags.FlagValues) -> None:
     """Tells JAX where to keep compiled programs, and a GPU which kernels to take."""
     import jax
 
-    from alphanet_jax.experiment import kernels
+    from alphanet_jax.experiment import executables, kernels
 
     kernels.settle()
 
@@ -200,6 +200,7 @@ def keep_programs(values: flags.FlagValues) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
         compiled.mend_entries(cache, say)
+    executables.keep_in(cache)
 
 
 def _read_ahead(settings: Settings) -> None:

@@ -48,11 +48,11 @@ class Ahead:
 
         Args:
           name: What to wait for.
-          function: The function, from `jax.jit`.
+          function: The function, from `executables.kept`.
           foresee: Makes its arguments as of the call, in the thread; shapes in place of
             arrays will do.
         """
-        self.run(name, lambda: function.lower(*foresee()).compile())
+        self.run(name, lambda: function.make_ready(*foresee()))
 
     def run(self, name: str, compile_it: Callable[[], object]) -> None:
         """Begins to run what compiles a program, or several."""
