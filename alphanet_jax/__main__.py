@@ -7,9 +7,10 @@ from alphanet_jax import stopping
 
 __all__ = ["main"]
 
-# New objects between two looks for garbage. Imports make some hundred thousand, nearly
-# all of which stay: with Python's 700 the looks take a fifth of a second.
-_BETWEEN_LOOKS = 50_000
+# New objects between two looks for garbage. Imports and tracing make 300,000, of which
+# nearly all stay: looks at them take a fifth of a second with Python's 700, and a tenth
+# with 50,000.
+_BETWEEN_LOOKS = 400_000
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from alphanet_jax import parsing
 from alphanet_jax.errors import UserError, printable
 
 __all__ = [
+    "check_regular",
     "decode_text",
     "is_writable",
     "keep_others_out",
@@ -24,6 +25,7 @@ __all__ = [
     "open_npy",
     "open_npz",
     "others_may_write",
+    "read_bytes",
     "read_lines",
     "release_rows",
     "replacing",
@@ -216,6 +218,36 @@ def open_npy(path: Path) -> np.ndarray:
         return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
+def check_regular(path: Path) -> None:
+    """Refuses pipes, devices and sockets, which reading may wait for without end.
+
+    What is not there, and directories, are left to whoever opens them.
+
+    Raises:
+      UserError: If it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError(
+            f"{path}: is a pipe, a device or a socket, not a file; save what comes "
+            "from it to a file"
+        )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+      UserError: If it is a pipe, a device or a socket.
+      OSError: If it cannot be read.
+    """
+    check_regular(path)
+    return path.read_bytes()
+
+
 def decode_text(content: bytes) -> str:
     r"""Decodes text in UTF-8, or in UTF-16 where a byte-order mark says so.
 
@@ -241,7 +273,7 @@ def read_lines(path: Path) -> list[str]:
     """
     try:
         # Not splitlines, to which some characters of names are ends of lines.
-        return decode_text(path.read_bytes()).split("\n")
+        return decode_text(read_bytes(path)).split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -275,6 +307,7 @@ def release_rows(array: np.ndarray, start: int, stop: int) -> None:
 @contextlib.contextmanager
 def _blame(path: Path, kind: str) -> Iterator[None]:
     """Turns whatever reading a file raises into a one-line error that names it."""
+    check_regular(path)
     try:
         yield
     except FileNotFoundError:

@@ -7,12 +7,18 @@ Notation: n samples, C classes, K values of a knob; `...` any leading axes, such
 methods.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from alphanet_jax import streaming
+
 __all__ = [
     "LAMBDAS",
+    "Certainty",
     "calibration_error",
+    "certainty",
     "choose",
     "f1_from_counts",
     "harmonic_mean",
@@ -127,12 +133,76 @@ def worst_classes(acc_per_class: ArrayLike, *, fraction: float = 0.1) -> np.ndar
         return np.asarray(np.where(chosen, ordered, 0.0).sum(-1) / wanted[..., 0])
 
 
-def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
-    most = logits.max(axis=-1)
-    with np.errstate(over="ignore"):  # what is so far below the largest adds 0
-        below = logits - most[..., None]
-    sums = np.exp(below).sum(axis=-1, dtype=np.float64)
-    return np.asarray(most + np.log(sums))
+class Certainty(NamedTuple):
+    """How sure a classifier is of every sample; `...` are leading axes of the logits.
+
+    Attributes:
+      confidence: Probability of the predicted class, with shape `[..., n]`.
+      is_right: Whether that class is the true one, with shape `[..., n]`.
+      losses: Negative logarithm of the probability of the true class, in nats, with
+        shape `[..., n]`.
+    """
+
+    confidence: np.ndarray
+    is_right: np.ndarray
+    losses: np.ndarray
+
+    @property
+    def log_loss(self) -> np.ndarray:
+        """The mean negative log-likelihood (NLL), in nats, with shape `[...]`."""
+        return np.asarray(self.losses.mean(axis=-1))
+
+    def calibration_error(self, *, num_bins: int = 15) -> np.ndarray:
+        """Computes the expected calibration error; see `calibration_error`."""
+        bins = np.ceil(self.confidence * num_bins).astype(int) - 1
+        bins = np.clip(bins, 0, num_bins - 1)
+        num_samples = bins.shape[-1]
+        gaps = np.reshape(self.is_right - self.confidence, (-1, num_samples))
+        sums = [
+            np.bincount(places, weights=row, minlength=num_bins)
+            for places, row in zip(bins.reshape(gaps.shape), gaps, strict=True)
+        ]
+        errors = np.abs(sums).sum(axis=-1) / num_samples
+        return np.asarray(errors.reshape(bins.shape[:-1]))
+
+
+def certainty(logits: np.ndarray, labels: np.ndarray) -> Certainty:
+    """Computes how sure a classifier is of every sample, reading its logits once.
+
+    Args:
+      logits: Logits, with shape `[..., n, C]`.
+      labels: True classes, with shape `[n]`.
+
+    Returns:
+      What loss and calibration are made of; of samples that were looked at apart, parts
+      can be put together.
+
+    Examples:
+      >>> found = certainty(np.zeros((1, 4)), np.array([2]))  # all classes alike
+      >>> float(found.confidence[0]), bool(found.is_right[0])
+      (0.25, False)
+    """
+    shape, num_classes = logits.shape[:-1], logits.shape[-1]
+    rows = np.reshape(logits, (-1, num_classes))
+    classes = np.broadcast_to(labels, shape).reshape(-1)
+    confidence, losses = np.zeros(len(rows)), np.zeros(len(rows))
+    is_right = np.zeros(len(rows), bool)
+
+    def look(place: slice) -> None:
+        block, own = rows[place], classes[place]
+        first = np.arange(len(block))
+        best = block.argmax(axis=1)
+        most = block[first, best]
+        with np.errstate(over="ignore"):  # what is so far below the largest adds 0
+            below = block - most[:, None]
+        sums = np.exp(below).sum(axis=1, dtype=np.float64)
+        log_sums = most + np.log(sums)
+        confidence[place] = np.exp(most - log_sums)
+        losses[place] = log_sums - block[first, own]
+        is_right[place] = best == own
+
+    streaming.each_block(look, len(rows), width=num_classes)
+    return Certainty(*(part.reshape(shape) for part in (confidence, is_right, losses)))
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -149,10 +219,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
       >>> float(log_loss(np.zeros((1, 4)), np.array([2])).round(4))  # log 4
       1.3863
     """
-    target = np.take_along_axis(
-        logits, labels.reshape((1,) * (logits.ndim - 2) + (-1, 1)), axis=-1
-    )
-    return np.asarray((_log_sum_exp(logits) - target[..., 0]).mean(axis=-1))
+    return certainty(logits, labels).log_loss
 
 
 def calibration_error(
@@ -172,17 +239,7 @@ def calibration_error(
     Returns:
       Errors as fractions, with shape `[...]`.
     """
-    confidence = np.exp(logits.max(axis=-1) - _log_sum_exp(logits))
-    correct = logits.argmax(axis=-1) == labels
-    bins = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.reshape(correct - confidence, (-1, len(labels)))
-    flat = bins.reshape(gaps.shape)
-    sums = [
-        np.bincount(places, weights=row, minlength=num_bins)
-        for places, row in zip(flat, gaps, strict=True)
-    ]
-    errors = np.abs(sums).sum(axis=-1) / len(labels)
-    return np.asarray(errors.reshape(logits.shape[:-2]))
+    return certainty(logits, labels).calibration_error(num_bins=num_bins)
 
 
 def tradeoff_value(accuracies: ArrayLike, weight: float) -> np.ndarray:

@@ -94,8 +94,10 @@ def add_classes(
     own = None if weight is None else _check_rows(before, new, weight, bias)
     if own is None and bias is not None:
         raise UserError("bias is given, but no weight; give both, or none of them")
-    if not np.isfinite(offset):
-        raise UserError(f"offset must be a finite number, got {offset}")
+    with np.errstate(over="ignore"):
+        shift = np.float32(offset)
+    if not np.isfinite(shift):
+        raise UserError(f"offset must be a finite number in float32, got {offset}")
     known = _Known.of(correction, before, train, report)
     if combine is None:
         combine = own is not None and known.has_network
@@ -108,7 +110,7 @@ def add_classes(
         before=before,
         head=Head(
             np.concatenate([before.weight, made.head.weight]),
-            np.concatenate([before.bias, made.head.bias + np.float32(offset)]),
+            np.concatenate([before.bias, made.head.bias + shift]),
         ),
         splits={**correction.splits, "new": new.ids},
         names=(*old_names, *new.names),
@@ -173,6 +175,9 @@ def _check_samples(
         )
     ids = np.arange(num_classes, num_classes + wanted)
     listed = tuple(map(str, ids if names is None else names))
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if twice:
+        raise UserError(f"names: {twice[0]!r} is the name of several new classes")
     means = streaming.class_means(rows, truth, num_classes=wanted)
     return _New(rows, truth, counts, means, listed, ids)
 

@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_MOST_ROWS = 2**31 - 1  # of an epoch: they are counted in int32
+
+
 class Pool(NamedTuple):
     """The training rows of a split, grouped by class."""
 
@@ -258,6 +261,11 @@ def make_samplers(
         if not number or not 0 <= r < math.inf:
             raise ValueError(f"{name}: r must be a number from 0 on, got {r!r}.")
         own = np.asarray(counts[kind.split])
+        wanted = float(few_counts.sum()) * float(r)
+        if kind.per == "rows" and wanted >= _MOST_ROWS:
+            raise ValueError(
+                f"{name}: r={r!r} asks for {wanted:.3g} rows, more than {_MOST_ROWS}."
+            )
         if kind.per == "rows":
             amount = capacity = int(few_counts.sum() * r)
         elif kind.per == "classes":

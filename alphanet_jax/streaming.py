@@ -3,6 +3,7 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,6 +17,7 @@ __all__ = [
     "ahead",
     "all_finite",
     "class_means",
+    "each_block",
     "float_chunks",
     "row_chunks",
     "rows_at_a_time",
@@ -26,6 +28,8 @@ _T = TypeVar("_T")
 _CHUNK_BYTES = 32 * 2**20
 _MIN_ROWS, _MAX_ROWS = 256, 4096
 _NUMBERS_IN_CACHE = 2**17  # of float64, in that of one core
+_NUMBERS_FOR_THREADS = 2**22  # fewer are looked at sooner than threads begin
+_MOST_THREADS = 8
 
 
 def rows_at_a_time(num_features: int) -> int:
@@ -75,6 +79,41 @@ def all_finite(rows: np.ndarray) -> bool:
     block = max(1, _NUMBERS_IN_CACHE // max(1, rows[:1].size))
     starts = range(0, len(rows), block)
     return all(np.isfinite(rows[start : start + block]).all() for start in starts)
+
+
+def each_block(work: Callable[[slice], None], num_rows: int, *, width: int) -> None:
+    """Does something with all rows of a table: blocks that fit a cache, in threads.
+
+    NumPy holds no lock of Python's while it computes, so blocks of different rows are
+    computed at once, each by one thread.
+
+    Args:
+      work: Called with slices of rows, each row once; writes what it finds to rows of
+        its own.
+      num_rows: Number of rows n.
+      width: Numbers in a row.
+
+    Examples:
+      >>> table, sums = np.arange(6.0).reshape(3, 2), np.zeros(3)
+      >>> def add(rows):
+      ...     sums[rows] = table[rows].sum(axis=1)
+      >>> each_block(add, 3, width=2)
+      >>> sums.tolist()
+      [1.0, 5.0, 9.0]
+    """
+    block = max(1, _NUMBERS_IN_CACHE // max(1, width))
+
+    def do(begin: int, end: int) -> None:
+        for start in range(begin, end, block):
+            work(slice(start, min(start + block, end)))
+
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    if threads == 1 or num_rows * width < _NUMBERS_FOR_THREADS:
+        do(0, num_rows)
+        return
+    ends = np.linspace(0, num_rows, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads, thread_name_prefix="blocks") as pool:
+        list(pool.map(do, ends[:-1], ends[1:]))
 
 
 def row_chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -215,6 +215,9 @@ def train_epoch(
 
     # A bound that is no constant: fewer steps need no other program.
     steps = most if num_steps is None else jnp.minimum(num_steps, most)
-    losses = jnp.full(most, jnp.nan, jnp.asarray(table.base_logsumexp).dtype)
+    # NaN, made from what differs between runs: under `vmap` the loop then knows from
+    # the start what has an axis of runs, and need not be traced again to find out.
+    nan = jnp.asarray(jnp.nan, jnp.asarray(table.base_logsumexp).dtype)
+    losses = jnp.where(batches.valid[:, 0], nan, nan)
     state, losses = jax.lax.fori_loop(0, steps, step, (state, losses))
     return state, losses

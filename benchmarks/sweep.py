@@ -295,6 +295,7 @@ def measure_grid(args: argparse.Namespace, record: dict[str, Any]) -> None:
         jax.clear_caches()  # a process of its own would have to compile, too
         settings = _with_precision(settings, args.precision[0])
         ran = run_settings(dataset, settings, args.seeds, memory_limit=limit)
+        say(f"{part.name}: {ran.num_runs} runs, {ran.seconds['all']:.1f} s after load")
         record["parts"].append(
             {
                 "name": part.name,

@@ -15,6 +15,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import runpy
 import shutil
 import statistics
@@ -155,6 +156,7 @@ def _listen(programs: dict[str, dict[str, float]]) -> None:
             return
         name = str(kwargs.get("fun_name", "?"))
         name = name.removeprefix("jit(").removesuffix(")")
+        name = re.sub("_[0-9a-f]{6}$", "", name)  # versions, of what is kept
         where = "" if threading.current_thread() is threading.main_thread() else " *"
         entry = programs.setdefault(
             name + where, {"times": 0, "trace": 0.0, "lower": 0.0, "compile": 0.0}
@@ -205,6 +207,8 @@ def child(output: Path, arguments: list[str]) -> None:
 
 def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """Runs and watches a process; gives seconds by phase and what it was busy with."""
+    from measuring import environment as measured_environment
+
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "seen.json"
         begin = time.time()
@@ -213,7 +217,7 @@ def watch(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=os.environ | environment,
+            env=measured_environment() | environment,
             cwd=directory,
         )
         end = time.time()

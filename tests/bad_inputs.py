@@ -199,6 +199,14 @@ def a_directory(name):
     return change
 
 
+def a_pipe(name):
+    def change():
+        os.remove(name)
+        os.mkfifo(name)
+
+    return change
+
+
 def copied(name, other):
     return lambda: shutil.copy(name, other)
 
@@ -238,8 +246,8 @@ SETTINGS = (
     ("training.train_epochs", -1), ("training.train_epochs", 10**9),
     ("training.min_epochs", 0),
     ("rho", -1), ("rho", "nan"), ("rho", "inf"), ("rho", "a"), ("rho", "()"),
-    ("rho", "(0.1, 0.1)"), ("rho", "(0.1, 'a')"),
-    ("pred_scale", 0), ("pred_scale", "nan"), ("pred_scale", -1),
+    ("rho", "(0.1, 0.1)"), ("rho", "(0.1, 'a')"), ("rho", 1e300),
+    ("pred_scale", 1e300), ("pred_scale", 0), ("pred_scale", "nan"), ("pred_scale", -1),
     ("selection", "first"), ("precision", "low"),
     ("alphanet.hdims", "()"), ("alphanet.hdims", "(0,)"),
     ("alphanet.hdims", "('a',)"), ("alphanet.hact", "nothing"),
@@ -247,6 +255,7 @@ SETTINGS = (
     ("training.nn_dist", "manhattan"),
     (f"{OPTIM}_cls", "Adamm"), (f"{OPTIM}_params", "lr"), (f"{OPTIM}_params", "lr=a"),
     (f"{OPTIM}_params", "lr=-1"), (f"{OPTIM}_params", "lr=NaN"),
+    (f"{OPTIM}_params", "lr=1e300"),
     (f"{OPTIM}_params", "lr=0.1,momentum=0.9"), (f"{OPTIM}_params", "betas=[0.9]"),
     (f"{OPTIM}_params", "lr=" + DEEP),
     (f"{SCHEDULE}_cls", "Step"), (f"{SCHEDULE}_params", "step_size=0"),
@@ -333,6 +342,7 @@ OWN = {
     "head.npz is empty": texts("head.npz", ""),
     "head.npz is text": texts("head.npz", "hello"),
     "head.npz is a directory": a_directory("head.npz"),
+    "head.npz is a pipe": a_pipe("head.npz"),
 }
 LISTS = {
     "a class in two splits": split(few="5\n6\n7\n4\n"),

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from skipping import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 
 from alphanet_jax import stages
 from alphanet_jax.errors import UserError
+from alphanet_jax.experiment import executables
 from alphanet_jax.results import wordnet
 
 # Shapes are written out: no array is broadcast to another rank without being told to.
@@ -30,16 +32,23 @@ def pytest_configure(config):
 
     JAX keeps to the first directory that a process compiles with, so this one is used
     whatever commands say that run inside the tests' processes; processes that tests
-    start find it in their environment. `--cache-clear` empties it.
+    start find it in their environment, and commands among them where they keep theirs.
+    `--cache-clear` empties it.
     """
     # So many objects of JAX stay that looking for garbage takes 7 % of the time.
     gc.set_threshold(50_000, 20, 50)
     if os.environ.get("ALPHANET_TESTS_HIDE_TOOLS"):
         tools.hide(Path(config.cache.mkdir("programs")))
+    compiled = config.cache.mkdir("compiled")
+    compiled.chmod(0o700)  # commands use none that others may write to
+    _keep_programs_of_commands(config.cache.mkdir("home"), compiled)
     options = {
-        "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
+        "jax_compilation_cache_dir": str(compiled),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
+        # Or the directory that a command names would be part of every program's key,
+        # for what GPUs keep in it: no test would find what another has compiled.
+        "jax_persistent_cache_enable_xla_caches": "none",
     }
     for name, value in options.items():
         jax.config.update(name, value)
@@ -47,17 +56,35 @@ def pytest_configure(config):
     # Who reads a program that another process is writing compiles it, with a warning.
     os.environ["PYTHONWARNINGS"] = f"ignore:{HALF_WRITTEN}"
     config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN}")
+    # Tests put functions in the place of others, which executables are not kept by.
+    os.environ[executables.SWITCH] = "off"
+
+
+def _keep_programs_of_commands(home, compiled):
+    """Makes a home for caches, in which compiled programs are those of all tests."""
+    os.environ["XDG_CACHE_HOME"] = str(home)
+    (home / "alphanet_jax").mkdir(exist_ok=True)
+    # Several processes may do it at a time.
+    with contextlib.suppress(FileExistsError):
+        (home / "alphanet_jax" / "compiled").symlink_to(
+            os.path.relpath(compiled, home / "alphanet_jax")
+        )
 
 
 def pytest_collection_finish():
-    """Leaves what has been imported out of every search for garbage."""
+    """Leaves what has been imported out of every search for garbage.
+
+    And compiles something, before a command may that has a directory of its own.
+    """
+    jax.block_until_ready(jax.jit(lambda: 0)())
     gc.collect()
     gc.freeze()
 
 
 # Linux lets a process have 65,530 mappings of memory, and every compiled program has
-# several. Past that many, JAX dies of it.
-_MOST_MAPPINGS = 20_000
+# several. Past that many, JAX dies of it. A file of tests adds 10,000 at most; 30,000
+# come with about 2 GiB of memory, and what is let go is traced again.
+_MOST_MAPPINGS = 30_000
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -105,6 +132,21 @@ def x64():
     """Lets JAX compute in float64 for the length of a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compiled():
+    """Lists the names of what is compiled, or read from what was."""
+    names = []
+
+    def listen(event, duration, **more):
+        del duration
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(more.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="session")

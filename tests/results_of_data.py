@@ -12,6 +12,17 @@ from alphanet_jax.commands import cli
 from alphanet_jax.config.fields import default_config
 from alphanet_jax.data.loading import load_dataset
 
+# Two epochs. Programs of these sizes are compiled once, for many tests.
+SHORT = (
+    "--config.seeds=2",
+    "--config.alphanet.hdims=(4,)",
+    "--config.training.n_neighbors=2",
+    "--config.training.train_epochs=2",
+    "--config.training.min_epochs=1",
+    "--config.training.train_batch_size=5",
+    "--config.training.eval_batch_size=16",
+)
+
 
 def config_of(made, **fields):
     config = default_config()
@@ -91,9 +102,7 @@ def train(made, workdir, *more):
     arguments = [
         *(f"--config={config}", f"--workdir={workdir}", "--config.dataset=made"),
         *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
-        *("--config.seeds=2", "--config.alphanet.hdims=(4,)"),
-        *("--config.training.n_neighbors=2", "--config.training.train_epochs=2"),
-        "--config.training.min_epochs=1",
+        *SHORT,
     ]
     assert cli.main(["main.py", *arguments, *more]) == 0
     (path,) = workdir.glob("**/result.npz")

@@ -37,8 +37,13 @@ L2 = convex_head.default_l2(len(COUNTS))
 
 def on_a_line(*places):
     """Discriminants of one dimension; shrunk means are a half of those observed."""
-    means = np.array(places, np.float64)[:, None]
-    return Discriminants(np.eye(1), np.ones(1), 2 * means, means)
+    return half_shrunk(np.array(places, np.float64)[:, None])
+
+
+def half_shrunk(places):
+    """Discriminants whose shrunk means, halves of those observed, are given."""
+    dims, ones = places.shape[1], np.ones(len(places))
+    return Discriminants(np.eye(dims), np.ones(dims), 2 * places, ones)
 
 
 def logits(head, features):
@@ -66,9 +71,7 @@ class TestNeighborhood:
         """A few at a time, as all pairs would be."""
         monkeypatch.setattr(neighborhood, "_CLASSES_AT_A_TIME", 7)
         places, counts = rng.normal(size=(40, 3)) + 100, rng.integers(1, 50, 40)
-        found = find_neighborhood(
-            Discriminants(np.eye(3), np.ones(3), places, places), counts
-        )
+        found = find_neighborhood(half_shrunk(places), counts)
         classes, coupling = plus_oracle.neighborhood(places, counts, 5)
         np.testing.assert_array_equal(found.classes, classes)
         np.testing.assert_allclose(found.matrix(), coupling, rtol=1e-6)
@@ -146,7 +149,7 @@ class TestBorrowingOfNew:
         """Of several dimensions, and five neighbors, as is usual."""
         places, counts = rng.normal(size=(12, 3)), rng.integers(1, 90, 12)
         new, new_counts = rng.normal(size=(4, 3)), np.array([0, 3, 20, 100])
-        found = Discriminants(np.eye(3), np.ones(3), places + 1, places)
+        found = half_shrunk(places)
         classes, coefficients = borrowing_of_new(found, counts, new, new_counts)
         between = ((places[:, None] - places) ** 2).sum(axis=2)
         width = np.median(np.sort(between, axis=1)[:, 1:6]) / 2

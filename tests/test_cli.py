@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
     done = subprocess.run(
         [
             *(sys.executable, ROOT / "main.py", QUICKSTART),
-            *(f"--workdir={workdir}", "--compilation_cache=off", *SHORT),
+            *(f"--workdir={workdir}", *SHORT),
         ],
         capture_output=True,
         text=True,
@@ -397,6 +397,18 @@ def test_output_that_nobody_reads(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_output_that_the_shell_has_closed(monkeypatch):
+    """`main.py ... >&-`: Python then has None for a stream."""
+    monkeypatch.setattr(sys, "stdout", None)
+    command = types.SimpleNamespace(
+        DESCRIPTION="Prints.",
+        define_flags=lambda values, argv: None,
+        run=lambda values: print("lost"),
+    )
+    assert cli.run_program(command, ["main.py"]) == 0
+    sys.stdout.close()
 
 
 @pytest.mark.parametrize(

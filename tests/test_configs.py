@@ -391,6 +391,13 @@ def drop(key: str) -> str:
             "{entry}: unknown key 'classifer_file'; did you mean 'classifier_file' or "
             "'classifier_key' or 'classifier_loader'?",
         ),
+        (
+            ORIGINAL + "unlike = 1\n",
+            "{entry}: unknown key 'unlike'; known are "
+            + ", ".join(
+                repr(f.name) for f in dataclasses.fields(registry.DatasetEntry)[1:]
+            ),
+        ),
         (drop("feature_files_dir"), "{entry}: feature_files_dir is missing"),
         (drop("classifier_file"), "{entry}: classifier_file is missing"),
         (
@@ -409,6 +416,10 @@ def drop(key: str) -> str:
         (
             ORIGINAL + "synsets_file = []\n",
             "{entry}: synsets_file must be a non-empty string, got []",
+        ),
+        (
+            ORIGINAL + 'synsets_file = "a\\u0000b"\n',
+            "{entry}: synsets_file must be without a zero byte, got 'a\\x00b'",
         ),
         (
             ORIGINAL + 'datagrps = "train"\n',

@@ -6,6 +6,7 @@ import sys
 import made_data
 import numpy as np
 import pytest
+import results_of_data
 from test_experiment import SETTINGS, make_dataset
 
 from alphanet_jax import comparison, posthoc
@@ -162,9 +163,7 @@ def test_real_command(tmp_path, monkeypatch, capsys, flags):
     command = [
         *("alphanet", "train", "--config=default", "--config.dataset=made"),
         *(f"--config.registry={made.registry}", f"--config.data_root={made.root}"),
-        *("--config.seeds=1", "--config.training.train_epochs=1"),
-        *("--config.training.min_epochs=1", "--config.training.n_neighbors=2"),
-        f"--workdir={tmp_path / 'w'}",
+        *(*results_of_data.SHORT, f"--workdir={tmp_path / 'w'}"),
         *flags,
     ]
     for _ in range(2):  # also where it is done already

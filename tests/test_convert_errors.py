@@ -681,7 +681,7 @@ def test_error(name, made, out, converted):
         (["--groups=../m/val"], "groups of samples must have plain names, got '../m/"),
         (["--groups=val,/val"], "groups of samples must have plain names, got '/val'"),
         (["extra"], "unexpected argument 'extra'; see --help"),
-        (["--out={root}/datasets.toml"], "{root}/datasets.toml: File exists"),
+        (["--out={root}/datasets.toml"], "{root}/datasets.toml is a file; choose"),
         (["--out={root}/datasets.toml/x"], "toml is a file; name a file elsewhere"),
         (["--out=/dev/null/x"], "/dev/null is a file; name a file elsewhere"),
     ],

@@ -108,6 +108,10 @@ def test_other_things_than_arrays(name, good_files):
     with pytest.raises(UserError, match=r"not a readable .* \(Is a directory\)$"):
         reader(name)(path)
     path.rmdir()
+    os.mkfifo(path)  # nothing ever comes from it
+    with pytest.raises(UserError, match=f"{path}: is a pipe, a device or a socket"):
+        reader(name)(path)
+    path.unlink()
     path.write_bytes(b"")
     with pytest.raises(UserError, match="not a readable"):
         reader(name)(path)

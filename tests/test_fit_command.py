@@ -186,6 +186,14 @@ def test_the_best_point_of_a_sweep(made, capsys):
             [*FILES, "--workdir=w", "--config.training.test_datagrp=exam"],
             "--config.training.test_datagrp=NAME",
         ),
+        (
+            [*FILES, "--workdir=w/v", "--config.pred_scale=1e300"],
+            "pred_scale must be a number that float32 holds, got 1e+300",
+        ),
+        (
+            [*FILES, "--workdir=w/v", "--memory_gib=1e300", "--config.rho=1e300"],
+            "ClassBalancedBaseSampler: r=1e+300 asks for 2.4e+301 rows",
+        ),
     ],
 )
 def test_mistakes(made, capsys, arguments, message):

@@ -16,8 +16,8 @@ PACKAGE = Path(alphanet_jax.__file__).parent
 LAYERS = [
     ["errors", "version", "parsing", "stages"],
     ["hashing", "files", "bundled", "outputs", "scratch", "stopping"],
-    ["splits", "streaming", "measures", "staging"],
-    ["lookup"],
+    ["splits", "streaming", "staging"],
+    ["measures", "lookup"],
     ["config"],
     ["nn_search"],
     ["scores", "sampling", "model", "posthoc"],

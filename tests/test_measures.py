@@ -6,7 +6,7 @@ import numpy as np
 import oracle
 import pytest
 
-from alphanet_jax import measures
+from alphanet_jax import measures, streaming
 
 
 @pytest.fixture
@@ -111,6 +111,23 @@ class TestCalibrationError:
         for bins, wanted in ((2, 0.6), (1, 0.0)):
             found = measures.calibration_error(logits, labels, num_bins=bins)
             assert found == pytest.approx(wanted, abs=1e-12)
+
+
+class TestCertainty:
+    def test_in_parts_and_in_threads(self, monkeypatch, rng):
+        logits, labels = rng.normal(size=(90, 6)), rng.integers(6, size=90)
+        whole = measures.certainty(logits, labels)
+        monkeypatch.setattr(streaming, "_NUMBERS_FOR_THREADS", 1)
+        monkeypatch.setattr(streaming, "_NUMBERS_IN_CACHE", 24)
+        monkeypatch.setattr(streaming.os, "cpu_count", lambda: 3)
+        for start in (0, 1, 50):
+            some = measures.certainty(logits[start:], labels[start:])
+            for part, of_whole in zip(some, whole, strict=True):
+                np.testing.assert_array_equal(part, of_whole[start:])
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(whole.confidence, shares.max(axis=1))
+        np.testing.assert_allclose(whole.losses, -np.log(shares[range(90), labels]))
+        np.testing.assert_array_equal(whole.is_right, shares.argmax(axis=1) == labels)
 
 
 class TestTradeoff:

@@ -1,5 +1,7 @@
 """Whatever goes wrong in a command, one line says so, and the status is not zero."""
 
+import os
+import signal
 import types
 
 import pytest
@@ -44,6 +46,10 @@ def of_jax(error):
         ),
         (MemoryError(), "the memory does not suffice (out of memory); see --help"),
         (
+            RuntimeError("can't start new thread"),
+            "the system gives no more threads, or no memory for them; see ulimit -a",
+        ),
+        (
             RecursionError("maximum recursion depth exceeded"),
             "something is nested too deep (maximum recursion depth exceeded); --debug "
             "shows where",
@@ -52,6 +58,11 @@ def of_jax(error):
             UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
             "text that cannot be read or written ('utf-8' codec can't decode byte 0xff "
             "in position 0: invalid start byte)",
+        ),
+        (
+            UnicodeEncodeError("utf-8", "a/f\udcff", 3, 4, "surrogates not allowed"),
+            "a/f\N{REPLACEMENT CHARACTER}: has characters that are not utf-8; rename "
+            "it",
         ),
         (
             ZeroDivisionError("division by zero"),
@@ -89,6 +100,61 @@ def test_of_jax(capsys, monkeypatch):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: JAX: ")
     assert line.endswith("; JAX_PLATFORMS is 'cpu'; --debug shows where")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "--features=no\nsuch", "--classifier=x", "--workdir=w"],
+        ["inspect", "no\nsuch"],
+        ["results", "--base_res_dir=no\nsuch"],
+        ["export", "--result", "no\nsuch", "--out=x.npz"],
+    ],
+)
+def test_a_line_break_in_an_argument(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["alphanet", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no\N{REPLACEMENT CHARACTER}such" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "--features=.", "--classifier=pipe", "--workdir=w"],
+        ["fit", "--features=.", "--classifier=/dev/zero", "--workdir=w"],
+        ["fit", "--features=.", "--classifier=f", "--label_names=pipe", "--workdir=w"],
+        ["inspect", "pipe"],
+        ["inspect", "pipe.npz"],
+        ["train", "--config=quickstart", "--config.registry=pipe", "--workdir=w"],
+        ["results", "--base_res_dir=pipe"],
+        ["export", "--result=pipe", "--out=x.npz"],
+        ["export", "--result=pipe.pth", "--out=x.npz"],
+        ["import", "--result=pipe.pth", "--workdir=w"],
+        ["report", "--compare=pipe", "--out=r"],
+        ["plot", "tradeoff", "--compare=pipe", "--out=x.png"],
+    ],
+    ids=" ".join,
+)
+def test_pipes_are_not_waited_for(capsys, tmp_path, monkeypatch, arguments):
+    """Nothing writes to them: who reads would wait without end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "cache"))
+    for name in ("pipe", "pipe.npz", "pipe.pth"):
+        os.mkfifo(name)
+    (tmp_path / "f").touch()
+    signal.alarm(60)  # ends the process
+    assert cli.main(["alphanet", *arguments]) == 1
+    signal.alarm(0)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "f",
+        "pipe",
+        "pipe.npz",
+        "pipe.pth",
+    ]
 
 
 @pytest.mark.parametrize(

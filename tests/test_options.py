@@ -136,7 +136,6 @@ class TestSamplers:
     def test_all_are_here(self):
         names = [name for classes, _ in COMBINATIONS for name in classes]
         assert sorted(names) == sorted(SAMPLERS)
-        assert len(names) == 13
 
     @pytest.mark.parametrize(
         ("classes", "args"),
@@ -146,7 +145,9 @@ class TestSamplers:
         ],
     )
     def test_rows_of_the_right_splits(self, ok, problems, classes, args):
-        ok(**{CLASSES: classes, ARGS: args, "rho": 0.75})
+        # One batch an epoch: the program of training is the same for all samplers.
+        whole = {"training.train_batch_size": 64}
+        ok(**{CLASSES: classes, ARGS: args, "rho": 0.75, **whole})
         (problem,) = problems
         labels = problem.dataset.train.labels
         num_few = np.isin(labels, made_data.SPLITS["few"]).sum()
@@ -271,7 +272,7 @@ class TestByName:
 
     @pytest.mark.slow
     def test_activations(self, ok):
-        names = ("elu", "squareplus")
+        names = ("leaky_relu", "squareplus")  # the usual one, and one by its name
         found = [ok(**{"alphanet.hact": name})["alphas"] for name in names]
         assert np.abs(found[0] - found[1]).max() > 1e-3
 

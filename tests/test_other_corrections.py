@@ -247,7 +247,7 @@ def test_settings_of_training_are_told_apart(made, tmp_path):
     from alphanet_jax.results import sets
 
     fit(made, "few_offset", workdir=tmp_path / "a", name="x")
-    fit(made, "alphanet", workdir=tmp_path / "b", name="x", seeds=1, train_epochs=2)
+    fit(made, "alphanet", workdir=tmp_path / "b", name="x", seeds=1, train_epochs=0)
     paths = sets.find_results(tmp_path)
     assert len(sets.group_by_setting(paths, tmp_path)) == 2
     loaded = sets.load_sets({"a": [paths[0]], "b": [paths[1]]})

@@ -1,6 +1,7 @@
 """The code on the pages of the README and the docs does what they say."""
 
 import json
+import re
 import types
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from page_code import ROOT
 import alphanet_jax
 from alphanet_jax.commands import cli
 from alphanet_jax.errors import UserError
+from alphanet_jax.lookup import activations, optimizers, schedules
+from alphanet_jax.sampling import SAMPLERS
 
 BLOCKS = [block for name in page_code.NAMES for block in page_code.blocks(name)]
 SHELL = [block for block in BLOCKS if block.language == "bash"]
@@ -55,6 +58,26 @@ def test_shell_that_is_wrong_is_noticed(text):
     wrong = (AssertionError, ImportError, KeyError, OSError, UserError)
     with pytest.raises((*wrong, cli.flags.Error)):
         page_code.check(words)
+
+
+def test_names_that_a_page_lists():
+    """All samplers, and all that are known by PyTorch's names."""
+    page = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
+    listed = set()
+    for name in re.findall(r"`(\S+Sampler)`", page):
+        before, splits, after = re.split("[{}]", name)
+        listed |= {f"{before}{split}{after}" for split in splits.split(",")}
+    assert listed == set(SAMPLERS)
+    for field, known in (
+        ("optim_cls", optimizers.OPTIMIZERS),
+        ("lr_sched_cls", schedules.SCHEDULES),
+        ("hact", activations.ACTIVATIONS),
+    ):
+        (row,) = re.findall(rf"(?m)^\| `{field}` \| ([^|]+) \|", page)
+        names = row.split(", ")
+        assert set(names) <= known.keys()
+        if field != "hact":  # of which the page has PyTorch's alone
+            assert set(names) == known.keys()
 
 
 def test_registry_of_a_page():

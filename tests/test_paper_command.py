@@ -542,9 +542,11 @@ class TestFigures:
 
     @pytest.mark.slow
     def test_a_style_without_its_program(self, ran, capsys, tmp_path, monkeypatch):
-        shutil.copytree(ran / "w", tmp_path / "w")
+        there = "main/imagenetlt_resnext50_crt"
+        shutil.copytree(ran / "w" / there, tmp_path / "w" / there)
         monkeypatch.setattr("shutil.which", lambda name: None)
         flags = [*flags_of(ran)[:2], "--workdir=w", "--seeds=2", "--notrain"]
+        flags += ["--n_boot=10", "--datasets", "imagenetlt_resnext50_crt"]
         assert main(*flags, "--styles", "paper") == 1
         lines = capsys.readouterr().err.splitlines()
         said = "--styles: no figures in style paper: a figure in pgf needs LaTeX"

@@ -17,7 +17,7 @@ from alphanet_jax.experiment.cohorts import Part
 DATA = make_dataset()
 # Of every point here two seeds, and numbers of rows that have the same room if they
 # can: the programs, which are most of the time, are the same in many tests.
-BASE = dataclasses.replace(SETTINGS, train_batch_size=3)
+BASE = SETTINGS
 # What may differ within a program, each with its seeds; 12 + int(12 rho) rows.
 CHANGES = [
     ({}, (0, 1)),
@@ -68,21 +68,6 @@ def limits(points):
 def no_program(monkeypatch):
     """Leaves the program's own memory out, next to which these runs are nothing."""
     monkeypatch.setattr(memory, "_PROGRAM_BYTES", 0)
-
-
-@pytest.fixture
-def compiled():
-    """Counts what is compiled."""
-    events = []
-
-    def listen(event, duration, **kwargs):
-        del duration, kwargs
-        if event == "/jax/core/compile/backend_compile_duration":
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture
@@ -141,7 +126,8 @@ class TestOneProgram:
         others[0] = ({"rho": 0.85}, (10, 11))  # nor does it depend on the first point
         run_points(make_points(others))
         assert len(compiled) == before
-        run_points(make_points([({"train_batch_size": 2}, (0, 1))]))
+        untrained = {"train_epochs": 0, "eval_batch_size": 16}
+        run_points(make_points([(untrained, (0, 1))]))
         assert len(compiled) > before  # or nothing would be counted
 
     @pytest.mark.slow

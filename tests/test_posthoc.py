@@ -522,17 +522,31 @@ class TestTable:
         assert ties == (len(np.unique(products)) < 30)  # the test can tell
 
     def test_a_curve_looks_once_for_the_best_of_base_classes(self, small, monkeypatch):
-        widths, real = [], curves._best
+        widths, real = [], curves.winners
 
-        def best(products, bias, *args, **options):
+        def winners(products, bias, **options):
             widths.append(len(bias))
-            return real(products, bias, *args, **options)
+            return real(products, bias, **options)
 
-        monkeypatch.setattr(curves, "_best", best)
+        monkeypatch.setattr(curves, "winners", winners)
         method, rows = METHODS["few_offset"], small["val_features"]
         list(posthoc.curve(method, small, {"val": rows}))
         # The first one, what stays, and then few classes alone; 0 changes nothing.
         assert widths == [5, 3, *[2] * (len(method.grid) - 1)]
+
+    @pytest.mark.parametrize(
+        "method", [each for each in METHODS.values() if each.rescales]
+    )
+    def test_logits_follow_from_shared_products(self, method, small, monkeypatch):
+        monkeypatch.setattr(streaming, "rows_at_a_time", lambda _: 7)
+        rows, weight = small["val_features"], small["weight"]
+        shared = curves.SharedProducts(posthoc.products(rows, weight), weight)
+        for point in posthoc.sweep(method, small):
+            pieces = list(shared.logits(point.outcome))
+            assert len(pieces) > 1
+            close(
+                np.concatenate(pieces), posthoc.logits(point.outcome, rows), atol=1e-5
+            )
 
     def test_inputs_without_validation_data(self, small):
         inputs = posthoc.make_inputs(

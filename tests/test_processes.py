@@ -200,9 +200,9 @@ def test_one_ends_with_an_error(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_gone_on(tmp_path, tmp_path_factory):
+def test_killed_and_gone_on(tmp_path):
     """One is killed, then the first; the same commands go on to the same bytes."""
-    cache = tmp_path_factory.mktemp("compiled")
+    cache = os.environ["JAX_COMPILATION_CACHE_DIR"]
     flags = ["--workdir=w", "--ckpt_dir=c"]
     says = r"error: process {} of 2 does not answer \(last seen \d+ s ago\); the same "
     says += r"commands go on after the last epoch in c"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import made_data
 import numpy as np
@@ -710,3 +711,29 @@ class TestJoinWords:
             UserError, match=r"^--(names|paths) needs a value after it$"
         ):
             reading.join_words(given.split(), self.NAMES)
+
+
+def test_directories_that_cannot_be_read_are_named(root, tmp_path, capsys, monkeypatch):
+    """Results in them are not there, as far as anybody can see."""
+    for name in ("open", "closed/run"):
+        (tmp_path / name).mkdir(parents=True)
+        source = root / "res" / "rho_0.5" / "result.npz"
+        (tmp_path / name / "result.npz").write_bytes(source.read_bytes())
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).rstrip("/").endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    command = ["main.py", "results", f"--base_res_dir={tmp_path}"]
+    assert cli.main(command) == 0
+    shown = capsys.readouterr()
+    said = f"{tmp_path / 'closed'} cannot be read: results in there are not taken"
+    assert f"note: {said}" in shown.err.splitlines()
+    assert "\nopen " in shown.out
+    (tmp_path / "open" / "result.npz").unlink()
+    assert cli.main(command) == 1
+    said = f"below {tmp_path}; {tmp_path / 'closed'} cannot be read"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)

@@ -51,22 +51,21 @@ def sha(path):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs, for all commands here."""
-    return tmp_path_factory.mktemp("cache")
+def cache():
+    """Where all tests keep compiled programs."""
+    return os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
 @pytest.fixture
-def _own_directory(tmp_path, monkeypatch, cache):
+def _own_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
 
 
 def command(workdir, cache, *arguments):
     return [
         *(sys.executable, str(ROOT / "main.py"), QUICKSTART, *SHORT),
-        *(f"--workdir={workdir}", f"--compilation_cache={cache}/alphanet_jax/compiled"),
+        *(f"--workdir={workdir}", f"--compilation_cache={cache}"),
         *map(str, arguments),
     ]
 

@@ -72,7 +72,6 @@ CASES = {
             "optim_cls": "lion",
             "optim_params": {"learning_rate": 0.003},
             "sampler_classes": ("UniformBaseClassSampler", "AllFewSampler"),
-            "train_batch_size": 3,
         }
     ],
     "factors and rates": [
@@ -93,7 +92,7 @@ class TestResume:
             for case in CASES
         ],
     )
-    def test_equals_uninterrupted(self, tmp_path, case):
+    def test_equals_uninterrupted(self, tmp_path, compiled, case):
         changes = CASES[case]
         data = uneven(make_dataset(val="no validation" not in case))
         settings = [
@@ -103,6 +102,7 @@ class TestResume:
         problems = problem_lib.prepare_all(data, [(s, 0) for s in settings])
         points = [cohorts.Part(p, (3, 8), str(n)) for n, p in enumerate(problems)]
         whole = run_points(points)
+        compiled.clear()
         if "several sizes" in case:
             steps = {int(np.isfinite(whole[0][f"step_loss.{e}"]).sum(axis=1)[0])
                      for e in range(EPOCHS)}  # fmt: skip
@@ -120,11 +120,12 @@ class TestResume:
         assert len([x for x in lines if x.startswith("epoch")]) == EPOCHS - done
         assert states(tmp_path / "c") == {"runs_0-0": list(range(1, EPOCHS + 1))}
         assert_equal_outcomes(found, whole)
+        assert "jit(train_epoch)" not in compiled
 
     @pytest.mark.slow
     def test_stopped_again_and_again(self, tmp_path):
         """Every epoch in a process of its own, in groups of two runs."""
-        settings = dataclasses.replace(SETTINGS, train_epochs=3)
+        settings = dataclasses.replace(SETTINGS, train_epochs=5)
         problem = problem_lib.prepare(make_dataset(), settings)
         points = [cohorts.Part(problem, (0, 1, 2))]
         (plan,) = cohorts.plan_parts(points)

@@ -268,8 +268,8 @@ class TestMakeSamplers:
         with pytest.raises(ValueError, match=message):
             self.make(names, args)
 
-    def test_names_are_those_of_the_original(self):
-        assert set(SAMPLERS) == {
+    def test_names_of_the_original_are_all_here(self):
+        originals = {
             *(f"All{split}Sampler" for split in ("Many", "Medium", "Few", "Base")),
             *(
                 name
@@ -281,7 +281,8 @@ class TestMakeSamplers:
                 )
             ),
         }
-        assert len(SAMPLERS) == 13
+        assert len(originals) == 13
+        assert originals <= set(SAMPLERS)
 
 
 class TestDrawRows:

@@ -313,7 +313,7 @@ def test_of_commands(tmp_path, monkeypatch, capsys, quiet):
     monkeypatch.setattr(stages, "SHOWN_AFTER", 0.0)
     monkeypatch.setattr(stages, "_TICK", 0.001)
     arguments = [
-        "--config=quickstart", "--config.seeds=1", "--config.training.train_epochs=2",
+        "--config=quickstart", "--config.seeds=2", "--config.training.train_epochs=2",
         "--config.training.min_epochs=1", "--workdir=w", "--tb_logs=t",
     ]  # fmt: skip
     status = cli.main(["main.py", *arguments, *(["--quiet"] if quiet else [])])

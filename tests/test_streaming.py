@@ -204,3 +204,33 @@ class TestFloatChunks:
         for _ in streaming.float_chunks(mapped):
             pass
         assert released == [(0, ROWS), (ROWS, ROWS + 1)]
+
+
+class TestEachBlock:
+    @pytest.mark.parametrize("cores", [1, 3])
+    @pytest.mark.parametrize("rows", [0, 1, 7, 100])
+    def test_every_row_once(self, monkeypatch, cores, rows):
+        monkeypatch.setattr(streaming.os, "cpu_count", lambda: cores)
+        monkeypatch.setattr(streaming, "_NUMBERS_FOR_THREADS", 14)
+        monkeypatch.setattr(streaming, "_NUMBERS_IN_CACHE", 6)
+        seen, sizes, threads = np.zeros(rows, int), [], set()
+
+        def look(place):
+            seen[place] += 1
+            sizes.append(place.stop - place.start)
+            threads.add(threading.get_ident())
+
+        streaming.each_block(look, rows, width=2)
+        assert (seen == 1).all()
+        assert not sizes or max(sizes) <= 3
+        in_threads = cores > 1 and rows >= 7
+        assert (threading.get_ident() not in threads) == (in_threads or not rows)
+
+    def test_errors_are_raised(self, monkeypatch):
+        monkeypatch.setattr(streaming, "_NUMBERS_FOR_THREADS", 1)
+
+        def fail(place):
+            raise ArithmeticError("no")
+
+        with pytest.raises(ArithmeticError, match="no"):
+            streaming.each_block(fail, 9, width=1)

@@ -9,6 +9,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from alphanet_jax.version import __version__
+
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -77,7 +79,12 @@ def test_source_archive_has_what_the_readme_links_to():
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = {link.split("/")[0] for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)}
-    assert links <= set(included)
+    assert links <= {name.removeprefix("/") for name in included}
+    # No other dataset that lies beside the embedded one.
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    data = {name for name in included if name.startswith("/data")}
+    assert data == {"/data/README.md", "/data/CIFAR100LT"}
+    assert all(f"/{name}".startswith((*data, "/configs")) for name in wheel)
 
 
 def test_hooks_of_a_commit_are_what_ci_checks():
@@ -89,6 +96,15 @@ def test_hooks_of_a_commit_are_what_ci_checks():
     for checked in ("ruff check", "ruff format", "/mypy"):
         assert checked in ci
     assert {"ruff-check", "ruff-format", "mypy"} <= hooks
+
+
+def test_hooks_of_a_commit_leave_figures_alone():
+    """Drawn again, they are as matplotlib writes them, blanks at ends of lines too."""
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (left_out,) = re.findall(r"id: trailing-whitespace\n +exclude: (\S+)", text)
+    for path in (*ROOT.glob("examples/figures/*"), *ROOT.glob("benchmarks/results/*")):
+        blanks = re.search(rb"[ \t]$", path.read_bytes(), re.M)
+        assert not blanks or re.search(left_out, str(path.relative_to(ROOT)))
 
 
 def test_a_release_is_tried_with_all_that_is_promised():
@@ -105,3 +121,13 @@ def test_a_release_is_tried_with_all_that_is_promised():
     minors = [f"0.{minor}" for minor in range(1, 40)]
     promised = [one for one in minors if asked_jax.specifier.contains(f"{one}.0")]
     assert jax.split() == promised
+
+
+def test_a_release_has_one_version_and_one_date():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"(?m)^## \[(\d\S*)\] - (\d{4}-\d\d-\d\d)$", changes)
+    assert released == sorted(released, key=lambda one: Version(one[0]), reverse=True)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"(?m)^([a-z-]+): ([\d.-]+)$", citation))
+    version, date = fields["version"], fields["date-released"]
+    assert (version, date) == released[0] == (__version__, date)

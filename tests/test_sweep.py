@@ -201,8 +201,8 @@ class TestCommand:
         assert "2 points, 4 runs of 2 epochs" in captured.err
         assert "memory: about" in captured.err
         assert "2 of 2 points done" in captured.err
-        assert main(QUICKSTART, "--workdir=one", "--config.rho=0.1", *SHORT) == 0
-        among = results.load_result(pathlib.Path("s/rho_0.1/result.npz"))
+        assert main(QUICKSTART, "--workdir=one", "--config.rho=0.5", *SHORT) == 0
+        among = results.load_result(pathlib.Path("s/rho_0.5/result.npz"))
         alone = results.load_result(pathlib.Path("one/result.npz"))
         np.testing.assert_allclose(among["alphas"], alone["alphas"], atol=1e-5)
         np.testing.assert_array_equal(among["test_pred"], alone["test_pred"])
@@ -223,7 +223,7 @@ class TestCommand:
         arrays = results.load_result(path)
         text = str(arrays["config"]).replace('"min_epochs": 1', '"min_epochs": 2')
         results.save_result(path, arrays | {"config": np.asarray(text)})
-        more = "--config.rho=(0.1, 0.5, 1.0)"
+        more = "--config.rho=(0.1, 0.5, 0.3)"
         assert main(QUICKSTART, "--workdir=s", more, *SHORT) == 1
         assert trained == []
         (line,) = capsys.readouterr().err.splitlines()[-1:]
@@ -233,14 +233,14 @@ class TestCommand:
         )
         assert main(QUICKSTART, "--workdir=s", more, "--overwrite", *SHORT) == 0
         captured = capsys.readouterr()
-        assert trained == ["rho=0.5", "rho=1.0"]
+        assert trained == ["rho=0.5", "rho=0.3"]
         assert "done already: s/rho_0.1/result.npz" in captured.err
         assert (
             "s/rho_0.5/result.npz is of another run and will be replaced: "
             "training.min_epochs 2, now 1" in captured.err
         )
         assert "AlphaNet (r=0.1)" in captured.out  # of the table, all the same
-        assert "AlphaNet (r=1)" in captured.out
+        assert "AlphaNet (r=0.3)" in captured.out
 
     @pytest.mark.slow
     def test_a_failing_point_does_not_stop_the_others(self, capsys):
@@ -258,7 +258,7 @@ class TestCommand:
     @pytest.mark.slow
     def test_config_files_may_sweep(self, capsys):
         text = (ROOT / "configs" / "quickstart.py").read_text()
-        text = text.replace("config.rho = 0.5", "config.rho = (0.1, 0.2)")
+        text = text.replace("config.rho = 0.5", "config.rho = (0.1, 0.5)")
         text = text.replace("parents[1]", "parents[0]").replace(
             "_ROOT = pathlib.Path(__file__).resolve().parents[0]",
             f"_ROOT = pathlib.Path({str(ROOT)!r})",
@@ -266,7 +266,7 @@ class TestCommand:
         pathlib.Path("mine.py").write_text(text)
         assert main("--config=mine.py", "--workdir=s", *SHORT) == 0
         found = sorted(path.parent.name for path in pathlib.Path("s").rglob("*.npz"))
-        assert found == ["rho_0.1", "rho_0.2"]
+        assert found == ["rho_0.1", "rho_0.5"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

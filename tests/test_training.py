@@ -16,7 +16,7 @@ from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import cohorts, loop, problem, training
 
 DATA = dataclasses.replace(make_dataset(), file_hashes={"made": "up"})
-BASE = dataclasses.replace(SETTINGS, train_epochs=3, seeds=2)
+BASE = SETTINGS
 EQUAL = ("seeds", "alphas", "weight_few", "test_pred", "epoch_loss", "selected_epoch")
 
 
@@ -61,11 +61,11 @@ class TestOnePoint:
     def test_says_what_it_does(self, plain):
         _, lines = plain
         assert lines[0].startswith("Toy: 12 classes (3 few, 4 medium, 5 many), 6 feat")
-        assert "\n2 seeds, 3 epochs of 12 + 9 samples, 3 neighbors" in lines[0]
+        assert "\n2 seeds, 6 epochs of 12 + 9 samples, 3 neighbors" in lines[0]
         assert lines[1].startswith("memory: about")
-        assert [line[:9] for line in lines[2:5]] == [f"epoch {i}/3" for i in "123"]
-        assert lines[5].startswith("seconds: compile ")
-        assert len(lines) == 6
+        assert [line[:9] for line in lines[2:8]] == [f"epoch {i}/6" for i in "123456"]
+        assert lines[8].startswith("seconds: compile ")
+        assert len(lines) == 9
 
     @pytest.mark.slow
     def test_everything_on_disk_and_not_again(self, plain, tmp_path):
@@ -102,7 +102,7 @@ class TestOnePoint:
             pass
 
         def stop(line):
-            if line.startswith("epoch 2/3"):
+            if line.startswith("epoch 2/6"):
                 raise Stop
 
         with pytest.raises(Stop):
@@ -181,7 +181,8 @@ class TestArgumentsThatAreWrong:
     @pytest.mark.parametrize(
         ("points", "message"),
         [
-            ("rho", "points must be Settings or Points of them, got 'r'"),
+            ("rho", "points must be Settings or Points of them, got 'rho'"),
+            (None, "points must be Settings or Points of them, got None"),
             ([BASE, None], "points must be Settings or Points of them, got None"),
             (Point({"rho": 1}), "points must be Settings or Points of them"),
             (
@@ -193,6 +194,10 @@ class TestArgumentsThatAreWrong:
     def test_points(self, points, message):
         with pytest.raises(UserError, match=message):
             train(points)
+
+    def test_what_is_loaded(self):
+        with pytest.raises(UserError, match="settings must be Settings, such as"):
+            training.load_data("x")
 
     def test_data(self):
         with pytest.raises(UserError, match="data must be a Dataset, got a str"):
@@ -225,7 +230,7 @@ class TestSeveralPoints:
         assert [one.point.title for one in trained] == ["rho=0.8", "rho=0.3"]
         assert trained[1].path == tmp_path / "rho_0.3" / "result.npz"
         assert {one.point.title for one in ended} == {"rho=0.8", "rho=0.3"}
-        assert lines[0].endswith("2 points, 4 runs of 3 epochs")
+        assert lines[0].endswith("2 points, 4 runs of 6 epochs")
         for name in EQUAL:
             np.testing.assert_allclose(
                 trained[0].arrays()[name], plain[0].arrays()[name], 1e-5, 1e-5
@@ -259,7 +264,7 @@ class TestSeveralPoints:
         settings = dataclasses.replace(BASE, nn_dist="random", nn_per_seed=True)
         (trained,), lines = train(settings)
         assert trained.arrays()["neighbors"].shape == (2, 3, 3)
-        assert "2 seeds, 3 epochs" in lines[0]
+        assert "2 seeds, 6 epochs" in lines[0]
 
 
 # Two values for every field that can be swept, or one beside that of BASE.
@@ -280,7 +285,7 @@ CHANGES = {
     "optim_params": {"lr": 0.003, "weight_decay": 0.1},
     "lr_sched_cls": "ConstantLR",
     "lr_sched_params": {"step_size": 1, "gamma": 0.5},
-    "train_epochs": 2,
+    "train_epochs": 5,
     "min_epochs": 3,
     "train_batch_size": 4,
     "eval_batch_size": 16,
@@ -383,7 +388,7 @@ def test_repeated_runs_are_seen_by_nobody(tmp_path):
     ((_, outcome),) = loop.run_parts(
         parts, plans=[plan], watcher=Watcher(), checkpoints=Store()
     )
-    assert seen == [((5, 6), 2, 2)] * 3 + [((7,), 1, 1)] * 3
+    assert seen == [((5, 6), 2, 2)] * 6 + [((7,), 1, 1)] * 6
     assert outcome.seeds.tolist() == [5, 6, 7]
     assert len({alphas.tobytes() for alphas in outcome.alphas}) == 3
 

@@ -118,10 +118,9 @@ def run_program(
         if hasattr(module, "what_next") and not values.quiet:
             print(module.what_next(values, program), file=sys.stderr)
 
-    debug = bool({"--debug", "-debug"} & set(argv[1:]))
     with stopping.listening(lambda: messages.goes_on(values)):
         try:
-            return _guard(run, debug=debug, program=program)
+            return _guard(run, arguments=argv[1:], program=program)
         except flags.UnrecognizedFlagError as error:
             flag = error.flagname.partition("=")[0]
             return _fail(messages.unknown_flag(flag, module, values))
@@ -158,7 +157,9 @@ def _try_outputs(values: flags.FlagValues) -> None:
                 outputs.check_file(name, Path(text))
 
 
-def _guard(run: Callable[[], None], *, debug: bool = False, program: str = "") -> int:
+def _guard(
+    run: Callable[[], None], *, arguments: Sequence[str] = (), program: str = ""
+) -> int:
     """Runs and flushes the output; returns the exit status, errors being shown."""
     _print_anything()
     try:
@@ -176,15 +177,19 @@ def _guard(run: Callable[[], None], *, debug: bool = False, program: str = "") -
         if stopping.was_asked():  # it may be what a library made of a signal
             raise
         processes.wait_for_cause(error)
-        if debug:
+        if {"--debug", "-debug"} & set(arguments):
             traceback.print_exc()
-        return _fail(help_text.as_started(messages.one_line(error), program))
+        said = messages.one_line(error, arguments)
+        return _fail(help_text.as_started(said, program))
     return 0
 
 
 def _print_anything() -> None:
     """Makes standard output spell what its encoding does not have."""
     codecs.register_error("alphanet_jax", _spell)
+    for name in ("stdout", "stderr"):  # None where the shell has closed it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     # A stream that somebody put in its place may have no encoding.
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", None) in ("strict", "backslashreplace"):

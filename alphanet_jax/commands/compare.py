@@ -1,5 +1,6 @@
 """Compares corrections of a dataset's classifier, and writes `compare.json`."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,25 +124,25 @@ def run(values: flags.FlagValues) -> None:
     if len(points) == 1:
         rhos = list(grid.rhos_of(settings.dataset, "main"))
     data = training.load_data(settings, entry=entry, report=report)
-    if has_files and speaks:
-        own_files.write_registry(files)
+    kept = own_files.registered(files) if has_files and speaks else None
     unsaved: list[str] = []
-    found = comparison.compare(
-        data,
-        methods=methods,
-        settings=settings,
-        rhos=rhos,
-        reference=values.reference,
-        targets=targets,
-        oracle=values.oracle,
-        num_folds=values.num_folds,
-        most_per_class=values.most_per_class,
-        workdir=workdir,
-        memory_limit=running.memory_limit(values),
-        neighbors=training.neighbor_cache(settings, data),
-        report=report,
-        on_unsaved=unsaved.append,
-    )
+    with kept or contextlib.nullcontext():
+        found = comparison.compare(
+            data,
+            methods=methods,
+            settings=settings,
+            rhos=rhos,
+            reference=values.reference,
+            targets=targets,
+            oracle=values.oracle,
+            num_folds=values.num_folds,
+            most_per_class=values.most_per_class,
+            workdir=workdir,
+            memory_limit=running.memory_limit(values),
+            neighbors=training.neighbor_cache(settings, data),
+            report=report,
+            on_unsaved=unsaved.append,
+        )
     if speaks:
         _conclude(workdir / FILE_NAME, found, unsaved, report)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from alphanet_jax import bundled
+from alphanet_jax import bundled, outputs
 from alphanet_jax.errors import UserError
 
 __all__ = ["DESCRIPTION", "define_flags", "run"]
@@ -91,6 +91,7 @@ def run(values: flags.FlagValues) -> None:
             "--ignore_idxs takes labels row by row, --labels_by=idxs does not; give "
             "one of them"
         )
+    outputs.check_directory("out", Path(values.out))
     from alphanet_jax.data import classifiers
     from alphanet_jax.data.convert import convert_dataset
     from alphanet_jax.data.registry import get_entry

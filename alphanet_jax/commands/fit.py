@@ -1,5 +1,6 @@
 """From features and a checkpoint to a corrected classifier, without a registry."""
 
+import contextlib
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,6 @@ def run(values: flags.FlagValues) -> None:
 
     from alphanet_jax.comparison import fitting
     from alphanet_jax.experiment import devices, training
-    from alphanet_jax.results import accuracy_tables
 
     asked = _ask(method, values, points)
     speaks = devices.is_first_process()
@@ -150,37 +150,52 @@ def run(values: flags.FlagValues) -> None:
     found = own_files.find(values, workdir, given, report)
     points = own_files.place(points, found)
     data = training.load_data(points[0].settings, entry=found.entry, report=report)
-    overwrite = bool(values.overwrite)
     if speaks:
+        overwrite = bool(values.overwrite)
         _check_results(points, data, asked, workdir, overwrite=overwrite)
-        own_files.write_registry(found)
-    if asked is not None:
-        done = fitting.run(
-            data,
-            asked,
-            settings=points[0].settings,
-            workdir=workdir,
-            overwrite=overwrite,
-            report=report,
-        )
-        beside = train.find_controls(train.make_controls(values, data), report)
-        report("")
-        rows = {str(done.arrays["method"]): done.arrays}
-        print(accuracy_tables.training_table(rows, controls=beside))
-        if done.path is None:  # it could be saved nowhere
-            raise UserError(done.unsaved)
-        _describe(done.arrays, done.path, data, out, report)
-        if done.unsaved:
-            raise UserError(done.unsaved)
-        return
-    rest = own_files.once(report, given, found)
-    controls = train.make_controls(values, data)
-    trained = train.train_points(values, points, data, workdir, rest, controls)
+    with own_files.registered(found) if speaks else contextlib.nullcontext():
+        if asked is not None:
+            done = fitting.run(
+                data,
+                asked,
+                settings=points[0].settings,
+                workdir=workdir,
+                overwrite=bool(values.overwrite),
+                report=report,
+            )
+        else:
+            rest = own_files.once(report, given, found)
+            controls = train.make_controls(values, data)
+            trained = train.train_points(values, points, data, workdir, rest, controls)
     if not speaks:
+        return
+    if asked is not None:
+        _conclude_other(done, values, data, out, report)
         return
     train.conclude(trained, controls, report)
     _conclude(_best(trained, report), data, out, report)
     training.check_saved(trained)
+
+
+def _conclude_other(
+    done: "fitting.Kept",
+    values: flags.FlagValues,
+    data: "Dataset",
+    out: Path | None,
+    report: "Report",
+) -> None:
+    """Says what another method than AlphaNet changed, and writes the classifier."""
+    from alphanet_jax.results import accuracy_tables
+
+    beside = train.find_controls(train.make_controls(values, data), report)
+    report("")
+    rows = {str(done.arrays["method"]): done.arrays}
+    print(accuracy_tables.training_table(rows, controls=beside))
+    if done.path is None:  # it could be saved nowhere
+        raise UserError(done.unsaved)
+    _describe(done.arrays, done.path, data, out, report)
+    if done.unsaved:
+        raise UserError(done.unsaved)
 
 
 def _check_results(

@@ -4,12 +4,13 @@ import difflib
 import os
 import re
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from absl import flags
 
 from alphanet_jax.commands import help_text
-from alphanet_jax.errors import UserError, did_you_mean
+from alphanet_jax.errors import UserError, did_you_mean, printable
 
 __all__ = [
     "goes_on",
@@ -23,13 +24,29 @@ __all__ = [
 _MOST_SHOWN = 300  # letters of a path or a message
 
 
-def one_line(error: Exception) -> str:
-    """Says what went wrong, for what no part of the program has said better."""
+def one_line(error: Exception, arguments: Iterable[str] = ()) -> str:
+    """Says what went wrong, for what no part of the program has said better.
+
+    Args:
+      error: What was raised.
+      arguments: Arguments of the command. What is quoted of them is shown on one line.
+    """
+    said = _say(error)
+    for argument in arguments:
+        for typed in (argument, argument.partition("=")[2]):
+            if not typed.isprintable():
+                said = said.replace(typed, printable(typed))
+    return said
+
+
+def _say(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
         return f"the memory does not suffice ({text or 'out of memory'}); see --help"
+    if isinstance(error, RuntimeError) and text.startswith("can't start new thread"):
+        return "the system gives no more threads, or no memory for them; see ulimit -a"
     if isinstance(error, RecursionError):
         return f"something is nested too deep ({text}); --debug shows where"
     if isinstance(error, OSError):
@@ -38,6 +55,10 @@ def one_line(error: Exception) -> str:
         )
         reason = error.strerror or text or type(error).__name__
         return f"{place}: {reason}" if place else reason
+    if isinstance(error, UnicodeEncodeError) and not isinstance(error.object, bytes):
+        # A surrogate is how Python spells a byte of a name that is not UTF-8.
+        name = shorten(printable(error.object))
+        return f"{name}: has characters that are not {error.encoding}; rename it"
     if isinstance(error, UnicodeError):
         return f"text that cannot be read or written ({shorten(text)})"
     if _is_from_jax(error):

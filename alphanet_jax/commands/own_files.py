@@ -5,14 +5,15 @@ files, finds the groups, writes that registry where other commands find it, and 
 points of its config on it.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from alphanet_jax import files
+from alphanet_jax import files, outputs
 from alphanet_jax.commands import running
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.config.sweep import Point
@@ -36,7 +37,7 @@ __all__ = [
     "once",
     "place",
     "prepare_arguments",
-    "write_registry",
+    "registered",
 ]
 
 TARGET_HELP = (
@@ -175,6 +176,7 @@ def check_flags(values: flags.FlagValues, command: str) -> None:
         path = Path(text)
         if not path.exists():
             raise UserError(f"--{name}: there is no {kind} {text}")
+        files.check_regular(path)
         if path.is_dir() != (kind == "directory"):
             raise UserError(f"--{name}: {text} is not a {kind}")
 
@@ -229,12 +231,29 @@ def once(report: "Report", settings: Settings, found: OwnFiles) -> "Report":
     return wrap(report, lambda line: None if line == said else report(line))
 
 
-def write_registry(found: OwnFiles) -> None:
-    """Writes the registry by which other commands find the files."""
+@contextlib.contextmanager
+def registered(found: OwnFiles) -> Iterator[None]:
+    """Writes the registry by which other commands find the files.
+
+    Where what follows is refused before there is anything but the registry, such as
+    for settings that do not fit the data, it is taken away again.
+
+    Args:
+      found: The files.
+    """
     from alphanet_jax.data import registry
 
-    with files.replacing(found.registry_file) as temporary:
+    path = found.registry_file
+    was_there = path.exists()
+    with files.replacing(path) as temporary:
         temporary.write_text(registry.format_entry(found.entry), encoding="utf-8")
+    try:
+        yield
+    except UserError:
+        others = {other.name for other in path.parent.iterdir()}
+        if not was_there and others <= {path.name, outputs.LOCK_NAME}:
+            path.unlink()
+        raise
 
 
 def place(points: Sequence[Point], found: OwnFiles) -> list[Point]:

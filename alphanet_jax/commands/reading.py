@@ -376,6 +376,10 @@ def _found(directories: Sequence[Path], pattern: str | None) -> list[list[Path]]
       UserError: If there are none below one of them.
     """
     found = [results.find_results(directory, pattern) for directory in directories]
+    closed = sorted({path for each in directories for path in results.unreadable(each)})
+    if closed:
+        more = f" and {len(closed) - 1} more" if len(closed) > 1 else ""
+        say(f"note: {closed[0]}{more} cannot be read: results in there are not taken")
     if pattern is not None:
         return found
     # One directory may be in another.

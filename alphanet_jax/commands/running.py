@@ -187,8 +187,12 @@ def own_directory(name: str) -> Path | None:
 
 
 def keep_programs(values: flags.FlagValues) -> None:
-    """Tells JAX where to keep compiled programs."""
+    """Tells JAX where to keep compiled programs, and a GPU which kernels to take."""
     import jax
+
+    from alphanet_jax.experiment import executables, kernels
+
+    kernels.settle()
 
     cache = own_directory(values.compilation_cache)
     if cache is not None:
@@ -196,6 +200,7 @@ def keep_programs(values: flags.FlagValues) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
         compiled.mend_entries(cache, say)
+    executables.keep_in(cache)
 
 
 def _read_ahead(settings: Settings) -> None:
@@ -358,4 +363,4 @@ def memory_limit(values: flags.FlagValues) -> int | None:
         return None
     if not 0 < given < float("inf"):
         raise UserError(f"--memory_gib must be a positive number, got {given:g}")
-    return int(given * 2**30)
+    return int(min(given, 2.0**30) * 2**30)  # more is as good as no limit

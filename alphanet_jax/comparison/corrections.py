@@ -13,7 +13,7 @@ from alphanet_jax.comparison.announce import Announced
 from alphanet_jax.comparison.judging import Best, Chosen, Curve, Samples, measure
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.experiment.progress import Report, sometimes
-from alphanet_jax.posthoc import Method
+from alphanet_jax.posthoc import Method, Outcome
 from alphanet_jax.posthoc.curves import Predicted
 from alphanet_jax.posthoc.method import Family
 
@@ -168,6 +168,10 @@ class Judge:
             of_val.append(val_row)
             val_correct.append(hits)
             of_test.append(test_row)
+        measured = {
+            index: self._measure(method, inputs, index, found)
+            for index, found in best.by_index().items()
+        }
         return Curve(
             name=method.name,
             linear=method.linear,
@@ -179,10 +183,7 @@ class Judge:
             test=np.array(of_test),
             correct=np.array(correct),
             val_correct=np.array(val_correct),
-            chosen={
-                name: self._measure(best.index[name], found)
-                for name, found in best.kept.items()
-            },
+            chosen={name: measured[index] for name, index in best.index.items()},
         )
 
     def on_validation(self, method: Method) -> Candidates:
@@ -286,13 +287,28 @@ class Judge:
                 hits[index][place[rows]] = found.classes["held"] == inside.test.labels
         return np.array(hits)
 
-    def _measure(self, index: int, found: Predicted) -> Chosen:
-        outcome, predictions = found.point.outcome, found.classes["test"]
-        features = self._data.test.features
-        logits = np.empty((len(features), self._test.num_classes), np.float32)
-        start = 0
-        for chunk in streaming.float_chunks(features, width=logits.shape[1]):
-            logits[start : start + len(chunk)] = posthoc.logits(outcome, chunk)
-            start += len(chunk)
+    def _measure(
+        self,
+        method: Method,
+        inputs: Mapping[str, Any],
+        index: int,
+        found: Predicted,
+    ) -> Chosen:
+        predictions = found.classes["test"]
+        logits = self._test_logits(method, inputs, found.point.outcome)
         metrics = measure(logits, predictions, self._test)
         return Chosen(index, metrics, predictions == self._test.labels)
+
+    def _test_logits(
+        self, method: Method, inputs: Mapping[str, Any], outcome: Outcome
+    ) -> Iterator[np.ndarray]:
+        """Yields logits of test samples in order, some at a time."""
+        if method.rescales:
+            assert isinstance(outcome, posthoc.Linear)
+            products = self._products["test"]
+            shared = posthoc.SharedProducts(products, inputs["weight"])
+            yield from shared.logits(outcome)
+            return
+        features = self._data.test.features
+        for chunk in streaming.float_chunks(features, width=self._test.num_classes):
+            yield np.asarray(posthoc.logits(outcome, chunk))

@@ -4,12 +4,12 @@ Notation: n samples, C classes, K values of a knob, R runs.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from alphanet_jax import measures
+from alphanet_jax import measures, streaming
 from alphanet_jax.results import accuracy
 
 __all__ = [
@@ -161,14 +161,19 @@ class Best:
                 self._values[name], self.index[name] = value, index
                 self.kept[name] = kept
 
+    def by_index(self) -> dict[int, Any]:
+        """Returns what is kept by the number of its point; some are the best twice."""
+        return {self.index[name]: kept for name, kept in self.kept.items()}
+
 
 def measure(
-    logits: np.ndarray, predictions: np.ndarray, samples: Samples
+    logits: Iterable[np.ndarray], predictions: np.ndarray, samples: Samples
 ) -> dict[str, float]:
     """Measures one classifier on test samples.
 
     Args:
-      logits: Logits, with shape `[n, C]`.
+      logits: Logits of the samples in order, some samples at a time, each with shape
+        `[m, C]`.
       predictions: Predicted classes, with shape `[n]`.
       samples: The samples.
 
@@ -178,9 +183,8 @@ def measure(
     Raises:
       ValueError: If logits are not finite.
     """
-    if not np.isfinite(logits).all():
-        raise ValueError("logits must be finite, got NaN or infinity.")
     labels, num_classes = samples.labels, samples.num_classes
+    certainty = _certainty(logits, labels)
     correct = predictions == labels
     parts = samples.accuracies(correct[None])[0]
     per_class = accuracy.per_class(correct, labels, num_classes=num_classes)
@@ -189,7 +193,21 @@ def measure(
         measures.macro_f1(predictions, labels, num_classes=num_classes),
         measures.harmonic_mean(parts[:3]),
         measures.worst_classes(per_class),
-        measures.calibration_error(logits, labels),
-        measures.log_loss(logits, labels),
+        certainty.calibration_error(),
+        certainty.log_loss,
     )
     return found | dict(zip(METRICS, map(float, numbers), strict=True))
+
+
+def _certainty(pieces: Iterable[np.ndarray], labels: np.ndarray) -> measures.Certainty:
+    """Computes how sure a classifier is; tables of logits are large."""
+    found, start = [], 0
+    for logits in pieces:
+        if not streaming.all_finite(logits):
+            raise ValueError("logits must be finite, got NaN or infinity.")
+        end = start + len(logits)
+        found.append(measures.certainty(logits, labels[start:end]))
+        start = end
+    return measures.Certainty(
+        *(np.concatenate(parts) for parts in zip(*found, strict=True))
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphanet_jax import posthoc
+from alphanet_jax import posthoc, streaming
 from alphanet_jax.comparison.corrections import fold_datasets
 from alphanet_jax.comparison.judging import Best, Chosen, Curve, Samples, measure
 from alphanet_jax.config import sweep
@@ -76,8 +76,9 @@ class AlphaNetSweep:
         """
         trained = self._train(data, self.workdir)
         if fold_of is None:
+            of_val_rows = _Scored(products["val"], data)
             hits_of_val: Iterable[np.ndarray] = (
-                self._hits(arrays, products["val"], data, val) for arrays in trained
+                of_val_rows.hits(arrays, val.labels) for arrays in trained
             )
         else:
             hits_of_val = self._cross_validate(data, fold_of)
@@ -85,14 +86,18 @@ class AlphaNetSweep:
         for right in hits_of_val:
             of_val.append(val.accuracies(right).mean(axis=0))
             val_correct.append(right.mean(axis=0, dtype=np.float32))
-        best = Best(oracle=oracle)
+        best, scored = Best(oracle=oracle), _Scored(products["test"], data)
         correct = []
         for index, (arrays, val_row) in enumerate(zip(trained, of_val, strict=True)):
-            right = self._hits(arrays, products["test"], data, test)
+            right = scored.hits(arrays, test.labels)
             correct.append(right.mean(axis=0, dtype=np.float32))
             test_row = test.accuracies(right).mean(axis=0)
             best.add(index, val_row, test_row, arrays)
         hits = np.stack(correct)
+        measured = {
+            index: _measure(index, arrays, scored, test)
+            for index, arrays in best.by_index().items()
+        }
         return Curve(
             name="alphanet",
             linear=True,
@@ -104,10 +109,7 @@ class AlphaNetSweep:
             test=test.accuracies(hits),
             correct=hits,
             val_correct=np.stack(val_correct),
-            chosen={
-                name: self._measure(best.index[name], arrays, products, data, test)
-                for name, arrays in best.kept.items()
-            },
+            chosen={name: measured[index] for name, index in best.index.items()},
         )
 
     def _train(
@@ -140,62 +142,77 @@ class AlphaNetSweep:
         for number, (rows, inside) in enumerate(fold_datasets(data, fold_of)):
             self.report(f"alphanet: fold {number + 1} of {int(fold_of.max()) + 1}")
             products = posthoc.products(inside.test.features, data.weight)
+            scored = _Scored(products, data)
             one = dataclasses.replace(self, workdir=None, neighbors=None)
             for point, arrays in enumerate(one._train(inside, None)):
-                for seed, (_, predictions) in enumerate(
-                    self._runs(arrays, products, data.bias)
-                ):
-                    hits[point, seed, place[rows]] = predictions == inside.test.labels
+                hits[point][:, place[rows]] = scored.hits(arrays, inside.test.labels)
         return hits
 
-    def _runs(
-        self, arrays: Mapping[str, np.ndarray], products: np.ndarray, bias: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields logits and predictions of every seed.
 
-        A few class's logits are combinations of its sources' products.
-        """
+class _Scored:
+    """Samples with their products, which the runs of all points share.
+
+    A few class's logits are combinations of its sources' products; base classes keep
+    theirs, so the best of these is looked for once.
+
+    Args:
+      products: Products of the samples with the given weights, with shape `[n, C]`.
+      data: The dataset.
+    """
+
+    def __init__(self, products: np.ndarray, data: Dataset) -> None:
+        self._products, self._bias = products, data.bias
+        base = np.sort(data.base_classes).astype(np.int32)
+        self._best = posthoc.winners(products, data.bias[base], columns=base)
+
+    def hits(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> np.ndarray:
+        """Computes which samples every seed gets right, with shape `[S, n]`."""
+        return np.stack([found == labels for _, found in self.runs(arrays)])
+
+    def runs(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields logits of few classes, `[n, F]`, and predictions of every seed."""
         few, alphas = arrays["few_classes"], arrays["alphas"]
+        no_bias = np.zeros(len(few), self._products.dtype)
         own = few[:, None]
         for seed, coefficients in enumerate(alphas):
             neighbors = arrays["neighbors"]
             if neighbors.ndim == 3:
                 neighbors = neighbors[seed % len(neighbors)]
             sources = np.concatenate([own, neighbors], axis=1)
-            combine = np.zeros((products.shape[1], len(few)), np.float32)
+            combine = np.zeros((self._products.shape[1], len(few)), np.float32)
             columns = np.broadcast_to(np.arange(len(few))[:, None], sources.shape)
             np.add.at(combine, (sources, columns), coefficients)
-            logits = products + bias
-            logits[:, few] = products @ combine + bias[few]
-            yield logits, logits.argmax(axis=1)
+            logits = self._products @ combine + self._bias[few]
+            found = posthoc.winners(logits, no_bias)
+            found = found._replace(classes=few[found.classes].astype(np.int32))
+            yield logits, self._best.against(found).classes
 
-    def _hits(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        products: np.ndarray,
-        data: Dataset,
-        samples: Samples,
-    ) -> np.ndarray:
-        """Computes which samples every seed gets right, with shape `[S, n]`."""
-        runs = self._runs(arrays, products, data.bias)
-        return np.stack([found == samples.labels for _, found in runs])
+    def logits(self, few: np.ndarray, of_few: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the logits of all classes, with shape `[m, C]`, of some rows in turn.
 
-    def _measure(
-        self,
-        index: int,
-        arrays: Mapping[str, np.ndarray],
-        products: Mapping[str, np.ndarray],
-        data: Dataset,
-        test: Samples,
-    ) -> Chosen:
-        """Measures every seed; `correct` is of the first."""
-        found, first = [], None
-        for logits, predictions in self._runs(arrays, products["test"], data.bias):
-            first = predictions == test.labels if first is None else first
-            found.append(measure(logits, predictions, test))
-        if first is None:
-            raise UserError("alphanet has no seeds to judge")
-        means = {
-            name: float(np.mean([run[name] for run in found])) for name in found[0]
-        }
-        return Chosen(index, means, first)
+        Args:
+          few: The few classes, with shape `[F]`.
+          of_few: Their logits, with shape `[n, F]`.
+        """
+        size = streaming.rows_at_a_time(len(self._bias))
+        for start in range(0, len(self._products), size):
+            logits = self._products[start : start + size] + self._bias
+            logits[:, few] = of_few[start : start + size]
+            yield logits
+
+
+def _measure(
+    index: int, arrays: Mapping[str, np.ndarray], scored: _Scored, test: Samples
+) -> Chosen:
+    """Measures every seed; `correct` is of the first."""
+    found, first = [], None
+    for of_few, predictions in scored.runs(arrays):
+        first = predictions == test.labels if first is None else first
+        logits = scored.logits(arrays["few_classes"], of_few)
+        found.append(measure(logits, predictions, test))
+    if first is None:
+        raise UserError("alphanet has no seeds to judge")
+    means = {name: float(np.mean([run[name] for run in found])) for name in found[0]}
+    return Chosen(index, means, first)

@@ -3,6 +3,7 @@
 Notation: n samples, d feature dimensions, C classes.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from alphanet_jax.comparison import fitting as methods
 from alphanet_jax.comparison.fitting import Asked
 from alphanet_jax.config.fields import FIELDS, Settings
 from alphanet_jax.correction.outcome import ORIGINAL_FILE, Correction
-from alphanet_jax.data.dataset import Dataset
+from alphanet_jax.data import checks
+from alphanet_jax.data.dataset import Dataset, classifier_of_arrays
 from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, did_you_mean
 from alphanet_jax.experiment import devices, keeping, training
@@ -117,6 +119,7 @@ def fit(
       >>> bool((correction.weight[:4] == centers[:4].astype("float32")).all())
       True
     """
+    _check_kinds(method, targets, workdir, report)
     asked = Asked(
         method if method == ALPHANET else methods.method_name(method),
         tuple(choosing.parse_target(each) for each in targets),
@@ -130,10 +133,9 @@ def fit(
     chosen = Settings(rho=rho, seeds=seeds, **settings)
     data = _make_dataset(
         _pair(features, labels),
-        None if val is None else _pair(*val),
-        None if test is None else _pair(*test),
-        weight=np.asarray(as_numpy(weight)),
-        bias=None if bias is None else np.asarray(as_numpy(bias)),
+        _given(val),
+        _given(test),
+        **classifier_of_arrays(as_numpy(weight), as_numpy(bias)),
         given_splits=splits,
         limits=(few_below, many_above),
         label_names=label_names,
@@ -232,7 +234,7 @@ def _make_dataset(
     test: tuple[np.ndarray, np.ndarray] | None,
     *,
     weight: np.ndarray,
-    bias: np.ndarray | None,
+    bias: np.ndarray,
     given_splits: Mapping[str, ArrayLike] | None,
     limits: tuple[float, float],
     label_names: Sequence[str] | None,
@@ -245,9 +247,7 @@ def _make_dataset(
         report(f"note: there is no test data; accuracies are those of {which} data")
     if given_splits is None:
         few_below, many_above = limits
-        truth = np.asarray(train[1]).reshape(-1)
-        whole = truth[(truth >= 0) & (truth < len(weight))].astype(np.int64)
-        counts = np.bincount(whole, minlength=len(weight))
+        counts = _count(*train, weight)
         given_splits = splits.splits_from_counts(
             counts, few_below=few_below, many_above=many_above
         )
@@ -267,6 +267,50 @@ def _make_dataset(
         label_names=label_names,
         name=name,
     )
+
+
+def _count(features: ArrayLike, labels: ArrayLike, weight: np.ndarray) -> np.ndarray:
+    """Counts the training samples of every class; checks what that takes."""
+    try:
+        shape = np.shape(features)
+    except ValueError as error:
+        raise UserError(f"train: feats must be an array: {error}") from None
+    if len(shape) != 2:
+        raise UserError(
+            "train: feats must have shape (samples, features) and at least one "
+            f"sample, got {shape}"
+        )
+    if shape[1] != weight.shape[1]:
+        turned = "; give weight.T" if shape[1] == len(weight) else ""
+        raise UserError(
+            f"train: feats has {shape[1]} features a sample, but the classifier takes "
+            f"{weight.shape[1]}{turned}"
+        )
+    truth = checks.check_labels(
+        "train", labels, num_samples=shape[0], num_classes=len(weight)
+    )
+    return np.bincount(truth, minlength=len(weight))
+
+
+def _given(group: Any) -> Any:
+    """Gives the arrays of a group as those of NumPy; what is no pair is left alone."""
+    if isinstance(group, list | tuple) and len(group) == 2:
+        return _pair(*group)
+    return group
+
+
+def _check_kinds(method: Any, targets: Any, workdir: Any, report: Any) -> None:
+    """Checks that arguments are of the kinds that they should be."""
+    if not isinstance(method, str):
+        raise UserError(f"method must be text, got {method!r}")
+    if isinstance(targets, str) or not isinstance(targets, Sequence):
+        raise UserError(
+            f'targets must be a list, such as ["overall >= -1"], got {targets!r}'
+        )
+    if not (workdir is None or isinstance(workdir, str | os.PathLike)):
+        raise UserError(f"workdir must be a path, got {workdir!r}")
+    if not callable(report):
+        raise UserError(f"report must be a function of a line, got {report!r}")
 
 
 def _pair(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alphanet_jax import splits
+from alphanet_jax.data import checks
 from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.data.in_memory import as_numpy
 from alphanet_jax.errors import UserError, count_of
@@ -177,10 +178,19 @@ class Correction:
 
         Returns:
           The accuracies, which print as a table.
+
+        Raises:
+          UserError: If labels are not right.
         """
-        truth = np.asarray(as_numpy(labels)).astype(np.int64).reshape(-1)
+        rows = as_numpy(features)
+        truth = checks.check_labels(
+            "labels",
+            as_numpy(labels),
+            num_samples=len(rows),
+            num_classes=len(self.original.weight),
+        )
         heads = (self.original, self.head(seed))
-        predicted = np.stack([predictions.predict(head, features) for head in heads])
+        predicted = np.stack([predictions.predict(head, rows) for head in heads])
         fractions = accuracy.per_split(predicted == truth, truth, self.splits)
         first, second = (
             dict(zip(accuracy.PARTS, row.tolist(), strict=True)) for row in fractions

@@ -158,9 +158,8 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
     arguments: dict[str, Any] = {"proper_name": name, **table}
     for key, value in table.items():
         if key not in fields:
-            raise UserError(
-                f"{where}: unknown key {brief(key)}; {did_you_mean(key, fields)}"
-            )
+            hint = did_you_mean(key, fields, most_listed=len(fields))
+            raise UserError(f"{where}: unknown key {brief(key)}; {hint}")
         if key == "datagrps":
             if not isinstance(value, list) or not all(
                 isinstance(group, str) and group for group in value
@@ -185,6 +184,10 @@ def _make_entry(path: Path, name: str, table: dict[str, Any]) -> DatasetEntry:
         elif not isinstance(value, str) or not value:
             raise UserError(
                 f"{where}: {key} must be a non-empty string, got {brief(value)}"
+            )
+        elif "\0" in value:
+            raise UserError(
+                f"{where}: {key} must be without a zero byte, got {brief(value)}"
             )
     for key in fields:
         if key in _REQUIRED and key not in table:
@@ -239,7 +242,7 @@ def load_registry(path: Path) -> dict[str, dict[str, Any]]:
       UserError: If the file is missing or is not TOML with one table a dataset.
     """
     try:
-        tables = parsing.parse_toml(files.decode_text(path.read_bytes()))
+        tables = parsing.parse_toml(files.decode_text(files.read_bytes(path)))
     except OSError as error:
         raise UserError(f"{path}: cannot read registry: {error.strerror}") from None
     except ValueError as error:

@@ -12,9 +12,10 @@
     gathering  parts that are done, put together as points and saved
 
 Around them: `ahead` compiles programs in threads before they are called, as `foreseen`
-says they will be; `feature_pass` and `cohort_scores` score features larger than memory,
-`devices` places arrays on several devices, `neighbor_cache`, `checkpoints` and
-`tb_logs` with `run_logs` keep things on disk, which `bookkeeping` tells of every epoch;
+says they will be, and `kernels` says what GPUs multiply with; `feature_pass` and
+`cohort_scores` score features larger than memory, `devices` places arrays on several
+devices, `neighbor_cache`, `checkpoints` and `tb_logs` with `run_logs` keep things on
+disk, which `bookkeeping` tells of every epoch;
 `beginning` has a network to begin with, `failures` notes what goes wrong with single
 points, and `progress` has what people read while they wait.
 """

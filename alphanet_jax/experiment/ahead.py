@@ -15,6 +15,8 @@ from typing import Any
 
 import jax
 
+from alphanet_jax.experiment import kernels
+
 __all__ = ["Ahead"]
 
 # The calling thread compiles as well, what it needs first.
@@ -32,9 +34,10 @@ class Ahead:
         self._waited = waited
         self._jobs: dict[str, Future[object]] = {}
         self._pool: ThreadPoolExecutor | None = None
-        # Many devices, or processes, need to know where arrays lie. Accelerators choose
-        # kernels by their speed, which other work beside would disturb.
-        if jax.device_count() == 1 and jax.default_backend() == "cpu":
+        # Many devices, or processes, need to know where arrays lie. Where kernels are
+        # chosen by their speed, other work beside would disturb that.
+        timed = jax.default_backend() != "cpu" and kernels.are_timed()
+        if jax.device_count() == 1 and not timed:
             threads = min(_MOST_THREADS, max(1, (os.cpu_count() or 1) - 1))
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compiling")
 
@@ -45,11 +48,11 @@ class Ahead:
 
         Args:
           name: What to wait for.
-          function: The function, from `jax.jit`.
+          function: The function, from `executables.kept`.
           foresee: Makes its arguments as of the call, in the thread; shapes in place of
             arrays will do.
         """
-        self.run(name, lambda: function.lower(*foresee()).compile())
+        self.run(name, lambda: function.make_ready(*foresee()))
 
     def run(self, name: str, compile_it: Callable[[], object]) -> None:
         """Begins to run what compiles a program, or several."""

@@ -86,8 +86,13 @@ class CheckpointStore:
                 manager.delete(epoch)
 
             def same_kind(old: Any, new: Any) -> Any:
-                # Arrays of the host are written to.
-                return np.array(new) if isinstance(old, np.ndarray) else new
+                # Arrays of the host are written to. Those that Orbax gives are bound
+                # to their device, and every program is compiled once more for such.
+                if isinstance(old, np.ndarray):
+                    return np.array(new)
+                if old.committed:
+                    return new
+                return jax.device_put(np.asarray(new), may_alias=False)
 
             return int(epochs_done), jax.tree.map(same_kind, like, state)
         if damaged:

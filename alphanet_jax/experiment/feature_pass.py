@@ -3,7 +3,6 @@
 Notation: n samples, d feature dimensions, C classes, M source classes.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import files, scores, stages, streaming
 from alphanet_jax.data.dataset import Group
 from alphanet_jax.experiment import devices
+from alphanet_jax.experiment.executables import Kept, kept
 
 __all__ = ["score_chunks", "score_table"]
 
@@ -25,10 +25,10 @@ _ALIGNMENT = 64
 _ROWS_ON_CPUS = 1024
 _PAGE_BYTES = 4096
 
-_score_table = jax.jit(scores.score_table)
+_score_table = Kept(scores.score_table)
 
 
-@functools.partial(jax.jit, static_argnames="with_products")
+@kept(static_argnames=["with_products"])
 def _score_chunk(
     *args: Any, with_products: bool, **arguments: Any
 ) -> tuple[scores.ScoreTable, jax.Array | None]:

@@ -286,13 +286,18 @@ def make_plan(
                 return found
     least = plan(numbers[-1], False)
     parts = ", ".join(
-        f"{name} {count / _GIB:.1f}"
+        f"{name} {_in_gib(count)}"
         for name, count in sorted(least.parts.items(), key=lambda item: -item[1])
     )
     raise UserError(
-        f"--memory_gib: one run needs about {least.total / _GIB:.1f} GiB ({parts}), "
-        f"and {limit / _GIB:.1f} may be used; allow more{_way_out(least.parts)}"
+        f"--memory_gib: one run needs about {_in_gib(least.total)} GiB ({parts}), "
+        f"and {_in_gib(limit)} may be used; allow more{_way_out(least.parts)}"
     )
+
+
+def _in_gib(count: int) -> str:
+    """Writes a number of bytes in GiB, which may be more than there are anywhere."""
+    return f"{count / _GIB:.1f}" if count < 10**6 * _GIB else f"{count / _GIB:.1g}"
 
 
 # What makes a part of the memory smaller.

@@ -18,7 +18,7 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 from alphanet_jax.experiment import programs
 from alphanet_jax.experiment.ahead import Ahead
-from alphanet_jax.lookup import activations, optimizers
+from alphanet_jax.lookup import activations, by_name, optimizers
 from alphanet_jax.lookup.schedules import Schedule, make_schedule
 
 __all__ = [
@@ -88,6 +88,10 @@ def _check_settings(settings: Settings, dataset: Dataset) -> None:
         )
     if not 0 < settings.pred_scale < float("inf"):
         raise UserError(f"pred_scale must be positive, got {settings.pred_scale}")
+    if settings.pred_scale > by_name.MOST_FLOAT32:
+        raise UserError(
+            f"pred_scale must be a number that float32 holds, got {settings.pred_scale}"
+        )
     num_base = len(dataset.base_classes)
     if settings.n_neighbors >= num_base:
         raise UserError(

@@ -24,6 +24,7 @@ from alphanet_jax import eval as evaluation
 from alphanet_jax import model, nn_search, sampling, scores, train_step
 from alphanet_jax.config.fields import Settings
 from alphanet_jax.eval import Counts
+from alphanet_jax.experiment.executables import kept
 from alphanet_jax.lookup import optimizers
 from alphanet_jax.sampling import Batches
 from alphanet_jax.train_step import TrainState
@@ -148,7 +149,7 @@ def seed_keys(seeds: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.key)(seeds)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept(static_argnums=[0])
 def draw_params(
     sizes: tuple[int, int, tuple[int, ...]], seeds: jax.Array
 ) -> model.Params:
@@ -166,7 +167,7 @@ def draw_params(
     return jax.vmap(init)(seed_keys(seeds))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@kept(static_argnums=[0, 1])
 def draw_batches(
     samplers: tuple[sampling.Sampler, ...],
     batch_size: int,
@@ -186,7 +187,7 @@ def draw_batches(
     return jax.vmap(draw)(seed_keys(seeds), amounts)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept(static_argnums=[0])
 def first_state(program: ProgramKey, params: model.Params) -> RunState:
     """The state before the first epoch, in memory of its own: it is donated later."""
     transform = program.make_optimizer().transform
@@ -259,7 +260,7 @@ def _train_one_epoch(
     return run, EpochRecord(losses, alphas, alphas.mean(axis=0), counts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@kept(static_argnums=[0, 1], donate_argnums=2)
 def train_epoch(
     program: ProgramKey,
     skip_empty: bool,
@@ -290,7 +291,7 @@ def train_epoch(
     return jax.vmap(one, in_axes=(0, 0, 0, None))(runs, batches, numbers, shared)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept(static_argnums=[0])
 def alphas_and_weights(
     program: ProgramKey, params: model.Params, sources: nn_search.Sources
 ) -> tuple[jax.Array, jax.Array]:
@@ -304,7 +305,7 @@ def alphas_and_weights(
     return jax.vmap(one)(params)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@kept(static_argnums=[0])
 def evaluate(
     num_classes: int,
     alphas: jax.Array,

@@ -7,6 +7,7 @@ as it is there.
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from alphanet_jax import stages
 from alphanet_jax.config import sweep
@@ -161,7 +162,8 @@ def _list_points(
       UserError: If one is something else, or points have the same name or directory, or
         other datasets.
     """
-    given = [points] if isinstance(points, Settings | Point) else list(points)
+    one = isinstance(points, Settings | Point | str) or points is None
+    given: list[Any] = [points] if one else list(points)  # type: ignore[arg-type]
     for each in given:
         if not isinstance(each.settings if isinstance(each, Point) else each, Settings):
             raise UserError(f"points must be Settings or Points of them, got {each!r}")
@@ -258,6 +260,11 @@ def load_data(
     Raises:
       UserError: If anything is missing or not right, naming the file.
     """
+    if not isinstance(settings, Settings):
+        raise UserError(
+            "settings must be Settings, such as "
+            f"Settings(dataset='cifar100lt_effnetlite0_crt'), got {settings!r}"
+        )
     devices.check_devices()
     reading = f"reading {entry.name if entry else settings.dataset}"
     with stages.stage(report, reading), devices.one_by_one():

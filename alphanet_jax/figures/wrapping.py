@@ -32,10 +32,11 @@ def renderer_of(figure: Any, style: Style) -> Any:
 
     LaTeX, with fonts of its own, measures what it sets.
     """
-    from matplotlib.backends.backend_pgf import FigureCanvasPgf
+    if style.format == "pgf":
+        from matplotlib.backends.backend_pgf import FigureCanvasPgf
 
-    if style.format == "pgf" and not isinstance(figure.canvas, FigureCanvasPgf):
-        FigureCanvasPgf(figure)
+        if not isinstance(figure.canvas, FigureCanvasPgf):
+            FigureCanvasPgf(figure)
     return figure.canvas.get_renderer()
 
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from alphanet_jax.errors import did_you_mean
 
-__all__ = ["REQUIRED", "Param", "Row", "check", "look_up"]
+__all__ = ["MOST_FLOAT32", "REQUIRED", "Param", "Row", "check", "look_up"]
 
 REQUIRED: Any = inspect.Parameter.empty
+MOST_FLOAT32 = (2 - 2**-23) * 2.0**127  # programs compute in float32
 
 # What a value may be, see `check`.
 Allowed = str | tuple[str, ...] | Callable[[str, Any], Any]
@@ -182,4 +183,6 @@ def check(name: str, value: Any, allowed: Allowed = "[0, inf)") -> Any:
         )
     if not fits:
         raise ValueError(f"{name} must be {expected}, got {value!r}.")
+    if isinstance(value, int | float) and abs(value) > MOST_FLOAT32:
+        raise ValueError(f"{name} must be a number that float32 holds, got {value!r}.")
     return value

@@ -362,7 +362,7 @@ def make_schedule(
     except OverflowError:
         raise ValueError(f"{name} with {dict(params)} overflows.") from None
     rates = np.asarray(rates, np.float64)
-    wrong = ~((rates >= 0) & (rates < np.inf))
+    wrong = ~((rates >= 0) & (rates <= by_name.MOST_FLOAT32))
     if wrong.any():
         epoch = int(wrong.argmax())
         raise ValueError(

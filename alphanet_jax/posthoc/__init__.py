@@ -19,10 +19,12 @@ from alphanet_jax.posthoc.convex_head import balanced_softmax_head, try_piece
 from alphanet_jax.posthoc.curves import (
     Predicted,
     SharedProducts,
+    Winners,
     curve,
     predict,
     predict_rescaled,
     products,
+    winners,
 )
 from alphanet_jax.posthoc.gaussian import gaussian_mix, gaussian_scores
 from alphanet_jax.posthoc.linear import Linear
@@ -69,6 +71,7 @@ __all__ = [
     "Predicted",
     "Recipe",
     "SharedProducts",
+    "Winners",
     "adjusted",
     "alphanet_plus",
     "apply",
@@ -97,4 +100,5 @@ __all__ = [
     "sweep",
     "tau_normalization",
     "try_piece",
+    "winners",
 ]

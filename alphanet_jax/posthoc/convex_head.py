@@ -241,17 +241,15 @@ def _preconditioner(
     rows: TrainingRows, prior: Prior | None, l2: float
 ) -> _Preconditioner:
     """Computes the preconditioner of a head's minimization."""
-    counts, means, within = rows.statistics
-    offsets = (means - rows.statistics.centre) * np.sqrt(counts / counts.sum())[:, None]
-    covariance = within * (1 - len(counts) / counts.sum()) + offsets.T @ offsets
-    variances, axes = np.linalg.eigh(covariance / rows.spread**2)
-    diagonal = jnp.ones(len(counts))
+    variances, axes = rows.statistics.axes_of_all
+    num_classes = len(rows.log_prior)
+    diagonal = jnp.ones(num_classes)
     if prior is not None:
-        own = jnp.eye(len(counts)) - prior.coupling
+        own = jnp.eye(num_classes) - prior.coupling
         diagonal = (own**2).sum(axis=0)
     return _Preconditioner(
         jnp.asarray(axes, jnp.float32),
-        jnp.asarray(np.maximum(variances, 0.0), jnp.float32),
+        jnp.asarray(variances, jnp.float32),
         l2 * diagonal,
     )
 
@@ -285,7 +283,7 @@ def fit_head(
     Raises:
       ValueError: If `l2` is not positive.
     """
-    counts, means, _ = rows.statistics
+    counts, means = rows.statistics.counts, rows.statistics.means
     l2 = default_l2(len(counts)) if l2 is None else l2
     if not l2 > 0:
         raise ValueError(f"l2 must be positive, got {l2}.")

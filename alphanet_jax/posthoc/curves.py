@@ -23,13 +23,13 @@ from alphanet_jax.posthoc.outcomes import Outcome, logits
 __all__ = [
     "Predicted",
     "SharedProducts",
+    "Winners",
     "curve",
     "predict",
     "predict_rescaled",
     "products",
+    "winners",
 ]
-
-_NUMBERS_IN_CACHE = 2**17
 
 
 class Predicted(NamedTuple):
@@ -128,16 +128,28 @@ class SharedProducts:
         """
         scale, bias = _scale(outcome.weight, self._weight), np.asarray(outcome.bias)
         if not (np.asarray(scale) == 1).all():
-            return _best(self._products, bias, np.asarray(scale))[0]
+            return winners(self._products, bias, scale=np.asarray(scale)).classes
         still = self._stay(bias)
         if still is None:
-            return _best(self._products, bias)[0]
-        places, logits = _best(still.others, bias[still.other_classes])
-        classes = still.other_classes[places]
-        wins = (logits > still.logits) | (
-            (logits == still.logits) & (classes < still.classes)
-        )
-        return np.where(wins, classes, still.classes)
+            return winners(self._products, bias).classes
+        found = winners(still.others, bias[still.other_classes])
+        found = found._replace(classes=still.other_classes[found.classes])
+        return still.best.against(found).classes
+
+    def logits(self, outcome: Linear) -> Iterator[np.ndarray]:
+        """Yields the logits of a classifier whose weights are multiples of the given.
+
+        Args:
+          outcome: What a method gave that `rescales`.
+
+        Yields:
+          Logits of some rows, in order, with shape `[m, C]`.
+        """
+        scale = np.asarray(_scale(outcome.weight, self._weight))
+        bias = np.asarray(outcome.bias)
+        size = streaming.rows_at_a_time(len(bias))
+        for start in range(0, len(self._products), size):
+            yield self._products[start : start + size] * scale + bias
 
     def _stay(self, bias: np.ndarray) -> "_Still | None":
         """Returns the best of classes that have kept their bias, if they are most."""
@@ -152,54 +164,78 @@ class SharedProducts:
         if 2 * mask.sum() < len(mask) or mask.all():
             return None
         classes, others = (np.flatnonzero(m).astype(np.int32) for m in (mask, ~mask))
-        places, logits = _best(self._products, bias[mask], classes=classes)
         self._still = _Still(
             mask,
             bias[mask],
-            classes[places],
-            logits,
+            winners(self._products, bias[mask], columns=classes),
             np.take(self._products, others, axis=1),
             others,
         )
         return self._still
 
 
+class Winners(NamedTuple):
+    """The best of some classes for every sample, of equal ones the first."""
+
+    classes: np.ndarray  # shape=(n,), int32
+    logits: np.ndarray  # shape=(n,): of them
+
+    def against(self, others: "Winners") -> "Winners":
+        """Returns the best of these and the best of other classes."""
+        loses = (others.logits > self.logits) | (
+            (others.logits == self.logits) & (others.classes < self.classes)
+        )
+        return Winners(
+            np.where(loses, others.classes, self.classes),
+            np.where(loses, others.logits, self.logits),
+        )
+
+
 class _Still(NamedTuple):
-    """The best of classes whose biases stay as they are, for every sample."""
+    """Classes whose biases stay as they are, and the others."""
 
     mask: np.ndarray  # shape=(C,): which they are
     bias: np.ndarray  # shape=(S,): of them
-    classes: np.ndarray  # shape=(n,): the best, of equal ones the first
-    logits: np.ndarray  # shape=(n,): of it
+    best: Winners  # of them
     others: np.ndarray  # shape=(n, C - S): products of the other classes
     other_classes: np.ndarray  # shape=(C - S,)
 
 
-def _best(
+def winners(
     products: np.ndarray,
     bias: np.ndarray,
-    scale: np.ndarray | None = None,
     *,
-    classes: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the column with the best logit of every sample, and that logit.
+    scale: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> Winners:
+    """Finds the class with the best logit of every sample.
 
     In NumPy, whose argmax takes many numbers at a time, block by block in the cache: a
     point of a curve takes a fraction of what XLA's takes on CPUs.
+
+    Args:
+      products: Products of samples and weights, with shape `[n, C]`.
+      bias: Added to them, with shape `[m]`.
+      scale: Factors of products, with shape `[m]`; None for 1.
+      columns: Classes that are looked at, with shape `[m]`; None for all.
+
+    Returns:
+      The best of these classes.
     """
-    size = products.shape[1] if classes is None else len(classes)
-    block = max(1, _NUMBERS_IN_CACHE // max(1, size))
-    best = np.zeros(len(products), np.int32)
+    classes = np.zeros(len(products), np.int32)
     logits = np.zeros(len(products), np.result_type(products, bias))
-    for start in range(0, len(products), block):
-        rows = products[start : start + block]
-        if classes is not None:
-            rows = np.take(rows, classes, axis=1)
+
+    def look(place: slice) -> None:
+        rows = products[place]
+        if columns is not None:
+            rows = np.take(rows, columns, axis=1)
         scores = (rows if scale is None else rows * scale) + bias
         found = scores.argmax(axis=1)
-        best[start : start + block] = found
-        logits[start : start + block] = scores[np.arange(len(found)), found]
-    return best, logits
+        classes[place] = found if columns is None else columns[found]
+        logits[place] = scores[np.arange(len(found)), found]
+
+    streaming.each_block(look, len(products), width=len(bias))
+    return Winners(classes, logits)
 
 
 def _scale(weight: ArrayLike, given: ArrayLike) -> jax.Array | np.ndarray:

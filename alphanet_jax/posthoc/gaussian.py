@@ -8,6 +8,8 @@ along a direction compared with samples of one class.
 Notation: n samples, d feature dimensions, C classes.
 """
 
+import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,7 +34,8 @@ __all__ = [
 COVARIANCE_GRID = (0.3, 0.6, 0.9)  # shrinkage of the covariance
 
 
-class FeatureStatistics(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureStatistics:
     """What Gaussian scores need to know of training features."""
 
     counts: np.ndarray  # shape=(C,), dtype=np.int64: samples of every class.
@@ -54,6 +57,26 @@ class FeatureStatistics(NamedTuple):
         spread = float(np.sqrt((between + within) / total))
         return spread if spread > 0 else 1.0
 
+    # Several methods need these, and they take seconds where features are many.
+    @functools.cached_property
+    def axes_within(self) -> tuple[np.ndarray, np.ndarray]:
+        """Variances of `within` along its axes, `[d]`, and the axes, `[d, d]`."""
+        return _axes(self.within)
+
+    @functools.cached_property
+    def axes_of_all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the covariance of all samples, in units of `spread`."""
+        counts, total = self.counts, self.counts.sum()
+        offsets = (self.means - self.centre) * np.sqrt(counts / total)[:, None]
+        covariance = self.within * (1 - len(counts) / total) + offsets.T @ offsets
+        return _axes(covariance / self.spread**2)
+
+
+def _axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes variances along the axes of a covariance, and the axes: one a column."""
+    variances, axes = np.linalg.eigh(covariance)
+    return np.maximum(variances, 0.0), axes
+
 
 class Discriminants(NamedTuple):
     """Class means, less their mean, in directions that tell classes apart.
@@ -64,7 +87,13 @@ class Discriminants(NamedTuple):
     directions: np.ndarray  # shape=(d, d): one a column.
     signal: np.ndarray  # shape=(d,): variance of true class means, never negative.
     means: np.ndarray  # shape=(C, d): as observed.
-    shrunk: np.ndarray  # shape=(C, d): as expected, given what was observed.
+    counts: np.ndarray  # shape=(C,): of how many samples.
+
+    @property
+    def shrunk(self) -> np.ndarray:
+        """The means as expected, given what was observed, with shape `[C, d]`."""
+        evidence = self.counts[:, None] * self.signal
+        return np.asarray(evidence / (evidence + 1) * self.means)
 
     @property
     def kept(self) -> np.ndarray:
@@ -149,14 +178,13 @@ def discriminants(
     Raises:
       ValueError: If `covariance_shrinkage` is not in (0, 1], or there is one class.
     """
-    a, (counts, means, within) = covariance_shrinkage, statistics
+    a, counts, means = covariance_shrinkage, statistics.counts, statistics.means
     num_classes, dim = means.shape
     if not 0 < a <= 1:
         raise ValueError(f"covariance_shrinkage must be in (0, 1], got {a}.")
     if num_classes < 2:
         raise ValueError(f"there must be at least 2 classes, got {num_classes}.")
-    variances, axes = np.linalg.eigh(within)
-    variances = np.maximum(variances, 0.0)
+    variances, axes = statistics.axes_within
     shrunk_variances = (1 - a) * variances + a * variances.mean()
     # Without any spread within classes, all scales of the scores are alike.
     scales = 1 / np.sqrt(np.where(shrunk_variances > 0, shrunk_variances, 1.0))
@@ -165,13 +193,11 @@ def discriminants(
     between = offsets.T @ offsets / (num_classes - 1)
     between[np.diag_indices(dim)] -= np.mean(1 / counts) * variances * scales**2
     signal, rotation = np.linalg.eigh(between)
-    signal, observed = np.maximum(signal, 0.0), offsets @ rotation
-    evidence = counts[:, None] * signal
     return Discriminants(
         directions=axes @ (scales[:, None] * rotation),
-        signal=signal,
-        means=observed,
-        shrunk=evidence / (evidence + 1) * observed,
+        signal=np.maximum(signal, 0.0),
+        means=offsets @ rotation,
+        counts=counts,
     )
 
 

@@ -54,7 +54,7 @@ def log_prior(counts: ArrayLike) -> jax.Array:
     least = xnp.min(xnp.where(numbers > 0, numbers, np.inf))
     numbers = xnp.where(numbers > 0, numbers, least)
     found = xnp.log(numbers) - xnp.log(xnp.sum(numbers))
-    return jnp.asarray(found, np.float32)
+    return jnp.asarray(found.astype(np.float32))
 
 
 def few_offset(

@@ -28,6 +28,7 @@ from alphanet_jax.posthoc.convex_head import (
 )
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
+    Discriminants,
     FeatureStatistics,
     discriminants,
     feature_statistics,
@@ -131,6 +132,7 @@ def choose_covariance(
     *,
     grid: Sequence[float] = COVARIANCE_GRID,
     shrunk: bool = True,
+    find: Callable[[FeatureStatistics, float], Discriminants] | None = None,
 ) -> float:
     """Chooses the shrinkage of the covariance by accuracy of the Gaussian scores.
 
@@ -140,6 +142,8 @@ def choose_covariance(
       labels: Their classes, with shape `[n]`.
       grid: What to choose from.
       shrunk: Whether class means are shrunk.
+      find: Gives the discriminants for a shrinkage, where some are known already; by
+        default they are computed.
 
     Returns:
       The shrinkage whose scores are right most often with a factor of the log prior
@@ -147,7 +151,11 @@ def choose_covariance(
     """
 
     def accuracy(value: float) -> float:
-        found = discriminants(statistics, covariance_shrinkage=value)
+        found = (
+            discriminants(statistics, covariance_shrinkage=value)
+            if find is None
+            else find(statistics, value)
+        )
         head = scores_of(found, statistics, shrunk=shrunk)
         return choose_tau(head, statistics.counts, features, labels)[1]
 

@@ -8,6 +8,7 @@ Notation: n samples, d feature dimensions, C classes.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from jax.typing import ArrayLike
 from alphanet_jax.posthoc.convex_head import balanced_softmax_head, default_l2
 from alphanet_jax.posthoc.gaussian import (
     COVARIANCE_GRID,
+    Discriminants,
     FeatureStatistics,
     discriminants,
     feature_statistics,
@@ -64,6 +66,16 @@ def _statistics(
         kept,
         "statistics",
         lambda: feature_statistics(features, labels, num_classes=num_classes),
+    )
+
+
+def _discriminants(
+    kept: Kept, statistics: FeatureStatistics, covariance_shrinkage: float
+) -> Discriminants:
+    return _keep(
+        kept,
+        ("discriminants", covariance_shrinkage),
+        lambda: discriminants(statistics, covariance_shrinkage=covariance_shrinkage),
     )
 
 
@@ -144,7 +156,11 @@ def plus_family(
     if covariance is None and val_features is not None and val_labels is not None:
         val = val_features, val_labels
         covariance = _keep(
-            kept, "covariance", lambda: choose_covariance(statistics, *val)
+            kept,
+            "covariance",
+            lambda: choose_covariance(
+                statistics, *val, find=functools.partial(_discriminants, kept)
+            ),
         )
     found = alphanet_plus(
         features,
@@ -177,7 +193,7 @@ def scores_family(
 ) -> Family:
     """Computes Gaussian scores."""
     statistics = _statistics(kept, features, labels, num_classes)
-    found = discriminants(statistics, covariance_shrinkage=covariance_shrinkage)
+    found = _discriminants(kept, statistics, covariance_shrinkage)
     scores = scores_of(found, statistics, shrunk=shrunk)
     return lambda tau: adjusted(scores, counts, tau)
 
@@ -200,7 +216,7 @@ def mix_family(
     Their scales are compared on validation features, or else on training features.
     """
     statistics = _statistics(kept, features, labels, num_classes)
-    found = discriminants(statistics, covariance_shrinkage=covariance_shrinkage)
+    found = _discriminants(kept, statistics, covariance_shrinkage)
     scores = scores_of(found, statistics)
     mixed = gaussian_mix(
         Linear(weight, bias),

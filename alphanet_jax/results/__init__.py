@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         left_aside,
         load_file,
         load_sets,
+        unreadable,
     )
     from alphanet_jax.results.tables import Row, Table, Value, mean_and_std
     from alphanet_jax.results.top_k import top_k_hits
@@ -113,6 +114,7 @@ __all__ = [
     "semantic_mask",
     "top_k_hits",
     "training_table",
+    "unreadable",
     "visual_mask",
 ]
 
@@ -132,7 +134,7 @@ _PLACES = {
     "schema": "SCHEMA ArraySpec",
     "semantic": "semantic_mask visual_mask",
     "sets": "ResultFile ResultSet choose_seeds find_results group_by_setting "
-    "left_aside load_file load_sets",
+    "left_aside load_file load_sets unreadable",
     "tables": "Row Table Value mean_and_std",
     "top_k": "top_k_hits",
 }

@@ -123,7 +123,7 @@ def load(path: Path, *, points_only: bool = False) -> dict[str, Any]:
       UserError: If the file cannot be read, or is not one.
     """
     try:
-        found = parsing.parse_json(path.read_bytes())
+        found = parsing.parse_json(files.read_bytes(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

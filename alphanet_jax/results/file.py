@@ -108,9 +108,13 @@ def is_npz(path: Path) -> bool:
     """Returns whether a file is to be read as `.npz`, by its name or its content.
 
     One that cannot be opened is, so that what is said of it is what is always said.
+
+    Raises:
+      UserError: If it is a pipe, a device or a socket.
     """
     if path.suffix == ".npz":
         return True
+    files.check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_OF_ZIP)

@@ -16,6 +16,7 @@ __all__ = [
     "find_results",
     "group_by_setting",
     "left_aside",
+    "unreadable",
 ]
 
 PATTERN = f"**/{FILE_NAME}"
@@ -56,11 +57,26 @@ def find_results(directory: Path, pattern: str | None = None) -> list[Path]:
     except ValueError as error:  # such as ** in a part with something else
         raise UserError(f"--res_files_pattern {pattern!r}: {error}") from None
     if not found:
-        raise UserError(
-            f"no result matches {pattern!r} below {directory}; a result is made with "
-            f"alphanet train --config=quickstart --workdir={directory}"
+        closed = unreadable(directory)
+        way_out = (
+            f"{closed[0]} cannot be read"
+            if closed
+            else "a result is made with alphanet train --config=quickstart "
+            f"--workdir={directory}"
         )
+        raise UserError(f"no result matches {pattern!r} below {directory}; {way_out}")
     return found
+
+
+def unreadable(directory: Path) -> list[Path]:
+    """Lists directories at or below one in which nothing can be found, sorted.
+
+    Where results are looked for, such directories are passed over.
+    """
+    found: list[Path] = []
+    for _ in os.walk(directory, onerror=lambda e: found.append(Path(e.filename))):
+        pass
+    return sorted(found)
 
 
 def left_aside(directory: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from alphanet_jax.results.finding import (
     find_results,
     group_by_setting,
     left_aside,
+    unreadable,
 )
 from alphanet_jax.results.one_file import (
     ALPHANET,
@@ -42,6 +43,7 @@ __all__ = [
     "left_aside",
     "load_file",
     "load_sets",
+    "unreadable",
     "with_makers",
 ]
 

@@ -115,6 +115,7 @@ def _kind(path: Path) -> str:
     """Tells what kind of file it is: 'npz', 'npy', 'safetensors' or 'torch'."""
     if path.suffix in (".npz", ".npy", ".safetensors"):
         return path.suffix[1:]
+    files.check_regular(path)
     try:
         with path.open("rb") as file:
             start = file.read(9)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from alphanet_jax import files
 from alphanet_jax.errors import UserError
 from alphanet_jax.figures import drawing, wrapping
 from alphanet_jax.figures.kind import Kind
@@ -69,6 +70,7 @@ def _read_image(path: str) -> Any:
     """Reads an image, upright, with 8 bits for each of red, green, blue and alpha."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    files.check_regular(Path(path))
     try:
         # Its size is in the first bytes, and looked at before memory is taken.
         with warnings.catch_warnings():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alphanet_jax import files
 from alphanet_jax.data.torch_files import Placeholder
 from alphanet_jax.data.untrusted import quote
 from alphanet_jax.errors import count_of
@@ -67,6 +68,7 @@ def tell_text(path: Path) -> str | None:
     Returns:
       A verb and what follows it; None where it is not text.
     """
+    files.check_regular(path)
     with path.open("rb") as file:
         head = file.read(_MOST_LETTERS)
     line = (head.decode("utf-8", "ignore").splitlines() or [""])[0]
