@@ -161,6 +161,31 @@ def wordnet_reader():
 
 
 @pytest.fixture
+def user_cache(tmp_path, monkeypatch):
+    """An empty cache of the user's, not kept beyond the process."""
+    path = tmp_path / "home cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    return path
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A small dataset in the original's files."""
+    import made_data
+
+    return made_data.make(tmp_path / "original")
+
+
+@pytest.fixture
+def converted(made, tmp_path):
+    """The same dataset, where only its converted form is."""
+    import made_data
+
+    return made_data.converted_alone(made, tmp_path / "converted")
+
+
+@pytest.fixture
 def closed_figures():
     """Closes all figures after the test."""
     from alphanet_jax.figures import saving

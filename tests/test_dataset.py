@@ -19,23 +19,7 @@ RECORDED = Path(__file__).parent / "recorded"
 CACHE = paths.CACHE_NAME
 
 
-@pytest.fixture(autouse=True)
-def user_cache(tmp_path, monkeypatch):
-    path = tmp_path / "home cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    return path
-
-
-@pytest.fixture
-def made(tmp_path):
-    return made_data.make(tmp_path / "original")
-
-
-@pytest.fixture
-def converted(made, tmp_path):
-    """The same dataset, where only its converted form is."""
-    return made_data.converted_alone(made, tmp_path / "converted")
+pytestmark = pytest.mark.usefixtures("user_cache")
 
 
 def check_loaded(loaded, made, groups=("train", "val", "test")):

@@ -2,12 +2,10 @@
 
 import contextlib
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import made_data
 import numpy as np
 import pytest
 from made_data import FEATURES, put, snapshot
@@ -17,23 +15,7 @@ from alphanet_jax.commands import cli
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def user_cache(tmp_path, monkeypatch):
-    path = tmp_path / "home cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    return path
-
-
-@pytest.fixture
-def made(tmp_path):
-    return made_data.make(tmp_path / "original")
-
-
-@pytest.fixture
-def converted(made, tmp_path):
-    """The same dataset, where only its converted form is."""
-    return made_data.converted_alone(made, tmp_path / "converted")
+pytestmark = pytest.mark.usefixtures("user_cache")
 
 
 ERRORS = {}

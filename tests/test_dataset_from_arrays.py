@@ -10,17 +10,6 @@ from alphanet_jax.data.dataset import Dataset
 from alphanet_jax.errors import UserError
 
 
-@pytest.fixture
-def made(tmp_path):
-    return made_data.make(tmp_path / "original")
-
-
-@pytest.fixture
-def converted(made, tmp_path):
-    """The same dataset, where only its converted form is."""
-    return made_data.converted_alone(made, tmp_path / "converted")
-
-
 def arrays_of(made, **changes):
     """Arguments of `Dataset.from_arrays` for what is in the made files."""
     groups = {
