@@ -43,6 +43,20 @@ HAND = {
     "test_pred": np.int32([[1, 0, 3, 4, 3, 1, 2], [1, 2, 1, 4, 0, 0, 2]]),
 }
 
+# Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
+# apple and orange 3, edible fruit and apple 1.
+SYNSETS = {
+    "ant": "n02085620",  # Chihuahua
+    "bee": "n01440764",  # tench
+    "cat": "n02099601",  # golden retriever
+    "dog": "n02129165",  # lion
+    "elk": "n02129604",  # tiger
+    "fox": "n07739125",  # apple
+    "gnu": "n07767847",  # pear
+    "hen": "n07747607",  # orange
+    "ibis": "n07705931",  # edible fruit
+}
+
 
 def with_unchanged(directory):
     """Two results, one of the unchanged classifier, as `baseline` makes it."""

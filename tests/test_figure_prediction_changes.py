@@ -15,19 +15,6 @@ from alphanet_jax.results import accuracy, semantic
 
 prediction_changes = load_kind("prediction_changes")
 predictions = load_kind("predictions")
-# Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
-# apple and orange 3, edible fruit and apple 1.
-SYNSETS = {
-    "ant": "n02085620",  # Chihuahua
-    "bee": "n01440764",  # tench
-    "cat": "n02099601",  # golden retriever
-    "dog": "n02129165",  # lion
-    "elk": "n02129604",  # tiger
-    "fox": "n07739125",  # apple
-    "gnu": "n07767847",  # pear
-    "hen": "n07747607",  # orange
-    "ibis": "n07705931",  # edible fruit
-}
 
 
 class TestPredictionChanges:

@@ -7,7 +7,7 @@ import made_data
 import numpy as np
 import pytest
 import results_of_data
-from figure_sources import HAND, read
+from figure_sources import HAND, SYNSETS, read
 from made_results import LABEL_NAMES, SPLITS, make_result
 
 from alphanet_jax.commands import cli
@@ -18,19 +18,6 @@ from alphanet_jax.results import accuracy
 accuracy_vs_experiment = load_kind("accuracy_vs_experiment")
 accuracy_vs_rho = load_kind("accuracy_vs_rho")
 change_vs_rho = load_kind("change_vs_rho")
-# Distances in WordNet 3.0, by hand (test_wordnet): lion and tiger 2, apple and pear 2,
-# apple and orange 3, edible fruit and apple 1.
-SYNSETS = {
-    "ant": "n02085620",  # Chihuahua
-    "bee": "n01440764",  # tench
-    "cat": "n02099601",  # golden retriever
-    "dog": "n02129165",  # lion
-    "elk": "n02129604",  # tiger
-    "fox": "n07739125",  # apple
-    "gnu": "n07767847",  # pear
-    "hen": "n07747607",  # orange
-    "ibis": "n07705931",  # edible fruit
-}
 
 
 @pytest.mark.parametrize(
