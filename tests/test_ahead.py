@@ -116,18 +116,14 @@ def test_drawn_classes_are_not_foreseen():
 
 
 class Held:
-    """A function that waits when it is lowered."""
+    """A function that waits when it is made ready."""
 
     def __init__(self):
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def lower(self, *arguments):
+    def make_ready(self, *arguments):
         self.begun.set()
         assert self.go_on.wait(10)
-        return self
-
-    def compile(self):
-        pass
 
 
 @pytest.fixture
