@@ -1,5 +1,6 @@
 """Executables that are kept, so that another process traces nothing."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from alphanet_jax.experiment import executables
 from alphanet_jax.experiment.executables import Kept
 
 ROOT = Path(__file__).parents[1]
+SECRET = bytes(range(32))
 TRACES = []
 SCALE = {"by": 1.0}  # differs from run to run: JAX has not compiled with it before
 
@@ -48,7 +50,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv(executables.SWITCH)
     monkeypatch.setattr(executables, "_PLACE", executables._Place())
     monkeypatch.setitem(SCALE, "by", 1 + int.from_bytes(os.urandom(3)) / 2**24)
-    executables.keep_in(tmp_path)
+    executables.keep_in(tmp_path, SECRET)
     return tmp_path
 
 
@@ -69,7 +71,7 @@ class TestKept:
 
     def test_nothing_where_it_is_switched_off(self, place, monkeypatch):
         monkeypatch.setenv(executables.SWITCH, "off")
-        executables.keep_in(place)
+        executables.keep_in(place, SECRET)
         call()
         assert not list(place.iterdir())
 
@@ -155,7 +157,7 @@ class TestSurroundings:
                 )
             else:
                 monkeypatch.setattr(executables, "_processor", lambda: ["another"])
-            executables.keep_in(place)
+            executables.keep_in(place, SECRET)
 
         yield make
         jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -164,7 +166,7 @@ class TestSurroundings:
         "what", ["file", "new file", "flags", "jax", "library", "processor"]
     )
     def test_others_are_not_believed(self, place, change, what):
-        executables.keep_in(place)
+        executables.keep_in(place, SECRET)
         made = call()
         change(what)
         assert call() == made
@@ -175,7 +177,7 @@ class TestSurroundings:
     ])  # fmt: skip
     def test_only_one_cpu_keeps_any(self, place, monkeypatch, name, value):
         monkeypatch.setattr(jax, name, lambda: value)
-        executables.keep_in(place)
+        executables.keep_in(place, SECRET)
         call()
         assert not list(place.iterdir())
 
@@ -196,6 +198,30 @@ class TestFiles:
         assert call() == made
         assert TRACES == [2]
 
+    @pytest.mark.parametrize("by", ["another", "nobody", "this, of another name"])
+    def test_what_others_have_made_is_never_opened(self, place, monkeypatch, by):
+        made = call()
+        (path,) = place.iterdir()
+        content = path.read_bytes().split(b"\n", 1)[1]
+        if by == "another":
+            executables.keep_in(place, bytes(32))
+        elif by == "nobody":
+            mark = hashlib.sha256(content).hexdigest().encode()
+            path.write_bytes(mark + b"\n" + content)
+        else:
+            signature = executables._signature(path.with_name("other"), content)
+            path.write_bytes(signature + b"\n" + content)
+        opened = []
+        monkeypatch.setattr(executables.pickle, "loads", opened.append)
+        assert call() == made
+        assert TRACES == [2]
+        assert not opened
+
+    def test_without_a_secret_nothing_is_kept(self, place):
+        executables.keep_in(place, None)
+        call()
+        assert not list(place.iterdir())
+
     def test_what_jax_has_read_is_not_kept(self, place):
         made = call()
         (path,) = place.iterdir()
@@ -208,13 +234,13 @@ class TestFiles:
     ):
         made = call()
         monkeypatch.setattr(executables, "__version__", "another")
-        executables.keep_in(place)
+        executables.keep_in(place, SECRET)
         assert call() == made
         assert TRACES == [2]
         assert len(list(place.iterdir())) == 2
 
     def test_a_place_that_cannot_be_written(self, place, monkeypatch):
-        executables.keep_in(place / "a" / "b")
+        executables.keep_in(place / "a" / "b", SECRET)
         (place / "a").write_text("a file")
         call()
         assert TRACES == [2]
@@ -230,6 +256,33 @@ class TestFiles:
         for size in (3, 5):
             call(size=size)
             assert not TRACES
+
+
+class TestOwnSecret:
+    def test_drawn_once_and_nobody_elses(self, tmp_path):
+        path = tmp_path / "of" / "mine" / "secret"
+        found = executables.own_secret(path)
+        assert found is not None
+        assert len(found) == 32
+        assert executables.own_secret(path) == found
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert executables.own_secret(tmp_path / "secret") != found
+
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o602])
+    def test_one_that_others_may_read_or_change(self, tmp_path, mode):
+        path = tmp_path / "secret"
+        executables.own_secret(path)
+        path.chmod(mode)
+        assert executables.own_secret(path) is None
+
+    def test_no_file_and_no_room(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        assert executables.own_secret(tmp_path / "file" / "secret") is None
+        (tmp_path / "file").chmod(0o600)
+        assert executables.own_secret(tmp_path / "file") is None
+        executables.own_secret(tmp_path / "secret")
+        (tmp_path / "link").symlink_to(tmp_path / "secret")
+        assert executables.own_secret(tmp_path / "link") is None
 
 
 _COMMAND = """

@@ -136,10 +136,14 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     return [*rest, *(f"--config.{name}={text}" for name, text in swept.items())]
 
 
+def _own_cache() -> str:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(home, "alphanet_jax")
+
+
 def default_compilation_cache() -> str:
     """A directory of the user's own: compiled programs must come from nobody else."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(home, "alphanet_jax", "compiled")
+    return os.path.join(_own_cache(), "compiled")
 
 
 def fields() -> list[tuple[str, Any, str]]:
@@ -200,7 +204,9 @@ def keep_programs(values: flags.FlagValues) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
         compiled.mend_entries(cache, say)
-    executables.keep_in(cache)
+        # Beside the directory of programs, which may be the copy of another's.
+        secret = executables.own_secret(Path(_own_cache(), "secret"))
+        executables.keep_in(cache, secret)
 
 
 def _read_ahead(settings: Settings) -> None:

@@ -6,6 +6,9 @@ executable is kept by all that its program follows from: function, shapes, stati
 arguments, every file of this package, the libraries, what JAX is set to, and the
 machine. It is the very same executable, so results are the same to the last bit.
 
+What is kept is run, and JAX's form of it is a pickle. So each file is signed with a
+secret of the user's own: one that anybody else has made is never opened.
+
 Nothing is kept before `keep_in` is called, which commands do, nor where arrays lie on
 several devices. One that cannot be read, or written, is no error: JAX then does what it
 does otherwise.
@@ -14,10 +17,13 @@ does otherwise.
 import contextlib
 import functools
 import hashlib
+import hmac
 import os
 import pickle
 import platform
 import re
+import secrets
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +36,7 @@ import jax
 from alphanet_jax import files
 from alphanet_jax.version import __version__
 
-__all__ = ["SWITCH", "Kept", "keep_in", "kept"]
+__all__ = ["SWITCH", "Kept", "keep_in", "kept", "own_secret"]
 
 # An environment variable; "off" where functions of this package are put in the place
 # of others, as in tests: executables do not depend on that.
@@ -39,6 +45,7 @@ SWITCH = "ALPHANET_KEEP_EXECUTABLES"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax")
 _ENDING = ".executable"
+_SECRET_BYTES = 32
 _MOST = 400  # files; the ones that were read longest ago go first
 _HIT = "/jax/compilation_cache/cache_hits"  # JAX's word for one read, not compiled
 
@@ -47,6 +54,7 @@ class _Place:
     """Where executables are kept."""
 
     directory: Path | None = None
+    secret: bytes = b""
 
     @functools.cached_property
     def surroundings(self) -> str | None:
@@ -61,14 +69,48 @@ _PLACE = _Place()
 _HERE = threading.local()  # whether JAX has read an executable, in this thread
 
 
-def keep_in(directory: Path | None) -> None:
+def keep_in(directory: Path | None, secret: bytes | None = None) -> None:
     """Keeps executables from now on.
 
     Args:
       directory: Where; of the user's own, as what is there is run. None for nowhere.
+      secret: Signs them; None keeps none.
     """
-    _PLACE.directory = None if os.environ.get(SWITCH) == "off" else directory
+    off = os.environ.get(SWITCH) == "off" or secret is None
+    _PLACE.directory, _PLACE.secret = None if off else directory, secret or b""
     vars(_PLACE).pop("surroundings", None)
+
+
+def own_secret(path: Path) -> bytes | None:
+    """Reads the user's secret, or draws one.
+
+    Args:
+      path: The file that has it, or will.
+
+    Returns:
+      The secret; None where it cannot be kept, or others may read or change it.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with files.replacing(path) as temporary:
+                temporary.touch(mode=0o600)
+                temporary.chmod(0o600)
+                temporary.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        status, found = path.lstat(), path.read_bytes()
+    except OSError:
+        return None
+    ours = not hasattr(os, "getuid") or (
+        status.st_uid == os.getuid() and not status.st_mode & 0o077
+    )
+    whole = stat.S_ISREG(status.st_mode) and len(found) == _SECRET_BYTES
+    return found if ours and whole else None
+
+
+def _signature(path: Path, content: bytes) -> bytes:
+    """Signs what a file of this name holds."""
+    signed = path.name.encode() + b"\n" + content
+    return hmac.new(_PLACE.secret, signed, hashlib.sha256).hexdigest().encode()
 
 
 def _surroundings() -> str:
@@ -247,12 +289,12 @@ def _noticing_hits() -> Iterator[list[str]]:
 
 
 def _load(path: Path, in_tree: Any) -> Any:
-    """Loads an executable; None if there is none, or none that is whole."""
+    """Loads an executable; None if there is none that is whole and our own."""
     from jax.experimental import serialize_executable
 
     try:
         mark, content = path.read_bytes().split(b"\n", 1)
-        if mark != hashlib.sha256(content).hexdigest().encode():
+        if not hmac.compare_digest(mark, _signature(path, content)):
             return None
         payload, results = pickle.loads(content)
         found = serialize_executable.deserialize_and_load(
@@ -274,7 +316,7 @@ def _save(path: Path, executable: Any) -> None:
         payload, _, out_tree = serialize_executable.serialize(executable)
         results = jax.tree.unflatten(out_tree, range(out_tree.num_leaves))
         content = pickle.dumps((payload, results))
-        mark = hashlib.sha256(content).hexdigest().encode()
+        mark = _signature(path, content)
         with files.replacing(path) as temporary:
             temporary.write_bytes(mark + b"\n" + content)
         others = sorted(path.parent.glob(f"*{_ENDING}"), key=os.path.getmtime)
