@@ -548,6 +548,19 @@ class TestTable:
                 np.concatenate(pieces), posthoc.logits(point.outcome, rows), atol=1e-5
             )
 
+    def test_what_methods_keep_for_others_is_of_the_same_choice(self, small):
+        """One dict for all choices of all Gaussian methods; each alone, without it."""
+        names = ("gaussian_scores", "gaussian_scores_unshrunk", "gaussian_mix")
+        shared = {**small, "kept": {}}
+        for name in names:
+            method = METHODS[name]
+            assert len(method.choices) > 1
+            for choice in method.choices:
+                found = posthoc.apply(method, shared, 0.5, **choice)
+                wanted = posthoc.apply(method, {**small, "kept": {}}, 0.5, **choice)
+                for part, alone in zip(found, wanted, strict=True):
+                    np.testing.assert_array_equal(part, alone)
+
     def test_inputs_without_validation_data(self, small):
         inputs = posthoc.make_inputs(
             small["features"],
